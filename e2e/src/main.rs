@@ -1,0 +1,98 @@
+//! The real cluster and the stories that run on it.
+//!
+//! A control plane, a service mesh, a proxy and a Prometheus run as plain processes in a network namespace of their own,
+//! with simulated pods that really answer. `test` runs the stories, `up` leaves the cluster to a person.
+#![allow(
+    clippy::print_stdout,
+    reason = "what the suite has to say goes to the terminal"
+)]
+#![allow(clippy::disallowed_methods, reason = "the suite runs in real time")]
+
+mod audit;
+mod cluster;
+mod namespace;
+mod objects;
+mod pods;
+mod process;
+mod run_folder;
+mod stories;
+mod story;
+mod tools;
+mod traffic;
+mod wait;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::run_folder::RunFolder;
+
+/// The real cluster and the stories that run on it.
+#[derive(Parser)]
+#[command(version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build what is missing of the cluster's parts and print the folder that holds them
+    Tools,
+    /// Start the cluster and leave it running until Ctrl-C, or while COMMAND runs
+    Up {
+        /// Run this inside, with KUBECONFIG and PATH set, and end the cluster with it
+        #[arg(trailing_var_arg = true)]
+        command: Vec<String>,
+    },
+    /// Run the stories
+    Test {
+        /// Only stories whose name contains one of these
+        filter: Vec<String>,
+        /// Print the names of the stories and run none
+        #[arg(long)]
+        list: bool,
+        /// How many stories run at a time
+        #[arg(long, default_value_t = 3)]
+        jobs: usize,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        eprintln!("a TLS provider was installed before");
+    }
+    match run(Args::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<ExitCode> {
+    if let Command::Test { list: true, .. } = args.command {
+        story::print_names(&stories::all());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(inside) = namespace::inside()? else {
+        let tools = tools::build().await?;
+        if let Command::Tools = args.command {
+            println!("{}", tools.display());
+            return Ok(ExitCode::SUCCESS);
+        }
+        return namespace::enter(&RunFolder::create()?, &tools).await;
+    };
+    namespace::prepare(&inside).await?;
+    match args.command {
+        Command::Tools => Ok(ExitCode::SUCCESS),
+        Command::Up { command } => cluster::up(&inside, &command).await,
+        Command::Test { filter, jobs, .. } => story::run_all(&inside, stories::all(), &filter, jobs).await,
+    }
+}

@@ -1,0 +1,19 @@
+//! The custom resources as users write them: types, schema and CEL rules, no logic.
+//!
+//! The types stand apart from any API group except where `CustomResource` ties them to `bellwether.dev`, so that
+//! a second group can reuse them. Invariant: nothing here names another module of the controller.
+
+mod canary;
+mod schema;
+mod status;
+
+pub use canary::{
+    Analysis, Canary, CanarySpec, Metadata, Metric, Service, ServicePort, TargetRef, ThresholdRange,
+};
+pub use status::{
+    CanaryStatus, CheckStatus, Condition, Hold, HoldReason, Notice, NoticeKind, Outbox, Outcome, PastRollout,
+    Phase, Retirement, RetirementKind, RevisionStatus, StepStatus,
+};
+
+/// The API group of every resource here.
+pub const GROUP: &str = "bellwether.dev";

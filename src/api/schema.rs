@@ -1,0 +1,46 @@
+//! Schemas that the derive cannot express: objects passed through to Istio field by field, and Go-style durations.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// An object that is handed on as it is: no field of it may be lost.
+pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// A list of objects that are handed on as they are.
+pub(super) fn any_objects(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "nullable": true,
+        "maxItems": 64,
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}
+    })
+}
+
+/// A map of short strings, bounded so that rules over it stay cheap.
+pub(super) fn string_map(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "nullable": true, "maxProperties": 64, "additionalProperties": {"type": "string"}})
+}
+
+/// A duration like `30s`, `1m`, `1m30s` or `1h`, at least one second.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "nullable": true,
+        "maxLength": 20,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^([0-9]{1,6}(h|m|s|ms))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')",
+            "message": "must be a duration from 1s to 24h, such as 30s, 1m or 1m30s"
+        }]
+    })
+}
+
+/// A number of percent from 0 to 100.
+pub(super) fn percent(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "nullable": true, "minimum": 0, "maximum": 100})
+}
+
+/// An integer or a name.
+pub(super) fn int_or_string(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"nullable": true, "x-kubernetes-int-or-string": true})
+}

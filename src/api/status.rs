@@ -1,0 +1,318 @@
+//! `Canary.status`: the controller's memory. Everything that is needed to go on after a crash stands here.
+//!
+//! Invariant: every field is optional or has a default, so that an older or partial status still reads.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is known and remembered of a Canary.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CanaryStatus {
+    /// Where the rollout stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Intended share of the canary in percent.
+    #[serde(default)]
+    pub canary_weight: i32,
+    /// Failed checks of the present rollout.
+    #[serde(default)]
+    pub failed_checks: i32,
+    /// Revision of the workload that was last seen and acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_applied_spec: Option<String>,
+    /// Revision that was last promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_promoted_spec: Option<String>,
+    /// When `phase` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<DateTime<Utc>>,
+    /// `metadata.generation` of the Canary that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One sentence for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The revisions in play.
+    #[serde(default)]
+    pub revision: RevisionStatus,
+    /// The present step, while a revision is analysed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepStatus>,
+    /// What holds the rollout back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// Why the present revision is being withdrawn: set from the verdict until the terminal phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retirement: Option<Retirement>,
+    /// The last checks with their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckStatus>,
+    /// Facts that wait to be told, with the number of the last one.
+    #[serde(default)]
+    pub outbox: Outbox,
+    /// The last rollouts, newest first; at most ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<PastRollout>,
+    /// Conditions after the Kubernetes conventions: Ready, Promoted, Progressing, Held, Degraded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where a rollout stands; the names are Flagger's.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// The primary is being set up.
+    Initializing,
+    /// The primary serves; nothing was released yet, or the last release was withdrawn by its author.
+    Initialized,
+    /// A new revision waits for permission.
+    Waiting,
+    /// A new revision is being analysed.
+    Progressing,
+    /// A revision that passed waits for permission.
+    WaitingPromotion,
+    /// The primary takes over the revision that passed.
+    Promoting,
+    /// Traffic is back on the primary; the canary is being scaled away.
+    Finalising,
+    /// The last release was promoted.
+    Succeeded,
+    /// The last release was rolled back or could not be promoted.
+    Failed,
+    /// The Canary is being deleted; the service is handed back.
+    Terminating,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// The revisions in play: digests of pod templates.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionStatus {
+    /// The revision last seen and acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    /// The revision last promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<String>,
+    /// The workload controller's own mark when `current` was recorded: uid and revision number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// When the rollout of `current` began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+}
+
+/// The present step of an analysis.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStatus {
+    /// Position in the list of steps, from 0.
+    pub index: i32,
+    /// When the present weight was decided on (or found restored).
+    pub started_at: DateTime<Utc>,
+    /// When this revision first got traffic.
+    pub traffic_since: DateTime<Utc>,
+    /// Time of the last sample that was counted as a check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_check_at: Option<DateTime<Utc>>,
+    /// How often the traffic was taken back in this rollout because the canary's pods were gone.
+    #[serde(default)]
+    pub retreats: i32,
+}
+
+/// What holds a rollout back, and since when.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// The kind of hold.
+    pub reason: HoldReason,
+    /// Since when it holds.
+    pub since: DateTime<Utc>,
+    /// One sentence for a person.
+    pub message: String,
+    /// Whether the traffic was taken back to the primary because of it.
+    #[serde(default)]
+    pub retreated: bool,
+    /// Whether a retreat ends by itself when its cause does.
+    #[serde(default)]
+    pub resumes: bool,
+}
+
+/// The kinds of hold.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HoldReason {
+    /// Metrics answer, but have no data of the canary.
+    NoData,
+    /// Metrics cannot be read.
+    MetricsUnavailable,
+    /// Requests are expected at the canary, and none arrive; or its ready pods are gone.
+    Dark,
+    /// `spec.suspend`.
+    Suspended,
+    /// Pods of the canary or the primary are not ready.
+    WorkloadNotReady,
+    /// The observed share does not follow the weight.
+    TrafficNotShifting,
+    /// Somebody else's object or controller is in the way.
+    TargetConflict,
+    /// The workload does not exist.
+    TargetNotFound,
+    /// Istio's resources cannot be read or written.
+    RoutesUnavailable,
+    /// The VirtualService has no route that can be split.
+    RouteInvalid,
+    /// The promotion failed and is being undone.
+    PromotionFailed,
+    /// The specification cannot be used.
+    InvalidSpec,
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Why a revision is being withdrawn.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retirement {
+    /// What will be the outcome.
+    pub kind: RetirementKind,
+    /// When the verdict fell.
+    pub since: DateTime<Utc>,
+    /// The verdict with its numbers.
+    pub message: String,
+}
+
+/// How a revision is withdrawn.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetirementKind {
+    /// Judged bad, or never ready: the primary was not touched.
+    RollBack,
+    /// Its author set the workload back to the promoted revision.
+    Abort,
+    /// The primary took the revision over and must return to its last promoted one; the canary is healthy.
+    UndoOnCanary,
+    /// As above, but the canary is bad as well: the primary's old pods keep the traffic.
+    UndoOnPrimary,
+}
+
+/// A check's last value.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckStatus {
+    /// Name of the metric.
+    pub name: String,
+    /// `Pass`, `Bad`, `NoData` or `Error`.
+    pub outcome: String,
+    /// Value in the metric's unit, with four digits after the point at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// The accepted range.
+    pub bound: String,
+    /// When the value was taken.
+    pub at: DateTime<Utc>,
+}
+
+/// Facts that wait to be told to others, each once at least.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Outbox {
+    /// Number of the newest fact.
+    #[serde(default)]
+    pub seq: i64,
+    /// Facts that are not known to be told yet, oldest first; at most sixteen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<Notice>,
+}
+
+/// A fact worth telling.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Notice {
+    /// Its number within this Canary: with the UID the idempotency key.
+    pub seq: i64,
+    /// Whether a person should worry.
+    pub kind: NoticeKind,
+    /// CamelCase kind of fact.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+    /// When it became true.
+    pub at: DateTime<Utc>,
+}
+
+/// The types of a Kubernetes Event.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// All as it should be.
+    Normal,
+    /// Something to look at.
+    Warning,
+}
+
+/// How a past rollout ended.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PastRollout {
+    /// The revision that was released.
+    pub revision: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, in one sentence.
+    pub message: String,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
+}
+
+/// The ways in which a rollout ends.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Analysed and promoted.
+    Promoted,
+    /// Promoted without analysis, as asked.
+    FastPromoted,
+    /// Judged bad.
+    RolledBack,
+    /// Withdrawn by its author.
+    Aborted,
+    /// Overtaken by a newer revision.
+    Superseded,
+    /// Could not be run or promoted.
+    Failed,
+}
+
+/// A condition after the Kubernetes conventions.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Ready, Promoted, Progressing, Held or Degraded.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// CamelCase reason.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+    /// When `status` last changed.
+    pub last_transition_time: DateTime<Utc>,
+    /// `metadata.generation` that the condition speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}

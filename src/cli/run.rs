@@ -1,0 +1,233 @@
+//! `bellwether run`: the controller. Flags bear Flagger's names where Flagger has them.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use chrono::TimeDelta;
+use clap::{Parser, ValueEnum};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin,
+    clock::{Clock, SystemClock},
+    metrics::Metrics,
+    metrics_source::{self, Prometheus, Sampler},
+    outbox::{self, Outbox},
+    reconcile::{self, Context, Settings},
+    telemetry::{self, LogFormat},
+};
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MeshProvider {
+    /// Istio: weights in a VirtualService
+    Istio,
+}
+
+/// Run the controller.
+///
+/// The cluster is the one of KUBECONFIG (or ~/.kube/config), or inside a pod the one of its service account.
+#[derive(Debug, Parser)]
+pub(super) struct Run {
+    /// Path of a kubeconfig file, instead of KUBECONFIG and the pod's service account
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BELLWETHER_KUBECONFIG",
+        help_heading = "Cluster"
+    )]
+    kubeconfig: Option<PathBuf>,
+
+    /// Work in this namespace only; all namespaces if absent
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "BELLWETHER_NAMESPACE",
+        help_heading = "Cluster"
+    )]
+    namespace: Option<String>,
+
+    /// Labels by which pods of a workload and of its primary are told apart: the first that the workload's selector has
+    #[arg(
+        long,
+        value_name = "LABELS",
+        env = "BELLWETHER_SELECTOR_LABELS",
+        value_delimiter = ',',
+        default_value = "app,name,app.kubernetes.io/name",
+        help_heading = "Cluster"
+    )]
+    selector_labels: Vec<String>,
+
+    /// What routes the traffic
+    #[arg(
+        long,
+        value_enum,
+        env = "BELLWETHER_MESH_PROVIDER",
+        default_value = "istio",
+        help_heading = "Traffic"
+    )]
+    mesh_provider: MeshProvider,
+
+    /// Seconds that proxies may need to follow a changed route or endpoint; no pod is scaled away earlier
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "BELLWETHER_DRAIN_SECONDS",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u16).range(0..=600),
+        help_heading = "Traffic"
+    )]
+    drain_seconds: u16,
+
+    /// Address of Prometheus
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BELLWETHER_METRICS_SERVER",
+        default_value = "http://prometheus:9090",
+        help_heading = "Metrics"
+    )]
+    metrics_server: String,
+
+    /// Seconds between two scrapes of Prometheus; requests missing for two and a half of them make a canary dark
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "BELLWETHER_SCRAPE_INTERVAL_SECONDS",
+        default_value_t = 15,
+        value_parser = clap::value_parser!(u16).range(1..=600),
+        help_heading = "Metrics"
+    )]
+    scrape_interval_seconds: u16,
+
+    /// error, warn, info, debug, trace, or a filter by module
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "BELLWETHER_LOG_LEVEL",
+        default_value = "info",
+        help_heading = "Process"
+    )]
+    log_level: String,
+
+    /// Form of the log
+    #[arg(
+        long,
+        value_enum,
+        env = "BELLWETHER_LOG_FORMAT",
+        default_value = "json",
+        help_heading = "Process"
+    )]
+    log_format: LogFormat,
+
+    /// Port of /healthz, /readyz and /metrics; 0 takes a free one
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "BELLWETHER_PORT",
+        default_value_t = 8080,
+        help_heading = "Process"
+    )]
+    port: u16,
+}
+
+impl Run {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        telemetry::init(&self.log_level, self.log_format)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .worker_threads(2)
+            .build()?;
+        runtime.block_on(self.serve())
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let MeshProvider::Istio = self.mesh_provider;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let source = Prometheus::new(&self.metrics_server).context("--metrics-server")?;
+        let (woken, sampled) = unbounded_channel();
+        let traffic_window =
+            Duration::from_secs(u64::from(self.scrape_interval_seconds) * 5 / 2).max(Duration::from_secs(3));
+        let sampling = metrics_source::Settings { traffic_window };
+        let sampler = Arc::new(Sampler::new(Arc::new(source), clock.clone(), sampling, woken));
+        let (outbox, facts) = Outbox::new();
+        let ctx = Arc::new(Context {
+            client: self.client().await?,
+            settings: Settings {
+                namespace: self.namespace.clone(),
+                selector_labels: self.selector_labels.clone(),
+                drain: TimeDelta::seconds(i64::from(self.drain_seconds)),
+            },
+            clock,
+            cache: Default::default(),
+            index: Default::default(),
+            local: Default::default(),
+            sampler: sampler.clone(),
+            outbox,
+            metrics: Metrics::new(),
+        });
+        let stop = stop_on_signal()?;
+        let address = SocketAddr::from(([0, 0, 0, 0], self.port));
+        let admin = tokio::spawn(admin::serve(ctx.clone(), address, stop.clone()));
+        let sampling = tokio::spawn(
+            stop.clone()
+                .run_until_cancelled_owned(async move { sampler.run().await }),
+        );
+        let telling = tokio::spawn(
+            stop.clone()
+                .run_until_cancelled_owned(outbox::deliver(ctx.clone(), facts)),
+        );
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            metrics_server = self.metrics_server,
+            "starting"
+        );
+        let controller = tokio::spawn(reconcile::run::run(ctx, sampled, stop.clone()));
+        // Whichever ends first ends the process: none of them may be missing unnoticed.
+        tokio::select! {
+            ended = admin => ended?.context("admin server")?,
+            ended = controller => ended?,
+            ended = sampling => drop(ended?),
+            ended = telling => drop(ended?),
+        }
+        anyhow::ensure!(stop.is_cancelled(), "a part of the controller ended unexpectedly");
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    async fn client(&self) -> anyhow::Result<kube::Client> {
+        let mut config = match &self.kubeconfig {
+            Some(path) => {
+                let file = Kubeconfig::read_from(path).context("--kubeconfig")?;
+                kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
+            }
+            None => kube::Config::infer()
+                .await
+                .context("no cluster: set KUBECONFIG or run in a pod")?,
+        };
+        // Every round has its own bound, back-off and guard; retries below it would only hide a refusal.
+        config.default_retry = false;
+        config.connect_timeout = Some(Duration::from_secs(5));
+        config.write_timeout = Some(Duration::from_secs(10));
+        Ok(kube::Client::try_from(config)?)
+    }
+}
+
+/// A token that the first SIGTERM or SIGINT cancels.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop; running rounds finish");
+        token.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,12 @@
+//! How measurements become a judgement of the canary: plain data in, plain data out.
+//!
+//! No data, an error and a bad value are three different things, and only the last is evidence against a release.
+//! Invariant: nothing here names a client, a clock, a runtime or a log.
+
+pub mod darkness;
+pub mod evidence;
+pub mod threshold;
+
+pub use darkness::{follows, is_dark};
+pub use evidence::{Reading, Sample, Traffic};
+pub use threshold::{Check, MetricKind, MetricSpec, Outcome, judge};

@@ -1,0 +1,17 @@
+//! Bellwether, a progressive delivery controller for Kubernetes.
+//!
+//! Data flows one way: [`reconcile`] observes, [`rollout`] decides by what [`judge`] says, [`reconcile`] acts.
+
+pub mod admin; // /healthz, /readyz, /metrics
+pub mod api; // the custom resources: types, schema, CEL rules
+pub mod cli; // one file per subcommand
+pub mod clock; // the only place that asks for the time
+pub mod judge; // PURE: what measurements say
+pub mod metrics; // the controller's own metrics
+pub mod metrics_source; // Prometheus, asked in batches, apart from the reconcile path
+pub mod outbox; // facts on their way out: Kubernetes Events
+pub mod reconcile; // SHELL: watch, queue, observe, act
+pub mod rollout; // PURE: the rules of a rollout
+pub mod telemetry; // the log
+pub mod traffic; // PURE: Istio's objects as JSON
+pub mod workload; // PURE: Deployments and Services as JSON

@@ -1,0 +1,465 @@
+//! Carrying out a decision: writes in order, each guarded by the resourceVersion it was decided on; the first that
+//! fails ends the round.
+//!
+//! Invariant: every answer of the server goes into the cache, so that the next decision sees what was written.
+
+use std::sync::Arc;
+
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::{Value, json};
+
+use super::{
+    Context, desired,
+    error::{Error, act_name},
+    kinds::Kind,
+    observe::FINALIZER,
+    snapshot::{Snapshot, child_name},
+};
+use crate::{
+    api::CanaryStatus,
+    rollout::{Act, Child, RolloutSpec, Serves, Weight},
+    traffic::istio::virtual_service,
+    workload::{
+        deployment,
+        marks::{
+            CANARY_LABEL, MANAGED_BY_LABEL, MANAGER, OWNER_ANNOTATION, REVISION_ANNOTATION,
+            SELECTOR_ANNOTATION,
+        },
+        service, text,
+    },
+};
+
+/// One round of writes.
+pub struct Round<'a> {
+    ctx: &'a Context,
+    spec: &'a RolloutSpec,
+    snap: &'a Snapshot,
+    /// The Canary as last written by this round.
+    canary: Arc<Value>,
+}
+
+impl<'a> Round<'a> {
+    /// A round on what `snap` read.
+    #[must_use]
+    pub fn new(ctx: &'a Context, spec: &'a RolloutSpec, snap: &'a Snapshot) -> Round<'a> {
+        Round {
+            ctx,
+            spec,
+            snap,
+            canary: snap.object.clone(),
+        }
+    }
+
+    /// Carries out `acts` in order.
+    ///
+    /// # Errors
+    /// The first act that fails; the ones after it are not tried.
+    pub async fn perform(&mut self, acts: &[Act]) -> Result<(), Error> {
+        for act in acts {
+            tracing::debug!(canary = %self.spec.id, ?act, "act");
+            self.perform_one(act).await?;
+            self.ctx.metrics.act(act_name(act));
+        }
+        Ok(())
+    }
+
+    async fn perform_one(&mut self, act: &Act) -> Result<(), Error> {
+        let name = act_name(act);
+        match act {
+            Act::AddFinalizer => self.add_finalizer(name).await,
+            Act::RemoveFinalizer => self.remove_finalizer(name).await,
+            Act::Record(status) => self.record(name, status).await,
+            Act::Apply(child) => {
+                let wanted =
+                    desired::child(self.spec, self.snap, *child).ok_or_else(|| self.stale(name, *child))?;
+                self.apply(name, *child, wanted).await
+            }
+            Act::ApplyRoutes(weight) => self.apply_routes(name, *weight).await,
+            Act::Route(weight) => {
+                let live = self.live(name, Child::Routes)?;
+                let patch = virtual_service::split(live, &self.snap.services, *weight)?;
+                self.patch_child(name, Child::Routes, patch).await
+            }
+            Act::MergeRoutes => {
+                let live = self.live(name, Child::Routes)?;
+                let patch = virtual_service::merge(live, &self.snap.services)?;
+                self.patch_child(name, Child::Routes, patch).await
+            }
+            Act::PointApex(serves) => self.point_apex(name, *serves).await,
+            Act::Promote { revision, replicas } => self.promote(name, revision, *replicas).await,
+            Act::Restore { revision } => self.restore(name, revision).await,
+            Act::ScaleTarget(replicas) => {
+                let live = self
+                    .snap
+                    .target
+                    .as_ref()
+                    .ok_or_else(|| self.missing(name, &self.spec.names.target))?;
+                self.scale(name, live, *replicas).await
+            }
+            Act::ScalePrimary(replicas) => {
+                let live = self.live(name, Child::PrimaryDeployment)?;
+                self.scale(name, live, *replicas).await
+            }
+            Act::Release(child) => self.release(name, *child).await,
+            Act::Delete(child) => self.delete(name, *child).await,
+        }
+    }
+
+    fn missing(&self, act: &'static str, what: &str) -> Error {
+        Error::Stale {
+            act,
+            what: format!("{}/{what}", self.spec.names.namespace),
+        }
+    }
+
+    fn stale(&self, act: &'static str, child: Child) -> Error {
+        self.missing(act, child_name(&self.spec.names, child))
+    }
+
+    fn live(&self, act: &'static str, child: Child) -> Result<&'a Arc<Value>, Error> {
+        self.snap.child(child).ok_or_else(|| self.stale(act, child))
+    }
+
+    /// Takes the server's answer into the cache.
+    fn note(&self, kind: Kind, object: &DynamicObject) -> Result<Arc<Value>, Error> {
+        let json = serde_json::to_value(object).map_err(|source| Error::Json {
+            what: "an answer",
+            source,
+        })?;
+        self.ctx.cache.put(kind, json.clone());
+        Ok(Arc::new(json))
+    }
+
+    async fn patch(
+        &self,
+        act: &'static str,
+        kind: Kind,
+        name: &str,
+        ops: Value,
+    ) -> Result<Arc<Value>, Error> {
+        let ops: json_patch::Patch = serde_json::from_value(ops).map_err(|source| Error::Json {
+            what: "a patch",
+            source,
+        })?;
+        let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
+        let written = api
+            .patch(
+                name,
+                &PatchParams {
+                    field_manager: Some(MANAGER.to_owned()),
+                    ..PatchParams::default()
+                },
+                &Patch::Json::<()>(ops),
+            )
+            .await
+            .map_err(|source| Error::Write {
+                act,
+                source: Box::new(source),
+            })?;
+        self.note(kind, &written)
+    }
+
+    async fn patch_child(
+        &self,
+        act: &'static str,
+        child: Child,
+        patch: json_patch::Patch,
+    ) -> Result<(), Error> {
+        if patch.0.is_empty() {
+            return Ok(());
+        }
+        let ops = serde_json::to_value(&patch).map_err(|source| Error::Json {
+            what: "a patch",
+            source,
+        })?;
+        self.patch(act, child.into(), child_name(&self.spec.names, child), ops)
+            .await
+            .map(drop)
+    }
+
+    /// Server-side apply of `wanted`, on the resourceVersion that was decided on if the object existed.
+    async fn apply(&self, act: &'static str, child: Child, mut wanted: Value) -> Result<(), Error> {
+        if let Some(live) = self.snap.child(child) {
+            wanted["metadata"]["resourceVersion"] = json!(text(live, "/metadata/resourceVersion"));
+        }
+        let kind = Kind::from(child);
+        let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
+        let name = child_name(&self.spec.names, child);
+        let written = api
+            .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&wanted))
+            .await
+            .map_err(|source| Error::Write {
+                act,
+                source: Box::new(source),
+            })?;
+        self.note(kind, &written).map(drop)
+    }
+
+    async fn apply_routes(&self, act: &'static str, weight: Weight) -> Result<(), Error> {
+        let Some(live) = self.snap.child(Child::Routes) else {
+            return self
+                .apply(act, Child::Routes, desired::routes(self.spec, self.snap, weight))
+                .await;
+        };
+        let wanted = desired::routes_spec(self.snap, weight);
+        let patch = virtual_service::repair(live, &wanted, &self.snap.services, weight)?;
+        self.patch_child(act, Child::Routes, patch).await
+    }
+
+    async fn point_apex(&self, act: &'static str, serves: Serves) -> Result<(), Error> {
+        let target = self
+            .snap
+            .target
+            .as_ref()
+            .ok_or_else(|| self.missing(act, &self.spec.names.target))?;
+        let Some(Ok(selector)) = &self.snap.selector else {
+            return Err(self.stale(act, Child::ApexService));
+        };
+        let live = self
+            .snap
+            .apex_service
+            .as_ref()
+            .filter(|live| !self.snap.owner.owns(live));
+        let Some(live) = live else {
+            let wanted = desired::service_of(self.spec, self.snap, Child::ApexService, Some(serves))
+                .ok_or_else(|| self.stale(act, Child::ApexService))?;
+            return self.apply(act, Child::ApexService, wanted).await;
+        };
+        let labels = match serves {
+            Serves::Primary => service::pod_labels(target, selector, serves),
+            Serves::Target => service::original_selector(live)
+                .unwrap_or_else(|| service::pod_labels(target, selector, serves)),
+        };
+        let ops = service::point_adopted(live, &labels);
+        self.patch(act, Kind::Service, &self.spec.names.apex, ops)
+            .await
+            .map(drop)
+    }
+
+    /// Writes exactly the template that was decided on: the one in this round's snapshot (W1).
+    async fn promote(&self, act: &'static str, revision: &str, replicas: Option<i32>) -> Result<(), Error> {
+        let target = self
+            .snap
+            .target
+            .as_ref()
+            .ok_or_else(|| self.missing(act, &self.spec.names.target))?;
+        let Some(Ok(selector)) = &self.snap.selector else {
+            return Err(self.stale(act, Child::PrimaryDeployment));
+        };
+        if deployment::revision(target.pointer("/spec/template").unwrap_or(&Value::Null)) != revision {
+            return Err(self.missing(act, &self.spec.names.target));
+        }
+        let present = self
+            .snap
+            .primary
+            .as_ref()
+            .map(|p| deployment::view_primary(p, 0).desired);
+        let replicas = replicas.or(present).unwrap_or(1);
+        let wanted = deployment::build_primary(
+            target,
+            &self.spec.names.primary,
+            selector,
+            &self.snap.owner,
+            replicas,
+        );
+        self.apply(act, Child::PrimaryDeployment, wanted).await
+    }
+
+    async fn restore(&self, act: &'static str, revision: &str) -> Result<(), Error> {
+        let live = self.live(act, Child::PrimaryDeployment)?;
+        let labels = live
+            .pointer("/spec/selector/matchLabels")
+            .and_then(Value::as_object);
+        let selector = labels
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+            .collect::<Vec<_>>()
+            .join(",");
+        let api: kube::Api<DynamicObject> = kube::Api::namespaced_with(
+            self.ctx.client.clone(),
+            &self.spec.names.namespace,
+            &kube::api::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk("apps", "v1", "ReplicaSet")),
+        );
+        let sets = api
+            .list(&ListParams::default().labels(&selector))
+            .await
+            .map_err(|source| Error::Read {
+                what: format!("ReplicaSets of {}", self.spec.names.primary),
+                source: Box::new(source),
+            })?;
+        let found = sets
+            .items
+            .iter()
+            .filter_map(|set| serde_json::to_value(set).ok())
+            .find(|set| {
+                let annotations = set.pointer("/spec/template/metadata/annotations");
+                annotations
+                    .and_then(|a| a.get(REVISION_ANNOTATION))
+                    .and_then(Value::as_str)
+                    == Some(revision)
+            });
+        let set = found.ok_or_else(|| Error::RevisionGone {
+            primary: self.spec.names.primary.clone(),
+            revision: revision.to_owned(),
+        })?;
+        self.apply(
+            act,
+            Child::PrimaryDeployment,
+            deployment::build_restored(live, &set),
+        )
+        .await
+    }
+
+    async fn scale(&self, act: &'static str, live: &Value, replicas: i32) -> Result<(), Error> {
+        let ops = json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")},
+            {"op": "add", "path": "/spec/replicas", "value": replicas},
+        ]);
+        self.patch(act, Kind::Deployment, text(live, "/metadata/name"), ops)
+            .await
+            .map(drop)
+    }
+
+    async fn release(&self, act: &'static str, child: Child) -> Result<(), Error> {
+        let live = self.live(act, child)?;
+        let mut ops = vec![
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
+        ];
+        let marks = [
+            ("labels", CANARY_LABEL),
+            ("labels", MANAGED_BY_LABEL),
+            ("annotations", OWNER_ANNOTATION),
+            ("annotations", SELECTOR_ANNOTATION),
+            ("annotations", virtual_service::APPLIED_ANNOTATION),
+        ];
+        for (map, mark) in marks {
+            let value = live
+                .pointer(&format!("/metadata/{map}"))
+                .and_then(|m| m.get(mark));
+            let foreign = mark == MANAGED_BY_LABEL && value.and_then(Value::as_str) != Some(MANAGER);
+            if value.is_some() && !foreign {
+                let path = format!("/metadata/{map}/{}", mark.replace('/', "~1"));
+                ops.push(json!({"op": "remove", "path": path}));
+            }
+        }
+        self.patch(
+            act,
+            child.into(),
+            child_name(&self.spec.names, child),
+            Value::Array(ops),
+        )
+        .await
+        .map(drop)
+    }
+
+    async fn delete(&self, act: &'static str, child: Child) -> Result<(), Error> {
+        let live = self.live(act, child)?;
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(text(live, "/metadata/uid").to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::background()
+        };
+        let api = Kind::from(child).api(&self.ctx.client, &self.spec.names.namespace);
+        match api.delete(child_name(&self.spec.names, child), &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(source) => Err(Error::Write {
+                act,
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    async fn add_finalizer(&mut self, act: &'static str) -> Result<(), Error> {
+        let mut ops = self.canary_guard();
+        if self.canary.pointer("/metadata/finalizers").is_none() {
+            ops.push(json!({"op": "add", "path": "/metadata/finalizers", "value": []}));
+        }
+        ops.push(json!({"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER}));
+        self.canary = self
+            .patch(act, Kind::Canary, &self.spec.id.name, Value::Array(ops))
+            .await?;
+        Ok(())
+    }
+
+    async fn remove_finalizer(&mut self, act: &'static str) -> Result<(), Error> {
+        let list = self
+            .canary
+            .pointer("/metadata/finalizers")
+            .and_then(Value::as_array);
+        let Some(index) = list.and_then(|l| l.iter().position(|f| f == FINALIZER)) else {
+            return Ok(());
+        };
+        let mut ops = self.canary_guard();
+        ops.push(json!({"op": "test", "path": format!("/metadata/finalizers/{index}"), "value": FINALIZER}));
+        ops.push(json!({"op": "remove", "path": format!("/metadata/finalizers/{index}")}));
+        self.canary = self
+            .patch(act, Kind::Canary, &self.spec.id.name, Value::Array(ops))
+            .await?;
+        Ok(())
+    }
+
+    fn canary_guard(&self) -> Vec<Value> {
+        vec![json!({
+            "op": "test",
+            "path": "/metadata/resourceVersion",
+            "value": text(&self.canary, "/metadata/resourceVersion"),
+        })]
+    }
+
+    /// Replaces the status on the resourceVersion that was decided on.
+    async fn record(&mut self, act: &'static str, status: &CanaryStatus) -> Result<(), Error> {
+        self.canary = record_status(self.ctx, &self.canary, &self.spec.names.namespace, status)
+            .await
+            .map_err(|error| match error {
+                Error::Write { source, .. } => Error::Write { act, source },
+                other => other,
+            })?;
+        self.ctx
+            .outbox
+            .tell(&self.spec.id, &self.spec.uid, &status.outbox.pending);
+        Ok(())
+    }
+}
+
+/// Replaces the status of `canary` on its resourceVersion; returns the Canary as written.
+///
+/// # Errors
+/// If the write is refused or fails.
+pub async fn record_status(
+    ctx: &Context,
+    canary: &Value,
+    namespace: &str,
+    status: &CanaryStatus,
+) -> Result<Arc<Value>, Error> {
+    let mut wanted = canary.clone();
+    wanted["status"] = serde_json::to_value(status).map_err(|source| Error::Json {
+        what: "the status",
+        source,
+    })?;
+    let object: DynamicObject = serde_json::from_value(wanted).map_err(|source| Error::Json {
+        what: "the Canary",
+        source,
+    })?;
+    let api = Kind::Canary.api(&ctx.client, namespace);
+    let params = PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let written = api
+        .replace_status(text(canary, "/metadata/name"), &params, &object)
+        .await
+        .map_err(|source| Error::Write {
+            act: "recording the status",
+            source: Box::new(source),
+        })?;
+    let json = serde_json::to_value(&written).map_err(|source| Error::Json {
+        what: "an answer",
+        source,
+    })?;
+    ctx.cache.put(Kind::Canary, json.clone());
+    Ok(Arc::new(json))
+}

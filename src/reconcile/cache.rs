@@ -1,0 +1,256 @@
+//! What the API server last told us, of the objects that matter.
+//!
+//! Our own writes go in with the server's answer, so that the next decision sees them (the watch may be late); events
+//! older than what is known are ignored. Invariant: an entry never goes back to an older resourceVersion.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::Value;
+
+use super::{index::Part, kinds::Kind};
+use crate::workload::text;
+
+/// What is known of a kind as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Availability {
+    /// Not listed yet.
+    Unknown,
+    /// Listed and watched.
+    Ready,
+    /// The API server does not serve it.
+    NotServed,
+    /// It cannot be listed; why.
+    Failing(String),
+}
+
+#[derive(Clone)]
+struct Entry {
+    /// The group under which it is looked up: its own name, or the name of its Service.
+    part: Part,
+    version: u64,
+    object: Option<Arc<Value>>,
+}
+
+struct Inner {
+    entries: HashMap<(Kind, String, String), Entry>,
+    groups: HashMap<Part, HashSet<String>>,
+    primed: HashSet<Part>,
+    availability: HashMap<Kind, Availability>,
+    listing: HashMap<Kind, HashSet<(String, String)>>,
+}
+
+/// The cache of every kind.
+pub struct Cache {
+    inner: Mutex<Inner>,
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache {
+            inner: Mutex::new(Inner {
+                entries: HashMap::new(),
+                groups: HashMap::new(),
+                primed: HashSet::new(),
+                availability: HashMap::new(),
+                listing: HashMap::new(),
+            }),
+        }
+    }
+}
+
+/// The part that `object` of `kind` belongs to.
+#[must_use]
+pub fn part_of(kind: Kind, object: &Value) -> Part {
+    let name = match kind {
+        Kind::EndpointSlice => object
+            .pointer("/metadata/labels")
+            .and_then(|labels| labels.get("kubernetes.io/service-name"))
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+        _ => text(object, "/metadata/name"),
+    };
+    Part {
+        kind,
+        namespace: text(object, "/metadata/namespace").to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn version(object: &Value) -> u64 {
+    text(object, "/metadata/resourceVersion").parse().unwrap_or(0)
+}
+
+/// Drops what no decision needs.
+fn slim(mut object: Value) -> Value {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    if let Some(annotations) = object
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    object
+}
+
+impl Cache {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in an object as the server returned it. Returns whether it is news.
+    pub fn put(&self, kind: Kind, object: Value) -> bool {
+        let part = part_of(kind, &object);
+        let version = version(&object);
+        let name = text(&object, "/metadata/name").to_owned();
+        let mut inner = self.lock();
+        if let Some(seen) = inner.listing.get_mut(&kind) {
+            seen.insert((part.namespace.clone(), name.clone()));
+        }
+        let key = (kind, part.namespace.clone(), name.clone());
+        if inner
+            .entries
+            .get(&key)
+            .is_some_and(|known| known.version >= version)
+        {
+            return false;
+        }
+        inner.groups.entry(part.clone()).or_default().insert(name);
+        inner.entries.insert(
+            key,
+            Entry {
+                part,
+                version,
+                object: Some(Arc::new(slim(object))),
+            },
+        );
+        true
+    }
+
+    /// Takes in that an object is gone. Returns whether it is news.
+    pub fn remove(&self, kind: Kind, object: &Value) -> bool {
+        let key = (
+            kind,
+            text(object, "/metadata/namespace").to_owned(),
+            text(object, "/metadata/name").to_owned(),
+        );
+        let version = version(object);
+        let mut inner = self.lock();
+        match inner.entries.get_mut(&key) {
+            Some(known) if known.object.is_some() && known.version <= version => {
+                known.object = None;
+                known.version = version;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A list of `kind` begins; what it does not name is gone.
+    pub fn begin_list(&self, kind: Kind) {
+        self.lock().listing.insert(kind, HashSet::new());
+    }
+
+    /// The list is complete: `concerned` parts are known from now on. Returns the parts of objects that are gone.
+    pub fn end_list(&self, kind: Kind, concerned: Vec<Part>) -> Vec<Part> {
+        let mut inner = self.lock();
+        let listed = inner.listing.remove(&kind).unwrap_or_default();
+        let mut gone = Vec::new();
+        for ((of, namespace, name), entry) in &mut inner.entries {
+            let named = *of != kind || listed.contains(&(namespace.clone(), name.clone()));
+            if !named && entry.object.take().is_some() {
+                gone.push(entry.part.clone());
+            }
+        }
+        inner.primed.extend(concerned);
+        inner.availability.insert(kind, Availability::Ready);
+        gone
+    }
+
+    /// Notes that `kind` cannot be watched at present. Returns whether that is news.
+    pub fn unavailable(&self, kind: Kind, why: Availability) -> bool {
+        self.lock().availability.insert(kind, why.clone()) != Some(why)
+    }
+
+    /// What is known of `kind` as a whole.
+    #[must_use]
+    pub fn availability(&self, kind: Kind) -> Availability {
+        self.lock()
+            .availability
+            .get(&kind)
+            .cloned()
+            .unwrap_or(Availability::Unknown)
+    }
+
+    /// Whether a missing object of `part` is known to be missing.
+    #[must_use]
+    pub fn primed(&self, part: &Part) -> bool {
+        self.lock().primed.contains(part)
+    }
+
+    /// `part` was read once; from now on the watch keeps it.
+    pub fn prime(&self, part: Part) {
+        self.lock().primed.insert(part);
+    }
+
+    /// The object of `part`.
+    #[must_use]
+    pub fn get(&self, part: &Part) -> Option<Arc<Value>> {
+        let inner = self.lock();
+        inner
+            .entries
+            .get(&(part.kind, part.namespace.clone(), part.name.clone()))?
+            .object
+            .clone()
+    }
+
+    /// Every object of `part`: the EndpointSlices of a Service.
+    #[must_use]
+    pub fn group(&self, part: &Part) -> Vec<Arc<Value>> {
+        let inner = self.lock();
+        let Some(names) = inner.groups.get(part) else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = names.iter().collect();
+        names.sort();
+        names
+            .into_iter()
+            .filter_map(|name| {
+                inner
+                    .entries
+                    .get(&(part.kind, part.namespace.clone(), name.clone()))?
+                    .object
+                    .clone()
+            })
+            .collect()
+    }
+
+    /// Every object of `kind`, by namespace and name.
+    #[must_use]
+    pub fn all(&self, kind: Kind) -> Vec<Arc<Value>> {
+        let inner = self.lock();
+        let mut keyed: Vec<_> = inner
+            .entries
+            .iter()
+            .filter(|((of, _, _), _)| *of == kind)
+            .collect();
+        keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        keyed
+            .into_iter()
+            .filter_map(|(_, entry)| entry.object.clone())
+            .collect()
+    }
+
+    /// Forgets `part` altogether: nobody is concerned by it any more.
+    pub fn forget(&self, part: &Part) {
+        let mut inner = self.lock();
+        inner.primed.remove(part);
+        for name in inner.groups.remove(part).unwrap_or_default() {
+            inner.entries.remove(&(part.kind, part.namespace.clone(), name));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Which Canary is concerned by which object. Filled before the first observation, so that a change wakes exactly
+//! the Canaries concerned, and nobody else's objects are kept.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{PoisonError, RwLock},
+};
+
+use super::kinds::Kind;
+use crate::rollout::CanaryId;
+
+/// Kind, namespace and name of an object; of an EndpointSlice the name of its Service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Part {
+    /// Kind.
+    pub kind: Kind,
+    /// Namespace.
+    pub namespace: String,
+    /// Name, or name of the Service.
+    pub name: String,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_part: HashMap<Part, BTreeSet<CanaryId>>,
+    by_canary: HashMap<CanaryId, BTreeSet<Part>>,
+}
+
+/// The index.
+#[derive(Default)]
+pub struct Index {
+    inner: RwLock<Inner>,
+}
+
+impl Index {
+    /// Sets what `id` is concerned by; returns the parts that nobody was concerned by before.
+    pub fn set(&self, id: &CanaryId, parts: BTreeSet<Part>) -> Vec<Part> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let old = inner
+            .by_canary
+            .insert(id.clone(), parts.clone())
+            .unwrap_or_default();
+        for part in old.difference(&parts) {
+            inner.unlink(part, id);
+        }
+        let mut fresh = Vec::new();
+        for part in parts {
+            let concerned = inner.by_part.entry(part.clone()).or_default();
+            if concerned.is_empty() {
+                fresh.push(part);
+            }
+            concerned.insert(id.clone());
+        }
+        fresh
+    }
+
+    /// Forgets `id`; returns the parts that nobody is concerned by any more.
+    pub fn remove(&self, id: &CanaryId) -> Vec<Part> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let old = inner.by_canary.remove(id).unwrap_or_default();
+        for part in &old {
+            inner.unlink(part, id);
+        }
+        old.into_iter()
+            .filter(|part| !inner.by_part.contains_key(part))
+            .collect()
+    }
+
+    /// The Canaries concerned by `part`.
+    #[must_use]
+    pub fn concerned(&self, part: &Part) -> Vec<CanaryId> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner
+            .by_part
+            .get(part)
+            .map(|ids| ids.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Every part of this kind that anybody is concerned by.
+    #[must_use]
+    pub fn parts(&self, kind: Kind) -> Vec<Part> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner
+            .by_part
+            .keys()
+            .filter(|part| part.kind == kind)
+            .cloned()
+            .collect()
+    }
+}
+
+impl Inner {
+    fn unlink(&mut self, part: &Part, id: &CanaryId) {
+        if let Some(ids) = self.by_part.get_mut(part) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_part.remove(part);
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The kinds of objects that are watched and written, as untyped JSON.
+
+use kube::{
+    api::{Api, ApiResource, DynamicObject},
+    core::GroupVersionKind,
+};
+
+use crate::rollout::Child;
+
+/// A kind of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `bellwether.dev/v1beta1` Canary.
+    Canary,
+    /// `apps/v1` Deployment.
+    Deployment,
+    /// `v1` Service.
+    Service,
+    /// `discovery.k8s.io/v1` EndpointSlice; known by the name of its Service.
+    EndpointSlice,
+    /// `networking.istio.io/v1` VirtualService.
+    VirtualService,
+    /// `networking.istio.io/v1` DestinationRule.
+    DestinationRule,
+}
+
+impl Kind {
+    /// Every kind but Canary: what Canaries are made of.
+    pub const PARTS: [Kind; 5] = [
+        Kind::Deployment,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::VirtualService,
+        Kind::DestinationRule,
+    ];
+
+    /// Whether it comes with Istio, and may thus be absent.
+    #[must_use]
+    pub fn istio(self) -> bool {
+        matches!(self, Kind::VirtualService | Kind::DestinationRule)
+    }
+
+    /// The resource as the API server knows it.
+    #[must_use]
+    pub fn resource(self) -> ApiResource {
+        let (group, version, kind, plural) = match self {
+            Kind::Canary => (crate::api::GROUP, "v1beta1", "Canary", "canaries"),
+            Kind::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Kind::Service => ("", "v1", "Service", "services"),
+            Kind::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
+            Kind::VirtualService => ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
+            Kind::DestinationRule => ("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
+        };
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+    }
+
+    /// A client for this kind in one namespace.
+    #[must_use]
+    pub fn api(self, client: &kube::Client, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(client.clone(), namespace, &self.resource())
+    }
+}
+
+impl From<Child> for Kind {
+    fn from(child: Child) -> Kind {
+        match child {
+            Child::ApexService | Child::PrimaryService | Child::CanaryService => Kind::Service,
+            Child::PrimaryRule | Child::CanaryRule => Kind::DestinationRule,
+            Child::Routes => Kind::VirtualService,
+            Child::PrimaryDeployment => Kind::Deployment,
+        }
+    }
+}

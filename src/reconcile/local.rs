@@ -1,0 +1,100 @@
+//! What is remembered in this process alone, and harmless to lose: since when things look as they do, what was told,
+//! how often a repair or a failure happened.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::rollout::CanaryId;
+
+/// What is remembered of one Canary.
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    routing: Option<(String, DateTime<Utc>)>,
+    template: Option<(String, DateTime<Utc>)>,
+    told: i64,
+    repairs: VecDeque<DateTime<Utc>>,
+    failures: u32,
+}
+
+/// What is remembered of every Canary.
+#[derive(Default)]
+pub struct Local {
+    entries: Mutex<HashMap<CanaryId, Entry>>,
+}
+
+fn since(slot: &mut Option<(String, DateTime<Utc>)>, value: String, now: DateTime<Utc>) -> DateTime<Utc> {
+    match slot {
+        Some((known, since)) if *known == value => *since,
+        _ => {
+            *slot = Some((value, now));
+            now
+        }
+    }
+}
+
+impl Local {
+    fn with<T>(&self, id: &CanaryId, f: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        f(entries.entry(id.clone()).or_default())
+    }
+
+    /// Since when the routing of `id` looks like `routing`.
+    pub fn routing_since(&self, id: &CanaryId, routing: String, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.with(id, |entry| since(&mut entry.routing, routing, now))
+    }
+
+    /// Since when the target of `id` has the template `digest`.
+    pub fn template_since(&self, id: &CanaryId, digest: String, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.with(id, |entry| since(&mut entry.template, digest, now))
+    }
+
+    /// Number of the newest fact that is known to be told.
+    #[must_use]
+    pub fn told(&self, id: &CanaryId) -> i64 {
+        self.with(id, |entry| entry.told)
+    }
+
+    /// Everything up to `seq` is told.
+    pub fn tell(&self, id: &CanaryId, seq: i64) {
+        self.with(id, |entry| entry.told = entry.told.max(seq));
+    }
+
+    /// Counts a repair of somebody else's edit.
+    pub fn repaired(&self, id: &CanaryId, now: DateTime<Utc>) {
+        self.with(id, |entry| entry.repairs.push_back(now));
+    }
+
+    /// Repairs within the last minute.
+    #[must_use]
+    pub fn repairs(&self, id: &CanaryId, now: DateTime<Utc>) -> usize {
+        self.with(id, |entry| {
+            entry.repairs.retain(|at| now - *at < TimeDelta::seconds(60));
+            entry.repairs.len()
+        })
+    }
+
+    /// Counts a failed round; returns how many there were in a row.
+    pub fn failed(&self, id: &CanaryId) -> u32 {
+        self.with(id, |entry| {
+            entry.failures = entry.failures.saturating_add(1);
+            entry.failures
+        })
+    }
+
+    /// A round went well.
+    pub fn succeeded(&self, id: &CanaryId) {
+        self.with(id, |entry| entry.failures = 0);
+    }
+
+    /// Forgets `id`.
+    pub fn forget(&self, id: &CanaryId) {
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+}

@@ -1,0 +1,174 @@
+//! The pipeline: observe → decide → act, once per Canary and wake-up.
+//!
+//! [`watch`] keeps the cache and wakes the Canaries concerned; [`queue`] orders them; [`reconcile`] is one round.
+//! Invariant: a round waits for nothing but the API server, and on the steady path reads nothing from it.
+
+pub mod act;
+pub mod cache;
+pub mod desired;
+pub mod error;
+pub mod index;
+pub mod kinds;
+pub mod local;
+pub mod observe;
+pub mod queue;
+pub mod run;
+pub mod snapshot;
+pub mod watch;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    api::Canary,
+    clock::Clock,
+    metrics::Metrics,
+    metrics_source::sampler::{Request, Sampler},
+    outbox::Outbox,
+    rollout::{self, CanaryId, Decision, RolloutSpec},
+};
+use cache::Cache;
+use error::Error;
+use index::{Index, Part};
+use kinds::Kind;
+use local::Local;
+
+/// What the controller is told by its flags.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The one namespace to work in; all of them if absent.
+    pub namespace: Option<String>,
+    /// Labels by which pods of target and primary may be told apart, in order of preference.
+    pub selector_labels: Vec<String>,
+    /// How long proxies may go on using a changed route.
+    pub drain: TimeDelta,
+}
+
+/// Everything a round needs.
+pub struct Context {
+    /// Client of the API server.
+    pub client: kube::Client,
+    /// What the flags say.
+    pub settings: Settings,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// What the API server last told us.
+    pub cache: Cache,
+    /// Who is concerned by what.
+    pub index: Index,
+    /// What is remembered in this process alone.
+    pub local: Local,
+    /// Samples of the metrics.
+    pub sampler: Arc<Sampler>,
+    /// Where facts are told.
+    pub outbox: Outbox,
+    /// The controller's own metrics.
+    pub metrics: Metrics,
+}
+
+/// What a round leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// Whether something was written, so that there may be more to do at once.
+    pub again: bool,
+    /// When to look again even if nothing changes.
+    pub wake_at: Option<DateTime<Utc>>,
+    /// Whether traffic is at risk.
+    pub urgent: bool,
+}
+
+impl Next {
+    const IDLE: Next = Next {
+        again: false,
+        wake_at: None,
+        urgent: false,
+    };
+}
+
+/// One round for one Canary.
+///
+/// # Errors
+/// What could not be read or written; the round is to be repeated.
+pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
+    let part = Part {
+        kind: Kind::Canary,
+        namespace: id.namespace.clone(),
+        name: id.name.clone(),
+    };
+    let Some(object) = ctx.cache.get(&part) else {
+        forget(ctx, id);
+        return Ok(Next::IDLE);
+    };
+    let canary: Canary = match serde_json::from_value((*object).clone()) {
+        Ok(canary) => canary,
+        Err(error) => return refuse(ctx, id, &object, &error.to_string()).await,
+    };
+    let spec = match rollout::validate(&canary, ctx.settings.drain) {
+        Ok(spec) => spec,
+        Err(invalid) => return refuse(ctx, id, &object, &invalid.to_string()).await,
+    };
+    ctx.index.set(id, snapshot::parts(&spec.names));
+    let snap = snapshot::take(ctx, &spec, object, Arc::new(canary)).await?;
+    let now = ctx.clock.now();
+    let seen = observe::observe(ctx, &spec, &snap, now);
+    ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
+    let decision = rollout::decide(&spec, &seen, now);
+    ctx.metrics.observe(id, &seen.status);
+    arm_sampler(ctx, &spec, &decision);
+    if decision.repair {
+        ctx.local.repaired(id, now);
+    }
+    act::Round::new(ctx, &spec, &snap).perform(&decision.acts).await?;
+    Ok(Next {
+        again: !decision.acts.is_empty(),
+        wake_at: decision.wake_at,
+        urgent: decision.urgent,
+    })
+}
+
+/// A Canary that cannot be used says so in its status; nothing else is touched.
+async fn refuse(
+    ctx: &Context,
+    id: &CanaryId,
+    object: &serde_json::Value,
+    problem: &str,
+) -> Result<Next, Error> {
+    let status = object.get("status").cloned().unwrap_or_default();
+    let status = serde_json::from_value(status).unwrap_or_default();
+    let generation = object
+        .pointer("/metadata/generation")
+        .and_then(serde_json::Value::as_i64)
+        .unwrap_or_default();
+    let next = rollout::refuse(&status, generation, problem, ctx.clock.now());
+    if next != status {
+        act::record_status(ctx, object, &id.namespace, &next).await?;
+    }
+    Ok(Next::IDLE)
+}
+
+fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {
+    if decision.sampling {
+        let request = Request {
+            namespace: spec.names.namespace.clone(),
+            target: spec.names.target.clone(),
+            primary: spec.names.primary.clone(),
+            interval: spec.interval.to_std().unwrap_or_default(),
+            metrics: spec.metrics.clone(),
+        };
+        ctx.sampler.watch(&spec.id, request);
+    } else {
+        ctx.sampler.forget(&spec.id);
+    }
+}
+
+/// The Canary is gone: nothing of it stays in this process (I11).
+fn forget(ctx: &Context, id: &CanaryId) {
+    for part in ctx.index.remove(id) {
+        ctx.cache.forget(&part);
+    }
+    ctx.sampler.forget(id);
+    ctx.local.forget(id);
+    ctx.outbox.forget(id);
+    ctx.metrics.forget(id);
+}

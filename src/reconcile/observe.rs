@@ -1,0 +1,238 @@
+//! From the objects of a snapshot to the plain data of a decision. Pure.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Context, cache::Availability, desired, index::Part, kinds::Kind, snapshot::Snapshot};
+use crate::{
+    api::CanaryStatus,
+    rollout::{Apex, Child, Observed, RolloutSpec, Routes, Serves, Weight},
+    traffic::istio::{RouteError, destination_rule, virtual_service},
+    workload::{
+        contains, deployment,
+        marks::{self, SELECTOR_ANNOTATION},
+        service, text,
+    },
+};
+
+/// Our finalizer.
+pub const FINALIZER: &str = "bellwether.dev/hand-back";
+
+const SERVICES_AND_RULES: [Child; 4] = [
+    Child::PrimaryService,
+    Child::CanaryService,
+    Child::PrimaryRule,
+    Child::CanaryRule,
+];
+
+/// Turns a snapshot into what a decision sees.
+#[must_use]
+pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime<Utc>) -> Observed {
+    let status = snap.canary.status.clone().unwrap_or_default();
+    let [apex_endpoints, primary_endpoints, canary_endpoints] = snap.endpoints;
+    let target = snap
+        .target
+        .as_ref()
+        .map(|object| deployment::view_target(object, canary_endpoints));
+    let routes = routes(spec, snap, &status);
+    let apex = Apex {
+        serves: apex_serves(snap),
+        endpoints: apex_endpoints,
+    };
+    let digest = target.as_ref().map(|t| t.revision.clone()).unwrap_or_default();
+    let routing = match &routes {
+        Routes::Present { weight, split, .. } => format!("{weight:?} {split} {:?}", apex.serves),
+        other => format!("{other:?} {:?}", apex.serves),
+    };
+    let finalizers = snap
+        .object
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array);
+    Observed {
+        finalizer: finalizers.is_some_and(|list| list.iter().any(|f| f == FINALIZER)),
+        conflict: conflict(ctx, spec, snap),
+        primary: snap
+            .primary
+            .as_ref()
+            .map(|object| deployment::view_primary(object, primary_endpoints)),
+        drifted: drifted(spec, snap),
+        existing: existing(snap),
+        routing_since: ctx.local.routing_since(&spec.id, routing, now),
+        template_since: ctx.local.template_since(&spec.id, digest, now),
+        sample: ctx.sampler.latest(&spec.id),
+        repairs: ctx.local.repairs(&spec.id, now),
+        told: ctx.local.told(&spec.id),
+        apex,
+        routes,
+        target,
+        status,
+    }
+}
+
+/// Somebody else's object or controller in the way.
+fn conflict(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Option<String> {
+    if let Some(other) = older_canary(ctx, spec, snap) {
+        return Some(format!(
+            "Canary {other} releases Deployment {} already",
+            spec.names.target
+        ));
+    }
+    if let Some(Err(unfit)) = &snap.selector {
+        return Some(unfit.to_string());
+    }
+    let exclusive = [
+        Child::PrimaryDeployment,
+        Child::PrimaryService,
+        Child::CanaryService,
+        Child::PrimaryRule,
+        Child::CanaryRule,
+    ];
+    for child in exclusive {
+        if let Some(object) = snap.child(child).filter(|object| !snap.owner.owns(object)) {
+            return Some(format!(
+                "{:?} {} exists and does not belong to this Canary",
+                Kind::from(child),
+                text(object, "/metadata/name")
+            ));
+        }
+    }
+    let shared = [
+        snap.target.as_ref(),
+        snap.apex_service.as_ref(),
+        snap.routes.as_ref(),
+    ];
+    shared.into_iter().flatten().find_map(|object| {
+        let name = text(object, "/metadata/name");
+        if let Some(controller) = marks::foreign_controller(object) {
+            return Some(format!("{name} is controlled by {controller}"));
+        }
+        let owner = marks::owner_name(object).filter(|owner| *owner != snap.owner.name)?;
+        Some(format!("{name} belongs to Canary {owner}"))
+    })
+}
+
+/// The Canary that released this target before this one; the older one keeps it.
+fn older_canary(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Option<String> {
+    let part = Part {
+        kind: Kind::Deployment,
+        namespace: spec.names.namespace.clone(),
+        name: spec.names.target.clone(),
+    };
+    let age = |object: &Value| {
+        let created = text(object, "/metadata/creationTimestamp").to_owned();
+        (created, text(object, "/metadata/uid").to_owned())
+    };
+    let own = age(&snap.object);
+    ctx.index
+        .concerned(&part)
+        .into_iter()
+        .filter(|id| *id != spec.id)
+        .find_map(|id| {
+            let other = Part {
+                kind: Kind::Canary,
+                namespace: id.namespace.clone(),
+                name: id.name.clone(),
+            };
+            let object = ctx.cache.get(&other)?;
+            (age(&object) < own).then_some(id.name)
+        })
+}
+
+fn drifted(spec: &RolloutSpec, snap: &Snapshot) -> Vec<Child> {
+    let mut drifted = Vec::new();
+    for child in SERVICES_AND_RULES {
+        let Some(wanted) = desired::child(spec, snap, child) else {
+            continue;
+        };
+        let is_rule = matches!(child, Child::PrimaryRule | Child::CanaryRule);
+        let off = snap.child(child).is_none_or(|live| {
+            if is_rule {
+                let spec = |object: &Value| object.get("spec").cloned().unwrap_or(Value::Null);
+                destination_rule::drift(&spec(live), &spec(&wanted))
+                    || !contains(&live["metadata"], &wanted["metadata"])
+            } else {
+                service::drifted(live, &wanted)
+            }
+        });
+        if off {
+            drifted.push(child);
+        }
+    }
+    if let Some(live) = snap.apex_service.as_ref().filter(|live| snap.owner.owns(live))
+        && let Some(wanted) = desired::child(spec, snap, Child::ApexService)
+        && service::drifted(live, &wanted)
+    {
+        drifted.push(Child::ApexService);
+    }
+    drifted
+}
+
+/// What carries our marks, in the order in which it may go.
+fn existing(snap: &Snapshot) -> Vec<Child> {
+    let all = [
+        Child::Routes,
+        Child::PrimaryDeployment,
+        Child::PrimaryRule,
+        Child::CanaryRule,
+        Child::PrimaryService,
+        Child::CanaryService,
+        Child::ApexService,
+    ];
+    let marked = |object: &Value| {
+        let annotations = object.pointer("/metadata/annotations");
+        snap.owner.owns(object) || annotations.is_some_and(|a| a.get(SELECTOR_ANNOTATION).is_some())
+    };
+    all.into_iter()
+        .filter(|child| snap.child(*child).is_some_and(|object| marked(object)))
+        .collect()
+}
+
+fn apex_serves(snap: &Snapshot) -> Option<Serves> {
+    let live = snap.apex_service.as_ref()?;
+    match (&snap.target, &snap.selector) {
+        (Some(target), Some(Ok(selector))) => service::serves(live, target, selector),
+        // Without the target nothing can be said about its labels; nothing is to be changed either.
+        _ => Some(Serves::Primary),
+    }
+}
+
+fn routes(spec: &RolloutSpec, snap: &Snapshot, status: &CanaryStatus) -> Routes {
+    match &snap.istio {
+        Availability::NotServed => return Routes::NotInstalled,
+        Availability::Failing(why) => return Routes::Unavailable(why.clone()),
+        Availability::Unknown => return Routes::Unavailable("not read yet".to_owned()),
+        Availability::Ready => {}
+    }
+    let Some(live) = &snap.routes else {
+        return Routes::Missing;
+    };
+    let owned = snap.owner.owns(live);
+    let state = match virtual_service::read(live, &snap.services) {
+        Ok(state) => state,
+        Err(RouteError::NoManagedRoute) if owned => {
+            return Routes::Present {
+                weight: None,
+                split: false,
+                owned,
+                in_shape: false,
+            };
+        }
+        Err(error) => return Routes::Invalid(error.to_string()),
+    };
+    let intended = Weight::saturating(i64::from(status.canary_weight));
+    let candidates = [intended, Weight::ZERO, Weight::FULL]
+        .into_iter()
+        .chain(spec.steps.weights().iter().copied());
+    let weight = candidates
+        .into_iter()
+        .find(|w| virtual_service::is_at(live, &snap.services, *w))
+        .or(state.weight);
+    let in_shape =
+        !owned || !virtual_service::owned_drift(&live["spec"], &desired::routes_spec(snap, intended));
+    Routes::Present {
+        weight,
+        split: state.touched,
+        owned,
+        in_shape,
+    }
+}

@@ -1,0 +1,117 @@
+//! The run loop: watches, workers and samples, until told to stop.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use futures::FutureExt;
+use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Context, Next,
+    error::{Error, Retry},
+    kinds::Kind,
+    queue::{Lane, Queue},
+    reconcile, watch,
+};
+use crate::rollout::CanaryId;
+
+/// Rounds that may run at once.
+const WORKERS: usize = 8;
+/// How long one round may take.
+const ROUND_LIMIT: Duration = Duration::from_secs(30);
+/// The longest pause after failures.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Half to all of `span`, at random, so that aligned work spreads.
+#[must_use]
+pub fn jitter(span: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 1000;
+    span.mul_f64(0.5 + 0.0005 * f64::from(u32::try_from(random).unwrap_or(0)))
+}
+
+/// Runs until `stop`: running rounds finish, no new ones begin. `sampled` names the Canaries with a new sample.
+pub async fn run(ctx: Arc<Context>, mut sampled: UnboundedReceiver<CanaryId>, stop: CancellationToken) {
+    let queue = Arc::new(Queue::new(ctx.clock.clone()));
+    let tasks = TaskTracker::new();
+    for kind in [Kind::Canary].into_iter().chain(Kind::PARTS) {
+        let (listed, first_list) = oneshot::channel();
+        let watching = watch::watch(ctx.clone(), queue.clone(), kind, listed);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
+        // One after the other: the index must be filled by the Canaries before anything else is looked at.
+        if stop.run_until_cancelled(first_list).await.is_none() {
+            break;
+        }
+    }
+    ctx.metrics.ready();
+    tracing::info!("every watch is listed; deciding");
+    for _ in 0..WORKERS {
+        tasks.spawn(work(ctx.clone(), queue.clone(), stop.clone()));
+    }
+    tasks.close();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            id = sampled.recv() => match id {
+                Some(id) => queue.push(id.clone(), watch::lane(&ctx, &id)),
+                None => break,
+            },
+        }
+    }
+    tasks.wait().await;
+}
+
+async fn work(ctx: Arc<Context>, queue: Arc<Queue>, stop: CancellationToken) {
+    while let Some(id) = stop.run_until_cancelled(queue.next()).await {
+        let outcome = round(&ctx, &id).await;
+        settle(&ctx, &queue, &id, outcome);
+        queue.done(&id);
+    }
+}
+
+/// One round, bounded in time; a panic in it concerns this Canary alone.
+async fn round(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
+    let round = AssertUnwindSafe(reconcile(ctx, id)).catch_unwind();
+    match tokio::time::timeout(ROUND_LIMIT, round).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(Error::Panicked(id.clone())),
+        Err(_) => Err(Error::Timeout(id.clone())),
+    }
+}
+
+fn settle(ctx: &Context, queue: &Queue, id: &CanaryId, outcome: Result<Next, Error>) {
+    match outcome {
+        Ok(next) => {
+            ctx.local.succeeded(id);
+            ctx.metrics.round(None);
+            let lane = if next.urgent { Lane::Urgent } else { Lane::Routine };
+            queue.at(id, next.wake_at, lane);
+            if next.again {
+                queue.push(id.clone(), lane);
+            }
+        }
+        Err(error) => {
+            ctx.metrics.round(Some(error.reason()));
+            let failures = ctx.local.failed(id);
+            let pause = pause(&error, failures);
+            tracing::warn!(canary = %id, reason = error.reason(), %error, ?pause, "round failed");
+            let at = ctx.clock.now() + TimeDelta::from_std(pause).unwrap_or_default();
+            queue.at(id, Some(at), watch::lane(ctx, id));
+        }
+    }
+}
+
+/// How long to wait after the `failures`-th failure in a row.
+fn pause(error: &Error, failures: u32) -> Duration {
+    let first = match error.retry() {
+        Retry::Soon => Duration::from_millis(20),
+        Retry::Backoff => Duration::from_millis(250),
+    };
+    jitter((first * 2_u32.saturating_pow(failures.saturating_sub(1).min(12))).min(MAX_PAUSE))
+}

@@ -1,0 +1,212 @@
+//! The objects of one round, read once from the cache: what was decided on is what is acted on.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::Value;
+
+use super::{Context, cache::Availability, error::Error, index::Part, kinds::Kind};
+use crate::{
+    api::Canary,
+    rollout::{Child, Names, RolloutSpec},
+    traffic::istio::ServiceNames,
+    workload::{
+        deployment::{self, Selector, Unfit},
+        marks::Owner,
+    },
+};
+
+/// Everything that one round read.
+pub struct Snapshot {
+    /// The Canary as JSON.
+    pub object: Arc<Value>,
+    /// The Canary.
+    pub canary: Arc<Canary>,
+    /// Our mark.
+    pub owner: Owner,
+    /// The three Services, for routes.
+    pub services: ServiceNames,
+    /// The user's Deployment.
+    pub target: Option<Arc<Value>>,
+    /// The primary Deployment.
+    pub primary: Option<Arc<Value>>,
+    /// Service `<name>`.
+    pub apex_service: Option<Arc<Value>>,
+    /// Service `<name>-primary`.
+    pub primary_service: Option<Arc<Value>>,
+    /// Service `<name>-canary`.
+    pub canary_service: Option<Arc<Value>>,
+    /// DestinationRule `<name>-primary`.
+    pub primary_rule: Option<Arc<Value>>,
+    /// DestinationRule `<name>-canary`.
+    pub canary_rule: Option<Arc<Value>>,
+    /// VirtualService `<name>`.
+    pub routes: Option<Arc<Value>>,
+    /// Whether Istio's kinds can be read.
+    pub istio: Availability,
+    /// Ready endpoints of the apex, primary and canary Services.
+    pub endpoints: [i32; 3],
+    /// The telling label.
+    pub selector: Option<Result<Selector, Unfit>>,
+}
+
+impl Snapshot {
+    /// The object that `child` stands for.
+    #[must_use]
+    pub fn child(&self, child: Child) -> Option<&Arc<Value>> {
+        match child {
+            Child::ApexService => self.apex_service.as_ref(),
+            Child::PrimaryService => self.primary_service.as_ref(),
+            Child::CanaryService => self.canary_service.as_ref(),
+            Child::PrimaryRule => self.primary_rule.as_ref(),
+            Child::CanaryRule => self.canary_rule.as_ref(),
+            Child::Routes => self.routes.as_ref(),
+            Child::PrimaryDeployment => self.primary.as_ref(),
+        }
+    }
+}
+
+/// Name of the object that `child` stands for.
+#[must_use]
+pub fn child_name(names: &Names, child: Child) -> &str {
+    match child {
+        Child::ApexService | Child::Routes => &names.apex,
+        Child::PrimaryService | Child::PrimaryRule => &names.primary_service,
+        Child::CanaryService | Child::CanaryRule => &names.canary_service,
+        Child::PrimaryDeployment => &names.primary,
+    }
+}
+
+/// Every object that a Canary is concerned by.
+#[must_use]
+pub fn parts(names: &Names) -> BTreeSet<Part> {
+    let part = |kind: Kind, name: &str| Part {
+        kind,
+        namespace: names.namespace.clone(),
+        name: name.to_owned(),
+    };
+    let mut parts = BTreeSet::from([
+        part(Kind::Deployment, &names.target),
+        part(Kind::Deployment, &names.primary),
+        part(Kind::VirtualService, &names.apex),
+        part(Kind::DestinationRule, &names.primary_service),
+        part(Kind::DestinationRule, &names.canary_service),
+    ]);
+    for service in [&names.apex, &names.primary_service, &names.canary_service] {
+        parts.insert(part(Kind::Service, service));
+        parts.insert(part(Kind::EndpointSlice, service));
+    }
+    parts
+}
+
+/// Reads everything that a round needs. Parts that came with a new Canary are read from the API server once.
+///
+/// # Errors
+/// If such a first read fails.
+pub async fn take(
+    ctx: &Context,
+    spec: &RolloutSpec,
+    object: Arc<Value>,
+    canary: Arc<Canary>,
+) -> Result<Snapshot, Error> {
+    let names = &spec.names;
+    for part in parts(names) {
+        prime(ctx, &part).await?;
+    }
+    let get = |kind: Kind, name: &str| {
+        ctx.cache.get(&Part {
+            kind,
+            namespace: names.namespace.clone(),
+            name: name.to_owned(),
+        })
+    };
+    let target = get(Kind::Deployment, &names.target);
+    let selector = target
+        .as_ref()
+        .map(|t| deployment::selector(t, &ctx.settings.selector_labels));
+    let endpoints = [&names.apex, &names.primary_service, &names.canary_service]
+        .map(|service| ready_endpoints(ctx, &names.namespace, service));
+    Ok(Snapshot {
+        object,
+        canary,
+        owner: Owner {
+            name: spec.id.name.clone(),
+            uid: spec.uid.clone(),
+        },
+        services: ServiceNames {
+            namespace: names.namespace.clone(),
+            apex: names.apex.clone(),
+            primary: names.primary_service.clone(),
+            canary: names.canary_service.clone(),
+        },
+        primary: get(Kind::Deployment, &names.primary),
+        apex_service: get(Kind::Service, &names.apex),
+        primary_service: get(Kind::Service, &names.primary_service),
+        canary_service: get(Kind::Service, &names.canary_service),
+        primary_rule: get(Kind::DestinationRule, &names.primary_service),
+        canary_rule: get(Kind::DestinationRule, &names.canary_service),
+        routes: get(Kind::VirtualService, &names.apex),
+        istio: istio(ctx),
+        endpoints,
+        selector,
+        target,
+    })
+}
+
+fn istio(ctx: &Context) -> Availability {
+    [Kind::VirtualService, Kind::DestinationRule]
+        .into_iter()
+        .map(|kind| ctx.cache.availability(kind))
+        .find(|state| *state != Availability::Ready)
+        .unwrap_or(Availability::Ready)
+}
+
+/// Reads `part` once if it came after the watch had listed its kind.
+async fn prime(ctx: &Context, part: &Part) -> Result<(), Error> {
+    if ctx.cache.primed(part) || ctx.cache.availability(part.kind) != Availability::Ready {
+        return Ok(());
+    }
+    let api = part.kind.api(&ctx.client, &part.namespace);
+    let what = || format!("{:?} {}/{}", part.kind, part.namespace, part.name);
+    let failed = |source: kube::Error| Error::Read {
+        what: what(),
+        source: Box::new(source),
+    };
+    let found = if part.kind == Kind::EndpointSlice {
+        let selector = format!("kubernetes.io/service-name={}", part.name);
+        let params = kube::api::ListParams::default().labels(&selector);
+        api.list(&params).await.map_err(failed)?.items
+    } else {
+        api.get_opt(&part.name)
+            .await
+            .map_err(failed)?
+            .into_iter()
+            .collect()
+    };
+    for object in found {
+        let json = serde_json::to_value(&object).map_err(|source| Error::Json {
+            what: "an object read",
+            source,
+        })?;
+        ctx.cache.put(part.kind, json);
+    }
+    ctx.cache.prime(part.clone());
+    Ok(())
+}
+
+/// Distinct ready addresses behind a Service.
+fn ready_endpoints(ctx: &Context, namespace: &str, service: &str) -> i32 {
+    let part = Part {
+        kind: Kind::EndpointSlice,
+        namespace: namespace.to_owned(),
+        name: service.to_owned(),
+    };
+    let slices = ctx.cache.group(&part);
+    let ready: BTreeSet<&str> = slices
+        .iter()
+        .filter_map(|slice| slice.get("endpoints")?.as_array())
+        .flatten()
+        .filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)))
+        .filter_map(|endpoint| endpoint.pointer("/addresses/0")?.as_str())
+        .collect();
+    i32::try_from(ready.len()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,199 @@
+//! Watching: one stream per kind fills the cache and wakes the Canaries concerned.
+//!
+//! Canaries are listed first, so that the index is filled before anything else is looked at, and objects that nobody
+//! is concerned by are not kept.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    api::{Api, DynamicObject},
+    runtime::{
+        WatchStreamExt,
+        utils::Backoff,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde_json::Value;
+
+use super::{
+    Context,
+    cache::{Availability, part_of},
+    index::Part,
+    kinds::Kind,
+    queue::{Lane, Queue},
+    snapshot,
+};
+use crate::{
+    api::Canary,
+    rollout::{self, CanaryId},
+};
+
+/// How long to wait after a failed watch: doubling to five seconds, so that a restarted API server or a CRD that
+/// appears is noticed soon; with jitter.
+struct WatchBackoff {
+    failures: u32,
+}
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let base = Duration::from_millis(200 << self.failures.min(4));
+        self.failures += 1;
+        Some(super::run::jitter(base.min(Duration::from_secs(3))))
+    }
+}
+
+impl Backoff for WatchBackoff {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// Watches `kind` for ever; sends once on `listed` when the first list is complete or known to be impossible.
+pub async fn watch(
+    ctx: Arc<Context>,
+    queue: Arc<Queue>,
+    kind: Kind,
+    listed: tokio::sync::oneshot::Sender<()>,
+) {
+    let resource = kind.resource();
+    let api: Api<DynamicObject> = match &ctx.settings.namespace {
+        Some(namespace) => Api::namespaced_with(ctx.client.clone(), namespace, &resource),
+        None => Api::all_with(ctx.client.clone(), &resource),
+    };
+    let mut stream = watcher(api, watcher::Config::default())
+        .backoff(WatchBackoff { failures: 0 })
+        .boxed();
+    let mut listed = Some(listed);
+    while let Some(event) = stream.next().await {
+        let first_over = match event {
+            Ok(event) => take_in(&ctx, &queue, kind, event),
+            Err(error) => note_failure(&ctx, &queue, kind, &error),
+        };
+        if first_over && let Some(listed) = listed.take() {
+            // Nobody waiting any more means that the controller ends.
+            let _: Result<(), ()> = listed.send(());
+        }
+    }
+}
+
+/// Takes an event in; returns whether a list is complete.
+fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>) -> bool {
+    match event {
+        Event::Init => ctx.cache.begin_list(kind),
+        Event::InitApply(object) | Event::Apply(object) => put(ctx, queue, kind, &object),
+        Event::Delete(object) => {
+            if let Ok(json) = serde_json::to_value(&object)
+                && ctx.cache.remove(kind, &json)
+            {
+                wake(ctx, queue, &part_of(kind, &json));
+            }
+        }
+        Event::InitDone => {
+            let was = ctx.cache.availability(kind);
+            for part in ctx.cache.end_list(kind, ctx.index.parts(kind)) {
+                wake(ctx, queue, &part);
+            }
+            if was != Availability::Ready {
+                wake_all(ctx, queue);
+            }
+            return true;
+        }
+    }
+    false
+}
+
+fn put(ctx: &Context, queue: &Queue, kind: Kind, object: &DynamicObject) {
+    let Ok(json) = serde_json::to_value(object) else {
+        return;
+    };
+    let part = part_of(kind, &json);
+    if kind == Kind::Canary {
+        register(ctx, &json);
+    } else if ctx.index.concerned(&part).is_empty() {
+        return;
+    }
+    if ctx.cache.put(kind, json) {
+        wake(ctx, queue, &part);
+    }
+}
+
+/// A Canary's parts are in the index before any of them is looked at.
+fn register(ctx: &Context, json: &Value) {
+    let Ok(canary) = serde_json::from_value::<Canary>(json.clone()) else {
+        return;
+    };
+    if let Ok(spec) = rollout::validate(&canary, ctx.settings.drain) {
+        ctx.index.set(&spec.id, snapshot::parts(&spec.names));
+    }
+}
+
+/// Wakes the Canaries concerned by `part`.
+pub fn wake(ctx: &Context, queue: &Queue, part: &Part) {
+    if part.kind == Kind::Canary {
+        let id = CanaryId {
+            namespace: part.namespace.clone(),
+            name: part.name.clone(),
+        };
+        queue.push(id.clone(), lane(ctx, &id));
+        return;
+    }
+    for id in ctx.index.concerned(part) {
+        let lane = lane(ctx, &id);
+        queue.push(id, lane);
+    }
+}
+
+/// A Canary whose canary has traffic passes before routine work.
+pub fn lane(ctx: &Context, id: &CanaryId) -> Lane {
+    let part = Part {
+        kind: Kind::Canary,
+        namespace: id.namespace.clone(),
+        name: id.name.clone(),
+    };
+    let weight = ctx
+        .cache
+        .get(&part)
+        .and_then(|c| c.pointer("/status/canaryWeight").and_then(Value::as_i64));
+    if weight.is_some_and(|w| w > 0) {
+        Lane::Urgent
+    } else {
+        Lane::Routine
+    }
+}
+
+fn wake_all(ctx: &Context, queue: &Queue) {
+    for object in ctx.cache.all(Kind::Canary) {
+        wake(ctx, queue, &part_of(Kind::Canary, &object));
+    }
+}
+
+/// Notes that the kind cannot be watched; returns whether waiting for its first list makes no sense.
+fn note_failure(ctx: &Context, queue: &Queue, kind: Kind, error: &watcher::Error) -> bool {
+    let not_served = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
+    };
+    ctx.metrics.watch_failed(kind);
+    tracing::warn!(?kind, %error, "watch failed; it is tried again");
+    if !kind.istio() {
+        return false;
+    }
+    let first = ctx.cache.availability(kind);
+    let failed_list = matches!(error, watcher::Error::InitialListFailed(_));
+    let state = if not_served {
+        Availability::NotServed
+    } else if failed_list && first != Availability::Ready {
+        Availability::Failing(error.to_string())
+    } else {
+        // An interrupted watch goes on from what is known.
+        return false;
+    };
+    if ctx.cache.unavailable(kind, state) {
+        wake_all(ctx, queue);
+    }
+    true
+}

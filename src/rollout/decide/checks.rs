@@ -1,0 +1,191 @@
+//! What the metrics say of the present step. No data and errors hold; only a bad value is evidence (I7).
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::plan::Plan;
+use crate::{
+    api::{CheckStatus, HoldReason, NoticeKind},
+    judge::{Check, Outcome, Reading, Sample, follows, is_dark, judge},
+};
+
+/// Holds that metrics cause and end.
+pub(super) const METRIC_HOLDS: [HoldReason; 3] = [
+    HoldReason::NoData,
+    HoldReason::MetricsUnavailable,
+    HoldReason::TrafficNotShifting,
+];
+
+/// How long after a check is due its sample may be missing before that is called unavailable.
+const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
+
+/// What the metrics say.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// The step's evidence is not complete yet.
+    Wait,
+    /// Every check passed on data of this step alone.
+    Pass,
+    /// A check failed and was counted.
+    Failed,
+    /// Checks failed as often as the threshold allows; why.
+    Bad(String),
+    /// Metrics are missing: reason and sentence.
+    Blind(HoldReason, String),
+    /// Requests are expected at the canary and none arrive.
+    Dark(String),
+}
+
+/// Judges the latest sample, once per interval, and counts a failed check.
+pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
+    plan.sample();
+    let Some(step) = plan.next.step.clone() else {
+        return Verdict::Wait;
+    };
+    let due = step.last_check_at.unwrap_or(step.started_at).max(step.started_at) + plan.spec.interval;
+    let Some(sample) = plan.seen.sample.clone().filter(|s| s.at > step.started_at) else {
+        if plan.elapsed(due, SAMPLE_GRACE) {
+            return Verdict::Blind(
+                HoldReason::MetricsUnavailable,
+                "no sample of the metrics arrives".to_owned(),
+            );
+        }
+        return Verdict::Wait;
+    };
+    let settled = since(&sample, sample.traffic.window) >= step.started_at + plan.spec.drain;
+    if settled && is_dark(&sample.traffic, plan.weight()) {
+        return Verdict::Dark(dark_text(plan, &sample));
+    }
+    if sample.at < due {
+        plan.wake(due + SAMPLE_GRACE);
+        return Verdict::Wait;
+    }
+    let checks: Vec<Check> = judge(&plan.spec.metrics, &sample);
+    let concerns = |check: &Check, from: DateTime<Utc>| {
+        let window = plan
+            .spec
+            .metrics
+            .iter()
+            .find(|m| m.name == check.metric)
+            .map(|m| m.window);
+        window.is_some_and(|w| since(&sample, w) >= from)
+    };
+    let bad: Vec<&Check> = checks
+        .iter()
+        .filter(|c| c.outcome == Outcome::Bad && concerns(c, step.traffic_since))
+        .collect();
+    if !bad.is_empty() {
+        let text = bad
+            .iter()
+            .map(|c| c.message.clone())
+            .collect::<Vec<_>>()
+            .join("; ");
+        return count_failed(plan, &checks, &text, sample.at);
+    }
+    if let Some(blind) = blindness(&checks) {
+        return blind;
+    }
+    if !checks
+        .iter()
+        .all(|c| c.outcome == Outcome::Pass && concerns(c, step.started_at))
+    {
+        return Verdict::Wait;
+    }
+    if let Some(held) = shifting(plan, &sample) {
+        return held;
+    }
+    record_values(plan, &checks, sample.at);
+    Verdict::Pass
+}
+
+/// Whether metrics can be read again: the source answers and sees the primary.
+pub(super) fn sees_again(plan: &mut Plan<'_>, held_since: DateTime<Utc>) -> bool {
+    plan.sample();
+    let sample = plan.seen.sample.as_ref().filter(|s| s.at > held_since);
+    sample.is_some_and(|s| matches!(s.traffic.primary, Reading::Value(_)))
+}
+
+/// Whether metrics are missing for the primary as well, so that nothing at all can be said.
+pub(super) fn blind_for_both(plan: &Plan<'_>) -> bool {
+    plan.seen
+        .sample
+        .as_ref()
+        .is_none_or(|s| !matches!(s.traffic.primary, Reading::Value(_)))
+}
+
+fn since(sample: &Sample, window: std::time::Duration) -> DateTime<Utc> {
+    sample.at - TimeDelta::from_std(window).unwrap_or_default()
+}
+
+fn dark_text(plan: &Plan<'_>, sample: &Sample) -> String {
+    let primary = if let Reading::Value(count) = sample.traffic.primary {
+        count
+    } else {
+        0.0
+    };
+    format!(
+        "no request reaches the canary at weight {}, though the primary had {primary:.0} within {} s",
+        plan.weight(),
+        sample.traffic.window.as_secs()
+    )
+}
+
+fn blindness(checks: &[Check]) -> Option<Verdict> {
+    let text = |outcome: Outcome| {
+        let told: Vec<_> = checks
+            .iter()
+            .filter(|c| c.outcome == outcome)
+            .map(|c| c.message.clone())
+            .collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    };
+    if let Some(error) = text(Outcome::Error) {
+        return Some(Verdict::Blind(HoldReason::MetricsUnavailable, error));
+    }
+    text(Outcome::NoData).map(|missing| Verdict::Blind(HoldReason::NoData, missing))
+}
+
+fn shifting(plan: &Plan<'_>, sample: &Sample) -> Option<Verdict> {
+    let (Reading::Value(canary), Reading::Value(primary)) = (&sample.traffic.canary, &sample.traffic.primary)
+    else {
+        return None;
+    };
+    if follows(*canary, *primary, plan.weight()) != Some(false) {
+        return None;
+    }
+    let share = 100.0 * canary / (canary + primary);
+    let text = format!(
+        "the canary has {share:.1} % of the requests at weight {}",
+        plan.weight()
+    );
+    Some(Verdict::Blind(HoldReason::TrafficNotShifting, text))
+}
+
+fn record_values(plan: &mut Plan<'_>, checks: &[Check], at: DateTime<Utc>) {
+    plan.next.checks = checks
+        .iter()
+        .map(|check| CheckStatus {
+            name: check.metric.clone(),
+            outcome: format!("{:?}", check.outcome),
+            value: check.value.map(|v| (v * 1e4).round() / 1e4),
+            bound: check.bound.clone(),
+            at,
+        })
+        .collect();
+}
+
+fn count_failed(plan: &mut Plan<'_>, checks: &[Check], text: &str, at: DateTime<Utc>) -> Verdict {
+    record_values(plan, checks, at);
+    plan.next.failed_checks += 1;
+    let (failed, threshold) = (plan.next.failed_checks, plan.spec.threshold);
+    if let Some(step) = &mut plan.next.step {
+        step.last_check_at = Some(at);
+    }
+    plan.clear_hold(&METRIC_HOLDS);
+    let text = format!("check failed ({failed} of {threshold}): {text}");
+    if failed >= threshold {
+        return Verdict::Bad(text);
+    }
+    plan.say(text.clone());
+    plan.tell(NoticeKind::Warning, "CheckFailed", text);
+    Verdict::Failed
+}

@@ -1,0 +1,303 @@
+//! Progressing: the new revision gets more traffic step by step, and is judged at each.
+
+use super::{
+    change::{self, Change},
+    checks::{self, METRIC_HOLDS, Verdict},
+    plan::Plan,
+    rest, retire,
+};
+use crate::{
+    api::{HoldReason, NoticeKind, Outcome, RetirementKind, StepStatus},
+    rollout::{Act, Weight, Workload},
+};
+
+/// How often the canary's pods may be gone mid-step before the release is rolled back.
+const MAX_RETREATS: i32 = 3;
+
+pub(super) fn decide(plan: &mut Plan<'_>) {
+    plan.mend_children();
+    let Some(target) = plan.target() else {
+        return target_missing(plan);
+    };
+    plan.clear_hold(&[HoldReason::TargetNotFound]);
+    match change::detect(plan) {
+        Change::Promoted(_)
+            if plan
+                .next
+                .retirement
+                .as_ref()
+                .is_none_or(|r| r.kind != RetirementKind::Abort) =>
+        {
+            let text = "the pod template was set back to the promoted revision";
+            return retire::begin(plan, RetirementKind::Abort, text);
+        }
+        Change::New(revision) => return restart(plan, revision),
+        _ => {}
+    }
+    if plan.next.retirement.is_some() {
+        return retire::proceed(plan);
+    }
+    if target.desired == 0 {
+        return scale_up(plan);
+    }
+    if plan.weight().is_zero() {
+        at_zero(plan, target)
+    } else {
+        under_traffic(plan, target)
+    }
+}
+
+/// Starts the target's pods: as many as the primary has, unless the user already asked for some.
+pub(super) fn scale_up(plan: &mut Plan<'_>) {
+    if plan.target().is_some_and(|t| t.desired == 0) {
+        plan.act(Act::ScaleTarget(plan.primary().map_or(1, |p| p.desired.max(1))));
+    }
+}
+
+/// A newer revision overtakes the one being analysed: traffic away first, then the analysis starts anew.
+fn restart(plan: &mut Plan<'_>, revision: String) {
+    plan.lower(plan.least_weight().min(plan.weight()));
+    let short = revision.get(..12).unwrap_or(&revision).to_owned();
+    plan.remember(Outcome::Superseded, &format!("overtaken by revision {short}"));
+    let weight = plan.next.canary_weight;
+    rest::begin(plan, revision);
+    plan.next.canary_weight = weight;
+    plan.record();
+    scale_up(plan);
+}
+
+fn target_missing(plan: &mut Plan<'_>) {
+    plan.lower(Weight::ZERO);
+    plan.next.step = None;
+    let text = format!(
+        "Deployment {} does not exist; the primary serves",
+        plan.spec.names.target
+    );
+    plan.hold(HoldReason::TargetNotFound, &text);
+    plan.say(text);
+}
+
+/// No traffic yet, or none any more after a retreat: wait for pods, or for the end of the hold.
+fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
+    plan.route(Weight::ZERO);
+    let retreat = plan.next.hold.clone().filter(|h| h.retreated);
+    if let Some(hold) = &retreat
+        && matches!(hold.reason, HoldReason::NoData | HoldReason::MetricsUnavailable)
+    {
+        plan.say(format!("retreated to the primary, held: {}", hold.message));
+        if !checks::sees_again(plan, hold.since) {
+            return;
+        }
+    }
+    let since = retreat
+        .as_ref()
+        .map_or_else(|| plan.next.revision.started_at.unwrap_or(plan.now), |h| h.since);
+    let dark = retreat
+        .as_ref()
+        .is_some_and(|h| h.reason == HoldReason::Dark && !h.resumes);
+    if dark || !target.ready() {
+        let text = not_ready_text(plan, target);
+        let message = retreat.as_ref().map_or(text, |h| h.message.clone());
+        if plan.elapsed(since, plan.spec.progress_deadline) {
+            let verdict = format!(
+                "{message} (progressDeadlineSeconds {})",
+                plan.spec.progress_deadline.num_seconds()
+            );
+            return retire::begin(plan, RetirementKind::RollBack, &verdict);
+        }
+        if retreat.is_none() {
+            // Starting pods are no hold worth an event; the deadline tells if they never come.
+            plan.say("waiting for the new revision's pods");
+        }
+        return;
+    }
+    if plan.spec.skip_analysis {
+        return super::promoting::begin(plan);
+    }
+    if !primary_ready(plan) {
+        return;
+    }
+    plan.next.hold = None;
+    let index = plan
+        .next
+        .step
+        .as_ref()
+        .map_or(0, |s| usize::try_from(s.index).unwrap_or(0));
+    raise(plan, index);
+}
+
+fn not_ready_text(plan: &Plan<'_>, target: &Workload) -> String {
+    let updated = target.updated.min(target.serving()).max(0);
+    format!(
+        "{}: {updated} of {} pods of the new revision are ready",
+        plan.spec.names.target, target.desired
+    )
+}
+
+fn primary_ready(plan: &mut Plan<'_>) -> bool {
+    let Some(primary) = plan
+        .primary()
+        .filter(|p| p.serving() < p.desired || p.desired == 0)
+    else {
+        return plan.primary().is_some();
+    };
+    let text = format!(
+        "{}: {} of {} pods are ready; no step before all are",
+        plan.spec.names.primary,
+        primary.serving(),
+        primary.desired
+    );
+    plan.hold(HoldReason::WorkloadNotReady, &text);
+    plan.say(plan.hold_message());
+    false
+}
+
+/// Goes to step `index`: intent first, then the routes.
+fn raise(plan: &mut Plan<'_>, index: usize) {
+    let weight = plan.spec.steps.weight(index);
+    let old = plan.next.step.take();
+    plan.next.step = Some(StepStatus {
+        index: i32::try_from(index).unwrap_or(i32::MAX),
+        started_at: plan.now,
+        // After a retreat the canary's traffic begins anew; otherwise it has run since the first step.
+        traffic_since: old
+            .as_ref()
+            .filter(|_| !plan.weight().is_zero())
+            .map_or(plan.now, |s| s.traffic_since),
+        last_check_at: None,
+        retreats: old.map_or(0, |s| s.retreats),
+    });
+    let steps = plan.spec.steps.last() + 1;
+    plan.say(format!("step {} of {steps}: weight {weight}", index + 1));
+    plan.tell(
+        NoticeKind::Normal,
+        "WeightAdvanced",
+        format!("step {} of {steps}: weight {weight}", index + 1),
+    );
+    plan.sample();
+    plan.raise(weight);
+}
+
+/// The canary has traffic: watch its pods, its routes and its metrics.
+fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
+    let weight = plan.weight();
+    if plan.next.step.is_none() {
+        // Overtaken while the primary could not take all traffic back at once.
+        plan.lower(plan.least_weight().min(weight));
+        return;
+    }
+    let full = plan
+        .primary()
+        .map_or(target.desired, |p| p.desired)
+        .min(target.desired);
+    if !target.carries(weight, full) {
+        return retreat_without_pods(plan, target);
+    }
+    if plan.seen.routes.weight() != Some(weight) {
+        return restore_weight(plan, weight);
+    }
+    match checks::evaluate(plan) {
+        Verdict::Wait | Verdict::Failed => {}
+        Verdict::Bad(text) => retire::begin(plan, RetirementKind::RollBack, &text),
+        Verdict::Dark(text) => went_dark(plan, &text),
+        Verdict::Blind(reason, text) => blind(plan, reason, &text),
+        Verdict::Pass => passed(plan),
+    }
+}
+
+/// The routes were changed by someone, or our own write after the intent was lost: the step's clock starts again, so
+/// that its evidence is of this weight alone (I5).
+fn restore_weight(plan: &mut Plan<'_>, weight: Weight) {
+    let fresh = plan.next.step.as_ref().is_some_and(|s| s.started_at == plan.now);
+    if !fresh && let Some(step) = &mut plan.next.step {
+        step.started_at = plan.now;
+        step.last_check_at = None;
+    }
+    if !plan.repair() {
+        return;
+    }
+    plan.record();
+    plan.route(weight);
+}
+
+fn retreat_without_pods(plan: &mut Plan<'_>, target: &Workload) {
+    let text = format!(
+        "{} of {} pods of the canary can serve, too few for weight {}",
+        target.serving(),
+        target.desired,
+        plan.weight()
+    );
+    let retreats = plan.next.step.as_ref().map_or(0, |s| s.retreats) + 1;
+    if let Some(step) = &mut plan.next.step {
+        step.retreats = retreats;
+    }
+    if retreats > MAX_RETREATS {
+        let text = format!("{text}, for the {retreats}th time");
+        return retire::begin(plan, RetirementKind::RollBack, &text);
+    }
+    retreat(plan, HoldReason::Dark, &text, true);
+}
+
+/// Requests do not reach the canary: without traffic nothing can show that it recovered, so this hold ends only with
+/// a newer revision, or in a rollback.
+pub(super) fn went_dark(plan: &mut Plan<'_>, text: &str) {
+    retreat(plan, HoldReason::Dark, text, false);
+}
+
+/// Takes the traffic back to the primary, at once; the rollout is held, not failed.
+fn retreat(plan: &mut Plan<'_>, reason: HoldReason, text: &str, resumes: bool) {
+    plan.lower(Weight::ZERO);
+    if plan.next.hold.as_ref().is_some_and(|h| h.retreated) {
+        plan.next.hold = None;
+    }
+    plan.hold(reason, text);
+    if let Some(hold) = &mut plan.next.hold {
+        hold.retreated = true;
+        hold.resumes = resumes;
+    }
+    plan.say(format!("retreated to the primary, held: {text}"));
+    plan.tell(
+        NoticeKind::Warning,
+        "Retreated",
+        format!("all traffic is back on the primary: {text}"),
+    );
+}
+
+fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
+    plan.hold(reason, text);
+    plan.say(format!(
+        "held at weight {}: {}",
+        plan.weight(),
+        plan.hold_message()
+    ));
+    if reason == HoldReason::TrafficNotShifting || !checks::blind_for_both(plan) {
+        return;
+    }
+    let since = plan.held_since(reason).unwrap_or(plan.now);
+    if plan.elapsed(since, plan.spec.max_blind) {
+        retreat(plan, reason, text, true);
+    }
+}
+
+fn passed(plan: &mut Plan<'_>) {
+    plan.clear_hold(&METRIC_HOLDS);
+    if !primary_ready(plan) {
+        return;
+    }
+    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    let index = plan
+        .next
+        .step
+        .as_ref()
+        .map_or(0, |s| usize::try_from(s.index).unwrap_or(0));
+    if index < plan.spec.steps.last() && plan.weight() < plan.spec.steps.weight(plan.spec.steps.last()) {
+        raise(plan, index + 1);
+    } else {
+        plan.tell(
+            NoticeKind::Normal,
+            "AnalysisPassed",
+            "every step passed; the primary takes the revision over",
+        );
+        super::promoting::begin(plan);
+    }
+}

@@ -1,0 +1,211 @@
+//! Promoting: the primary takes over exactly the analysed template. Finalising: traffic is back on it, the canary
+//! goes.
+//!
+//! Invariant: until the primary's template is written, everything can still be called off; afterwards a bad verdict
+//! or a primary that does not become ready leads to an undo, never to the ordinary rollback (W4).
+
+use super::{
+    change::{self, Change},
+    checks::{self, Verdict},
+    plan::Plan,
+    progressing, retire,
+};
+use crate::{
+    api::{HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
+    rollout::{Act, Serves, Weight, Workload},
+};
+
+/// The intent to promote; the primary follows in the next round.
+pub(super) fn begin(plan: &mut Plan<'_>) {
+    plan.next.hold = None;
+    plan.enter(Phase::Promoting);
+    plan.say(format!("{} takes the new revision over", plan.spec.names.primary));
+}
+
+pub(super) fn decide(plan: &mut Plan<'_>) {
+    plan.mend_children();
+    if plan.next.retirement.is_some() {
+        return retire::proceed(plan);
+    }
+    let current = plan.next.revision.current.clone().unwrap_or_default();
+    match plan.primary() {
+        Some(primary) if primary.revision == current => taken_over(plan, primary),
+        _ => take_over(plan, current),
+    }
+}
+
+/// The primary does not have the analysed template yet.
+fn take_over(plan: &mut Plan<'_>, revision: String) {
+    if plan.target().is_none_or(|t| t.revision != revision) {
+        // W1: what would be promoted is not what was analysed.
+        plan.enter(Phase::Progressing);
+        return match change::detect(plan) {
+            Change::None => plan.say("the pod template changed before it was promoted"),
+            _ => progressing::decide(plan),
+        };
+    }
+    match armed(plan) {
+        Verdict::Bad(text) => {
+            plan.enter(Phase::Progressing);
+            return retire::begin(plan, RetirementKind::RollBack, &text);
+        }
+        Verdict::Dark(text) => {
+            plan.enter(Phase::Progressing);
+            return progressing::went_dark(plan, &text);
+        }
+        _ => {}
+    }
+    let recreate = plan.target().is_some_and(|t| t.recreate) || plan.primary().is_some_and(|p| p.recreate);
+    let canary_ready = plan.target().is_some_and(Workload::ready);
+    if recreate && canary_ready {
+        // The primary's pods all go before new ones come: the canary serves meanwhile (I2).
+        if plan.weight() != Weight::FULL {
+            plan.raise(Weight::FULL);
+            return;
+        }
+        plan.route(Weight::FULL);
+        if plan.acting() || !plan.settled_at(Weight::FULL) {
+            return;
+        }
+    }
+    let wanted = plan.target().map_or(0, |t| t.desired);
+    let replicas = plan.primary().map_or(wanted, |p| p.desired.max(wanted)).max(1);
+    plan.tell(
+        NoticeKind::Normal,
+        "Promoting",
+        format!("{} gets the analysed pod template", plan.spec.names.primary),
+    );
+    plan.record();
+    plan.act(Act::Promote {
+        revision,
+        replicas: Some(replicas),
+    });
+}
+
+/// The primary has the analysed template: wait until it is ready, then give it the traffic back.
+fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
+    match armed(plan) {
+        Verdict::Bad(text) => return retire::begin(plan, RetirementKind::UndoOnPrimary, &text),
+        Verdict::Dark(_) if plan.primary_carries_all() => return plan.lower(Weight::ZERO),
+        _ => {}
+    }
+    if !primary.ready() {
+        return await_primary(plan, primary);
+    }
+    plan.next.hold = None;
+    let weight = plan.weight();
+    let next = plan.spec.promotion_step.map_or(Weight::ZERO, |step| {
+        Weight::saturating(i64::from(weight.percent()) - i64::from(step.percent()))
+    });
+    let first = plan
+        .next
+        .step
+        .as_ref()
+        .is_none_or(|s| s.started_at <= plan.phase_since());
+    let since = plan.next.step.as_ref().map_or(plan.now, |s| s.started_at);
+    if plan.spec.promotion_step.is_some() && !first && !plan.elapsed(since, plan.spec.interval) {
+        plan.route(weight);
+        return;
+    }
+    if let Some(step) = &mut plan.next.step {
+        step.started_at = plan.now;
+        step.last_check_at = None;
+    }
+    plan.say(format!("traffic returns to the primary: canary weight {next}"));
+    if next.is_zero() {
+        plan.enter(Phase::Finalising);
+        plan.tell(
+            NoticeKind::Normal,
+            "TrafficReturned",
+            "the primary is ready and serves all traffic",
+        );
+    }
+    plan.raise(next);
+}
+
+fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
+    let names = &plan.spec.names;
+    let text = format!(
+        "{}: {} of {} pods of the new revision are ready",
+        names.primary,
+        primary.updated.min(primary.serving()),
+        primary.desired
+    );
+    plan.say(format!("promoting: waiting for {}", names.primary));
+    let since = plan.phase_since();
+    if plan.elapsed(since, plan.spec.progress_deadline) {
+        let deadline = plan.spec.progress_deadline.num_seconds();
+        let text = format!("{text} after {deadline} s (progressDeadlineSeconds)");
+        return retire::begin(plan, RetirementKind::UndoOnCanary, &text);
+    }
+    let weight = plan.weight();
+    let canary_ready = plan
+        .target()
+        .is_some_and(|t| t.ready() && Some(&t.revision) == plan.next.revision.current.as_ref());
+    if !canary_ready && !weight.is_zero() && plan.primary_carries_all() {
+        // The canary is edited or loses pods: the primary's analysed pods take its share.
+        plan.lower(Weight::ZERO);
+    } else if canary_ready && !primary.carries(weight.complement(), primary.desired) {
+        plan.raise(Weight::FULL);
+    } else {
+        plan.route(weight);
+    }
+}
+
+/// Evidence stays armed while the canary has traffic; what is missing does not stop a promotion that was earned.
+fn armed(plan: &mut Plan<'_>) -> Verdict {
+    if plan.weight().is_zero() || plan.next.step.is_none() || plan.spec.skip_analysis {
+        return Verdict::Wait;
+    }
+    match checks::evaluate(plan) {
+        evidence @ (Verdict::Bad(_) | Verdict::Dark(_)) => evidence,
+        _ => Verdict::Wait,
+    }
+}
+
+/// Finalising: the canary is scaled away once no proxy sends there any more, and only then the promotion is over.
+pub(super) fn finalise(plan: &mut Plan<'_>) {
+    plan.mend_children();
+    plan.route(Weight::ZERO);
+    plan.point_apex(Serves::Primary);
+    if plan.acting() || !plan.settled_at(Weight::ZERO) {
+        return;
+    }
+    let Some(target) = plan.target() else {
+        return succeed(plan);
+    };
+    let analysed = plan.next.revision.current.as_ref() == Some(&target.revision);
+    if target.desired > 0 && analysed {
+        plan.act(Act::ScaleTarget(0));
+        return;
+    }
+    if target.gone() || !analysed {
+        succeed(plan);
+    }
+}
+
+fn succeed(plan: &mut Plan<'_>) {
+    let short = plan
+        .next
+        .revision
+        .current
+        .as_ref()
+        .map_or("", |r| r.get(..12).unwrap_or(r))
+        .to_owned();
+    let outcome = if plan.spec.skip_analysis {
+        Outcome::FastPromoted
+    } else {
+        Outcome::Promoted
+    };
+    let text = format!("revision {short} is promoted; the primary serves all traffic");
+    plan.next
+        .revision
+        .promoted
+        .clone_from(&plan.next.revision.current);
+    plan.remember(outcome, &text);
+    plan.next.step = None;
+    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    plan.enter(Phase::Succeeded);
+    plan.say(text.clone());
+    plan.tell(NoticeKind::Normal, "Promoted", text);
+}

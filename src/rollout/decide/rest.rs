@@ -1,0 +1,143 @@
+//! At rest (Initialized, Succeeded, Failed): all traffic on the primary, the canary at zero (I4), and an eye on the
+//! target's pod template.
+
+use super::{
+    change::{self, Change},
+    plan::Plan,
+};
+use crate::{
+    api::{HoldReason, NoticeKind, Phase, RevisionStatus},
+    rollout::{Act, Serves, Weight},
+};
+
+pub(super) fn decide(plan: &mut Plan<'_>) {
+    if plan.next.canary_weight > 0 {
+        return after_failed_promotion(plan);
+    }
+    plan.mend_children();
+    plan.route(Weight::ZERO);
+    plan.point_apex(Serves::Primary);
+    let respecified = plan.seen.status.observed_generation != Some(plan.spec.generation);
+    if plan.acting() && !respecified && !plan.repair() {
+        return;
+    }
+    let Some(target) = plan.target() else {
+        let text = format!(
+            "Deployment {} does not exist; the primary serves",
+            plan.spec.names.target
+        );
+        plan.hold(HoldReason::TargetNotFound, &text);
+        plan.say(text);
+        return;
+    };
+    plan.clear_hold(&[
+        HoldReason::TargetNotFound,
+        HoldReason::WorkloadNotReady,
+        HoldReason::PromotionFailed,
+    ]);
+    match change::detect(plan) {
+        Change::New(revision) => return start(plan, revision),
+        Change::Promoted(revision) => back_at_promoted(plan, revision),
+        Change::None => {}
+    }
+    follow_promoted_template(plan);
+    if target.desired > 0 && target.up_to_date {
+        follow_replicas(plan, target.desired);
+        if plan.settled_at(Weight::ZERO) {
+            plan.act(Act::ScaleTarget(0));
+        }
+    }
+}
+
+/// Replicas that a user asks for on the target belong to the primary. Only ever more: whoever wants less scales the
+/// primary itself, and an autoscaler there must not be undone by a manifest's number.
+fn follow_replicas(plan: &mut Plan<'_>, wanted: i32) {
+    let unchanged = plan.target().map(|t| &t.revision) == plan.next.revision.promoted.as_ref();
+    if unchanged && plan.primary().is_some_and(|p| p.desired < wanted) {
+        plan.act(Act::ScalePrimary(wanted));
+    }
+}
+
+/// While the target has the promoted template, a primary that is gone or has another one gets it (again).
+fn follow_promoted_template(plan: &mut Plan<'_>) {
+    let promoted = plan.next.revision.promoted.clone();
+    let (Some(target), Some(revision)) = (plan.target(), promoted) else {
+        return;
+    };
+    if target.revision != revision || plan.primary().is_some_and(|p| p.revision == revision) {
+        return;
+    }
+    let replicas = plan.primary().is_none().then_some(target.desired.max(1));
+    plan.act(Act::Promote { revision, replicas });
+}
+
+fn back_at_promoted(plan: &mut Plan<'_>, revision: String) {
+    plan.next.revision.mark = plan.target().and_then(|t| t.mark.clone());
+    plan.next.revision.current = Some(revision);
+    plan.enter(Phase::Initialized);
+    plan.say(format!(
+        "{} is back at the promoted revision; nothing to release",
+        plan.spec.names.target
+    ));
+    plan.tell(
+        NoticeKind::Normal,
+        "BackAtPromoted",
+        "the pod template is the promoted one again; nothing to release",
+    );
+}
+
+/// Begins the rollout of `revision`: the intent first, then the pods.
+pub(super) fn start(plan: &mut Plan<'_>, revision: String) {
+    begin(plan, revision);
+    plan.record();
+    super::progressing::scale_up(plan);
+}
+
+/// Sets the status to the first moment of the rollout of `revision`.
+pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
+    let short = revision.get(..12).unwrap_or(&revision).to_owned();
+    plan.next.revision = RevisionStatus {
+        current: Some(revision),
+        promoted: plan.next.revision.promoted.take(),
+        mark: plan.target().and_then(|t| t.mark.clone()),
+        started_at: Some(plan.now),
+    };
+    plan.next.canary_weight = 0;
+    plan.next.failed_checks = 0;
+    plan.next.step = None;
+    plan.next.hold = None;
+    plan.next.retirement = None;
+    plan.next.checks = Vec::new();
+    plan.enter(Phase::Progressing);
+    plan.next.last_transition_time = Some(plan.now);
+    plan.say(format!("new revision {short}: waiting for its pods"));
+    plan.tell(
+        NoticeKind::Normal,
+        "NewRevision",
+        format!("new revision {short} of {}", plan.spec.names.target),
+    );
+}
+
+/// Failed, and the canary serves because the primary could not: wait for the primary, whatever is pushed (W4).
+fn after_failed_promotion(plan: &mut Plan<'_>) {
+    let weight = plan.weight();
+    let primary_ready = plan.primary().is_some_and(crate::rollout::Workload::ready);
+    let canary_dead = plan.target().is_none_or(|t| t.serving() == 0);
+    if primary_ready || (canary_dead && plan.primary_carries_all()) {
+        plan.lower(Weight::ZERO);
+        plan.clear_hold(&[HoldReason::PromotionFailed]);
+        plan.say("the primary is ready again and serves all traffic");
+        plan.tell(
+            NoticeKind::Normal,
+            "PrimaryRecovered",
+            "the primary is ready again; traffic returns to it",
+        );
+        return;
+    }
+    plan.route(weight);
+    plan.hold(
+        HoldReason::PromotionFailed,
+        "the primary is not ready; the canary serves all traffic until it is",
+    );
+    plan.say("the promotion failed and the primary is not ready: the canary serves all traffic");
+}

@@ -1,0 +1,141 @@
+//! Withdrawing a revision: rollback, abort, and the undo of a promotion that failed.
+//!
+//! Invariant: from the verdict to the weight there is nothing in the way (I6); the terminal phase is written last,
+//! when it is true.
+
+use super::plan::Plan;
+use crate::{
+    api::{HoldReason, NoticeKind, Outcome, Phase, Retirement, RetirementKind},
+    rollout::{Act, Weight, Workload},
+};
+
+/// The verdict fell: traffic first, then the memory of it.
+pub(super) fn begin(plan: &mut Plan<'_>, kind: RetirementKind, verdict: &str) {
+    plan.next.retirement = Some(Retirement {
+        kind,
+        since: plan.now,
+        message: verdict.to_owned(),
+    });
+    plan.next.hold = None;
+    let (reason, text) = match kind {
+        RetirementKind::RollBack => ("RolledBack", format!("rolled back: {verdict}")),
+        RetirementKind::Abort => ("Aborted", format!("aborted: {verdict}")),
+        RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => {
+            ("PromotionFailed", format!("promotion failed: {verdict}"))
+        }
+    };
+    let severity = if kind == RetirementKind::Abort {
+        NoticeKind::Normal
+    } else {
+        NoticeKind::Warning
+    };
+    plan.tell(severity, reason, text.clone());
+    plan.say(text);
+    move_traffic(plan, kind);
+    if matches!(kind, RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary) {
+        plan.record();
+        restore(plan);
+    }
+}
+
+/// Goes on with a withdrawal that was begun.
+pub(super) fn proceed(plan: &mut Plan<'_>) {
+    let Some(retirement) = plan.next.retirement.clone() else {
+        return;
+    };
+    match retirement.kind {
+        RetirementKind::RollBack | RetirementKind::Abort => {
+            move_traffic(plan, retirement.kind);
+            finish_when_drained(plan, &retirement);
+        }
+        RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => undo(plan, &retirement),
+    }
+}
+
+/// Puts the traffic where this withdrawal wants it, by as much as the pods there can carry.
+fn move_traffic(plan: &mut Plan<'_>, kind: RetirementKind) {
+    let canary_serves = plan.target().is_some_and(|t| t.serving() > 0);
+    let analysed = plan.target().map(|t| &t.revision) == plan.next.revision.current.as_ref();
+    let primary = plan.primary_carries_all();
+    let weight = match kind {
+        RetirementKind::UndoOnCanary if canary_serves && (analysed || !primary) => Weight::FULL,
+        RetirementKind::UndoOnCanary => Weight::ZERO,
+        _ if canary_serves => plan.least_weight().min(plan.weight()),
+        _ => Weight::ZERO,
+    };
+    if weight > plan.weight() {
+        plan.raise(weight)
+    } else {
+        plan.lower(weight)
+    }
+}
+
+fn restore(plan: &mut Plan<'_>) {
+    let Some(promoted) = plan.next.revision.promoted.clone() else {
+        return;
+    };
+    if plan.primary().is_none_or(|p| p.revision != promoted) {
+        plan.act(Act::Restore { revision: promoted });
+    }
+}
+
+/// The primary returns to its last promoted template; the healthy side has the traffic until it is ready.
+fn undo(plan: &mut Plan<'_>, retirement: &Retirement) {
+    restore(plan);
+    let restored = plan
+        .primary()
+        .is_some_and(|p| Some(&p.revision) == plan.next.revision.promoted.as_ref());
+    if restored && plan.primary().is_some_and(Workload::ready) {
+        plan.clear_hold(&[HoldReason::PromotionFailed]);
+        plan.lower(Weight::ZERO);
+        return finish_when_drained(plan, retirement);
+    }
+    plan.hold(HoldReason::PromotionFailed, &retirement.message);
+    move_traffic(plan, retirement.kind);
+    if plan.weight() == Weight::FULL && plan.elapsed(retirement.since, plan.spec.progress_deadline) {
+        // Neither is as it should be: the healthy canary keeps the traffic, nothing is scaled away.
+        conclude(plan, retirement);
+    }
+}
+
+fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) {
+    if plan.acting() || !plan.weight().is_zero() || !plan.settled_at(Weight::ZERO) {
+        return;
+    }
+    match plan.target() {
+        Some(target) if target.desired > 0 => plan.act(Act::ScaleTarget(0)),
+        Some(target) if !target.gone() => {}
+        _ => conclude(plan, retirement),
+    }
+}
+
+fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
+    let text = retirement.message.clone();
+    let (phase, outcome, said) = match retirement.kind {
+        RetirementKind::RollBack => (Phase::Failed, Outcome::RolledBack, format!("rolled back: {text}")),
+        RetirementKind::Abort => (Phase::Initialized, Outcome::Aborted, format!("aborted: {text}")),
+        RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => (
+            Phase::Failed,
+            Outcome::Failed,
+            format!("promotion failed: {text}"),
+        ),
+    };
+    plan.remember(outcome, &text);
+    if retirement.kind == RetirementKind::Abort {
+        plan.next
+            .revision
+            .current
+            .clone_from(&plan.next.revision.promoted);
+        plan.next.revision.mark = plan.target().and_then(|t| t.mark.clone());
+    }
+    plan.next.retirement = None;
+    plan.next.step = None;
+    plan.next.hold = None;
+    plan.enter(phase);
+    plan.say(said.clone());
+    let (severity, reason) = match phase {
+        Phase::Failed => (NoticeKind::Warning, "Failed"),
+        _ => (NoticeKind::Normal, "RolloutEnded"),
+    };
+    plan.tell(severity, reason, said);
+}

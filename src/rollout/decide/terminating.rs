@@ -1,0 +1,81 @@
+//! Terminating: the service is handed back without losing a request (I12).
+//!
+//! Order: target ready, apex Service to it, routes to the apex Service, and when every proxy follows our objects go.
+
+use super::plan::Plan;
+use crate::{
+    api::{NoticeKind, Phase},
+    rollout::{Act, Child, Routes, Serves},
+};
+
+pub(super) fn decide(plan: &mut Plan<'_>) {
+    if !plan.seen.finalizer {
+        return;
+    }
+    if plan.next.phase != Some(Phase::Terminating) {
+        plan.enter(Phase::Terminating);
+        plan.say(format!("handing the service back to {}", plan.spec.names.target));
+        plan.tell(
+            NoticeKind::Normal,
+            "Terminating",
+            format!("handing the service back to {}", plan.spec.names.target),
+        );
+        plan.record();
+    }
+    if plan.seen.conflict.is_none() && plan.seen.primary.is_some() && !hand_back(plan) {
+        return;
+    }
+    if !merge_routes(plan) {
+        return;
+    }
+    if !remove_children(plan) {
+        return;
+    }
+    plan.act(Act::RemoveFinalizer);
+}
+
+/// The target's pods take over behind the apex Service. A missing target blocks nothing.
+fn hand_back(plan: &mut Plan<'_>) -> bool {
+    let Some(target) = plan.target() else { return true };
+    if target.desired == 0 {
+        let replicas = plan.primary().map_or(1, |p| p.desired.max(1));
+        plan.act(Act::ScaleTarget(replicas));
+        return false;
+    }
+    let rolled_out =
+        target.up_to_date && target.available >= target.desired && target.updated >= target.desired;
+    if !rolled_out && plan.seen.apex.serves != Some(Serves::Target) {
+        plan.say(format!(
+            "handing back: {} of {} pods of {} are ready; the primary serves until all are",
+            target.available, target.desired, plan.spec.names.target
+        ));
+        return false;
+    }
+    plan.point_apex(Serves::Target);
+    !plan.acting() && plan.seen.apex.endpoints >= target.desired.min(target.available) && plan.drained()
+}
+
+/// Routes lead to the apex Service alone, or are removed where nothing can need them.
+fn merge_routes(plan: &mut Plan<'_>) -> bool {
+    match plan.seen.routes {
+        Routes::Present { split: true, .. } => {
+            plan.act(Act::MergeRoutes);
+            false
+        }
+        Routes::Unavailable(_) => false,
+        _ => plan.drained(),
+    }
+}
+
+fn remove_children(plan: &mut Plan<'_>) -> bool {
+    let removes_routes = plan.spec.revert_on_deletion || !plan.spec.has_gateways;
+    for child in &plan.seen.existing {
+        let act = match child {
+            Child::Routes if !removes_routes => Act::Release(*child),
+            Child::ApexService if !plan.spec.revert_on_deletion => Act::Release(*child),
+            _ => Act::Delete(*child),
+        };
+        plan.act(act);
+    }
+    !plan.acting()
+}

@@ -1,0 +1,90 @@
+//! What a decision says: acts in order, and when to look again.
+
+use chrono::{DateTime, Utc};
+
+use super::Weight;
+use crate::api::CanaryStatus;
+
+/// Which pods a Service selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Serves {
+    /// The user's workload.
+    Target,
+    /// The primary.
+    Primary,
+}
+
+/// An object that belongs to a Canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Child {
+    /// Service `<name>`.
+    ApexService,
+    /// Service `<name>-primary`.
+    PrimaryService,
+    /// Service `<name>-canary`.
+    CanaryService,
+    /// DestinationRule `<name>-primary`.
+    PrimaryRule,
+    /// DestinationRule `<name>-canary`.
+    CanaryRule,
+    /// VirtualService `<name>`.
+    Routes,
+    /// Deployment `<target>-primary`.
+    PrimaryDeployment,
+}
+
+/// One guarded, idempotent write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Put our finalizer on the Canary.
+    AddFinalizer,
+    /// Take our finalizer off the Canary; the last act of all.
+    RemoveFinalizer,
+    /// Bring a Service or DestinationRule to the content that the Canary asks for.
+    Apply(Child),
+    /// Create the VirtualService, or repair an owned one, with the canary at this weight.
+    ApplyRoutes(Weight),
+    /// Split the traffic in an existing VirtualService.
+    Route(Weight),
+    /// Make the apex Service select these pods.
+    PointApex(Serves),
+    /// Give the primary the target's pod template, which must be of this revision. `replicas` is set only if given.
+    Promote {
+        /// The analysed revision.
+        revision: String,
+        /// New `spec.replicas`.
+        replicas: Option<i32>,
+    },
+    /// Give the primary back the pod template of this revision, from its own ReplicaSets.
+    Restore {
+        /// The revision to return to.
+        revision: String,
+    },
+    /// Set `spec.replicas` of the target.
+    ScaleTarget(i32),
+    /// Set `spec.replicas` of the primary.
+    ScalePrimary(i32),
+    /// Write the status.
+    Record(Box<CanaryStatus>),
+    /// Undo our changes of the VirtualService: its routes lead to the apex Service again.
+    MergeRoutes,
+    /// Take our marks off an object that stays.
+    Release(Child),
+    /// Delete an object of ours.
+    Delete(Child),
+}
+
+/// What follows from an observation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// Writes in order; the first that fails ends the round.
+    pub acts: Vec<Act>,
+    /// When to look again even if nothing changes.
+    pub wake_at: Option<DateTime<Utc>>,
+    /// Whether metrics of this Canary are needed now.
+    pub sampling: bool,
+    /// Whether traffic is at risk, so that this Canary passes before routine work.
+    pub urgent: bool,
+    /// Whether the acts put somebody else's edit right.
+    pub repair: bool,
+}

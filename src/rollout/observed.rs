@@ -1,0 +1,142 @@
+//! What one decision knows of the world: a snapshot of plain data.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::{Child, Serves, Weight};
+use crate::{api::CanaryStatus, judge::Sample};
+
+/// The world as one decision sees it.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The Canary's status: the memory.
+    pub status: CanaryStatus,
+    /// Whether our finalizer is on the Canary.
+    pub finalizer: bool,
+    /// Somebody else's object or controller in the way, in a sentence.
+    pub conflict: Option<String>,
+    /// The user's workload.
+    pub target: Option<Workload>,
+    /// The primary.
+    pub primary: Option<Workload>,
+    /// Services and DestinationRules that are missing or not as they should be; the apex Service only if its
+    /// content (not its selector) is off.
+    pub drifted: Vec<Child>,
+    /// Objects of ours that exist, for deletion.
+    pub existing: Vec<Child>,
+    /// The Service that callers use.
+    pub apex: Apex,
+    /// The VirtualService.
+    pub routes: Routes,
+    /// Since when routes and the apex Service's selector are as they are, as far as this process knows.
+    pub routing_since: DateTime<Utc>,
+    /// Since when the target has its present template, as far as this process knows.
+    pub template_since: DateTime<Utc>,
+    /// The latest sample of the metrics.
+    pub sample: Option<Arc<Sample>>,
+    /// How often somebody else's edit was put right in the last minute.
+    pub repairs: usize,
+    /// Number of the newest fact of the outbox that is known to be told.
+    pub told: i64,
+}
+
+/// A Deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Target: digest of its pod template. Primary: the revision that it was given.
+    pub revision: String,
+    /// The Deployment controller's own mark: uid and revision number; absent until it has seen the object.
+    pub mark: Option<String>,
+    /// Whether the Deployment controller has seen the present generation.
+    pub up_to_date: bool,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// Whether old pods go before new ones come (`strategy: Recreate`).
+    pub recreate: bool,
+    /// `spec.replicas`.
+    pub desired: i32,
+    /// Pods that exist.
+    pub total: i32,
+    /// Pods of the present template.
+    pub updated: i32,
+    /// Pods that are available.
+    pub available: i32,
+    /// Ready endpoints of its Service.
+    pub endpoints: i32,
+}
+
+impl Workload {
+    /// Whether every wanted pod runs the present template, is available and can be reached.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.up_to_date
+            && self.desired > 0
+            && self.updated >= self.desired
+            && self.available >= self.desired
+            && self.total <= self.desired
+            && self.endpoints >= self.desired
+    }
+
+    /// Pods that can serve a request now.
+    #[must_use]
+    pub fn serving(&self) -> i32 {
+        self.available.min(self.endpoints).max(0)
+    }
+
+    /// Whether enough pods can serve for `weight` of a service that `full` pods serve alone (I2).
+    #[must_use]
+    pub fn carries(&self, weight: Weight, full: i32) -> bool {
+        weight.is_zero() || self.serving() >= ((full * i32::from(weight.percent()) + 99) / 100).max(1)
+    }
+
+    /// Whether nothing of it runs and nothing is wanted.
+    #[must_use]
+    pub fn gone(&self) -> bool {
+        self.up_to_date && self.desired == 0 && self.total == 0
+    }
+}
+
+/// The Service that callers use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apex {
+    /// Which pods it selects; `None` if it does not exist or selects neither.
+    pub serves: Option<Serves>,
+    /// Its ready endpoints.
+    pub endpoints: i32,
+}
+
+/// The VirtualService as far as this Canary is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Routes {
+    /// Istio's resources are not served by this cluster.
+    NotInstalled,
+    /// They cannot be read at present; why.
+    Unavailable(String),
+    /// There is none.
+    Missing,
+    /// It has no route that can be split; why.
+    Invalid(String),
+    /// It is there.
+    Present {
+        /// The canary's share; `None` if routes differ, are not split, or have an unexpected share.
+        weight: Option<Weight>,
+        /// Whether any route names the primary or the canary.
+        split: bool,
+        /// Whether it was created for this Canary.
+        owned: bool,
+        /// Whether an owned one has the content that the Canary asks for.
+        in_shape: bool,
+    },
+}
+
+impl Routes {
+    /// The canary's share, if it is known and the same in every route.
+    #[must_use]
+    pub fn weight(&self) -> Option<Weight> {
+        match self {
+            Routes::Present { weight, .. } => *weight,
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Parse, don't validate: a Canary becomes a [`RolloutSpec`], or an error that names the field.
+//!
+//! The API server refuses most of this already by the rules of the CRD; an object may be older than its rules.
+
+use chrono::TimeDelta;
+use kube::ResourceExt;
+
+use super::{CanaryId, Names, RolloutSpec, Steps, Weight};
+use crate::{
+    api::{Analysis, Canary, Metric},
+    judge::{MetricKind, MetricSpec},
+};
+
+/// A field that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    /// Path of the field.
+    pub field: &'static str,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+/// Parses `canary`. `drain` is how long proxies may go on using a changed route.
+///
+/// # Errors
+/// The first field that cannot be used.
+pub fn validate(canary: &Canary, drain: TimeDelta) -> Result<RolloutSpec, Invalid> {
+    let spec = &canary.spec;
+    let namespace = canary.namespace().unwrap_or_default();
+    let analysis = &spec.analysis;
+    Ok(RolloutSpec {
+        id: CanaryId {
+            namespace: namespace.clone(),
+            name: canary.name_any(),
+        },
+        uid: canary.uid().unwrap_or_default(),
+        generation: canary.metadata.generation.unwrap_or_default(),
+        deleting: canary.metadata.deletion_timestamp.is_some(),
+        names: names(canary, namespace)?,
+        steps: steps(analysis)?,
+        promotion_step: promotion_step(analysis)?,
+        interval: duration("spec.analysis.interval", analysis.interval.as_deref(), "1m")?,
+        threshold: analysis.threshold.unwrap_or(1).max(1),
+        max_blind: duration("spec.analysis.maxBlind", analysis.max_blind.as_deref(), "5m")?,
+        progress_deadline: TimeDelta::seconds(i64::from(
+            spec.progress_deadline_seconds.unwrap_or(600).max(1),
+        )),
+        metrics: analysis.metrics.iter().map(metric).collect::<Result<_, _>>()?,
+        skip_analysis: spec.skip_analysis,
+        suspend: spec.suspend,
+        revert_on_deletion: spec.revert_on_deletion,
+        has_gateways: spec.service.delegation
+            || spec
+                .service
+                .gateways
+                .as_ref()
+                .is_some_and(|list| list.iter().any(|g| g != "mesh")),
+        drain,
+    })
+}
+
+fn invalid(field: &'static str, problem: impl Into<String>) -> Invalid {
+    Invalid {
+        field,
+        problem: problem.into(),
+    }
+}
+
+fn names(canary: &Canary, namespace: String) -> Result<Names, Invalid> {
+    let target = &canary.spec.target_ref;
+    if target.kind != "Deployment" {
+        return Err(invalid(
+            "spec.targetRef.kind",
+            format!("is {:?}; must be Deployment", target.kind),
+        ));
+    }
+    if target.name.is_empty() {
+        return Err(invalid("spec.targetRef.name", "must not be empty"));
+    }
+    let apex = canary
+        .spec
+        .service
+        .name
+        .clone()
+        .filter(|n| !n.is_empty())
+        .unwrap_or_else(|| target.name.clone());
+    if apex.len() > 55 {
+        return Err(invalid(
+            "spec.service.name",
+            "must have at most 55 characters, so that <name>-primary has 63",
+        ));
+    }
+    Ok(Names {
+        namespace,
+        target: target.name.clone(),
+        primary: format!("{}-primary", target.name),
+        primary_service: format!("{apex}-primary"),
+        canary_service: format!("{apex}-canary"),
+        apex,
+    })
+}
+
+fn steps(analysis: &Analysis) -> Result<Steps, Invalid> {
+    let cap = percent("spec.analysis.maxWeight", analysis.max_weight.unwrap_or(100))?;
+    let step = percent("spec.analysis.stepWeight", analysis.step_weight.unwrap_or(0))?;
+    let weights = if step.is_zero() {
+        let listed = analysis.step_weights.as_deref().unwrap_or_default();
+        let weights = listed
+            .iter()
+            .map(|w| percent("spec.analysis.stepWeights", *w))
+            .collect::<Result<Vec<_>, _>>()?;
+        if !weights.windows(2).all(|pair| pair[0] < pair[1]) {
+            return Err(invalid(
+                "spec.analysis.stepWeights",
+                "must rise from step to step",
+            ));
+        }
+        capped(weights.into_iter(), cap)
+    } else {
+        let step = step.percent();
+        capped(
+            (1..=100 / i64::from(step) + 1).map(|n| Weight::saturating(n * i64::from(step))),
+            cap,
+        )
+    };
+    Steps::new(weights).ok_or_else(|| {
+        invalid(
+            "spec.analysis",
+            "there is no step; set stepWeight (with maxWeight) or stepWeights, from 1 to 100",
+        )
+    })
+}
+
+/// The weights below `cap`, then `cap` itself if any reaches it.
+fn capped(weights: impl Iterator<Item = Weight>, cap: Weight) -> Vec<Weight> {
+    let mut steps = Vec::new();
+    for weight in weights {
+        if weight >= cap {
+            steps.push(cap);
+            break;
+        }
+        steps.push(weight);
+    }
+    steps
+}
+
+fn promotion_step(analysis: &Analysis) -> Result<Option<Weight>, Invalid> {
+    let step = percent(
+        "spec.analysis.stepWeightPromotion",
+        analysis.step_weight_promotion.unwrap_or(0),
+    )?;
+    Ok(Some(step).filter(|s| !s.is_zero()))
+}
+
+fn percent(field: &'static str, value: i32) -> Result<Weight, Invalid> {
+    Weight::new(i64::from(value)).ok_or_else(|| invalid(field, format!("is {value}; must lie in 0 to 100")))
+}
+
+fn metric(metric: &Metric) -> Result<MetricSpec, Invalid> {
+    let kind = MetricKind::from_name(&metric.name).ok_or_else(|| {
+        invalid(
+            "spec.analysis.metrics[].name",
+            format!(
+                "{:?} is unknown; built in are request-success-rate and request-duration",
+                metric.name
+            ),
+        )
+    })?;
+    let range = metric.threshold_range.as_ref();
+    let (min, max) = (range.and_then(|r| r.min), range.and_then(|r| r.max));
+    if min.is_none() && max.is_none() {
+        return Err(invalid(
+            "spec.analysis.metrics[].thresholdRange",
+            "set min, max or both",
+        ));
+    }
+    let window = duration(
+        "spec.analysis.metrics[].interval",
+        metric.interval.as_deref(),
+        "1m",
+    )?;
+    let window = window.to_std().unwrap_or_default();
+    Ok(MetricSpec {
+        name: metric.name.clone(),
+        kind,
+        window,
+        min,
+        max,
+    })
+}
+
+fn duration(field: &'static str, text: Option<&str>, default: &str) -> Result<TimeDelta, Invalid> {
+    let text = text.unwrap_or(default);
+    let problem = || {
+        invalid(
+            field,
+            format!("{text:?} is no duration; write 30s, 1m or 1m30s, at least 1s"),
+        )
+    };
+    let parsed: kube::core::Duration = text.parse().map_err(|_| problem())?;
+    let delta = TimeDelta::from_std(std::time::Duration::from(parsed)).map_err(|_| problem())?;
+    if parsed.is_negative() || delta < TimeDelta::seconds(1) {
+        return Err(problem());
+    }
+    Ok(delta)
+}

@@ -1,0 +1,77 @@
+//! Our marks on objects: whose they are and what they hold. No ownerReferences: an object that carries traffic must
+//! survive its Canary until the service is handed back (I12).
+
+use serde_json::{Map, Value, json};
+
+use super::text;
+
+/// Label: name of the Canary that an object was created for.
+pub const CANARY_LABEL: &str = "bellwether.dev/canary";
+/// Label: who manages an object.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Annotation: UID of the Canary that an object was created for.
+pub const OWNER_ANNOTATION: &str = "bellwether.dev/owner-uid";
+/// Annotation of a pod template: the revision it came from.
+pub const REVISION_ANNOTATION: &str = "bellwether.dev/revision";
+/// Annotation of an adopted Service: the selector it had.
+pub const SELECTOR_ANNOTATION: &str = "bellwether.dev/original-selector";
+/// Field manager and value of [`MANAGED_BY_LABEL`].
+pub const MANAGER: &str = "bellwether";
+
+/// Name and UID of the Canary that marks an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Name of the Canary.
+    pub name: String,
+    /// UID of the Canary.
+    pub uid: String,
+}
+
+impl Owner {
+    /// The labels of every object created for this Canary.
+    #[must_use]
+    pub fn labels(&self) -> Map<String, Value> {
+        let labels = json!({CANARY_LABEL: self.name, MANAGED_BY_LABEL: MANAGER});
+        labels.as_object().cloned().unwrap_or_default()
+    }
+
+    /// The annotations of every object created for this Canary.
+    #[must_use]
+    pub fn annotations(&self) -> Map<String, Value> {
+        json!({OWNER_ANNOTATION: self.uid})
+            .as_object()
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Whether `object` was created for this Canary (or one of the same name before it).
+    #[must_use]
+    pub fn owns(&self, object: &Value) -> bool {
+        owner_name(object) == Some(self.name.as_str())
+    }
+}
+
+/// Name of the Canary that `object` was created for.
+#[must_use]
+pub fn owner_name(object: &Value) -> Option<&str> {
+    let labels = object.pointer("/metadata/labels")?;
+    let managed = labels.get(MANAGED_BY_LABEL).and_then(Value::as_str) == Some(MANAGER);
+    labels
+        .get(CANARY_LABEL)
+        .and_then(Value::as_str)
+        .filter(|_| managed)
+}
+
+/// Kind and name of a foreign controller that owns `object`, such as another progressive delivery controller.
+#[must_use]
+pub fn foreign_controller(object: &Value) -> Option<String> {
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let controller = owners
+        .iter()
+        .find(|o| o.get("controller") == Some(&Value::Bool(true)))?;
+    Some(format!(
+        "{} {}",
+        text(controller, "/kind"),
+        text(controller, "/name")
+    ))
+}

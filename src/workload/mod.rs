@@ -1,0 +1,32 @@
+//! The workload and its Services as JSON: what they are and what they should be. No client here.
+//!
+//! JSON and not typed structs, so that no field is lost that our client library does not know.
+
+pub mod deployment;
+pub mod marks;
+pub mod service;
+
+use serde_json::Value;
+
+/// Whether everything in `wanted` stands in `live` as well: maps may have more, lists must be equally long.
+#[must_use]
+pub fn contains(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, value)| live.get(key).is_some_and(|have| contains(have, value))),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(have, want)| contains(have, want))
+        }
+        _ => live == wanted,
+    }
+}
+
+/// The string at `pointer`, or the empty string.
+#[must_use]
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}

@@ -1,0 +1,133 @@
+//! The three Services: `<name>` for callers, `<name>-primary` and `<name>-canary` for the routes.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    contains,
+    deployment::Selector,
+    marks::{Owner, SELECTOR_ANNOTATION},
+    text,
+};
+use crate::{
+    api::{self, Metadata, ServicePort},
+    rollout::Serves,
+};
+
+/// The pod labels that `serves` has: all of the target's selector, with the telling label's value as `serves` has it.
+#[must_use]
+pub fn pod_labels(target: &Value, selector: &Selector, serves: Serves) -> Value {
+    let mut labels = target
+        .pointer("/spec/selector/matchLabels")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    let value = match serves {
+        Serves::Target => selector.value.clone(),
+        Serves::Primary => selector.primary_value(),
+    };
+    labels.insert(selector.label.clone(), json!(value));
+    Value::Object(labels)
+}
+
+/// A Service of a Canary, selecting the pods with `labels`.
+#[must_use]
+pub fn build(
+    name: &str,
+    namespace: &str,
+    service: &api::Service,
+    metadata: Option<&Metadata>,
+    (labels, owner): (&Value, &Owner),
+) -> Value {
+    let own = |map: Option<&std::collections::BTreeMap<String, String>>, ours: Map<String, Value>| {
+        let mut all: Map<String, Value> = map
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), json!(value)))
+            .collect();
+        all.extend(ours);
+        all
+    };
+    let mut port = json!({
+        "name": service.port_name.as_deref().unwrap_or("http"),
+        "port": service.port,
+        "protocol": "TCP",
+        "targetPort": service.target_port.clone().unwrap_or(ServicePort::Number(service.port)),
+    });
+    if let Some(protocol) = &service.app_protocol {
+        port["appProtocol"] = json!(protocol);
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": own(metadata.and_then(|m| m.labels.as_ref()), owner.labels()),
+            "annotations": own(metadata.and_then(|m| m.annotations.as_ref()), owner.annotations()),
+        },
+        "spec": {"type": "ClusterIP", "ports": [port], "selector": labels},
+    })
+}
+
+/// Whether `live` lacks anything that `desired` has, or selects by more labels.
+#[must_use]
+pub fn drifted(live: &Value, desired: &Value) -> bool {
+    !contains(live, desired) || live.pointer("/spec/selector") != desired.pointer("/spec/selector")
+}
+
+/// Which pods `service` selects, if either.
+#[must_use]
+pub fn serves(service: &Value, target: &Value, selector: &Selector) -> Option<Serves> {
+    let selects = service.pointer("/spec/selector")?.as_object()?;
+    if selects.is_empty() {
+        return None;
+    }
+    let template = target.pointer("/spec/template/metadata/labels")?.as_object()?;
+    let matches = |serves: Serves| {
+        selects.iter().all(|(label, value)| {
+            if *label != selector.label {
+                return template.get(label) == Some(value);
+            }
+            match serves {
+                Serves::Target => value.as_str() == Some(&selector.value),
+                Serves::Primary => value.as_str() == Some(&selector.primary_value()),
+            }
+        })
+    };
+    // A selector without the telling label selects both; it counts as the target's until it is pointed.
+    [Serves::Target, Serves::Primary]
+        .into_iter()
+        .find(|s| matches(*s))
+}
+
+/// JSON Patch operations that point an adopted Service at the pods with `labels`, remembering its own selector.
+#[must_use]
+pub fn point_adopted(live: &Value, labels: &Value) -> Value {
+    let mut ops = vec![
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
+    ];
+    let annotations = live.pointer("/metadata/annotations");
+    if annotations.is_none() {
+        ops.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+    }
+    if annotations.is_none_or(|a| a.get(SELECTOR_ANNOTATION).is_none()) {
+        let selector = live
+            .pointer("/spec/selector")
+            .cloned()
+            .unwrap_or_else(|| json!({}));
+        let path = format!("/metadata/annotations/{}", SELECTOR_ANNOTATION.replace('/', "~1"));
+        ops.push(json!({"op": "add", "path": path, "value": selector.to_string()}));
+    }
+    ops.push(json!({"op": "add", "path": "/spec/selector", "value": labels}));
+    Value::Array(ops)
+}
+
+/// The selector that an adopted Service had before.
+#[must_use]
+pub fn original_selector(live: &Value) -> Option<Value> {
+    let kept = live
+        .pointer("/metadata/annotations")?
+        .get(SELECTOR_ANNOTATION)?
+        .as_str()?;
+    serde_json::from_str(kept).ok()
+}
