@@ -173,8 +173,7 @@ fn units(ours: &[Ours<'_>]) -> Vec<Unit> {
                 continue;
             }
             let fits = |c: &&Ours<'_>| !alike || rest(c.entry) == rest(primary.entry);
-            let after = canaries.iter().position(|c| c.index > primary.index && fits(c));
-            if let Some(found) = after.or_else(|| canaries.iter().position(fits)) {
+            if let Some(found) = canaries.iter().position(fits) {
                 partner[slot] = Some(canaries.remove(found).index);
             }
         }

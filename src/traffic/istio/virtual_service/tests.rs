@@ -337,6 +337,23 @@ fn a_cookie_on_one_half_does_not_break_the_pair() {
     assert_eq!(read(&split, &names()).unwrap().weight, Some(percent(40)));
 }
 
+#[test]
+fn halves_are_matched_by_their_other_fields_when_a_user_reorders_them() {
+    let with_port = |host: &str, port: i64, weight: i64| json!({ "destination": { "host": host, "port": { "number": port } }, "weight": weight });
+    let vs =
+        service(&json!({ "http": [{ "route": [with_port("cart", 80, 60), with_port("cart", 90, 40)] }] }));
+    let mut split = after_split(&vs, 50);
+    split["spec"]["http"][0]["route"]
+        .as_array_mut()
+        .unwrap()
+        .swap(1, 3);
+    let hosts: Vec<_> = (0..4)
+        .map(|i| split["spec"]["http"][0]["route"][i]["destination"].to_string())
+        .collect();
+    assert!(is_at(&split, &names(), percent(50)), "{hosts:?}");
+    assert_eq!(after_merge(&split), vs);
+}
+
 fn unknown() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(json!({})),
