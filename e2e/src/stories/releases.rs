@@ -28,10 +28,22 @@ pub async fn bootstrap_under_traffic(stage: Arc<Stage>) -> Result<()> {
         stage.api(Kind::DestinationRule).get(name).await?;
     }
     let route = stage.api(Kind::VirtualService).get("shop").await?;
-    ensure!(route.data["spec"]["http"][0]["headers"]["response"]["set"]["x-shop"] == "yes", "a foreign field is lost");
-    ensure!(route.metadata.labels.is_some_and(|l| l.get("team").is_some_and(|t| t == "shopping")), "a label is lost");
+    ensure!(
+        route.data["spec"]["http"][0]["headers"]["response"]["set"]["x-shop"] == "yes",
+        "a foreign field is lost"
+    );
+    ensure!(
+        route
+            .metadata
+            .labels
+            .is_some_and(|l| l.get("team").is_some_and(|t| t == "shopping")),
+        "a label is lost"
+    );
     let table = stage.kubectl(&["get", "canaries"]).await?;
-    ensure!(table.contains("Initialized"), "kubectl get canaries says: {table}");
+    ensure!(
+        table.contains("Initialized"),
+        "kubectl get canaries says: {table}"
+    );
     Ok(())
 }
 
@@ -44,11 +56,18 @@ pub async fn good_release(stage: Arc<Stage>) -> Result<()> {
     let shipped = Instant::now();
     shop::ship(&stage, "shop:good-2").await?;
     shop::wait_phase(&stage, "Progressing", SOON).await?;
-    stage.note(format!("noticed after {:.0} ms", shipped.elapsed().as_secs_f64() * 1e3));
+    stage.note(format!(
+        "noticed after {:.0} ms",
+        shipped.elapsed().as_secs_f64() * 1e3
+    ));
     let mut seen = Vec::new();
     for weight in [10, 30, 50] {
         let canary = shop::wait_weight(&stage, weight).await?;
-        ensure!(canary["status"]["canaryWeight"] == weight, "weight {} instead of {weight}", canary["status"]["canaryWeight"]);
+        ensure!(
+            canary["status"]["canaryWeight"] == weight,
+            "weight {} instead of {weight}",
+            canary["status"]["canaryWeight"]
+        );
         wait::until("the routes follow", SOON, async || {
             let weights = shop::weights(&stage).await?;
             ensure!(weights == (100 - weight, weight), "weights are {weights:?}");
@@ -66,13 +85,21 @@ pub async fn good_release(stage: Arc<Stage>) -> Result<()> {
     shop::wait_phase(&stage, "Succeeded", SOON).await?;
     stage.note(format!("shares {}", seen.join(", ")));
     let during = traffic.since(shipped);
-    stage.note(format!("p99 before {:.1} ms, during {:.1} ms", before.p99.as_secs_f64() * 1e3, during.p99.as_secs_f64() * 1e3));
+    stage.note(format!(
+        "p99 before {:.1} ms, during {:.1} ms",
+        before.p99.as_secs_f64() * 1e3,
+        during.p99.as_secs_f64() * 1e3
+    ));
     shop::end_without_failure(&stage, traffic).await?;
     shop::ensure_on_primary(&stage, "shop:good-2").await?;
-    let template = |object: &kube::api::DynamicObject| -> Value { object.data["spec"]["template"]["spec"].clone() };
+    let template =
+        |object: &kube::api::DynamicObject| -> Value { object.data["spec"]["template"]["spec"].clone() };
     let target = stage.api(Kind::Deployment).get("shop").await?;
     let primary = stage.api(Kind::Deployment).get("shop-primary").await?;
-    ensure!(template(&target) == template(&primary), "the primary's pod template is not the analysed one");
+    ensure!(
+        template(&target) == template(&primary),
+        "the primary's pod template is not the analysed one"
+    );
     Ok(())
 }
 
@@ -96,8 +123,14 @@ async fn bad_release(stage: &Stage, image: &str, metric: &str) -> Result<()> {
     shop::ensure_on_primary(stage, "shop:good-1").await?;
     let checks = canary["status"]["checks"].as_array().cloned().unwrap_or_default();
     let bad = checks.iter().find(|c| c["name"] == metric);
-    ensure!(bad.is_some_and(|c| c["outcome"] == "Bad" && c["value"].is_number()), "status.checks: {checks:?}");
-    let message = canary["status"]["message"].as_str().unwrap_or_default().to_owned();
+    ensure!(
+        bad.is_some_and(|c| c["outcome"] == "Bad" && c["value"].is_number()),
+        "status.checks: {checks:?}"
+    );
+    let message = canary["status"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     ensure!(message.contains(metric), "status.message: {message}");
     wait::until("the event is there", SOON, async || {
         let reasons = shop::event_reasons(stage).await?;
@@ -135,16 +168,33 @@ pub async fn newer_and_revert(stage: Arc<Stage>) -> Result<()> {
     let first = shop::wait_weight(&stage, 30).await?;
     shop::ship(&stage, "shop:good-3").await?;
     let old = first["status"]["revision"]["current"].clone();
-    let newer = shop::wait_status(&stage, "the newer revision is current", SOON, |s| s["revision"]["current"] != old).await?;
-    ensure!(newer["status"]["canaryWeight"] == 0, "the weight stayed for the newer revision");
-    ensure!(newer["status"]["history"][0]["outcome"] == "Superseded", "history: {}", newer["status"]["history"]);
+    let newer = shop::wait_status(&stage, "the newer revision is current", SOON, |s| {
+        s["revision"]["current"] != old
+    })
+    .await?;
+    ensure!(
+        newer["status"]["canaryWeight"] == 0,
+        "the weight stayed for the newer revision"
+    );
+    ensure!(
+        newer["status"]["history"][0]["outcome"] == "Superseded",
+        "history: {}",
+        newer["status"]["history"]
+    );
     shop::wait_weight(&stage, 10).await?;
     let reverted = Instant::now();
     shop::ship(&stage, "shop:good-1").await?;
     shop::wait_status(&stage, "the weight is 0", SOON, |s| s["canaryWeight"] == 0).await?;
-    stage.note(format!("revert to weight 0 in {:.0} ms", reverted.elapsed().as_secs_f64() * 1e3));
+    stage.note(format!(
+        "revert to weight 0 in {:.0} ms",
+        reverted.elapsed().as_secs_f64() * 1e3
+    ));
     let end = shop::wait_phase(&stage, "Initialized", SOON).await?;
-    ensure!(end["status"]["history"][0]["outcome"] == "Aborted", "history: {}", end["status"]["history"]);
+    ensure!(
+        end["status"]["history"][0]["outcome"] == "Aborted",
+        "history: {}",
+        end["status"]["history"]
+    );
     shop::end_without_failure(&stage, traffic).await?;
     shop::ensure_on_primary(&stage, "shop:good-1").await
 }

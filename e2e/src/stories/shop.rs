@@ -67,7 +67,10 @@ pub fn canary_with(change: impl FnOnce(&mut Value)) -> Value {
 
 /// A release shipped as a person would.
 pub async fn ship(stage: &Stage, image: &str) -> Result<()> {
-    stage.kubectl(&["set", "image", "deployment/shop", &format!("app={image}")]).await.map(drop)
+    stage
+        .kubectl(&["set", "image", "deployment/shop", &format!("app={image}")])
+        .await
+        .map(drop)
 }
 
 /// The shop under its Canary, initialized, with the controller running.
@@ -80,7 +83,10 @@ pub async fn under_canary(stage: &Stage, canary: &Value) -> Result<()> {
 
 /// Waits for a phase and returns the Canary as it was then.
 pub async fn wait_phase(stage: &Stage, phase: &str, within: Duration) -> Result<Value> {
-    wait_status(stage, &format!("phase is {phase}"), within, |status| status["phase"] == phase).await
+    wait_status(stage, &format!("phase is {phase}"), within, |status| {
+        status["phase"] == phase
+    })
+    .await
 }
 
 /// Waits for a state of the status and returns the Canary as it was then.
@@ -90,13 +96,19 @@ pub async fn wait_status(
     within: Duration,
     mut met: impl FnMut(&Value) -> bool,
 ) -> Result<Value> {
-    stage.wait_for(Kind::Canary, "shop", what, within, |canary| met(&canary["status"])).await
+    stage
+        .wait_for(Kind::Canary, "shop", what, within, |canary| {
+            met(&canary["status"])
+        })
+        .await
 }
 
 /// Waits until the canary has traffic.
 pub async fn wait_weight(stage: &Stage, at_least: i64) -> Result<Value> {
     wait_status(stage, &format!("weight is at least {at_least}"), SOON, |status| {
-        status["canaryWeight"].as_i64().is_some_and(|weight| weight >= at_least)
+        status["canaryWeight"]
+            .as_i64()
+            .is_some_and(|weight| weight >= at_least)
     })
     .await
 }
@@ -110,7 +122,11 @@ pub async fn weights(stage: &Stage) -> Result<(i64, i64)> {
             .iter()
             .filter_map(|r| r["route"].as_array())
             .flatten()
-            .filter(|d| d["destination"]["host"].as_str().is_some_and(|h| h.starts_with(suffix)))
+            .filter(|d| {
+                d["destination"]["host"]
+                    .as_str()
+                    .is_some_and(|h| h.starts_with(suffix))
+            })
             .filter_map(|d| d["weight"].as_i64())
             .sum()
     };
@@ -150,9 +166,16 @@ pub async fn end_without_failure(stage: &Stage, traffic: Traffic) -> Result<()> 
 
 /// The reasons of the events told of the Canary so far.
 pub async fn event_reasons(stage: &Stage) -> Result<Vec<String>> {
-    let events = stage.api(Kind::Event).list(&kube::api::ListParams::default()).await?;
+    let events = stage
+        .api(Kind::Event)
+        .list(&kube::api::ListParams::default())
+        .await?;
     let of_canary = |e: &&kube::api::DynamicObject| e.data["involvedObject"]["kind"] == "Canary";
-    let reasons = events.items.iter().filter(of_canary).filter_map(|e| e.data["reason"].as_str().map(str::to_owned));
+    let reasons = events
+        .items
+        .iter()
+        .filter(of_canary)
+        .filter_map(|e| e.data["reason"].as_str().map(str::to_owned));
     Ok(reasons.collect())
 }
 

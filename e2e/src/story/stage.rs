@@ -231,7 +231,21 @@ fn controller(cluster: &Cluster, namespace: &str) -> Result<Process> {
     );
     Ok(
         Process::new(&format!("controller-{namespace}"), program, &cluster.layout.logs)
-            .args(["run", "--namespace", namespace, "--metrics-server", PROMETHEUS, "--scrape-interval-seconds", "1", "--drain-seconds", "3", "--port", "0", "--log-format", "text"])
+            .args([
+                "run",
+                "--namespace",
+                namespace,
+                "--metrics-server",
+                PROMETHEUS,
+                "--scrape-interval-seconds",
+                "1",
+                "--drain-seconds",
+                "3",
+                "--port",
+                "0",
+                "--log-format",
+                "text",
+            ])
             .env("KUBECONFIG", cluster.kubeconfig(User::Bellwether)),
     )
 }

@@ -1,0 +1,76 @@
+//! The import rules of ARCHITECTURE.md: the pure core names no client, clock, runtime or log.
+
+use std::{fs, path::Path};
+
+fn sources(folder: &str, found: &mut Vec<(String, String)>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        let relative = path
+            .strip_prefix(env!("CARGO_MANIFEST_DIR"))
+            .unwrap()
+            .display()
+            .to_string();
+        if path.is_dir() {
+            sources(&relative, found);
+        } else if relative.ends_with(".rs") {
+            found.push((relative, fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+fn assert_absent(folders: &[&str], words: &[&str]) {
+    let mut found = Vec::new();
+    for folder in folders {
+        sources(folder, &mut found);
+    }
+    assert!(found.len() >= folders.len(), "no sources under {folders:?}");
+    for (file, text) in found {
+        for word in words {
+            let hit = text
+                .lines()
+                .find(|line| !line.trim_start().starts_with("//") && line.contains(word));
+            assert!(hit.is_none(), "{file} names {word}: {}", hit.unwrap_or_default());
+        }
+    }
+}
+
+#[test]
+fn pure_core_names_no_client_clock_runtime_or_log() {
+    let words = [
+        "kube::Client",
+        "kube::Api",
+        "tokio",
+        "reqwest",
+        "tracing",
+        "Utc::now",
+        "Instant::now",
+        "async fn",
+        "rand::",
+    ];
+    assert_absent(
+        &["src/rollout", "src/judge", "src/traffic", "src/workload"],
+        &words,
+    );
+}
+
+#[test]
+fn core_does_not_name_the_shell() {
+    let words = [
+        "crate::reconcile",
+        "crate::outbox",
+        "crate::metrics_source",
+        "crate::cli",
+        "crate::admin",
+    ];
+    assert_absent(
+        &[
+            "src/rollout",
+            "src/judge",
+            "src/traffic",
+            "src/workload",
+            "src/api",
+        ],
+        &words,
+    );
+}
