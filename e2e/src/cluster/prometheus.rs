@@ -29,6 +29,7 @@ impl Prometheus {
             "job_name": "pods",
             "scrape_interval": "1s",
             "scrape_timeout": "1s",
+            "fallback_scrape_protocol": "PrometheusText0.0.4",
             // The pods say themselves who they are.
             "honor_labels": true,
             "static_configs": [{"targets": [crate::pods::METRICS_ADDRESS]}],
