@@ -56,9 +56,8 @@ fn remove_unused(parent: &Path) -> Result<()> {
     for entry in fs::read_dir(parent)? {
         let folder = entry?.path();
         let in_use = match File::open(lock_file(&folder)).map(|file| file.try_lock()) {
-            Ok(Err(TryLockError::WouldBlock)) => true,
-            // No lock file yet: a run that is just being made, or a stray folder. Both are left alone.
-            Err(_) => true,
+            // Locked; or no lock file yet: a run that is just being made, or a stray folder. All are left alone.
+            Ok(Err(TryLockError::WouldBlock)) | Err(_) => true,
             Ok(_) => false,
         };
         if !in_use {

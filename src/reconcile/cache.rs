@@ -84,7 +84,11 @@ fn version(object: &Value) -> u64 {
 }
 
 /// Drops what no decision needs.
-fn slim(mut object: Value) -> Value {
+fn slim(kind: Kind, mut object: Value) -> Value {
+    // Items of a list come without their type; compared with what we would apply they must not look changed.
+    let resource = kind.resource();
+    object["apiVersion"] = resource.api_version.into();
+    object["kind"] = resource.kind.into();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
@@ -125,7 +129,7 @@ impl Cache {
             Entry {
                 part,
                 version,
-                object: Some(Arc::new(slim(object))),
+                object: Some(Arc::new(slim(kind, object))),
             },
         );
         true
@@ -238,7 +242,7 @@ impl Cache {
             .iter()
             .filter(|((of, _, _), _)| *of == kind)
             .collect();
-        keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        keyed.sort_by_key(|(key, _)| *key);
         keyed
             .into_iter()
             .filter_map(|(_, entry)| entry.object.clone())

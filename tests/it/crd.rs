@@ -55,19 +55,19 @@ fn nonsense_is_refused_with_the_field_named() {
     type Change = fn(&mut Value);
     let cases: [(&str, Change); 6] = [
         ("spec.analysis.interval", |c| {
-            c["spec"]["analysis"]["interval"] = json!("soon")
+            c["spec"]["analysis"]["interval"] = json!("soon");
         }),
         ("spec.analysis.interval", |c| {
-            c["spec"]["analysis"]["interval"] = json!("500ms")
+            c["spec"]["analysis"]["interval"] = json!("500ms");
         }),
         ("spec.analysis.stepWeights", |c| {
-            c["spec"]["analysis"] = json!({"stepWeights": [10, 10]})
+            c["spec"]["analysis"] = json!({"stepWeights": [10, 10]});
         }),
         ("spec.analysis", |c| {
-            c["spec"]["analysis"] = json!({"interval": "1m"})
+            c["spec"]["analysis"] = json!({"interval": "1m"});
         }),
         ("spec.targetRef.kind", |c| {
-            c["spec"]["targetRef"]["kind"] = json!("StatefulSet")
+            c["spec"]["targetRef"]["kind"] = json!("StatefulSet");
         }),
         ("spec.analysis.metrics[].name", |c| {
             c["spec"]["analysis"]["metrics"] = json!([{"name": "mood", "thresholdRange": {"min": 1}}]);

@@ -1,4 +1,10 @@
 //! One test binary: what must hold of the whole crate.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where its preparation fails"
+)]
+
 mod architecture;
 mod crd;

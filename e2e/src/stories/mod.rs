@@ -1,14 +1,21 @@
 //! The stories, in the order in which they are told.
 
+mod faults;
+mod people;
 mod releases;
 mod shop;
 mod smoke;
 
+use std::time::Duration;
+
 use crate::story::{Isolation, Story};
+
+/// For stories that release more than once.
+const LONG: Duration = Duration::from_mins(5);
 
 /// All stories.
 pub fn all() -> Vec<Story> {
-    use Isolation::Shared;
+    use Isolation::{Alone, Shared};
     vec![
         Story::new("smoke", Shared, smoke::the_cluster_is_real),
         Story::new("bootstrap", Shared, releases::bootstrap_under_traffic),
@@ -17,5 +24,14 @@ pub fn all() -> Vec<Story> {
         Story::new("bad-latency", Shared, releases::bad_latency),
         Story::new("never-ready", Shared, releases::never_ready),
         Story::new("newer-and-revert", Shared, releases::newer_and_revert),
+        Story::new("killed-controller", Shared, faults::killed_controller).within(LONG),
+        Story::new("dark-canary", Shared, faults::dark_canary),
+        Story::new("failed-promotion", Alone, faults::failed_promotion).within(LONG),
+        Story::new("edited-by-hand", Shared, people::edited_by_hand),
+        Story::new("deleted", Shared, people::deleted).within(LONG),
+        Story::new("bad-input", Shared, people::bad_input),
+        Story::new("metrics-lost", Alone, faults::metrics_lost).within(LONG),
+        Story::new("api-server-restarts", Alone, faults::api_server_restarts).within(LONG),
+        Story::new("cost", Alone, faults::cost).within(LONG),
     ]
 }

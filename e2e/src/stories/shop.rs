@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::objects::Kind;
@@ -177,9 +176,4 @@ pub async fn event_reasons(stage: &Stage) -> Result<Vec<String>> {
         .filter(of_canary)
         .filter_map(|e| e.data["reason"].as_str().map(str::to_owned));
     Ok(reasons.collect())
-}
-
-/// The instant a status field names.
-pub fn instant(value: &Value) -> Result<DateTime<Utc>> {
-    value.as_str().context("no time")?.parse().context("not a time")
 }

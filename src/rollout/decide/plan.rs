@@ -230,12 +230,14 @@ impl<'a> Plan<'a> {
     /// Makes the routes carry `weight`, if they do not.
     pub(super) fn route(&mut self, weight: Weight) {
         match &self.seen.routes {
-            Routes::Missing => self.acts.push(Act::ApplyRoutes(weight)),
-            Routes::Present {
+            Routes::Missing
+            | Routes::Present {
                 owned: true,
                 in_shape: false,
                 ..
-            } => self.acts.push(Act::ApplyRoutes(weight)),
+            } => {
+                self.acts.push(Act::ApplyRoutes(weight));
+            }
             Routes::Present { weight: present, .. } if *present != Some(weight) => {
                 self.acts.push(Act::Route(weight));
             }

@@ -41,9 +41,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         return scale_up(plan);
     }
     if plan.weight().is_zero() {
-        at_zero(plan, target)
+        at_zero(plan, target);
     } else {
-        under_traffic(plan, target)
+        under_traffic(plan, target);
     }
 }
 

@@ -64,9 +64,9 @@ fn move_traffic(plan: &mut Plan<'_>, kind: RetirementKind) {
         _ => Weight::ZERO,
     };
     if weight > plan.weight() {
-        plan.raise(weight)
+        plan.raise(weight);
     } else {
-        plan.lower(weight)
+        plan.lower(weight);
     }
 }
 

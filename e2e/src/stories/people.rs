@@ -1,0 +1,181 @@
+//! What people do: edit by hand, delete, and write nonsense.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::shop::{self, RATE, SOON};
+use crate::objects::Kind;
+use crate::story::Stage;
+use crate::traffic::Traffic;
+
+/// Somebody edits the VirtualService mid-rollout: their additions stay, our weights are restored, it goes on.
+pub async fn edited_by_hand(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    shop::ship(&stage, "shop:good-2").await?;
+    shop::wait_weight(&stage, 10).await?;
+    let patch = json!([
+        {"op": "replace", "path": "/spec/http/0/route/0/weight", "value": 50},
+        {"op": "replace", "path": "/spec/http/0/route/1/weight", "value": 50},
+        {"op": "add", "path": "/spec/http/0/headers/response/set/x-added", "value": "by-hand"},
+        {"op": "add", "path": "/spec/http/0", "value": {"name": "teapot", "match": [{"uri": {"prefix": "/teapot"}}], "directResponse": {"status": 418}}},
+    ]);
+    stage
+        .kubectl(&[
+            "patch",
+            "virtualservice",
+            "shop",
+            "--type",
+            "json",
+            "--patch",
+            &patch.to_string(),
+        ])
+        .await?;
+    let ours = |vs: &Value| {
+        let main = vs["spec"]["http"]
+            .as_array()
+            .and_then(|r| r.iter().find(|r| r["name"] == "main"))
+            .cloned();
+        main.is_some_and(|m| m["route"][0]["weight"] == 90 && m["route"][1]["weight"] == 10)
+    };
+    stage
+        .wait_for(Kind::VirtualService, "shop", "our weights are back", SOON, ours)
+        .await?;
+    shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    let route = stage.api(Kind::VirtualService).get("shop").await?.data;
+    ensure!(
+        route["spec"]["http"][0]["name"] == "teapot",
+        "the added route is gone"
+    );
+    ensure!(
+        route["spec"]["http"][1]["headers"]["response"]["set"]["x-added"] == "by-hand",
+        "the added header is gone"
+    );
+    shop::end_without_failure(&stage, traffic).await
+}
+
+/// Deleted at rest, mid-rollout, and while the controller is dead: no request fails, the target serves, nothing stays.
+pub async fn deleted(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let before = shop::route(&stage.host)["spec"].clone();
+    let traffic = stage.traffic(RATE);
+    stage
+        .kubectl(&["delete", "canary", "shop", "--wait=false"])
+        .await?;
+    handed_back(&stage, &traffic, &before).await?;
+
+    stage.apply(&shop::canary()).await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::ship(&stage, "shop:good-2").await?;
+    shop::wait_weight(&stage, 10).await?;
+    stage
+        .kubectl(&["delete", "canary", "shop", "--wait=false"])
+        .await?;
+    handed_back(&stage, &traffic, &before).await?;
+
+    stage.apply(&shop::canary()).await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    stage.controller.kill().await?;
+    stage
+        .kubectl(&["delete", "canary", "shop", "--wait=false"])
+        .await?;
+    traffic.requests(400).await?;
+    stage.controller.start().await?;
+    handed_back(&stage, &traffic, &before).await?;
+    shop::end_without_failure(&stage, traffic).await
+}
+
+async fn handed_back(stage: &Stage, traffic: &Traffic, before: &Value) -> Result<()> {
+    stage.wait_gone(Kind::Canary, "shop", SOON).await?;
+    stage.wait_pods("shop", 2, SOON).await?;
+    for (kind, name) in [
+        (Kind::Deployment, "shop-primary"),
+        (Kind::Service, "shop-primary"),
+        (Kind::Service, "shop-canary"),
+        (Kind::DestinationRule, "shop-primary"),
+        (Kind::DestinationRule, "shop-canary"),
+    ] {
+        stage.wait_gone(kind, name, SOON).await?;
+    }
+    let route = stage.api(Kind::VirtualService).get("shop").await?;
+    ensure!(
+        &route.data["spec"] == before,
+        "the route is not what it was: {}",
+        route.data["spec"]
+    );
+    let service = stage.api(Kind::Service).get("shop").await?;
+    ensure!(
+        service.data["spec"]["selector"] == json!({"app": "shop"}),
+        "selector {}",
+        service.data["spec"]["selector"]
+    );
+    for object in [route, service] {
+        let annotations = object.metadata.annotations.unwrap_or_default();
+        ensure!(
+            annotations.keys().all(|k| !k.contains("bellwether")),
+            "marks stay: {annotations:?}"
+        );
+    }
+    let from = tokio::time::Instant::now();
+    traffic.requests(200).await?;
+    let stats = traffic.since(from);
+    ensure!(
+        stats.share("shop") == 1.0,
+        "the target does not serve alone: {:?}",
+        stats.by_workload
+    );
+    traffic.so_far().ensure_none_failed()
+}
+
+/// Nonsense is refused with the field named; a missing target is a condition that ends when it is there.
+pub async fn bad_input(stage: Arc<Stage>) -> Result<()> {
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change); 9] = [
+        ("spec.analysis.interval", |s| {
+            s["analysis"]["interval"] = json!("soon");
+        }),
+        ("spec.analysis.interval", |s| {
+            s["analysis"]["interval"] = json!("500ms");
+        }),
+        ("spec.analysis.maxWeight", |s| {
+            s["analysis"]["maxWeight"] = json!(101);
+        }),
+        ("spec.analysis.stepWeights", |s| {
+            s["analysis"]["stepWeights"] = json!([10, 101]);
+        }),
+        ("spec.analysis.stepWeights", |s| {
+            s["analysis"]["stepWeights"] = json!([30, 10]);
+        }),
+        ("spec.analysis: Invalid value", |s| {
+            s["analysis"] = json!({"interval": "1m"});
+        }),
+        ("spec.targetRef.kind", |s| {
+            s["targetRef"]["kind"] = json!("StatefulSet");
+        }),
+        ("spec.analysis.metrics", |s| {
+            s["analysis"]["metrics"] = json!([{"name": "mood", "thresholdRange": {"min": 1}}]);
+        }),
+        ("spec.targetRef.name", |s| {
+            s["targetRef"]["name"] = json!("x".repeat(56));
+        }),
+    ];
+    for (field, change) in cases {
+        match stage.apply(&shop::canary_with(change)).await {
+            Ok(_) => bail!("accepted although {field} is nonsense"),
+            Err(error) => {
+                let text = format!("{error:#}");
+                ensure!(text.contains(field), "the refusal does not name {field}: {text}");
+            }
+        }
+    }
+    stage.start_controller().await?;
+    stage.apply(&shop::canary()).await?;
+    shop::wait_status(&stage, "the target is missed", SOON, |s| {
+        s["hold"]["reason"] == "TargetNotFound"
+    })
+    .await?;
+    shop::open(&stage).await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await.map(drop)
+}
