@@ -227,8 +227,7 @@ fn routes(spec: &RolloutSpec, snap: &Snapshot, status: &CanaryStatus) -> Routes 
         .into_iter()
         .find(|w| virtual_service::is_at(live, &snap.services, *w))
         .or(state.weight);
-    let in_shape =
-        !owned || !virtual_service::owned_drift(&live["spec"], &desired::routes_spec(snap, intended));
+    let in_shape = !owned || virtual_service::in_shape(live, &desired::routes_spec(snap, intended));
     Routes::Present {
         weight,
         split: state.touched,

@@ -1,6 +1,6 @@
 //! The rules of a rollout: plain data in, plain data out.
 //!
-//! [`validate`] turns a Canary into a [`RolloutSpec`] in which no field can be nonsense; [`decide`] turns what was
+//! [`validate()`] turns a Canary into a [`RolloutSpec`] in which no field can be nonsense; [`decide()`] turns what was
 //! observed into acts, the next status and the instant of the next look.
 //! Invariant: nothing here names a client, a clock, a runtime or a log.
 

@@ -1,6 +1,6 @@
 //! The decision: what to write now, given what was observed. Pure and total.
 //!
-//! One file per part of a rollout's life; [`plan`] holds the order of writes, so that the parts cannot get it wrong.
+//! One file per part of a rollout's life; `plan` holds the order of writes, so that the parts cannot get it wrong.
 
 mod bootstrap;
 mod change;
