@@ -57,6 +57,7 @@ impl<'a> Plan<'a> {
 
     /// Writes the next status at this point of the order, if it differs from what was written last.
     pub(super) fn record(&mut self) {
+        self.next.observed_generation = Some(self.spec.generation);
         conditions::derive(&mut self.next, self.spec.generation, self.now);
         let told = self.seen.told;
         let mut unacknowledged = self.recorded.clone();
@@ -76,7 +77,6 @@ impl<'a> Plan<'a> {
 
     /// Ends the round.
     pub(super) fn finish(mut self) -> Decision {
-        self.next.observed_generation = Some(self.spec.generation);
         self.record();
         let urgent = self.next.canary_weight > 0 || self.next.retirement.is_some();
         Decision {

@@ -1,1 +1,200 @@
+//! Single decisions: what is written, and in which order.
 
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    api::{CanaryStatus, HoldReason, Phase, RetirementKind, RevisionStatus, StepStatus},
+    judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
+    rollout::{
+        Act, Apex, CanaryId, Names, Observed, RolloutSpec, Routes, Serves, Steps, Weight, Workload, decide,
+    },
+};
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap()
+}
+
+fn spec() -> RolloutSpec {
+    let name = |text: &str| text.to_owned();
+    RolloutSpec {
+        id: CanaryId {
+            namespace: name("n"),
+            name: name("shop"),
+        },
+        uid: name("uid"),
+        generation: 1,
+        deleting: false,
+        names: Names {
+            namespace: name("n"),
+            target: name("shop"),
+            primary: name("shop-primary"),
+            apex: name("shop"),
+            primary_service: name("shop-primary"),
+            canary_service: name("shop-canary"),
+        },
+        steps: Steps::new(vec![Weight::saturating(10), Weight::saturating(50)]).unwrap(),
+        promotion_step: None,
+        interval: TimeDelta::seconds(10),
+        threshold: 1,
+        max_blind: TimeDelta::seconds(60),
+        progress_deadline: TimeDelta::seconds(100),
+        metrics: vec![MetricSpec {
+            name: name("request-success-rate"),
+            kind: MetricKind::SuccessRate,
+            window: Duration::from_secs(10),
+            min: Some(99.0),
+            max: None,
+        }],
+        skip_analysis: false,
+        suspend: false,
+        revert_on_deletion: false,
+        has_gateways: true,
+        drain: TimeDelta::seconds(5),
+    }
+}
+
+fn workload(revision: &str, mark: &str) -> Workload {
+    Workload {
+        revision: revision.to_owned(),
+        mark: Some(mark.to_owned()),
+        up_to_date: true,
+        paused: false,
+        recreate: false,
+        desired: 2,
+        total: 2,
+        updated: 2,
+        available: 2,
+        endpoints: 2,
+    }
+}
+
+/// Ten seconds into the first step of revision `b`, with this reading of the success rate.
+fn first_step(reading: Reading) -> Observed {
+    let traffic = Traffic {
+        window: Duration::from_secs(3),
+        canary: Reading::Value(100.0),
+        primary: Reading::Value(900.0),
+    };
+    let readings = BTreeMap::from([("request-success-rate".to_owned(), reading)]);
+    let sample = Sample {
+        at: at(10),
+        window: Duration::from_secs(10),
+        readings,
+        traffic,
+    };
+    Observed {
+        status: CanaryStatus {
+            phase: Some(Phase::Progressing),
+            canary_weight: 10,
+            revision: RevisionStatus {
+                current: Some("b".to_owned()),
+                promoted: Some("a".to_owned()),
+                mark: Some("2".to_owned()),
+                started_at: Some(at(-5)),
+            },
+            step: Some(StepStatus {
+                index: 0,
+                started_at: at(0),
+                traffic_since: at(0),
+                last_check_at: None,
+                retreats: 0,
+            }),
+            ..CanaryStatus::default()
+        },
+        finalizer: true,
+        conflict: None,
+        target: Some(workload("b", "2")),
+        primary: Some(workload("a", "1")),
+        drifted: vec![],
+        existing: vec![],
+        apex: Apex {
+            serves: Some(Serves::Primary),
+            endpoints: 2,
+        },
+        routes: Routes::Present {
+            weight: Weight::new(10),
+            split: true,
+            owned: false,
+            in_shape: true,
+        },
+        routing_since: at(0),
+        template_since: at(-5),
+        sample: Some(Arc::new(sample)),
+        repairs: 0,
+        told: 0,
+    }
+}
+
+fn recorded(act: &Act) -> &CanaryStatus {
+    match act {
+        Act::Record(status) => status,
+        other => panic!("{other:?} is no record"),
+    }
+}
+
+#[test]
+fn good_step_records_the_intent_before_the_weight_rises() {
+    let decision = decide(&spec(), &first_step(Reading::Value(100.0)), at(10));
+    assert_eq!(decision.acts.len(), 2, "{:?}", decision.acts);
+    assert_eq!(recorded(&decision.acts[0]).canary_weight, 50);
+    assert_eq!(decision.acts[1], Act::Route(Weight::saturating(50)));
+}
+
+#[test]
+fn bad_value_lowers_the_weight_before_anything_is_recorded() {
+    let decision = decide(&spec(), &first_step(Reading::Value(90.0)), at(10));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    let status = recorded(&decision.acts[1]);
+    assert_eq!(
+        status.retirement.as_ref().map(|r| r.kind),
+        Some(RetirementKind::RollBack)
+    );
+    assert_eq!(
+        status.phase,
+        Some(Phase::Progressing),
+        "a terminal phase comes last"
+    );
+}
+
+#[test]
+fn missing_data_holds_the_weight_and_is_no_failed_check() {
+    for (reading, reason) in [
+        (Reading::NoData, HoldReason::NoData),
+        (Reading::Error("down".to_owned()), HoldReason::MetricsUnavailable),
+    ] {
+        let decision = decide(&spec(), &first_step(reading), at(10));
+        assert_eq!(decision.acts.len(), 1, "{:?}", decision.acts);
+        let status = recorded(&decision.acts[0]);
+        assert_eq!((status.canary_weight, status.failed_checks), (10, 0));
+        assert_eq!(status.hold.as_ref().map(|h| h.reason), Some(reason));
+    }
+}
+
+#[test]
+fn revert_to_the_promoted_template_is_an_abort_at_once() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.target = Some(workload("a", "3"));
+    let decision = decide(&spec(), &seen, at(3));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    let status = recorded(&decision.acts[1]);
+    assert_eq!(
+        status.retirement.as_ref().map(|r| r.kind),
+        Some(RetirementKind::Abort)
+    );
+}
+
+#[test]
+fn changed_digest_beside_an_unmoved_mark_starts_nothing() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.target = Some(workload("c", "2"));
+    seen.template_since = at(2);
+    let decision = decide(&spec(), &seen, at(3));
+    assert!(
+        !decision.acts.contains(&Act::Route(Weight::ZERO)),
+        "{:?}",
+        decision.acts
+    );
+    assert_eq!(decision.wake_at, Some(at(12)));
+}
