@@ -6,6 +6,7 @@ pub mod admin; // /healthz, /readyz, /metrics
 pub mod api; // the custom resources: types, schema, CEL rules
 pub mod cli; // one file per subcommand
 pub mod clock; // the only place that asks for the time
+pub mod jitter; // the only place that asks for chance
 pub mod judge; // PURE: what measurements say
 pub mod metrics; // the controller's own metrics
 pub mod metrics_source; // Prometheus, asked in batches, apart from the reconcile path

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     clock::{Clock, SystemClock},
+    jitter::Jitter,
     metrics::Metrics,
     metrics_source::{self, Prometheus, Sampler},
     outbox::{self, Outbox},
@@ -160,6 +161,7 @@ impl Run {
                 drain: TimeDelta::seconds(i64::from(self.drain_seconds)),
             },
             clock,
+            jitter: Arc::new(Jitter::random()),
             cache: Default::default(),
             index: Default::default(),
             local: Default::default(),

@@ -17,6 +17,12 @@ const STANDARD_ERRORS: f64 = 5.0;
 /// A count below this is none; counts are extrapolated and need not be whole.
 const NONE: f64 = 0.5;
 
+/// Whether this count of requests has any.
+#[must_use]
+pub fn has_requests(count: &Reading) -> bool {
+    count.value().is_some_and(|count| count >= NONE)
+}
+
 /// Whether requests are missing at the canary: at this weight it should have got at least ten in the window, judged by
 /// the primary's, and got none. Without the primary's count, or at 100 %, nothing can be expected.
 #[must_use]
@@ -91,6 +97,7 @@ mod tests {
                 window: Duration::from_secs(15),
                 canary,
                 primary,
+                reached_at: None,
             };
             assert_eq!(
                 is_dark(&traffic, Weight::saturating(weight)),

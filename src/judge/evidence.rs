@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// Longest text of an error that is kept, in characters.
 const MAX_ERROR: usize = 200;
@@ -67,6 +67,17 @@ pub struct Traffic {
     pub canary: Reading,
     /// Requests that the primary answered in the window.
     pub primary: Reading,
+    /// When the latest sample was taken in which the canary had requests, as far as this process knows.
+    pub reached_at: Option<DateTime<Utc>>,
+}
+
+impl Traffic {
+    /// Whether requests are known to have reached the canary since `since`, all of them counted after it.
+    #[must_use]
+    pub fn reached_since(&self, since: DateTime<Utc>) -> bool {
+        let window = TimeDelta::from_std(self.window).unwrap_or_default();
+        self.reached_at.is_some_and(|at| at - window >= since)
+    }
 }
 
 #[cfg(test)]

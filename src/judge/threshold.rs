@@ -191,6 +191,7 @@ mod tests {
                 window,
                 canary: Reading::NoData,
                 primary: Reading::NoData,
+                reached_at: None,
             },
         }
     }

@@ -20,7 +20,7 @@ use tokio::{
 use super::{MetricSource, SourceError, WorkloadKey, query};
 use crate::{
     clock::Clock,
-    judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
+    judge::{MetricKind, MetricSpec, Reading, Sample, Traffic, has_requests},
     rollout::CanaryId,
 };
 
@@ -213,11 +213,14 @@ impl Sampler {
 
     /// Keeps what was measured for canaries that still want it.
     fn keep(&self, brought: Vec<(CanaryId, Arc<Request>, Sample)>) {
-        for (id, request, sample) in brought {
+        for (id, request, mut sample) in brought {
             let mut watched = self.lock();
             let Some(entry) = watched.get_mut(&id).filter(|w| Arc::ptr_eq(&w.request, &request)) else {
                 continue;
             };
+            if sample.traffic.reached_at.is_none() {
+                sample.traffic.reached_at = entry.latest.as_ref().and_then(|s| s.traffic.reached_at);
+            }
             entry.latest = Some(Arc::new(sample));
             drop(watched);
             // Nobody listens any more only while the process ends.
@@ -302,13 +305,15 @@ fn sample(
             )
         })
         .collect();
+    let canary = reading(Question::Requests, &request.target);
     Sample {
         at,
         window: metrics.map(|m| m.window).max().unwrap_or(traffic_window),
         readings,
         traffic: Traffic {
             window: traffic_window,
-            canary: reading(Question::Requests, &request.target),
+            reached_at: has_requests(&canary).then_some(at),
+            canary,
             primary: reading(Question::Requests, &request.primary),
         },
     }

@@ -12,11 +12,7 @@ use std::{
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::{
-    api::Notice,
-    reconcile::{Context, run::jitter},
-    rollout::CanaryId,
-};
+use crate::{api::Notice, reconcile::Context, rollout::CanaryId};
 
 /// A fact of one Canary.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +83,7 @@ pub async fn deliver(ctx: Arc<Context>, mut facts: UnboundedReceiver<Fact>) {
             if failures >= event::ATTEMPTS || !event::may_succeed(&error) {
                 break;
             }
-            pause(failures).await;
+            pause(&ctx, failures).await;
         }
         ctx.local.tell(&fact.canary, fact.notice.seq);
     }
@@ -97,7 +93,7 @@ pub async fn deliver(ctx: Arc<Context>, mut facts: UnboundedReceiver<Fact>) {
     clippy::disallowed_methods,
     reason = "a failed delivery has no condition to wait for"
 )]
-async fn pause(failures: u32) {
+async fn pause(ctx: &Context, failures: u32) {
     let span = std::time::Duration::from_millis(200) * 2_u32.saturating_pow(failures.min(7));
-    tokio::time::sleep(jitter(span)).await;
+    tokio::time::sleep(ctx.jitter.spread(span)).await;
 }

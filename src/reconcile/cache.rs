@@ -4,7 +4,7 @@
 //! older than what is known are ignored. Invariant: an entry never goes back to an older resourceVersion.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -35,7 +35,7 @@ struct Entry {
 }
 
 struct Inner {
-    entries: HashMap<(Kind, String, String), Entry>,
+    entries: BTreeMap<(Kind, String, String), Entry>,
     groups: HashMap<Part, HashSet<String>>,
     primed: HashSet<Part>,
     availability: HashMap<Kind, Availability>,
@@ -51,7 +51,7 @@ impl Default for Cache {
     fn default() -> Cache {
         Cache {
             inner: Mutex::new(Inner {
-                entries: HashMap::new(),
+                entries: BTreeMap::new(),
                 groups: HashMap::new(),
                 primed: HashSet::new(),
                 availability: HashMap::new(),
@@ -101,6 +101,18 @@ fn slim(kind: Kind, mut object: Value) -> Value {
     object
 }
 
+impl Inner {
+    fn drop_entry(&mut self, key: &(Kind, String, String), part: &Part) {
+        self.entries.remove(key);
+        if let Some(names) = self.groups.get_mut(part) {
+            names.remove(&key.2);
+            if names.is_empty() {
+                self.groups.remove(part);
+            }
+        }
+    }
+}
+
 impl Cache {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -148,6 +160,11 @@ impl Cache {
             Some(known) if known.object.is_some() && known.version <= version => {
                 known.object = None;
                 known.version = version;
+                if kind == Kind::EndpointSlice {
+                    // They come and go under ever new names, and no late answer to a write of ours can revive one.
+                    let part = known.part.clone();
+                    inner.drop_entry(&key, &part);
+                }
                 true
             }
             _ => false,
@@ -237,16 +254,25 @@ impl Cache {
     #[must_use]
     pub fn all(&self, kind: Kind) -> Vec<Arc<Value>> {
         let inner = self.lock();
-        let mut keyed: Vec<_> = inner
+        inner
             .entries
             .iter()
             .filter(|((of, _, _), _)| *of == kind)
-            .collect();
-        keyed.sort_by_key(|(key, _)| *key);
-        keyed
-            .into_iter()
             .filter_map(|(_, entry)| entry.object.clone())
             .collect()
+    }
+
+    /// Forgets that `part` is gone, unless it is there again.
+    pub fn forget_gone(&self, part: &Part) {
+        let mut inner = self.lock();
+        let key = (part.kind, part.namespace.clone(), part.name.clone());
+        if inner
+            .entries
+            .get(&key)
+            .is_some_and(|entry| entry.object.is_none())
+        {
+            inner.drop_entry(&key, part);
+        }
     }
 
     /// Forgets `part` altogether: nobody is concerned by it any more.

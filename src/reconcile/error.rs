@@ -63,6 +63,10 @@ pub enum Error {
     /// The round took too long.
     #[error("the round of {0} took longer than 30 s")]
     Timeout(CanaryId),
+    /// Round after round writes something and none finds everything as it should be: a defect of ours, or somebody
+    /// undoes every write.
+    #[error("every round of {0} writes, and none finds what it wrote")]
+    NoProgress(CanaryId),
     /// The round panicked: a defect of ours.
     #[error("the round of {0} panicked")]
     Panicked(CanaryId),
@@ -81,6 +85,7 @@ impl Error {
             Error::RevisionGone { .. } => "RevisionGone",
             Error::Json { .. } => "Json",
             Error::Timeout(_) => "Timeout",
+            Error::NoProgress(_) => "NoProgress",
             Error::Panicked(_) => "Panicked",
         }
     }

@@ -18,6 +18,7 @@ struct Entry {
     told: i64,
     repairs: VecDeque<DateTime<Utc>>,
     failures: u32,
+    writing_rounds: u32,
 }
 
 /// What is remembered of every Canary.
@@ -88,6 +89,19 @@ impl Local {
     /// A round went well.
     pub fn succeeded(&self, id: &CanaryId) {
         self.with(id, |entry| entry.failures = 0);
+    }
+
+    /// Counts a round that wrote something; returns how many there were in a row.
+    pub fn wrote(&self, id: &CanaryId) -> u32 {
+        self.with(id, |entry| {
+            entry.writing_rounds = entry.writing_rounds.saturating_add(1);
+            entry.writing_rounds
+        })
+    }
+
+    /// A round found nothing to write.
+    pub fn rested(&self, id: &CanaryId) {
+        self.with(id, |entry| entry.writing_rounds = 0);
     }
 
     /// Forgets `id`.

@@ -23,6 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     api::Canary,
     clock::Clock,
+    jitter::Jitter,
     metrics::Metrics,
     metrics_source::sampler::{Request, Sampler},
     outbox::Outbox,
@@ -53,6 +54,8 @@ pub struct Context {
     pub settings: Settings,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The spread of pauses.
+    pub jitter: Arc<Jitter>,
     /// What the API server last told us.
     pub cache: Cache,
     /// Who is concerned by what.
@@ -97,7 +100,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         name: id.name.clone(),
     };
     let Some(object) = ctx.cache.get(&part) else {
-        forget(ctx, id);
+        forget(ctx, id, &part);
         return Ok(Next::IDLE);
     };
     let canary: Canary = match serde_json::from_value((*object).clone()) {
@@ -163,10 +166,11 @@ fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {
 }
 
 /// The Canary is gone: nothing of it stays in this process (I11).
-fn forget(ctx: &Context, id: &CanaryId) {
+fn forget(ctx: &Context, id: &CanaryId, canary: &Part) {
     for part in ctx.index.remove(id) {
         ctx.cache.forget(&part);
     }
+    ctx.cache.forget_gone(canary);
     ctx.sampler.forget(id);
     ctx.local.forget(id);
     ctx.outbox.forget(id);

@@ -1,11 +1,6 @@
 //! The run loop: watches, workers and samples, until told to stop.
 
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use futures::FutureExt;
@@ -27,13 +22,9 @@ const WORKERS: usize = 8;
 const ROUND_LIMIT: Duration = Duration::from_secs(30);
 /// The longest pause after failures.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-
-/// Half to all of `span`, at random, so that aligned work spreads.
-#[must_use]
-pub fn jitter(span: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish() % 1000;
-    span.mul_f64(0.5 + 0.0005 * f64::from(u32::try_from(random).unwrap_or(0)))
-}
+/// Rounds in a row that may each write something. A rollout needs a dozen; more mean that what we write is not what
+/// we then read, and that must cost neither the API server nor us more than a pause allows.
+const MAX_WRITING_ROUNDS: u32 = 50;
 
 /// Runs until `stop`: running rounds finish, no new ones begin. `sampled` names the Canaries with a new sample.
 pub async fn run(ctx: Arc<Context>, mut sampled: UnboundedReceiver<CanaryId>, stop: CancellationToken) {
@@ -87,24 +78,32 @@ async fn round(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
 
 fn settle(ctx: &Context, queue: &Queue, id: &CanaryId, outcome: Result<Next, Error>) {
     match outcome {
+        Ok(next) if next.again && ctx.local.wrote(id) > MAX_WRITING_ROUNDS => {
+            retry_later(ctx, queue, id, &Error::NoProgress(id.clone()));
+        }
         Ok(next) => {
             ctx.local.succeeded(id);
             ctx.metrics.round(None);
+            if !next.again {
+                ctx.local.rested(id);
+            }
             let lane = if next.urgent { Lane::Urgent } else { Lane::Routine };
             queue.at(id, next.wake_at, lane);
             if next.again {
                 queue.push(id.clone(), lane);
             }
         }
-        Err(error) => {
-            ctx.metrics.round(Some(error.reason()));
-            let failures = ctx.local.failed(id);
-            let pause = pause(&error, failures);
-            tracing::warn!(canary = %id, reason = error.reason(), %error, ?pause, "round failed");
-            let at = ctx.clock.now() + TimeDelta::from_std(pause).unwrap_or_default();
-            queue.at(id, Some(at), watch::lane(ctx, id));
-        }
+        Err(error) => retry_later(ctx, queue, id, &error),
     }
+}
+
+fn retry_later(ctx: &Context, queue: &Queue, id: &CanaryId, error: &Error) {
+    ctx.metrics.round(Some(error.reason()));
+    let failures = ctx.local.failed(id);
+    let pause = ctx.jitter.spread(pause(error, failures));
+    tracing::warn!(canary = %id, reason = error.reason(), %error, ?pause, "round failed");
+    let at = ctx.clock.now() + TimeDelta::from_std(pause).unwrap_or_default();
+    queue.at(id, Some(at), watch::lane(ctx, id));
 }
 
 /// How long to wait after the `failures`-th failure in a row.
@@ -113,5 +112,5 @@ fn pause(error: &Error, failures: u32) -> Duration {
         Retry::Soon => Duration::from_millis(20),
         Retry::Backoff => Duration::from_millis(250),
     };
-    jitter((first * 2_u32.saturating_pow(failures.saturating_sub(1).min(12))).min(MAX_PAUSE))
+    (first * 2_u32.saturating_pow(failures.saturating_sub(1).min(12))).min(MAX_PAUSE)
 }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     api::Canary,
+    jitter::Jitter,
     rollout::{self, CanaryId},
 };
 
@@ -33,6 +34,7 @@ use crate::{
 /// appears is noticed soon; with jitter.
 struct WatchBackoff {
     failures: u32,
+    jitter: Arc<Jitter>,
 }
 
 impl Iterator for WatchBackoff {
@@ -41,7 +43,7 @@ impl Iterator for WatchBackoff {
     fn next(&mut self) -> Option<Duration> {
         let base = Duration::from_millis(200 << self.failures.min(4));
         self.failures += 1;
-        Some(super::run::jitter(base.min(Duration::from_secs(3))))
+        Some(self.jitter.spread(base.min(Duration::from_secs(3))))
     }
 }
 
@@ -64,7 +66,10 @@ pub async fn watch(
         None => Api::all_with(ctx.client.clone(), &resource),
     };
     let mut stream = watcher(api, watcher::Config::default())
-        .backoff(WatchBackoff { failures: 0 })
+        .backoff(WatchBackoff {
+            failures: 0,
+            jitter: ctx.jitter.clone(),
+        })
         .boxed();
     let mut listed = Some(listed);
     while let Some(event) = stream.next().await {

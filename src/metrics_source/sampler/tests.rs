@@ -163,6 +163,7 @@ async fn canaries_of_one_interval_share_their_queries_on_the_grid() {
         window: Duration::from_secs(20),
         canary: Reading::Value(1000.0),
         primary: Reading::Value(9000.0),
+        reached_at: Some(a.at),
     };
     assert_eq!(a.traffic, expected);
     assert_eq!(of("b").readings["p99"], Reading::Value(2.0));

@@ -31,8 +31,11 @@ pub(super) enum Verdict {
     Bad(String),
     /// Metrics are missing: reason and sentence.
     Blind(HoldReason, String),
-    /// Requests are expected at the canary and none arrive.
+    /// Requests reached the canary before, are expected, and none arrive any more.
     Dark(String),
+    /// Requests are expected at the canary and none has arrived since it has traffic: it does not answer, or the
+    /// proxies do not follow the routes yet. Which of both it is, nobody can tell from here.
+    Unreached(String),
 }
 
 /// Judges the latest sample, once per interval, and counts a failed check.
@@ -53,7 +56,14 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     };
     let settled = since(&sample, sample.traffic.window) >= step.started_at + plan.spec.drain;
     if settled && is_dark(&sample.traffic, plan.weight()) {
-        return Verdict::Dark(dark_text(plan, &sample));
+        let text = dark_text(plan, &sample);
+        return if sample.traffic.reached_since(step.traffic_since) {
+            Verdict::Dark(text)
+        } else {
+            Verdict::Unreached(format!(
+                "{text}; it refuses connections, or the proxies do not follow the routes"
+            ))
+        };
     }
     if sample.at < due {
         plan.wake(due + SAMPLE_GRACE);

@@ -1,5 +1,7 @@
 //! Progressing: the new revision gets more traffic step by step, and is judged at each.
 
+use chrono::TimeDelta;
+
 use super::{
     change::{self, Change},
     checks::{self, METRIC_HOLDS, Verdict},
@@ -11,7 +13,8 @@ use crate::{
     rollout::{Act, Weight, Workload},
 };
 
-/// How often the canary's pods may be gone mid-step before the release is rolled back.
+/// How often the traffic may be taken back for now, because pods vanish or requests do not arrive, before the release
+/// is rolled back.
 const MAX_RETREATS: i32 = 3;
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
@@ -114,7 +117,10 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
     if plan.spec.skip_analysis {
         return super::promoting::begin(plan);
     }
-    if !primary_ready(plan) {
+    let paused = retreat
+        .filter(|h| matches!(h.reason, HoldReason::Dark | HoldReason::TrafficNotShifting))
+        .is_some_and(|h| !plan.elapsed(h.since, pause(plan)));
+    if paused || !primary_ready(plan) {
         return;
     }
     plan.next.hold = None;
@@ -200,6 +206,7 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         Verdict::Wait | Verdict::Failed => {}
         Verdict::Bad(text) => retire::begin(plan, RetirementKind::RollBack, &text),
         Verdict::Dark(text) => went_dark(plan, &text),
+        Verdict::Unreached(text) => retreat_for_now(plan, HoldReason::TrafficNotShifting, &text),
         Verdict::Blind(reason, text) => blind(plan, reason, &text),
         Verdict::Pass => passed(plan),
     }
@@ -227,6 +234,12 @@ fn retreat_without_pods(plan: &mut Plan<'_>, target: &Workload) {
         target.desired,
         plan.weight()
     );
+    retreat_for_now(plan, HoldReason::Dark, &text);
+}
+
+/// Takes the traffic back, to try the same step again after a pause that grows each time; at the fourth time the
+/// release is rolled back.
+pub(super) fn retreat_for_now(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     let retreats = plan.next.step.as_ref().map_or(0, |s| s.retreats) + 1;
     if let Some(step) = &mut plan.next.step {
         step.retreats = retreats;
@@ -235,11 +248,22 @@ fn retreat_without_pods(plan: &mut Plan<'_>, target: &Workload) {
         let text = format!("{text}, for the {retreats}th time");
         return retire::begin(plan, RetirementKind::RollBack, &text);
     }
-    retreat(plan, HoldReason::Dark, &text, true);
+    retreat(plan, reason, text, true);
 }
 
-/// Requests do not reach the canary: without traffic nothing can show that it recovered, so this hold ends only with
-/// a newer revision, or in a rollback.
+/// How long the traffic stays away after a retreat: an interval, doubled with every further one.
+fn pause(plan: &Plan<'_>) -> TimeDelta {
+    let retreats = plan
+        .next
+        .step
+        .as_ref()
+        .map_or(1, |s| s.retreats)
+        .clamp(1, MAX_RETREATS);
+    plan.spec.interval * (1 << (retreats - 1))
+}
+
+/// Requests do not reach the canary any more: without traffic nothing can show that it recovered, so this hold ends
+/// only with a newer revision, or in a rollback.
 pub(super) fn went_dark(plan: &mut Plan<'_>, text: &str) {
     retreat(plan, HoldReason::Dark, text, false);
 }

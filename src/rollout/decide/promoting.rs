@@ -53,6 +53,10 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
             plan.enter(Phase::Progressing);
             return progressing::went_dark(plan, &text);
         }
+        Verdict::Unreached(text) => {
+            plan.enter(Phase::Progressing);
+            return progressing::retreat_for_now(plan, HoldReason::TrafficNotShifting, &text);
+        }
         _ => {}
     }
     let recreate = plan.target().is_some_and(|t| t.recreate) || plan.primary().is_some_and(|p| p.recreate);
@@ -86,7 +90,9 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
 fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
     match armed(plan) {
         Verdict::Bad(text) => return retire::begin(plan, RetirementKind::UndoOnPrimary, &text),
-        Verdict::Dark(_) if plan.primary_carries_all() => return plan.lower(Weight::ZERO),
+        Verdict::Dark(_) | Verdict::Unreached(_) if plan.primary_carries_all() => {
+            return plan.lower(Weight::ZERO);
+        }
         _ => {}
     }
     if !primary.ready() {
@@ -158,7 +164,7 @@ fn armed(plan: &mut Plan<'_>) -> Verdict {
         return Verdict::Wait;
     }
     match checks::evaluate(plan) {
-        evidence @ (Verdict::Bad(_) | Verdict::Dark(_)) => evidence,
+        evidence @ (Verdict::Bad(_) | Verdict::Dark(_) | Verdict::Unreached(_)) => evidence,
         _ => Verdict::Wait,
     }
 }

@@ -70,12 +70,22 @@ fn workload(revision: &str, mark: &str) -> Workload {
     }
 }
 
+fn at_weight(percent: i64) -> Routes {
+    Routes::Present {
+        weight: Weight::new(percent),
+        split: true,
+        owned: false,
+        in_shape: true,
+    }
+}
+
 /// Ten seconds into the first step of revision `b`, with this reading of the success rate.
 fn first_step(reading: Reading) -> Observed {
     let traffic = Traffic {
         window: Duration::from_secs(3),
         canary: Reading::Value(100.0),
         primary: Reading::Value(900.0),
+        reached_at: Some(at(10)),
     };
     let readings = BTreeMap::from([("request-success-rate".to_owned(), reading)]);
     let sample = Sample {
@@ -113,12 +123,7 @@ fn first_step(reading: Reading) -> Observed {
             serves: Some(Serves::Primary),
             endpoints: 2,
         },
-        routes: Routes::Present {
-            weight: Weight::new(10),
-            split: true,
-            owned: false,
-            in_shape: true,
-        },
+        routes: at_weight(10),
         routing_since: at(0),
         template_since: at(-5),
         sample: Some(Arc::new(sample)),
@@ -197,4 +202,62 @@ fn changed_digest_beside_an_unmoved_mark_starts_nothing() {
         decision.acts
     );
     assert_eq!(decision.wake_at, Some(at(12)));
+}
+
+/// The first step with no request at the canary, though the primary has plenty.
+fn nothing_arrives(reached_at: Option<DateTime<Utc>>) -> Observed {
+    let mut seen = first_step(Reading::NoData);
+    let mut sample = Sample::clone(seen.sample.as_ref().unwrap());
+    sample.traffic.canary = Reading::NoData;
+    sample.traffic.reached_at = reached_at;
+    seen.sample = Some(Arc::new(sample));
+    seen
+}
+
+#[test]
+fn canary_that_was_reached_and_falls_silent_is_dark_and_does_not_come_back_by_itself() {
+    let decision = decide(&spec(), &nothing_arrives(Some(at(8))), at(10));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    let hold = recorded(&decision.acts[1]).hold.clone().unwrap();
+    assert_eq!(
+        (hold.reason, hold.retreated, hold.resumes),
+        (HoldReason::Dark, true, false)
+    );
+}
+
+#[test]
+fn canary_that_was_never_reached_is_tried_again_after_a_pause_that_grows() {
+    let mut seen = nothing_arrives(None);
+    let mut now = at(10);
+    for (retreat, pause) in [(1, 10), (2, 20), (3, 40)] {
+        let decision = decide(&spec(), &seen, now);
+        assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+        seen.status = recorded(&decision.acts[1]).clone();
+        let hold = seen.status.hold.clone().unwrap();
+        assert_eq!(
+            (hold.reason, hold.retreated),
+            (HoldReason::TrafficNotShifting, true)
+        );
+        assert_eq!(seen.status.step.as_ref().unwrap().retreats, retreat);
+        seen.routes = at_weight(0);
+
+        let early = decide(&spec(), &seen, now);
+        assert_eq!(
+            (early.acts.len(), early.wake_at),
+            (0, Some(now + TimeDelta::seconds(pause)))
+        );
+        now += TimeDelta::seconds(pause);
+        let again = decide(&spec(), &seen, now);
+        assert_eq!(again.acts[1], Act::Route(Weight::saturating(10)));
+        seen.status = recorded(&again.acts[0]).clone();
+        seen.routes = at_weight(10);
+
+        now += TimeDelta::seconds(10);
+        let mut sample = Sample::clone(seen.sample.as_ref().unwrap());
+        sample.at = now;
+        seen.sample = Some(Arc::new(sample));
+    }
+    let decision = decide(&spec(), &seen, now);
+    let retirement = recorded(&decision.acts[1]).retirement.clone().unwrap();
+    assert_eq!(retirement.kind, RetirementKind::RollBack);
 }
