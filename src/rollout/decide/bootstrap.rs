@@ -2,7 +2,7 @@
 //!
 //! Order: primary ready, then the routes, then the apex Service, then the target is scaled away.
 
-use super::plan::Plan;
+use super::{plan::Plan, silence};
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
     rollout::{Act, Routes, Serves, Weight, Workload},
@@ -44,6 +44,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         return;
     }
     if target.desired > 0 {
+        if !silence::silent(plan, Serves::Target) {
+            return;
+        }
         plan.act(Act::ScaleTarget(0));
         return;
     }

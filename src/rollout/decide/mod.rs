@@ -11,6 +11,7 @@ mod progressing;
 mod promoting;
 mod rest;
 mod retire;
+mod silence;
 mod terminating;
 
 #[cfg(test)]

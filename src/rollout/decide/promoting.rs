@@ -8,7 +8,7 @@ use super::{
     change::{self, Change},
     checks::{self, Verdict},
     plan::Plan,
-    progressing, retire,
+    progressing, retire, silence,
 };
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
@@ -68,7 +68,7 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
             return;
         }
         plan.route(Weight::FULL);
-        if plan.acting() || !plan.settled_at(Weight::FULL) {
+        if plan.acting() || !plan.settled_at(Weight::FULL) || !silence::silent(plan, Serves::Primary) {
             return;
         }
     }
@@ -182,7 +182,9 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     };
     let analysed = plan.next.revision.current.as_ref() == Some(&target.revision);
     if target.desired > 0 && analysed {
-        plan.act(Act::ScaleTarget(0));
+        if silence::silent(plan, Serves::Target) {
+            plan.act(Act::ScaleTarget(0));
+        }
         return;
     }
     if target.gone() || !analysed {

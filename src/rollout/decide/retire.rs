@@ -3,10 +3,10 @@
 //! Invariant: from the verdict to the weight there is nothing in the way (I6); the terminal phase is written last,
 //! when it is true.
 
-use super::plan::Plan;
+use super::{plan::Plan, silence};
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, Retirement, RetirementKind},
-    rollout::{Act, Weight, Workload},
+    rollout::{Act, Serves, Weight, Workload},
 };
 
 /// The verdict fell: traffic first, then the memory of it.
@@ -103,7 +103,11 @@ fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) {
         return;
     }
     match plan.target() {
-        Some(target) if target.desired > 0 => plan.act(Act::ScaleTarget(0)),
+        Some(target) if target.desired > 0 => {
+            if silence::silent(plan, Serves::Target) {
+                plan.act(Act::ScaleTarget(0));
+            }
+        }
         Some(target) if !target.gone() => {}
         _ => conclude(plan, retirement),
     }

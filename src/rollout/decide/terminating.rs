@@ -1,8 +1,9 @@
 //! Terminating: the service is handed back without losing a request (I12).
 //!
-//! Order: target ready, apex Service to it, routes to the apex Service, and when every proxy follows our objects go.
+//! Order: target ready, apex Service to it, routes to the apex Service, and when no request reaches the primary any more
+//! our objects go.
 
-use super::plan::Plan;
+use super::{plan::Plan, silence};
 use crate::{
     api::{NoticeKind, Phase},
     rollout::{Act, Child, Routes, Serves},
@@ -22,10 +23,14 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         );
         plan.record();
     }
-    if plan.seen.conflict.is_none() && plan.seen.primary.is_some() && !hand_back(plan) {
+    let serving = plan.seen.conflict.is_none() && plan.seen.primary.is_some() && plan.seen.target.is_some();
+    if serving && !hand_back(plan) {
         return;
     }
     if !merge_routes(plan) {
+        return;
+    }
+    if serving && !silence::silent(plan, Serves::Primary) {
         return;
     }
     if !remove_children(plan) {

@@ -1,0 +1,87 @@
+//! Whether pods that lost their traffic really get none. A VirtualService says what proxies should do; while the mesh's
+//! control plane is down or slow they go on as before, and pods scaled away then would take requests with them (I2).
+//!
+//! Invariant: no pods of a side are scaled away or re-pointed while requests are known to reach it.
+
+use chrono::TimeDelta;
+
+use super::plan::Plan;
+use crate::{
+    api::HoldReason,
+    judge::{Reading, Sample, has_requests},
+    rollout::Serves,
+};
+
+/// Windows of the request count after which requests that still arrive are worth an event; before, they may be the last
+/// ones before the change, scraped late.
+const PATIENCE: i32 = 3;
+/// How long samples may be missing before that has a name.
+const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
+
+/// Whether no request reaches `side`, counted over a whole window since the routes are as they are and proxies had
+/// time to follow. Without metrics time alone decides: `maxBlind`.
+pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
+    let from = plan.seen.routing_since + plan.spec.drain;
+    if !plan.elapsed(from, TimeDelta::zero()) {
+        return false;
+    }
+    plan.sample();
+    let counted = plan.seen.sample.clone().filter(|s| s.at - window(s) >= from);
+    let Some(sample) = counted else {
+        return blind(plan, plan.seen.sample.as_deref().map(window).unwrap_or_default());
+    };
+    match count(&sample, side) {
+        Reading::Error(_) => blind(plan, window(&sample)),
+        reading if has_requests(reading) => {
+            if sample.at >= from + window(&sample) * PATIENCE {
+                still_reached(plan, side, reading);
+            }
+            false
+        }
+        _ => {
+            plan.clear_hold(&[HoldReason::TrafficNotShifting, HoldReason::MetricsUnavailable]);
+            true
+        }
+    }
+}
+
+fn window(sample: &Sample) -> TimeDelta {
+    TimeDelta::from_std(sample.traffic.window).unwrap_or_default()
+}
+
+fn count(sample: &Sample, side: Serves) -> &Reading {
+    match side {
+        Serves::Target => &sample.traffic.canary,
+        Serves::Primary => &sample.traffic.primary,
+    }
+}
+
+fn still_reached(plan: &mut Plan<'_>, side: Serves, reading: &Reading) {
+    let names = &plan.spec.names;
+    let workload = match side {
+        Serves::Target => &names.target,
+        Serves::Primary => &names.primary,
+    };
+    let text = format!(
+        "{workload} should get no requests any more and had {:.0}; it is not scaled away while proxies do not follow the \
+         routes, or somebody calls it directly",
+        reading.value().unwrap_or_default()
+    );
+    plan.hold(HoldReason::TrafficNotShifting, &text);
+    plan.say(plan.hold_message());
+}
+
+/// Nothing can be counted: that is named after a while, and after `maxBlind` the routes are trusted.
+fn blind(plan: &mut Plan<'_>, window: TimeDelta) -> bool {
+    let from = plan.seen.routing_since + plan.spec.drain;
+    if plan.elapsed(from, plan.spec.max_blind.max(window)) {
+        plan.clear_hold(&[HoldReason::MetricsUnavailable]);
+        return true;
+    }
+    if plan.elapsed(from + window, SAMPLE_GRACE) {
+        let text = "without metrics nobody knows whether requests still arrive; nothing is scaled away before maxBlind";
+        plan.hold(HoldReason::MetricsUnavailable, text);
+        plan.say(text);
+    }
+    false
+}
