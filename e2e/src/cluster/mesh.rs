@@ -50,14 +50,19 @@ impl Mesh {
 
     /// Starts the control plane, which must find its CRDs, and the gateway.
     pub async fn start(&self, http: &reqwest::Client) -> Result<()> {
-        self.istiod.start().await?;
-        self.istiod
-            .ready(STARTS_WITHIN, async || get(http, READINESS).await)
-            .await?;
+        self.start_control_plane(http).await?;
         self.envoy.start().await?;
         let ready = format!("http://{PROXY_ADMIN}/ready");
         self.envoy
             .ready(STARTS_WITHIN, async || get(http, &ready).await)
+            .await
+    }
+
+    /// Starts the control plane alone, for instance after it was killed.
+    pub async fn start_control_plane(&self, http: &reqwest::Client) -> Result<()> {
+        self.istiod.start().await?;
+        self.istiod
+            .ready(STARTS_WITHIN, async || get(http, READINESS).await)
             .await
     }
 }

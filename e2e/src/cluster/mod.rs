@@ -162,20 +162,48 @@ impl Cluster {
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "istio-system"}});
         objects::apply(&self.client, None, &namespace).await?;
+        let kinds = self.layout.tool("crds.yaml");
         self.kubectl(
             ["create", "--validate=false", "-f"]
                 .map(PathBuf::from)
                 .into_iter()
-                .chain([self.layout.tool("crds.yaml")]),
+                .chain([kinds]),
         )
         .await?;
-        wait::until("Istio's kinds are served", Duration::from_secs(30), async || {
-            let request =
-                hyper::http::Request::get("/apis/networking.istio.io/v1/virtualservices").body(Vec::new())?;
-            Ok(self.client.request_text(request).await?)
-        })
-        .await?;
+        self.istio_kinds_served().await?;
         self.mesh.start(&self.http).await
+    }
+
+    /// Puts kinds of the mesh back that are missing.
+    pub async fn install_istio_kinds(&self) -> Result<()> {
+        let kinds = self.layout.tool("crds.yaml");
+        let apply = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--validate=false",
+            "-f",
+        ];
+        self.kubectl(apply.map(PathBuf::from).into_iter().chain([kinds]))
+            .await?;
+        self.istio_kinds_served().await
+    }
+
+    async fn istio_kinds_served(&self) -> Result<()> {
+        self.served("networking.istio.io/v1/virtualservices").await
+    }
+
+    async fn served(&self, kind: &str) -> Result<()> {
+        wait::until(
+            &format!("{kind} is served"),
+            Duration::from_secs(30),
+            async || {
+                let request = hyper::http::Request::get(format!("/apis/{kind}")).body(Vec::new())?;
+                Ok(self.client.request_text(request).await?)
+            },
+        )
+        .await
+        .map(drop)
     }
 
     /// The node, the rights of the controller, and the product's own kinds.
@@ -185,19 +213,20 @@ impl Cluster {
             "labels": {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"},
         }});
         objects::apply(&self.client, None, &node).await?;
-        let mut args = vec![
-            "apply".into(),
+        let args = [
+            PathBuf::from("apply"),
             "-f".into(),
             self.layout.manifests.join("rbac.yaml"),
         ];
+        self.kubectl(args).await?;
+        self.apply_kinds().await
+    }
+
+    /// The product's own kinds, served.
+    pub async fn apply_kinds(&self) -> Result<()> {
         let kinds = self.layout.repository.join("crds");
-        let has_kinds = std::fs::read_dir(&kinds).is_ok_and(|mut files| {
-            files.any(|file| file.is_ok_and(|f| f.path().extension() == Some("yaml".as_ref())))
-        });
-        if has_kinds {
-            args.extend(["-f".into(), kinds]);
-        }
-        self.kubectl(args).await.map(drop)
+        self.kubectl(["apply".into(), "-f".into(), kinds]).await?;
+        self.served("bellwether.dev/v1beta1/canaries").await
     }
 }
 

@@ -1,10 +1,13 @@
 //! The stories, in the order in which they are told.
 
+mod cost;
 mod faults;
 mod people;
+mod platform;
 mod releases;
 mod shop;
 mod smoke;
+mod switches;
 
 use std::time::Duration;
 
@@ -27,11 +30,24 @@ pub fn all() -> Vec<Story> {
         Story::new("killed-controller", Shared, faults::killed_controller).within(LONG),
         Story::new("dark-canary", Shared, faults::dark_canary),
         Story::new("failed-promotion", Alone, faults::failed_promotion).within(LONG),
+        Story::new("crashing", Shared, faults::crashing),
+        Story::new("skip-analysis", Shared, switches::skip_analysis),
+        Story::new("suspend", Shared, switches::suspend),
+        Story::new("promotion-in-steps", Shared, switches::promotion_in_steps),
+        Story::new("recreate", Shared, switches::recreate),
+        Story::new("created-routes", Shared, switches::created_routes),
+        Story::new("rivals", Shared, switches::rivals),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
         Story::new("deleted", Shared, people::deleted).within(LONG),
+        Story::new("namespace-deleted", Shared, people::namespace_deleted),
         Story::new("bad-input", Shared, people::bad_input),
         Story::new("metrics-lost", Alone, faults::metrics_lost).within(LONG),
         Story::new("api-server-restarts", Alone, faults::api_server_restarts).within(LONG),
-        Story::new("cost", Alone, faults::cost).within(LONG),
+        Story::new("mesh-stops", Alone, platform::mesh_stops),
+        Story::new("kind-deleted", Alone, platform::kind_deleted).within(LONG),
+        Story::new("cost", Alone, cost::cost).within(LONG),
+        Story::new("batching", Alone, cost::batching),
+        // Last, as it takes the routes of the whole mesh away.
+        Story::new("istio-missing", Alone, platform::istio_missing),
     ]
 }

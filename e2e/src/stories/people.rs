@@ -129,6 +129,20 @@ async fn handed_back(stage: &Stage, traffic: &Traffic, before: &Value) -> Result
     traffic.so_far().ensure_none_failed()
 }
 
+/// The whole namespace is deleted mid-rollout: nothing of ours keeps it from going.
+pub async fn namespace_deleted(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    shop::ship(&stage, "shop:good-2").await?;
+    shop::wait_weight(&stage, 10).await?;
+    drop(traffic);
+    let namespace = format!("namespace/{}", stage.namespace);
+    stage
+        .kubectl(&["delete", &namespace, "--timeout=60s"])
+        .await
+        .map(drop)
+}
+
 /// Nonsense is refused with the field named; a missing target is a condition that ends when it is there.
 pub async fn bad_input(stage: Arc<Stage>) -> Result<()> {
     type Change = fn(&mut Value);

@@ -17,10 +17,27 @@ pub const RATE: u32 = 200;
 
 /// The workload, its Service and a VirtualService that was there before any Canary.
 pub async fn open(stage: &Stage) -> Result<()> {
-    stage.apply(&stage.deployment("shop", "shop:good-1", 2)).await?;
-    stage.apply(&stage.service("shop")).await?;
+    open_with(stage, |_| {}).await
+}
+
+/// `open` with a Deployment that is changed first.
+pub async fn open_with(stage: &Stage, change: impl FnOnce(&mut Value)) -> Result<()> {
     stage.apply(&route(&stage.host)).await?;
-    stage.wait_pods("shop", 2, SOON).await?;
+    open_pods(stage, change).await?;
+    answers(stage).await
+}
+
+/// The workload and its Service without a route.
+pub async fn open_pods(stage: &Stage, change: impl FnOnce(&mut Value)) -> Result<()> {
+    let mut deployment = stage.deployment("shop", "shop:good-1", 2);
+    change(&mut deployment);
+    stage.apply(&deployment).await?;
+    stage.apply(&stage.service("shop")).await?;
+    stage.wait_pods("shop", 2, SOON).await.map(drop)
+}
+
+/// Waits until requests through the gateway are answered.
+pub async fn answers(stage: &Stage) -> Result<()> {
     wait::until("the shop answers", SOON, async || {
         let traffic = stage.traffic(100);
         traffic.requests(20).await?;
@@ -75,6 +92,11 @@ pub async fn ship(stage: &Stage, image: &str) -> Result<()> {
 /// The shop under its Canary, initialized, with the controller running.
 pub async fn under_canary(stage: &Stage, canary: &Value) -> Result<()> {
     open(stage).await?;
+    release_under(stage, canary).await
+}
+
+/// The open shop is put under its Canary.
+pub async fn release_under(stage: &Stage, canary: &Value) -> Result<()> {
     stage.start_controller().await?;
     stage.apply(canary).await?;
     wait_phase(stage, "Initialized", SOON).await.map(drop)

@@ -185,10 +185,27 @@ impl Stage {
     /// Ends the controller and removes the namespace, without waiting for its last object.
     pub async fn clear(&self) -> Result<()> {
         self.controller.kill().await?;
+        self.free_canaries().await?;
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.cluster.client.clone());
-        namespaces
+        match namespaces
             .delete(&self.namespace, &kube::api::DeleteParams::background())
-            .await?;
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).map_err(Into::into),
+        }
+    }
+
+    /// No controller is left that would hand anything back: without finalizers the Canaries can go.
+    async fn free_canaries(&self) -> Result<()> {
+        let canaries = self.api(Kind::Canary);
+        let nothing = kube::api::ListParams::default();
+        for canary in canaries.list(&nothing).await?.items {
+            let freed = kube::api::Patch::Merge(json!({"metadata": {"finalizers": null}}));
+            canaries
+                .patch(&canary.name_any(), &kube::api::PatchParams::default(), &freed)
+                .await?;
+        }
         Ok(())
     }
 

@@ -1,0 +1,113 @@
+//! What goes wrong around the platform: the mesh's control plane stops, kinds are missing or deleted.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+
+use super::shop::{self, RATE, SOON};
+use crate::objects::Kind;
+use crate::story::Stage;
+
+const ISTIO_KINDS: [&str; 2] = [
+    "virtualservices.networking.istio.io",
+    "destinationrules.networking.istio.io",
+];
+
+/// The mesh's control plane is down while a release is rolled back: proxies go on sending to the canary, so it is not
+/// scaled away before they follow.
+pub async fn mesh_stops(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    shop::ship(&stage, "shop:errors5-2").await?;
+    shop::wait_weight(&stage, 10).await?;
+    // Envoy has the route when the canary answers.
+    crate::wait::until("the canary answers", SOON, async || {
+        ensure!(traffic.so_far().share("shop") > 0.0, "it got no request yet");
+        Ok(())
+    })
+    .await?;
+    stage.cluster.mesh.istiod.kill().await?;
+    let held = shop::wait_status(&stage, "it waits for the proxies", SOON, |s| {
+        s["hold"]["reason"] == "TrafficNotShifting"
+    })
+    .await?;
+    ensure!(
+        shop::weights(&stage).await? == (100, 0),
+        "the routes were not set back"
+    );
+    ensure!(
+        shop::replicas_of(&stage, "shop").await? == 2,
+        "the canary was scaled away under traffic"
+    );
+    stage.note(held["status"]["message"].as_str().unwrap_or_default());
+    stage
+        .cluster
+        .mesh
+        .start_control_plane(&stage.cluster.http)
+        .await?;
+    shop::wait_phase(&stage, "Failed", SOON).await?;
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    let stats = traffic.stop().await;
+    stage.note(format!("{stats}"));
+    ensure!(
+        stats.failures.keys().all(|kind| kind == "500"),
+        "failures that the release did not answer: {:?}",
+        stats.failures
+    );
+    Ok(())
+}
+
+/// Somebody deletes the Canary kind itself, at rest and mid-rollout: every service is handed back first.
+pub async fn kind_deleted(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    for mid_rollout in [false, true] {
+        if mid_rollout {
+            shop::ship(&stage, "shop:good-2").await?;
+            shop::wait_weight(&stage, 10).await?;
+        }
+        let crd = "customresourcedefinition/canaries.bellwether.dev";
+        stage.kubectl(&["delete", crd, "--timeout=60s"]).await?;
+        stage.wait_pods("shop", 2, SOON).await?;
+        stage.wait_gone(Kind::Deployment, "shop-primary", SOON).await?;
+        let from = tokio::time::Instant::now();
+        traffic.requests(200).await?;
+        ensure!(
+            traffic.since(from).share("shop") == 1.0,
+            "the target does not serve alone"
+        );
+        stage.cluster.apply_kinds().await?;
+        stage.apply(&shop::canary()).await?;
+        shop::wait_phase(&stage, "Initialized", SOON).await?;
+    }
+    shop::end_without_failure(&stage, traffic).await
+}
+
+/// Istio's kinds are not installed when the controller starts: a condition says so, and it goes on by itself when they
+/// are.
+pub async fn istio_missing(stage: Arc<Stage>) -> Result<()> {
+    stage
+        .kubectl(
+            &[
+                &["delete", "customresourcedefinition", "--timeout=60s"],
+                &ISTIO_KINDS[..],
+            ]
+            .concat(),
+        )
+        .await?;
+    shop::open_pods(&stage, |_| {}).await?;
+    stage.start_controller().await?;
+    stage.apply(&shop::canary()).await?;
+    let held = shop::wait_status(&stage, "Istio is missed", SOON, |s| {
+        s["hold"]["reason"] == "RoutesUnavailable"
+    })
+    .await?;
+    stage.note(held["status"]["message"].as_str().unwrap_or_default());
+    ensure!(
+        shop::replicas_of(&stage, "shop").await? == 2,
+        "the target was touched"
+    );
+    stage.cluster.install_istio_kinds().await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::ensure_on_primary(&stage, "shop:good-1").await
+}
