@@ -16,6 +16,8 @@ mod terminating;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use chrono::{DateTime, Utc};
 

@@ -288,9 +288,11 @@ impl<'a> Plan<'a> {
             .is_some_and(|p| p.serving() > 0 && p.serving() * 2 >= p.desired)
     }
 
-    /// The least weight of the canary that the primary's ready pods leave (I6): zero unless most of them are gone.
+    /// The least weight of the canary that the primary's ready pods leave (I6): zero unless most of them are gone and
+    /// the canary has some.
     pub(super) fn least_weight(&self) -> Weight {
-        if self.primary_carries_all() {
+        let canary_serves = self.seen.target.as_ref().is_some_and(|t| t.serving() > 0);
+        if self.primary_carries_all() || !canary_serves {
             return Weight::ZERO;
         }
         let share = self

@@ -60,8 +60,7 @@ fn move_traffic(plan: &mut Plan<'_>, kind: RetirementKind) {
     let weight = match kind {
         RetirementKind::UndoOnCanary if canary_serves && (analysed || !primary) => Weight::FULL,
         RetirementKind::UndoOnCanary => Weight::ZERO,
-        _ if canary_serves => plan.least_weight().min(plan.weight()),
-        _ => Weight::ZERO,
+        _ => plan.least_weight().min(plan.weight()),
     };
     if weight > plan.weight() {
         plan.raise(weight);

@@ -12,11 +12,11 @@ use crate::{
     },
 };
 
-fn at(seconds: i64) -> DateTime<Utc> {
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap()
 }
 
-fn spec() -> RolloutSpec {
+pub(super) fn spec() -> RolloutSpec {
     let name = |text: &str| text.to_owned();
     RolloutSpec {
         id: CanaryId {
