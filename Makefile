@@ -1,10 +1,13 @@
 # What people and CI run. The cluster's parts go into a cache folder outside the clone.
 CARGO ?= cargo
 BUILD := $(CARGO) build --workspace --locked
+CACHE ?= $(or $(BELLWETHER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bellwether)
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
-.PHONY: test check unit docs drift e2e demo crds
+.PHONY: test check unit docs deny e2e demo crds
 
-test: check unit docs drift e2e ## everything that CI demands
+test: check unit docs deny e2e ## everything that CI demands
 
 check: ## format and lints
 	$(CARGO) fmt --all --check || { echo "mend with: cargo fmt --all"; exit 1; }
@@ -16,8 +19,12 @@ unit: ## unit and property tests
 docs: ## rustdoc without warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-drift: ## TLS provider: ring alone
-	@if $(CARGO) tree --locked --invert aws-lc-rs >/dev/null 2>&1; then echo "aws-lc-rs is in the graph; two TLS providers panic at the first use"; exit 1; fi
+deny: $(CARGO_DENY) ## licences, sources, double versions, a second TLS provider
+	$(CARGO_DENY) --locked check bans licenses sources
+
+$(CARGO_DENY):
+	@echo "building cargo-deny $(CARGO_DENY_VERSION) into the cache, once, a few minutes"
+	$(CARGO) install cargo-deny --locked --version $(CARGO_DENY_VERSION) --root $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
 
 e2e: ## the stories on the real cluster
 	$(BUILD)
