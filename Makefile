@@ -26,6 +26,10 @@ $(CARGO_DENY):
 	@echo "building cargo-deny $(CARGO_DENY_VERSION) into the cache, once, a few minutes"
 	$(CARGO) install cargo-deny --locked --version $(CARGO_DENY_VERSION) --root $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
 
+demo: ## a good and a bad release on the real cluster, to watch
+	$(BUILD)
+	$(CARGO) run --locked --quiet --package bellwether-e2e -- demo
+
 e2e: ## the stories on the real cluster
 	$(BUILD)
 	$(CARGO) run --locked --package bellwether-e2e -- test

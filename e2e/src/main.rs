@@ -10,6 +10,7 @@
 
 mod audit;
 mod cluster;
+mod demo;
 mod namespace;
 mod objects;
 mod pods;
@@ -46,6 +47,8 @@ enum Command {
         #[arg(trailing_var_arg = true)]
         command: Vec<String>,
     },
+    /// Show a good and a bad release of `examples/` as a timeline
+    Demo,
     /// Run the stories
     Test {
         /// Only stories whose name contains one of these
@@ -92,6 +95,7 @@ async fn run(args: Args) -> Result<ExitCode> {
     namespace::prepare(&inside).await?;
     match args.command {
         Command::Tools => Ok(ExitCode::SUCCESS),
+        Command::Demo => demo::show(&inside).await,
         Command::Up { command } => cluster::up(&inside, &command).await,
         Command::Test { filter, jobs, .. } => story::run_all(&inside, stories::all(), &filter, jobs).await,
     }

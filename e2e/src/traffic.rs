@@ -108,6 +108,19 @@ impl Traffic {
         )
     }
 
+    /// What became of the requests sent between two instants that this workload answered.
+    pub fn answered_by(&self, workload: &str, from: Instant, to: Instant) -> Stats {
+        let by_it =
+            |fate: &Fate| matches!(fate, Fate::Answered { workload: Some(name), .. } if name == workload);
+        let samples = self
+            .recorder
+            .samples
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let sent = |sample: &&Sample| sample.sent >= from && sample.sent < to;
+        Stats::of(samples.iter().filter(sent).filter(|sample| by_it(&sample.fate)))
+    }
+
     /// What became of all requests so far.
     pub fn so_far(&self) -> Stats {
         Stats::of(

@@ -62,6 +62,7 @@ pub struct CanarySpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.kind == 'Deployment'").message("spec.targetRef.kind: must be Deployment"))]
+#[x_kube(validation = Rule::new("self.name == oldSelf.name").message("spec.targetRef.name: cannot change, the primary of the old workload would be left behind; delete the Canary and create another"))]
 #[x_kube(validation = Rule::new("self.apiVersion == 'apps/v1'").message("spec.targetRef.apiVersion: must be apps/v1"))]
 pub struct TargetRef {
     /// `apps/v1`.
@@ -78,6 +79,8 @@ pub struct TargetRef {
 /// The service in front of the workload.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)")
+    .message("spec.service.name: cannot change, the objects of the old name would be left behind; delete the Canary and create another"))]
 #[x_kube(validation = Rule::new("!has(self.delegation) || !self.delegation || ((!has(self.hosts) || size(self.hosts) == 0) && (!has(self.gateways) || size(self.gateways) == 0))")
     .message("spec.service.delegation: a delegate has neither hosts nor gateways; remove spec.service.hosts and spec.service.gateways"))]
 pub struct Service {

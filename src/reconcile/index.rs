@@ -77,6 +77,19 @@ impl Index {
             .unwrap_or_default()
     }
 
+    /// The other Canaries that share a part with `id`.
+    #[must_use]
+    pub fn neighbours(&self, id: &CanaryId) -> BTreeSet<CanaryId> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let parts = inner.by_canary.get(id).into_iter().flatten();
+        parts
+            .filter_map(|part| inner.by_part.get(part))
+            .flatten()
+            .filter(|other| *other != id)
+            .cloned()
+            .collect()
+    }
+
     /// Every part of this kind that anybody is concerned by.
     #[must_use]
     pub fn parts(&self, kind: Kind) -> Vec<Part> {

@@ -93,7 +93,11 @@ fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>
             if let Ok(json) = serde_json::to_value(&object)
                 && ctx.cache.remove(kind, &json)
             {
-                wake(ctx, queue, &part_of(kind, &json));
+                let part = part_of(kind, &json);
+                wake(ctx, queue, &part);
+                if kind == Kind::Canary {
+                    wake_neighbours(ctx, queue, &part);
+                }
             }
         }
         Event::InitDone => {
@@ -148,6 +152,18 @@ pub fn wake(ctx: &Context, queue: &Queue, part: &Part) {
     for id in ctx.index.concerned(part) {
         let lane = lane(ctx, &id);
         queue.push(id, lane);
+    }
+}
+
+/// Canaries that yielded to the one that is gone may go on.
+fn wake_neighbours(ctx: &Context, queue: &Queue, gone: &Part) {
+    let id = CanaryId {
+        namespace: gone.namespace.clone(),
+        name: gone.name.clone(),
+    };
+    for other in ctx.index.neighbours(&id) {
+        let lane = lane(ctx, &other);
+        queue.push(other, lane);
     }
 }
 

@@ -191,5 +191,12 @@ pub async fn bad_input(stage: Arc<Stage>) -> Result<()> {
     })
     .await?;
     shop::open(&stage).await?;
-    shop::wait_phase(&stage, "Initialized", SOON).await.map(drop)
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    let moved = shop::canary_with(|s| s["targetRef"]["name"] = json!("other"));
+    let refusal = stage.apply(&moved).await.err().map(|error| format!("{error:#}"));
+    ensure!(
+        refusal.is_some_and(|text| text.contains("spec.targetRef.name: cannot change")),
+        "the Canary was moved to another workload"
+    );
+    Ok(())
 }

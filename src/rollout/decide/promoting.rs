@@ -61,7 +61,13 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
     }
     let recreate = plan.target().is_some_and(|t| t.recreate) || plan.primary().is_some_and(|p| p.recreate);
     let canary_ready = plan.target().is_some_and(Workload::ready);
-    if recreate && canary_ready {
+    if recreate && !canary_ready {
+        plan.enter(Phase::Progressing);
+        let text =
+            "not all pods of the canary are ready, and it must serve alone while the primary is recreated";
+        return progressing::retreat_for_now(plan, HoldReason::WorkloadNotReady, text);
+    }
+    if recreate {
         // The primary's pods all go before new ones come: the canary serves meanwhile (I2).
         if plan.weight() != Weight::FULL {
             plan.raise(Weight::FULL);

@@ -43,7 +43,8 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     follow_promoted_template(plan);
     if target.desired > 0 && target.up_to_date {
         follow_replicas(plan, target.desired);
-        if plan.settled_at(Weight::ZERO) {
+        // Somebody (a person, or a tool that owns the manifest) asked for pods that nobody needs.
+        if plan.settled_at(Weight::ZERO) && plan.repair() {
             plan.act(Act::ScaleTarget(0));
         }
     }
