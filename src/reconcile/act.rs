@@ -396,9 +396,16 @@ impl<'a> Round<'a> {
         let mut ops = self.canary_guard();
         ops.push(json!({"op": "test", "path": format!("/metadata/finalizers/{index}"), "value": FINALIZER}));
         ops.push(json!({"op": "remove", "path": format!("/metadata/finalizers/{index}")}));
-        self.canary = self
+        match self
             .patch(act, Kind::Canary, &self.spec.id.name, Value::Array(ops))
-            .await?;
+            .await
+        {
+            Ok(written) => self.canary = written,
+            // It went with an earlier removal whose answer was lost.
+            Err(Error::Write { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 404) =>
+                {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

@@ -104,7 +104,11 @@ impl Error {
 fn conflict(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => {
-            status.code == 409 || (status.code == 422 && status.message.contains("test"))
+            // How the API server words a JSON Patch that does not fit; ours test what they were decided on first.
+            let unfit = status
+                .message
+                .starts_with("the server rejected our request due to an error in our request");
+            status.code == 409 || (status.code == 422 && unfit)
         }
         _ => false,
     }

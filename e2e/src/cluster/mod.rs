@@ -130,6 +130,17 @@ impl Cluster {
         self.control_plane.restart_api_server(&self.layout).await
     }
 
+    /// Starts the parts that stories stop, if they do not run.
+    pub async fn start_what_is_stopped(&self) -> Result<()> {
+        if !self.mesh.istiod.is_running().await {
+            self.mesh.start_control_plane(&self.http).await?;
+        }
+        if !self.prometheus.process.is_running().await {
+            self.prometheus.start().await?;
+        }
+        Ok(())
+    }
+
     /// Runs kubectl as the admin and returns what it printed.
     pub async fn kubectl<S: AsRef<std::ffi::OsStr>>(
         &self,

@@ -18,7 +18,8 @@ const ISTIO_KINDS: [&str; 2] = [
 pub async fn mesh_stops(stage: Arc<Stage>) -> Result<()> {
     shop::under_canary(&stage, &shop::canary()).await?;
     let traffic = stage.traffic(RATE);
-    shop::ship(&stage, "shop:errors5-2").await?;
+    // Bad enough to be rolled back at the first weight, by two checks.
+    shop::ship(&stage, "shop:errors20-2").await?;
     shop::wait_weight(&stage, 10).await?;
     // Envoy has the route when the canary answers.
     crate::wait::until("the canary answers", SOON, async || {
@@ -28,7 +29,7 @@ pub async fn mesh_stops(stage: Arc<Stage>) -> Result<()> {
     .await?;
     stage.cluster.mesh.istiod.kill().await?;
     let held = shop::wait_status(&stage, "it waits for the proxies", SOON, |s| {
-        s["hold"]["reason"] == "TrafficNotShifting"
+        s["hold"]["reason"] == "TrafficNotShifting" && s["retirement"]["kind"] == "RollBack"
     })
     .await?;
     ensure!(

@@ -118,7 +118,7 @@ async fn play(cluster: &Arc<Cluster>, story: &Story) -> Outcome {
     };
     let run = AssertUnwindSafe((story.run)(Arc::clone(&stage))).catch_unwind();
     let result = match tokio::time::timeout(story.timeout, run).await {
-        Ok(Ok(result)) => result,
+        Ok(Ok(result)) => result.and_then(|()| stage.ensure_no_defect_logged()),
         Ok(Err(panic)) => Err(anyhow!("panicked: {}", words_of(panic.as_ref()))),
         Err(_) => Err(anyhow!("not finished within {:?}", story.timeout)),
     };

@@ -182,9 +182,25 @@ impl Stage {
         }
     }
 
+    /// Whatever a story demands: no round may panic, and none may write again and again without an end.
+    pub fn ensure_no_defect_logged(&self) -> Result<()> {
+        let log = std::fs::read_to_string(self.controller.log()).unwrap_or_default();
+        let defect = log
+            .lines()
+            .find(|line| line.contains("NoProgress") || line.contains("Panicked"));
+        ensure!(
+            defect.is_none(),
+            "the controller says: {}",
+            defect.unwrap_or_default()
+        );
+        Ok(())
+    }
+
     /// Ends the controller and removes the namespace, without waiting for its last object.
     pub async fn clear(&self) -> Result<()> {
         self.controller.kill().await?;
+        // A story that failed may have left a part of the cluster stopped.
+        self.cluster.start_what_is_stopped().await?;
         self.free_canaries().await?;
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.cluster.client.clone());
         match namespaces

@@ -26,15 +26,16 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
                 plan.spec.names.primary, plan.spec.names.target
             ),
         );
+        plan.say(format!("setting up {}", plan.spec.names.primary));
+        plan.next.canary_weight = 0;
+        plan.record();
     }
-    plan.say(format!("setting up {}", plan.spec.names.primary));
-    plan.next.canary_weight = 0;
-    plan.record();
     plan.mend_children();
     if !primary_ready(plan, target) {
         return;
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
     plan.route(Weight::ZERO);
     if plan.acting() || !plan.settled_at(Weight::ZERO) {
         return;

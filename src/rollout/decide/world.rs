@@ -82,6 +82,7 @@ struct World {
     target: Pods,
     mark: u32,
     primary: Option<Pods>,
+    primary_healthy: bool,
     route: Option<Weight>,
     /// What the proxies do, whatever the routes say.
     proxies: Weight,
@@ -111,6 +112,7 @@ impl World {
             },
             mark: 1,
             primary: None,
+            primary_healthy: true,
             route: None,
             proxies: Weight::FULL,
             mesh: true,
@@ -247,7 +249,7 @@ impl World {
                     !revision.starts_with("bad") || self.phase() == Some(Phase::Initializing),
                     "a bad revision is promoted (I3)"
                 );
-                let healthy = self.primary.as_ref().is_none_or(|p| p.healthy);
+                let healthy = self.primary_healthy;
                 let desired = replicas.or(self.primary.as_ref().map(|p| p.desired)).unwrap_or(1);
                 self.primary = Some(Pods {
                     revision: revision.clone(),
@@ -368,6 +370,7 @@ impl World {
             }
             Event::CanaryPods(healthy) => self.target.healthy = *healthy,
             Event::PrimaryPods(healthy) => {
+                self.primary_healthy = *healthy;
                 if let Some(primary) = &mut self.primary {
                     primary.healthy = *healthy;
                 }
@@ -387,7 +390,6 @@ impl World {
     }
 
     fn run(&mut self, events: &[Event]) {
-        self.settle();
         for event in events {
             self.happen(event);
             self.settle();
@@ -428,6 +430,14 @@ fn quiet_world_initializes_and_promotes_a_good_revision() {
 }
 
 #[test]
+fn primary_that_is_not_ready_yet_is_awaited_without_a_write() {
+    let mut world = World::new();
+    world.run(&[Event::PrimaryPods(false), Event::Tick, Event::Tick]);
+    assert_eq!(world.phase(), Some(Phase::Initializing));
+    world.ensure_rest();
+}
+
+#[test]
 fn quiet_world_rolls_a_bad_revision_back() {
     let mut world = World::new();
     world.ensure_rest();
@@ -445,8 +455,6 @@ proptest! {
         events in prop::collection::vec(event(), 0..200),
     ) {
         let mut world = World::new();
-        world.run(&[Event::Tick, Event::Tick]);
-        world.ensure_rest();
         world.run(&events);
         world.ensure_rest();
     }
