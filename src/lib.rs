@@ -13,6 +13,7 @@ pub mod metrics_source; // Prometheus, asked in batches, apart from the reconcil
 pub mod outbox; // facts on their way out: Kubernetes Events
 pub mod reconcile; // SHELL: watch, queue, observe, act
 pub mod rollout; // PURE: the rules of a rollout
+pub mod sim; // the simulated cluster: only the command line and tests name it
 pub mod telemetry; // the log
 pub mod traffic; // PURE: Istio's objects as JSON
 pub mod workload; // PURE: Deployments and Services as JSON

@@ -12,6 +12,7 @@ pub mod query;
 pub mod sampler;
 
 pub use prometheus::Prometheus;
+pub use query::Query;
 pub use sampler::{Request, Sampler, Settings};
 
 /// A workload, by the names its proxies report.
@@ -28,6 +29,15 @@ pub struct WorkloadKey {
 pub trait MetricSource: Send + Sync {
     /// The instant vector of `promql` at `at`, which must have one series per workload at most.
     async fn vector(&self, promql: &str, at: DateTime<Utc>) -> Result<Vec<(WorkloadKey, f64)>, SourceError>;
+
+    /// The answer to a question at `at`. A source without PromQL may answer it in another way.
+    async fn measure(
+        &self,
+        query: &Query,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<(WorkloadKey, f64)>, SourceError> {
+        self.vector(&query.promql(), at).await
+    }
 }
 
 /// A question that got no usable answer.

@@ -14,6 +14,37 @@ pub const NAMESPACE_LABEL: &str = "destination_workload_namespace";
 /// See [`NAMESPACE_LABEL`].
 pub const WORKLOAD_LABEL: &str = "destination_workload";
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Measure {
+    /// A built-in metric.
+    Metric(MetricKind),
+    /// The number of requests that were answered.
+    Requests,
+}
+
+/// A question about many workloads at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// What is measured.
+    pub measure: Measure,
+    /// How far it looks back.
+    pub window: Duration,
+    /// Of whom.
+    pub workloads: BTreeSet<WorkloadKey>,
+}
+
+impl Query {
+    /// Its text in PromQL.
+    #[must_use]
+    pub fn promql(&self) -> String {
+        match self.measure {
+            Measure::Metric(kind) => metric(kind, &self.workloads, self.window),
+            Measure::Requests => request_count(&self.workloads, self.window),
+        }
+    }
+}
+
 const BY: &str = "destination_workload_namespace, destination_workload";
 
 /// The query for a built-in metric of `workloads` over `window`: percent for a success rate, milliseconds for a

@@ -17,7 +17,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::{MetricSource, SourceError, WorkloadKey, query};
+use super::{
+    MetricSource, SourceError, WorkloadKey,
+    query::{Measure, Query},
+};
 use crate::{
     clock::Clock,
     judge::{MetricKind, MetricSpec, Reading, Sample, Traffic, has_requests},
@@ -198,9 +201,9 @@ impl Sampler {
         canaries: &[(CanaryId, Arc<Request>)],
         at: DateTime<Utc>,
     ) -> Vec<(CanaryId, Arc<Request>, Sample)> {
-        let questions: BTreeMap<Question, String> = questions(canaries, self.settings.traffic_window);
-        let answers = questions.into_iter().map(|(question, promql)| async move {
-            (question, answer(self.source.vector(&promql, at).await))
+        let questions = questions(canaries, self.settings.traffic_window);
+        let answers = questions.into_iter().map(|(question, query)| async move {
+            (question, answer(self.source.measure(&query, at).await))
         });
         let answers: HashMap<Question, Answer> =
             futures::future::join_all(answers).await.into_iter().collect();
@@ -252,7 +255,7 @@ fn answer(vector: Result<Vec<(WorkloadKey, f64)>, SourceError>) -> Answer {
         })
 }
 
-fn questions(canaries: &[(CanaryId, Arc<Request>)], traffic_window: Duration) -> BTreeMap<Question, String> {
+fn questions(canaries: &[(CanaryId, Arc<Request>)], traffic_window: Duration) -> BTreeMap<Question, Query> {
     let mut asked: BTreeMap<Question, BTreeSet<WorkloadKey>> = BTreeMap::new();
     for (_, request) in canaries {
         for metric in &request.metrics {
@@ -265,13 +268,21 @@ fn questions(canaries: &[(CanaryId, Arc<Request>)], traffic_window: Duration) ->
         let both = [&request.target, &request.primary].map(|name| workload(request, name));
         asked.entry(Question::Requests).or_default().extend(both);
     }
-    let text = |question, workloads: &BTreeSet<WorkloadKey>| match question {
-        Question::Metric(kind, window) => query::metric(kind, workloads, window),
-        Question::Requests => query::request_count(workloads, traffic_window),
+    let query = |question, workloads: BTreeSet<WorkloadKey>| match question {
+        Question::Metric(kind, window) => Query {
+            measure: Measure::Metric(kind),
+            window,
+            workloads,
+        },
+        Question::Requests => Query {
+            measure: Measure::Requests,
+            window: traffic_window,
+            workloads,
+        },
     };
     asked
         .into_iter()
-        .map(|(question, workloads)| (question, text(question, &workloads)))
+        .map(|(question, workloads)| (question, query(question, workloads)))
         .collect()
 }
 

@@ -5,7 +5,8 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use futures::FutureExt;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Context, Next,
@@ -29,11 +30,13 @@ const MAX_WRITING_ROUNDS: u32 = 50;
 /// Runs until `stop`: running rounds finish, no new ones begin. `sampled` names the Canaries with a new sample.
 pub async fn run(ctx: Arc<Context>, mut sampled: UnboundedReceiver<CanaryId>, stop: CancellationToken) {
     let queue = Arc::new(Queue::new(ctx.clock.clone()));
-    let tasks = TaskTracker::new();
+    // Dropping this future ends every task at once.
+    let mut tasks = JoinSet::new();
     for kind in [Kind::Canary].into_iter().chain(Kind::PARTS) {
         let (listed, first_list) = oneshot::channel();
         let watching = watch::watch(ctx.clone(), queue.clone(), kind, listed);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
+        let watching = stop.clone().run_until_cancelled_owned(watching);
+        tasks.spawn(watching.map(drop));
         // One after the other: the index must be filled by the Canaries before anything else is looked at.
         if stop.run_until_cancelled(first_list).await.is_none() {
             break;
@@ -44,7 +47,6 @@ pub async fn run(ctx: Arc<Context>, mut sampled: UnboundedReceiver<CanaryId>, st
     for _ in 0..WORKERS {
         tasks.spawn(work(ctx.clone(), queue.clone(), stop.clone()));
     }
-    tasks.close();
     loop {
         tokio::select! {
             biased;
@@ -55,7 +57,7 @@ pub async fn run(ctx: Arc<Context>, mut sampled: UnboundedReceiver<CanaryId>, st
             },
         }
     }
-    tasks.wait().await;
+    while tasks.join_next().await.is_some() {}
 }
 
 async fn work(ctx: Arc<Context>, queue: Arc<Queue>, stop: CancellationToken) {

@@ -1,0 +1,173 @@
+//! An API server in this process: what `kube::Client` talks to in a simulation.
+//!
+//! Requests come as HTTP through a tower service without a socket, so that the controller runs unchanged. Every request
+//! passes one point where a fault can be put in ([`Faults`]), and every change one where it can be looked at
+//! ([`Witness`]). Time is tokio's, which a simulation pauses; chance comes from one seed.
+
+pub mod defaults;
+pub mod fields;
+pub mod refusal;
+pub mod request;
+pub mod resources;
+pub mod serve;
+pub mod store;
+pub mod watch;
+pub mod write;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch as notice;
+
+use crate::clock::Clock;
+use request::{Request, Verb};
+use store::{Change, Store};
+use write::{By, Writer};
+
+pub use refusal::Refusal;
+pub use resources::Kind;
+pub use store::Key;
+
+/// What goes wrong with one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It is refused with this status and not carried out.
+    Refuse(u16),
+    /// It is not carried out and never answered; the connection breaks after a while.
+    LoseRequest,
+    /// It is carried out and never answered; the connection breaks after a while.
+    LoseAnswer,
+    /// Whoever asks dies before it is carried out.
+    DieBefore,
+    /// Whoever asks dies after it was carried out.
+    DieAfter,
+}
+
+/// Puts faults into requests.
+pub trait Faults: Send {
+    /// What goes wrong with this request.
+    fn strike(&mut self, actor: &'static str, verb: Verb, kind: Kind) -> Fault;
+    /// How long a request and its answer take together.
+    fn latency(&mut self) -> Duration;
+    /// How long an event takes to its watcher; `None` closes the watch instead.
+    fn event_delay(&mut self, kind: Kind) -> Option<Duration>;
+}
+
+/// Looks at every change.
+pub trait Witness: Send {
+    /// `change` was made; `store` is as it is now.
+    fn saw(&mut self, change: &Change, store: &Store);
+}
+
+/// Nothing goes wrong, and everything takes a little.
+#[derive(Debug)]
+pub struct NoFaults;
+
+impl Faults for NoFaults {
+    fn strike(&mut self, _: &'static str, _: Verb, _: Kind) -> Fault {
+        Fault::None
+    }
+
+    fn latency(&mut self) -> Duration {
+        Duration::from_millis(2)
+    }
+
+    fn event_delay(&mut self, _: Kind) -> Option<Duration> {
+        Some(Duration::from_millis(1))
+    }
+}
+
+struct Inner {
+    writer: Writer,
+    faults: Box<dyn Faults>,
+    witnesses: Vec<Box<dyn Witness>>,
+    seen: u64,
+}
+
+/// The server; clones are the same one.
+#[derive(Clone)]
+pub struct ApiServer {
+    inner: Arc<Mutex<Inner>>,
+    clock: Arc<dyn Clock>,
+    changed: notice::Sender<u64>,
+}
+
+impl ApiServer {
+    /// An empty server.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> ApiServer {
+        ApiServer {
+            inner: Arc::new(Mutex::new(Inner {
+                writer: Writer::default(),
+                faults: Box::new(NoFaults),
+                witnesses: Vec::new(),
+                seen: 0,
+            })),
+            clock,
+            changed: notice::Sender::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets these faults happen from now on.
+    pub fn set_faults(&self, faults: Box<dyn Faults>) {
+        self.lock().faults = faults;
+    }
+
+    /// Shows every change to `witness` from now on.
+    pub fn add_witness(&self, witness: Box<dyn Witness>) {
+        self.lock().witnesses.push(witness);
+    }
+
+    /// A receiver that is told the version of the latest change.
+    #[must_use]
+    pub fn changes(&self) -> notice::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Looks at the store.
+    pub fn read<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
+        look(&self.lock().writer.store)
+    }
+
+    /// Writes as a part of the cluster would, past faults and latency.
+    pub fn write<T>(&self, actor: &'static str, write: impl FnOnce(&mut Writer, By<'_>) -> T) -> T {
+        let by = By {
+            actor,
+            manager: actor,
+            now: self.clock.now(),
+        };
+        let mut inner = self.lock();
+        let outcome = write(&mut inner.writer, by);
+        self.show(&mut inner);
+        outcome
+    }
+
+    fn show(&self, inner: &mut Inner) {
+        let version = inner.writer.store.version();
+        if version == inner.seen {
+            return;
+        }
+        let store = &inner.writer.store;
+        for change in store.since(inner.seen) {
+            for witness in &mut inner.witnesses {
+                witness.saw(change, store);
+            }
+        }
+        inner.seen = version;
+        self.changed.send_replace(version);
+    }
+
+    fn strike(&self, actor: &'static str, request: &Request) -> (Fault, Duration) {
+        let mut inner = self.lock();
+        let fault = inner.faults.strike(actor, request.verb(), request.kind());
+        (fault, inner.faults.latency())
+    }
+}

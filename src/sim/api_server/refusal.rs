@@ -1,0 +1,136 @@
+//! What the API server answers instead of an object: `Status`, worded as the real one words it.
+
+use serde_json::{Value, json};
+
+use super::resources::Kind;
+
+/// A request that is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status code.
+    pub code: u16,
+    /// CamelCase reason.
+    pub reason: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Refusal {
+    /// 404 of an object.
+    #[must_use]
+    pub fn not_found(kind: Kind, name: &str) -> Refusal {
+        Refusal {
+            code: 404,
+            reason: "NotFound",
+            message: format!("{} \"{name}\" not found", kind.resource().qualified()),
+        }
+    }
+
+    /// 404 of a path: the kind is not served.
+    #[must_use]
+    pub fn not_served() -> Refusal {
+        Refusal {
+            code: 404,
+            reason: "NotFound",
+            message: "the server could not find the requested resource".to_owned(),
+        }
+    }
+
+    /// 409: the object is there already.
+    #[must_use]
+    pub fn exists(kind: Kind, name: &str) -> Refusal {
+        Refusal {
+            code: 409,
+            reason: "AlreadyExists",
+            message: format!("{} \"{name}\" already exists", kind.resource().qualified()),
+        }
+    }
+
+    /// 409: the write was decided on an older version.
+    #[must_use]
+    pub fn conflict(kind: Kind, name: &str) -> Refusal {
+        Refusal {
+            code: 409,
+            reason: "Conflict",
+            message: format!(
+                "Operation cannot be fulfilled on {} \"{name}\": the object has been modified; please apply your \
+                 changes to the latest version and try again",
+                kind.resource().qualified()
+            ),
+        }
+    }
+
+    /// 409: fields of an apply belong to another manager.
+    #[must_use]
+    pub fn apply_conflict(manager: &str, fields: &[String]) -> Refusal {
+        Refusal {
+            code: 409,
+            reason: "Conflict",
+            message: format!(
+                "Apply failed with {} conflict{}: conflicts with \"{manager}\": {}",
+                fields.len(),
+                if fields.len() == 1 { "" } else { "s" },
+                fields.join(", ")
+            ),
+        }
+    }
+
+    /// 422: a JSON Patch could not be applied, for instance because a `test` failed.
+    #[must_use]
+    pub fn patch_failed() -> Refusal {
+        Refusal {
+            code: 422,
+            reason: "Invalid",
+            message: "the server rejected our request due to an error in our request".to_owned(),
+        }
+    }
+
+    /// 422: the object is invalid.
+    #[must_use]
+    pub fn invalid(kind: Kind, name: &str, problems: &[String]) -> Refusal {
+        let list = if let [one] = problems {
+            one.clone()
+        } else {
+            format!("[{}]", problems.join(", "))
+        };
+        Refusal {
+            code: 422,
+            reason: "Invalid",
+            message: format!("{} \"{name}\" is invalid: {list}", kind.resource().kind),
+        }
+    }
+
+    /// 400: the request makes no sense.
+    #[must_use]
+    pub fn bad_request(message: impl Into<String>) -> Refusal {
+        Refusal {
+            code: 400,
+            reason: "BadRequest",
+            message: message.into(),
+        }
+    }
+
+    /// 410: the asked version is no longer known.
+    #[must_use]
+    pub fn expired(asked: u64, oldest: u64) -> Refusal {
+        Refusal {
+            code: 410,
+            reason: "Expired",
+            message: format!("too old resource version: {asked} ({oldest})"),
+        }
+    }
+
+    /// The `Status` object.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        })
+    }
+}

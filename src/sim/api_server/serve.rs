@@ -1,0 +1,271 @@
+//! The server as a tower service: what `kube::Client` is made of.
+
+use std::{convert::Infallible, sync::Arc, task::Poll, time::Duration};
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ApiServer, Fault,
+    refusal::Refusal,
+    request::{self, Request},
+    resources::Kind,
+    store::Key,
+    watch,
+    write::By,
+};
+
+/// How long a client waits for an answer that is lost.
+const LOST: Duration = Duration::from_secs(10);
+
+/// The connection of one client.
+#[derive(Clone)]
+pub struct Connection {
+    server: ApiServer,
+    actor: &'static str,
+    /// Cancelled when a fault kills whoever asks.
+    dead: CancellationToken,
+}
+
+type Reply = http::Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+impl ApiServer {
+    /// A client of this server; `dead` is cancelled when a fault kills it.
+    #[must_use]
+    pub fn client(&self, actor: &'static str, dead: CancellationToken) -> kube::Client {
+        let connection = Connection {
+            server: self.clone(),
+            actor,
+            dead,
+        };
+        kube::Client::new(connection, "default")
+    }
+}
+
+impl tower_service::Service<http::Request<kube::client::Body>> for Connection {
+    type Response = Reply;
+    type Error = std::io::Error;
+    type Future = BoxFuture<'static, Result<Reply, std::io::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
+        self.clone().answer(request).boxed()
+    }
+}
+
+impl Connection {
+    async fn answer(self, request: http::Request<kube::client::Body>) -> Result<Reply, std::io::Error> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let request = match request::read(&head, &body) {
+            Ok(request) => request,
+            Err(refusal) => return Ok(refused(&refusal)),
+        };
+        let (fault, latency) = self.server.strike(self.actor, &request);
+        pause(latency / 2).await;
+        match fault {
+            Fault::Refuse(code) => {
+                pause(latency / 2).await;
+                return Ok(refused(&injected(code)));
+            }
+            Fault::LoseRequest => return lost().await,
+            Fault::DieBefore => return self.die().await,
+            Fault::None | Fault::LoseAnswer | Fault::DieAfter => {}
+        }
+        let reply = self.carry_out(request);
+        match fault {
+            Fault::LoseAnswer => return lost().await,
+            Fault::DieAfter => return self.die().await,
+            _ => {}
+        }
+        pause(latency / 2).await;
+        Ok(reply)
+    }
+
+    async fn die(&self) -> Result<Reply, std::io::Error> {
+        self.dead.cancel();
+        std::future::pending().await
+    }
+
+    fn carry_out(&self, request: Request) -> Reply {
+        let kind = request.kind();
+        if !self.server.read(|store| store.serves(kind)) {
+            return refused(&Refusal::not_served());
+        }
+        match request {
+            Request::Get(key) => self.answer_one(&key),
+            Request::List {
+                kind,
+                namespace,
+                labels,
+                limit,
+                after,
+            } => {
+                let page = (limit.unwrap_or(usize::MAX), after);
+                self.answer_list(kind, namespace.as_deref(), &labels, &page)
+            }
+            Request::Watch {
+                kind,
+                namespace,
+                version,
+                seconds,
+            } => {
+                let lines = watch::follow(&self.server, kind, namespace, version, seconds);
+                streamed(lines.boxed())
+            }
+            Request::Create(kind, namespace, object, manager) => self.write(&manager, 201, |writer, by| {
+                writer.create(by, kind, &namespace, object)
+            }),
+            Request::Replace(key, status, object, manager) => self.write(&manager, 200, |writer, by| {
+                writer.replace(by, &key, status, object)
+            }),
+            Request::Patch(key, status, patch, manager) => {
+                self.write(&manager, 200, |writer, by| writer.patch(by, &key, status, patch))
+            }
+            Request::Delete(key, deletion) => {
+                self.write("unknown", 200, |writer, by| writer.delete(by, &key, &deletion))
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        manager: &str,
+        code: u16,
+        write: impl FnOnce(&mut super::write::Writer, By<'_>) -> Result<Arc<Value>, Refusal>,
+    ) -> Reply {
+        let written = self
+            .server
+            .write(self.actor, |writer, by| write(writer, By { manager, ..by }));
+        match written {
+            Ok(object) => answered(code, &object),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    fn answer_one(&self, key: &Key) -> Reply {
+        match self.server.read(|store| store.get(key).cloned()) {
+            Some(object) => answered(200, &object),
+            None => refused(&Refusal::not_found(key.kind, &key.name)),
+        }
+    }
+
+    fn answer_list(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        labels: &[(String, String)],
+        page: &(usize, Option<String>),
+    ) -> Reply {
+        let (limit, after) = page;
+        let fits = |object: &Value| {
+            let own = object.pointer("/metadata/labels");
+            labels
+                .iter()
+                .all(|(key, value)| own.and_then(|own| own.get(key)).and_then(Value::as_str) == Some(value))
+        };
+        let (mut found, version) = self.server.read(|store| {
+            let all = store.list(kind, namespace).filter(|(_, object)| fits(object));
+            let found: Vec<(Key, Arc<Value>)> = all.map(|(k, o)| (k.clone(), o.clone())).collect();
+            (found, store.version())
+        });
+        if let Some(after) = after {
+            found.retain(|(key, _)| format!("{}/{}", key.namespace, key.name) > *after);
+        }
+        let mut metadata = json!({"resourceVersion": version.to_string()});
+        if found.len() > *limit {
+            found.truncate(*limit);
+            if let Some((last, _)) = found.last() {
+                metadata["continue"] = format!("{}/{}", last.namespace, last.name).into();
+            }
+        }
+        let resource = kind.resource();
+        // As the real server: items of a list come without their type.
+        let items: Vec<Value> = found
+            .iter()
+            .map(|(_, object)| {
+                let mut item = Value::clone(object);
+                if let Some(fields) = item.as_object_mut() {
+                    fields.remove("apiVersion");
+                    fields.remove("kind");
+                }
+                item
+            })
+            .collect();
+        let list = json!({
+            "apiVersion": resource.api_version(),
+            "kind": format!("{}List", resource.kind),
+            "metadata": metadata,
+            "items": items,
+        });
+        answered(200, &list)
+    }
+}
+
+async fn pause(span: Duration) {
+    tokio::time::sleep_until(Instant::now() + span).await;
+}
+
+async fn lost() -> Result<Reply, std::io::Error> {
+    pause(LOST).await;
+    Err(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        "no answer in time",
+    ))
+}
+
+fn injected(code: u16) -> Refusal {
+    let (reason, message) = match code {
+        409 => ("Conflict", "the object has been modified"),
+        429 => ("TooManyRequests", "too many requests, please try again later"),
+        503 => (
+            "ServiceUnavailable",
+            "the server is currently unable to handle the request",
+        ),
+        504 => (
+            "Timeout",
+            "the server was unable to return a response in the time allotted",
+        ),
+        _ => (
+            "InternalError",
+            "an error on the server has prevented the request from succeeding",
+        ),
+    };
+    Refusal {
+        code,
+        reason,
+        message: message.to_owned(),
+    }
+}
+
+fn answered(code: u16, object: &Value) -> Reply {
+    reply(code, Full::new(Bytes::from(object.to_string())).boxed_unsync())
+}
+
+fn refused(refusal: &Refusal) -> Reply {
+    let status = refusal.status().to_string();
+    reply(refusal.code, Full::new(Bytes::from(status)).boxed_unsync())
+}
+
+fn streamed(lines: BoxStream<'static, Bytes>) -> Reply {
+    let frames = lines.map(|line| Ok::<_, Infallible>(Frame::data(line)));
+    reply(200, StreamBody::new(frames).boxed_unsync())
+}
+
+fn reply(code: u16, body: UnsyncBoxBody<Bytes, Infallible>) -> Reply {
+    let mut reply = http::Response::new(body);
+    *reply.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    reply.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
+    reply
+}

@@ -1,0 +1,364 @@
+//! Writes: what each verb does to the store.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    defaults,
+    fields::{self, FieldSet},
+    refusal::Refusal,
+    resources::{Generation, Kind},
+    store::{Key, Store},
+};
+
+/// Who owns which fields of an object.
+type Owners = BTreeMap<String, FieldSet>;
+
+/// The store together with what writes need beside it.
+#[derive(Default)]
+pub struct Writer {
+    /// The objects.
+    pub store: Store,
+    owners: BTreeMap<Key, Owners>,
+    counter: u32,
+}
+
+/// Who writes, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// Whose credentials: `bellwether`, `user`, `kubernetes`.
+    pub actor: &'static str,
+    /// The field manager.
+    pub manager: &'a str,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// A patch.
+#[derive(Clone, Debug)]
+pub enum Patch {
+    /// RFC 6902.
+    Json(json_patch::Patch),
+    /// RFC 7386.
+    Merge(Value),
+    /// Server-side apply, by force or not.
+    Apply(Value, bool),
+}
+
+/// Conditions of a deletion.
+#[derive(Clone, Debug, Default)]
+pub struct Deletion {
+    /// The UID that the object must have.
+    pub uid: Option<String>,
+    /// The version that it must have.
+    pub resource_version: Option<String>,
+}
+
+type Written = Result<Arc<Value>, Refusal>;
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+impl Writer {
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// If it exists or is invalid.
+    pub fn create(&mut self, by: By<'_>, kind: Kind, namespace: &str, mut object: Value) -> Written {
+        if text(&object, "/metadata/name").is_empty() {
+            let prefix = text(&object, "/metadata/generateName").to_owned();
+            if prefix.is_empty() {
+                return Err(Refusal::bad_request("name or generateName is required"));
+            }
+            self.counter += 1;
+            object["metadata"]["name"] = format!("{prefix}{:05x}", self.counter).into();
+        }
+        let key = Key::new(kind, namespace, text(&object, "/metadata/name"));
+        if self.store.get(&key).is_some() {
+            return Err(Refusal::exists(kind, &key.name));
+        }
+        let set = FieldSet::of(kind, &object);
+        self.bear(kind, &key, &mut object, by)?;
+        self.owners
+            .insert(key.clone(), Owners::from([(by.manager.to_owned(), set)]));
+        Ok(self.store.put(key, object, by.actor))
+    }
+
+    fn bear(&mut self, kind: Kind, key: &Key, object: &mut Value, by: By<'_>) -> Result<(), Refusal> {
+        self.counter += 1;
+        let resource = kind.resource();
+        object["apiVersion"] = resource.api_version().into();
+        object["kind"] = resource.kind.into();
+        let metadata = &mut object["metadata"];
+        metadata["namespace"] = key.namespace.clone().into();
+        metadata["uid"] = format!("00000000-0000-4000-8000-{:012x}", self.counter).into();
+        metadata["creationTimestamp"] = by.now.to_rfc3339_opts(SecondsFormat::Secs, true).into();
+        if let Some(metadata) = metadata.as_object_mut() {
+            for field in ["resourceVersion", "managedFields", "deletionTimestamp"] {
+                metadata.remove(field);
+            }
+        }
+        if resource.generation != Generation::None {
+            object["metadata"]["generation"] = 1.into();
+        }
+        if resource.status
+            && let Some(fields) = object.as_object_mut()
+        {
+            fields.remove("status");
+        }
+        defaults::fill(kind, object, self.counter);
+        defaults::validate(kind, object)
+    }
+
+    /// Replaces an object, or its status.
+    ///
+    /// # Errors
+    /// If it is missing, was changed since, or is invalid.
+    pub fn replace(&mut self, by: By<'_>, key: &Key, status: bool, new: Value) -> Written {
+        let live = self.live(key)?;
+        let version = text(&new, "/metadata/resourceVersion");
+        if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
+            return Err(Refusal::conflict(key.kind, &key.name));
+        }
+        self.commit(by, key, &live, status, new, true)
+    }
+
+    /// Patches an object, or its status.
+    ///
+    /// # Errors
+    /// If it is missing (but for an apply, which creates it), the patch does not fit, or the outcome is invalid.
+    pub fn patch(&mut self, by: By<'_>, key: &Key, status: bool, patch: Patch) -> Written {
+        match patch {
+            Patch::Json(ops) => {
+                let live = self.live(key)?;
+                let mut new = Value::clone(&live);
+                json_patch::patch(&mut new, &ops).map_err(|_| Refusal::patch_failed())?;
+                self.check_version(key, &live, &new)?;
+                self.commit(by, key, &live, status, new, true)
+            }
+            Patch::Merge(change) => {
+                let live = self.live(key)?;
+                let mut new = Value::clone(&live);
+                json_patch::merge(&mut new, &change);
+                self.check_version(key, &live, &new)?;
+                self.commit(by, key, &live, status, new, true)
+            }
+            Patch::Apply(config, force) => self.apply(by, key, status, config, force),
+        }
+    }
+
+    fn check_version(&self, key: &Key, live: &Value, new: &Value) -> Result<(), Refusal> {
+        let same = text(live, "/metadata/resourceVersion") == text(new, "/metadata/resourceVersion");
+        if same {
+            Ok(())
+        } else {
+            Err(Refusal::conflict(key.kind, &key.name))
+        }
+    }
+
+    fn apply(&mut self, by: By<'_>, key: &Key, status: bool, config: Value, force: bool) -> Written {
+        let wanted = FieldSet::of(key.kind, &config);
+        let Some(live) = self.store.get(key).cloned() else {
+            let version = text(&config, "/metadata/resourceVersion");
+            if !version.is_empty() {
+                return Err(Refusal::conflict(key.kind, &key.name));
+            }
+            return self.create(by, key.kind, &key.namespace, config);
+        };
+        let version = text(&config, "/metadata/resourceVersion");
+        if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
+            return Err(Refusal::conflict(key.kind, &key.name));
+        }
+        let mut owners = self.owners.get(key).cloned().unwrap_or_default();
+        let mut new = Value::clone(&live);
+        fields::merge(key.kind, &mut new, &config);
+        let changed = fields::changed(key.kind, &live, &new);
+        for (manager, set) in &mut owners {
+            let contested = changed.common(set);
+            if manager != by.manager && !contested.is_empty() {
+                if !force {
+                    return Err(Refusal::apply_conflict(manager, &contested.paths()));
+                }
+                set.subtract(&contested);
+            }
+        }
+        let mut gone = owners.remove(by.manager).unwrap_or_default();
+        gone.subtract(&wanted);
+        for set in owners.values() {
+            gone.subtract(set);
+        }
+        fields::remove(key.kind, &mut new, &gone);
+        owners.insert(by.manager.to_owned(), wanted);
+        let written = self.commit(by, key, &live, status, new, false)?;
+        self.owners.insert(key.clone(), owners);
+        Ok(written)
+    }
+
+    /// Writes `new` in place of `live` as far as this endpoint may.
+    fn commit(
+        &mut self,
+        by: By<'_>,
+        key: &Key,
+        live: &Arc<Value>,
+        status: bool,
+        mut new: Value,
+        own: bool,
+    ) -> Written {
+        let resource = key.kind.resource();
+        if status {
+            let wanted = new["status"].take();
+            new = Value::clone(live);
+            new["status"] = wanted;
+        } else if resource.status {
+            match live.get("status") {
+                Some(present) => new["status"] = present.clone(),
+                None => {
+                    if let Some(fields) = new.as_object_mut() {
+                        fields.remove("status");
+                    }
+                }
+            }
+        }
+        keep_identity(live, &mut new);
+        defaults::fill(key.kind, &mut new, self.counter);
+        defaults::validate(key.kind, &new)?;
+        if new == **live {
+            return Ok(live.clone());
+        }
+        let counts = match resource.generation {
+            Generation::None => false,
+            Generation::Spec => new["spec"] != live["spec"],
+            Generation::AllButStatus => differs_beyond_metadata(live, &new),
+        };
+        if counts {
+            let generation = live["metadata"]["generation"].as_i64().unwrap_or(1);
+            new["metadata"]["generation"] = (generation + 1).into();
+        }
+        if own && !status {
+            self.take_over(by.manager, key, live, &new);
+        }
+        let dying = new["metadata"].get("deletionTimestamp").is_some();
+        let held = new["metadata"]["finalizers"]
+            .as_array()
+            .is_some_and(|f| !f.is_empty());
+        if dying && !held {
+            self.owners.remove(key);
+            let gone = self.store.remove(key, by.actor);
+            return gone.ok_or_else(|| Refusal::not_found(key.kind, &key.name));
+        }
+        Ok(self.store.put(key.clone(), new, by.actor))
+    }
+
+    /// Fields that an update changed belong to whoever changed them.
+    fn take_over(&mut self, manager: &str, key: &Key, live: &Value, new: &Value) {
+        let changed = fields::changed(key.kind, live, new);
+        let owners = self.owners.entry(key.clone()).or_default();
+        for (other, set) in owners.iter_mut() {
+            if other != manager {
+                set.subtract(&changed);
+            }
+        }
+        owners.entry(manager.to_owned()).or_default().add(&changed);
+    }
+
+    /// Deletes an object, or marks it deleted while finalizers hold it.
+    ///
+    /// # Errors
+    /// If it is missing or not the one that was meant.
+    pub fn delete(&mut self, by: By<'_>, key: &Key, deletion: &Deletion) -> Written {
+        let live = self.live(key)?;
+        let other = |wanted: &Option<String>, pointer: &str| {
+            wanted
+                .as_ref()
+                .is_some_and(|wanted| wanted != text(&live, pointer))
+        };
+        if other(&deletion.uid, "/metadata/uid")
+            || other(&deletion.resource_version, "/metadata/resourceVersion")
+        {
+            return Err(Refusal::conflict(key.kind, &key.name));
+        }
+        let held = live["metadata"]["finalizers"]
+            .as_array()
+            .is_some_and(|f| !f.is_empty());
+        if !held {
+            self.owners.remove(key);
+            let gone = self.store.remove(key, by.actor);
+            return gone.ok_or_else(|| Refusal::not_found(key.kind, &key.name));
+        }
+        if live["metadata"].get("deletionTimestamp").is_some() {
+            return Ok(live);
+        }
+        let mut dying = Value::clone(&live);
+        dying["metadata"]["deletionTimestamp"] = by.now.to_rfc3339_opts(SecondsFormat::Secs, true).into();
+        dying["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        if let Some(generation) = live["metadata"]["generation"].as_i64() {
+            dying["metadata"]["generation"] = (generation + 1).into();
+        }
+        Ok(self.store.put(key.clone(), dying, by.actor))
+    }
+
+    fn live(&self, key: &Key) -> Written {
+        self.store
+            .get(key)
+            .cloned()
+            .ok_or_else(|| Refusal::not_found(key.kind, &key.name))
+    }
+}
+
+/// What no write changes.
+fn keep_identity(live: &Value, new: &mut Value) {
+    let resource = ["apiVersion", "kind"];
+    for field in resource {
+        new[field] = live[field].clone();
+    }
+    if !new["metadata"].is_object() {
+        new["metadata"] = json!({});
+    }
+    let Some(metadata) = new["metadata"].as_object_mut() else {
+        return;
+    };
+    metadata.remove("managedFields");
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "resourceVersion",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
+        match live["metadata"].get(field) {
+            Some(value) => metadata.insert(field.to_owned(), value.clone()),
+            None => metadata.remove(field),
+        };
+    }
+    for field in ["labels", "annotations", "finalizers"] {
+        let empty = match metadata.get(field) {
+            Some(Value::Object(map)) => map.is_empty(),
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(Value::Null) => true,
+            _ => false,
+        };
+        if empty {
+            metadata.remove(field);
+        }
+    }
+}
+
+fn differs_beyond_metadata(live: &Value, new: &Value) -> bool {
+    let rest = |object: &Value| -> Vec<(String, Value)> {
+        let fields = object.as_object().into_iter().flatten();
+        fields
+            .filter(|(field, _)| *field != "metadata" && *field != "status")
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect()
+    };
+    rest(live) != rest(new)
+}

@@ -1,0 +1,247 @@
+//! A simulated cluster with the real controller on it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc::unbounded_channel, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    api_server::{
+        ApiServer, Key, Kind, Refusal,
+        write::{Deletion, Patch},
+    },
+    clock::SimClock,
+    traffic::{Traffic, metrics::SimMetrics, metrics::Trouble, routes::Routes},
+    workloads::Workloads,
+    world::World,
+};
+use crate::{
+    clock::Clock,
+    jitter::Jitter,
+    metrics::Metrics,
+    metrics_source::{self, Sampler},
+    outbox::{self, Outbox},
+    reconcile::{self, Context, Settings},
+};
+
+/// How long Kubernetes' own controllers take to react.
+const REACTION: Duration = Duration::from_millis(20);
+
+/// A simulated cluster.
+pub struct SimCluster {
+    /// The API server.
+    pub server: ApiServer,
+    clock: SimClock,
+    world: Arc<Mutex<World>>,
+    seed: u64,
+    scrape_interval: TimeDelta,
+    platform: JoinSet<()>,
+    controller: JoinSet<()>,
+    starts: u64,
+}
+
+impl SimCluster {
+    /// A cluster without objects. To be called in a current-thread runtime with paused time.
+    #[must_use]
+    pub fn start(seed: u64, scrape_interval: TimeDelta) -> SimCluster {
+        let clock = SimClock::start();
+        let server = ApiServer::new(Arc::new(clock));
+        let world = World {
+            workloads: Workloads::new(),
+            traffic: Traffic::new(seed, clock.now(), scrape_interval),
+            trouble: Trouble::None,
+        };
+        let mut cluster = SimCluster {
+            server,
+            clock,
+            world: Arc::new(Mutex::new(world)),
+            seed,
+            scrape_interval,
+            platform: JoinSet::new(),
+            controller: JoinSet::new(),
+            starts: 0,
+        };
+        let running = run_platform(cluster.server.clone(), clock, cluster.world.clone());
+        cluster.platform.spawn(running);
+        cluster
+    }
+
+    /// The present time.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Pods and traffic, worked off up to now.
+    #[must_use]
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.catch_up(self.clock.now());
+        world
+    }
+
+    /// Starts the controller, as a process with no memory.
+    pub fn start_controller(&mut self) {
+        self.kill_controller();
+        self.starts += 1;
+        let dead = CancellationToken::new();
+        let clock: Arc<dyn Clock> = Arc::new(self.clock);
+        let (woken, sampled) = unbounded_channel();
+        let window = (self.scrape_interval * 5 / 2).max(TimeDelta::seconds(3));
+        let sampling = metrics_source::Settings {
+            traffic_window: window.to_std().unwrap_or_default(),
+        };
+        let source = Arc::new(SimMetrics::new(self.world.clone()));
+        let sampler = Arc::new(Sampler::new(source, clock.clone(), sampling, woken));
+        let (outbox, facts) = Outbox::new();
+        let ctx = Arc::new(Context {
+            client: self.server.client("bellwether", dead.clone()),
+            settings: Settings {
+                namespace: None,
+                selector_labels: vec!["app".to_owned()],
+                drain: TimeDelta::seconds(3),
+            },
+            clock,
+            jitter: Arc::new(Jitter::seeded(self.seed ^ self.starts)),
+            cache: Default::default(),
+            index: Default::default(),
+            local: Default::default(),
+            sampler: sampler.clone(),
+            outbox,
+            metrics: Metrics::new(),
+        });
+        self.controller.spawn(reconcile::run::run(
+            ctx.clone(),
+            sampled,
+            CancellationToken::new(),
+        ));
+        self.controller.spawn(async move { sampler.run().await });
+        self.controller.spawn(outbox::deliver(ctx, facts));
+    }
+
+    /// Kills the controller wherever it is.
+    pub fn kill_controller(&mut self) {
+        self.controller.abort_all();
+        self.controller = JoinSet::new();
+    }
+
+    /// Applies an object as a user would.
+    ///
+    /// # Errors
+    /// As the API server refuses.
+    pub fn apply(&self, namespace: &str, object: Value) -> Result<Arc<Value>, Refusal> {
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let kind = Kind::named(text("/apiVersion"), text("/kind")).ok_or_else(Refusal::not_served)?;
+        let key = Key::new(kind, namespace, text("/metadata/name"));
+        self.server.write("user", |writer, by| {
+            writer.patch(by, &key, false, Patch::Apply(object, true))
+        })
+    }
+
+    /// Changes an object as a user would.
+    ///
+    /// # Errors
+    /// As the API server refuses.
+    pub fn merge(&self, key: &Key, change: Value) -> Result<Arc<Value>, Refusal> {
+        self.server.write("user", |writer, by| {
+            writer.patch(by, key, false, Patch::Merge(change))
+        })
+    }
+
+    /// Deletes an object as a user would.
+    ///
+    /// # Errors
+    /// As the API server refuses.
+    pub fn delete(&self, key: &Key) -> Result<Arc<Value>, Refusal> {
+        self.server
+            .write("user", |writer, by| writer.delete(by, key, &Deletion::default()))
+    }
+
+    /// Ships an image.
+    ///
+    /// # Errors
+    /// As the API server refuses.
+    pub fn ship(&self, namespace: &str, deployment: &str, image: &str) -> Result<Arc<Value>, Refusal> {
+        let key = Key::new(Kind::DEPLOYMENT, namespace, deployment);
+        let containers =
+            json!([{"name": "app", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]);
+        self.merge(
+            &key,
+            json!({"spec": {"template": {"spec": {"containers": containers}}}}),
+        )
+    }
+
+    /// An object.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<Arc<Value>> {
+        self.server.read(|store| store.get(key).cloned())
+    }
+
+    /// Waits, on virtual time, until `met` holds of an object (null if it is missing); whether it came to hold.
+    pub async fn wait(&self, key: &Key, within: TimeDelta, mut met: impl FnMut(&Value) -> bool) -> bool {
+        let end = Instant::now() + within.to_std().unwrap_or_default();
+        let mut changes = self.server.changes();
+        loop {
+            changes.mark_unchanged();
+            let object = self.get(key);
+            if met(object.as_deref().unwrap_or(&Value::Null)) {
+                return true;
+            }
+            tokio::select! {
+                biased;
+                changed = changes.changed() => if changed.is_err() { return false },
+                () = tokio::time::sleep_until(end) => return false,
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub async fn pass(&self, span: TimeDelta) {
+        tokio::time::sleep_until(Instant::now() + span.to_std().unwrap_or_default()).await;
+    }
+}
+
+/// Kubernetes' own controllers, and the mesh: they react to changes, and to what pods do by themselves.
+async fn run_platform(server: ApiServer, clock: SimClock, world: Arc<Mutex<World>>) {
+    let mut changes = server.changes();
+    let mut routes = Routes::default();
+    loop {
+        changes.mark_unchanged();
+        let next = {
+            let now = clock.now();
+            let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
+            world.catch_up(now);
+            let next = server.write("kubernetes", |writer, by| world.workloads.step(writer, by));
+            let wanted = server.read(Routes::of);
+            if wanted != routes && world.traffic.told {
+                world.traffic.reroute(wanted.clone(), now);
+                routes = wanted;
+            }
+            next
+        };
+        let wake = next.map(|at| clock.instant(at));
+        tokio::select! {
+            biased;
+            changed = changes.changed() => if changed.is_err() { return },
+            () = until(wake) => {}
+        }
+        tokio::time::sleep_until(Instant::now() + REACTION).await;
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,169 @@
+//! What a pod counts, and what Prometheus makes of it: `istio_requests_total` and the histogram of durations.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Upper bounds of the buckets in milliseconds, Istio's.
+pub const BOUNDS: [f64; 17] = [
+    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0,
+    60_000.0, 300_000.0, 600_000.0,
+];
+
+/// How long scrapes are kept; longer than any window.
+const KEPT: TimeDelta = TimeDelta::minutes(12);
+
+/// Counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// Answers that were no 5xx.
+    pub good: f64,
+    /// 5xx.
+    pub bad: f64,
+    /// By bucket, not cumulative; what is beyond the last bound is in the totals only.
+    pub buckets: [f64; BOUNDS.len()],
+}
+
+/// The counters of one pod with their scrapes.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    now: Counts,
+    scrapes: VecDeque<(DateTime<Utc>, Counts)>,
+}
+
+impl Meter {
+    /// Counts an answer.
+    pub fn count(&mut self, failed: bool, milliseconds: f64) {
+        if failed {
+            self.now.bad += 1.0;
+        } else {
+            self.now.good += 1.0;
+        }
+        let place = BOUNDS.partition_point(|bound| *bound < milliseconds);
+        if let Some(bucket) = self.now.buckets.get_mut(place) {
+            *bucket += 1.0;
+        }
+    }
+
+    /// Keeps the counters as they are at `at`.
+    pub fn scrape(&mut self, at: DateTime<Utc>) {
+        self.scrapes.push_back((at, self.now));
+        while self.scrapes.front().is_some_and(|(old, _)| at - *old > KEPT) {
+            self.scrapes.pop_front();
+        }
+    }
+
+    /// What PromQL's `increase` says of the window that ends at `at`: the growth between its first and last scrape,
+    /// extrapolated to the window's ends by half a scrape interval at most. A series of errors begins with its first
+    /// error, so that the first ones are not seen as growth.
+    #[must_use]
+    pub fn increase(&self, at: DateTime<Utc>, window: TimeDelta) -> Option<Counts> {
+        let within: Vec<&(DateTime<Utc>, Counts)> = self
+            .scrapes
+            .iter()
+            .filter(|(when, _)| *when > at - window && *when <= at)
+            .collect();
+        let total = |c: &Counts| c.good;
+        let good = growth(&within, at, window, total)?;
+        let bad = growth(&within, at, window, |c| c.bad).unwrap_or(0.0);
+        let mut buckets = [0.0; BOUNDS.len()];
+        for (i, bucket) in buckets.iter_mut().enumerate() {
+            *bucket = growth(&within, at, window, |c| c.buckets[i]).unwrap_or(0.0);
+        }
+        Some(Counts { good, bad, buckets })
+    }
+}
+
+fn growth(
+    scrapes: &[&(DateTime<Utc>, Counts)],
+    at: DateTime<Utc>,
+    window: TimeDelta,
+    of: impl Fn(&Counts) -> f64,
+) -> Option<f64> {
+    let mut exists = scrapes
+        .iter()
+        .skip_while(|(_, counts)| of(counts) == 0.0)
+        .peekable();
+    let (first_at, first) = exists.peek().map(|(when, counts)| (*when, of(counts)))?;
+    let (count, last_at, last) = exists.fold((0u32, first_at, first), |(n, _, _), (when, counts)| {
+        (n + 1, *when, of(counts))
+    });
+    if count < 2 {
+        return None;
+    }
+    let seconds = |span: TimeDelta| span.as_seconds_f64();
+    let sampled = seconds(last_at - first_at);
+    let average = sampled / f64::from(count - 1);
+    let edge = |gap: f64| if gap < average * 1.1 { gap } else { average / 2.0 };
+    let increase = last - first;
+    let mut before = edge(seconds(first_at - (at - window)));
+    if increase > 0.0 && first >= 0.0 {
+        // A counter is not extrapolated below zero.
+        before = before.min(sampled * first / increase);
+    }
+    let after = edge(seconds(at - last_at));
+    Some(increase * (sampled + before + after) / sampled)
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.good += other.good;
+        self.bad += other.bad;
+        for (own, theirs) in self.buckets.iter_mut().zip(other.buckets) {
+            *own += theirs;
+        }
+    }
+}
+
+impl Counts {
+    /// All answers.
+    #[must_use]
+    pub fn all(&self) -> f64 {
+        self.good + self.bad
+    }
+
+    /// PromQL's `histogram_quantile`: linear within the bucket; `None` without answers.
+    #[must_use]
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        let total: f64 = self.buckets.iter().sum();
+        if total <= 0.0 {
+            return None;
+        }
+        let rank = q * total;
+        let (mut seen, mut lower) = (0.0, 0.0);
+        for (bucket, bound) in self.buckets.iter().zip(BOUNDS) {
+            if *bucket > 0.0 && seen + bucket >= rank {
+                return Some(lower + (bound - lower) * (rank - seen) / bucket);
+            }
+            seen += bucket;
+            lower = bound;
+        }
+        Some(lower)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::clock::SimClock;
+
+    #[test]
+    fn increase_is_extrapolated_to_the_window_and_needs_two_scrapes() {
+        let start = SimClock::epoch();
+        let mut meter = Meter::default();
+        for second in 0..=20 {
+            for _ in 0..10 {
+                meter.count(false, 8.0);
+            }
+            meter.scrape(start + TimeDelta::seconds(second));
+            if second == 0 {
+                assert_eq!(meter.increase(start, TimeDelta::seconds(10)), None);
+            }
+        }
+        let counts = meter
+            .increase(start + TimeDelta::seconds(20), TimeDelta::seconds(10))
+            .unwrap();
+        assert!((counts.all() - 100.0).abs() < 1e-6, "{counts:?}");
+        assert_eq!(counts.quantile(0.5), Some(7.5));
+    }
+}

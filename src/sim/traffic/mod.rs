@@ -1,0 +1,199 @@
+//! Requests: from callers through the routes to pods that answer, or do not; and what is counted of them.
+//!
+//! Nothing ticks: arrivals and scrapes up to an instant are worked off when somebody wants to know ([`Traffic::advance`]),
+//! in their order in time.
+
+pub mod meter;
+pub mod metrics;
+pub mod routes;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::workloads::{Workloads, pods::Pod};
+use routes::Routes;
+
+/// How often a proxy tries another pod when a connection is refused; Istio's default.
+const RETRIES: usize = 2;
+
+/// Callers of one Service.
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service they call.
+    pub service: String,
+    /// Requests a second.
+    pub rate: f64,
+    next: DateTime<Utc>,
+}
+
+/// What became of a request, if it was not answered well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Failure {
+    /// The release answered 500.
+    Answered,
+    /// No pod behind the destination was ready.
+    NoEndpoint,
+    /// Every pod that was tried refused the connection.
+    Refused,
+}
+
+/// Requests of one Service, counted over the whole simulation.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Sent.
+    pub sent: u64,
+    /// Failed, by how and by the workload that was meant.
+    pub failed: BTreeMap<(Failure, String), u64>,
+    /// Answered, by workload.
+    pub answered: BTreeMap<String, u64>,
+    /// The latest failure that no release answered.
+    pub last_lost: Option<(DateTime<Utc>, Failure, String)>,
+}
+
+/// All traffic.
+pub struct Traffic {
+    callers: Vec<Callers>,
+    /// What proxies do now.
+    effective: Routes,
+    /// What they will do, and when.
+    coming: VecDeque<(DateTime<Utc>, Routes)>,
+    /// Whether proxies are told of changes.
+    pub told: bool,
+    /// How long a change takes to the proxies.
+    pub lag: TimeDelta,
+    /// Time between two scrapes.
+    pub scrape_interval: TimeDelta,
+    next_scrape: DateTime<Utc>,
+    rng: fastrand::Rng,
+    /// By namespace and Service.
+    pub ledgers: BTreeMap<(String, String), Ledger>,
+}
+
+impl Traffic {
+    /// No traffic yet; scrapes begin at `now`.
+    #[must_use]
+    pub fn new(seed: u64, now: DateTime<Utc>, scrape_interval: TimeDelta) -> Traffic {
+        Traffic {
+            callers: Vec::new(),
+            effective: Routes::default(),
+            coming: VecDeque::new(),
+            told: true,
+            lag: TimeDelta::milliseconds(150),
+            scrape_interval,
+            next_scrape: now + scrape_interval,
+            rng: fastrand::Rng::with_seed(seed),
+            ledgers: BTreeMap::new(),
+        }
+    }
+
+    /// Callers begin to call.
+    pub fn call(&mut self, namespace: &str, service: &str, rate: f64, now: DateTime<Utc>) {
+        self.callers
+            .retain(|c| c.namespace != namespace || c.service != service);
+        self.callers.push(Callers {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+            rate,
+            next: now,
+        });
+    }
+
+    /// The routes changed: proxies follow after the lag, if they are told at all.
+    pub fn reroute(&mut self, routes: Routes, now: DateTime<Utc>) {
+        if self.told {
+            self.coming.push_back((now + self.lag, routes));
+        }
+    }
+
+    /// What proxies do now.
+    #[must_use]
+    pub fn effective(&self) -> &Routes {
+        &self.effective
+    }
+
+    /// Works off everything up to `now`.
+    pub fn advance(&mut self, workloads: &mut Workloads, now: DateTime<Utc>) {
+        loop {
+            let call = self
+                .callers
+                .iter()
+                .enumerate()
+                .filter(|(_, c)| c.rate > 0.0)
+                .min_by_key(|(_, c)| c.next);
+            let call = call.map(|(i, c)| (c.next, i));
+            let route = self.coming.front().map(|(at, _)| *at);
+            let first = [Some(self.next_scrape), route, call.map(|(at, _)| at)]
+                .into_iter()
+                .flatten()
+                .min()
+                .filter(|at| *at <= now);
+            let Some(at) = first else { return };
+            if route == Some(at) {
+                if let Some((_, routes)) = self.coming.pop_front() {
+                    self.effective = routes;
+                }
+            } else if at == self.next_scrape {
+                self.scrape(workloads, at);
+            } else if let Some((_, i)) = call {
+                self.send(workloads, i, at);
+            }
+        }
+    }
+
+    fn scrape(&mut self, workloads: &mut Workloads, at: DateTime<Utc>) {
+        for pod in workloads.pods.values_mut().flatten() {
+            if pod.listens(at) {
+                pod.meter.scrape(at);
+            }
+        }
+        self.next_scrape += self.scrape_interval;
+    }
+
+    fn send(&mut self, workloads: &mut Workloads, caller: usize, at: DateTime<Utc>) {
+        let Some(callers) = self.callers.get_mut(caller) else {
+            return;
+        };
+        let gap = -(1.0 - self.rng.f64()).ln() / callers.rate;
+        callers.next = at + TimeDelta::nanoseconds((gap * 1e9) as i64).max(TimeDelta::microseconds(1));
+        let key = (callers.namespace.clone(), callers.service.clone());
+        let ledger = self.ledgers.entry(key.clone()).or_default();
+        ledger.sent += 1;
+        let dice = self.rng.f64();
+        let (service, addresses) = self.effective.choose(&key.0, &key.1, dice);
+        if addresses.is_empty() {
+            *ledger
+                .failed
+                .entry((Failure::NoEndpoint, service.clone()))
+                .or_default() += 1;
+            ledger.last_lost = Some((at, Failure::NoEndpoint, service));
+            return;
+        }
+        for _ in 0..=RETRIES {
+            let ip = &addresses[self.rng.usize(..addresses.len())];
+            let Some(pod) = find(workloads, ip).filter(|pod| pod.listens(at)) else {
+                continue;
+            };
+            let failed = self.rng.f64() < pod.behaviour.error_rate;
+            let took = -(1.0 - self.rng.f64()).ln() * pod.behaviour.latency;
+            pod.meter.count(failed, took);
+            if failed {
+                let entry = ledger.failed.entry((Failure::Answered, pod.workload.clone()));
+                *entry.or_default() += 1;
+            }
+            *ledger.answered.entry(pod.workload.clone()).or_default() += 1;
+            return;
+        }
+        *ledger
+            .failed
+            .entry((Failure::Refused, service.clone()))
+            .or_default() += 1;
+        ledger.last_lost = Some((at, Failure::Refused, service));
+    }
+}
+
+fn find<'a>(workloads: &'a mut Workloads, ip: &str) -> Option<&'a mut Pod> {
+    workloads.pods.values_mut().flatten().find(|pod| pod.ip == ip)
+}

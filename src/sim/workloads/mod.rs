@@ -1,0 +1,94 @@
+//! What Kubernetes' own controllers and kubelets do, as far as a rollout notices: Deployments get ReplicaSets and pods,
+//! Services get EndpointSlices.
+
+pub mod behaviour;
+pub mod deployments;
+pub mod endpoints;
+pub mod pods;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::api_server::{
+    Key, Kind,
+    write::{By, Writer},
+};
+use behaviour::{Behaviour, Behaviours};
+use pods::Pod;
+
+/// All pods.
+#[derive(Default)]
+pub struct Workloads {
+    /// By Deployment.
+    pub pods: BTreeMap<Key, Vec<Pod>>,
+    /// Behaviours of images that tags do not describe.
+    pub behaviours: Behaviours,
+    /// Whether new pods find a node.
+    pub schedulable: bool,
+    addresses: u32,
+}
+
+impl Workloads {
+    /// No pods yet.
+    #[must_use]
+    pub fn new() -> Workloads {
+        Workloads {
+            schedulable: true,
+            ..Workloads::default()
+        }
+    }
+
+    /// Every pod.
+    pub fn all(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.values().flatten()
+    }
+
+    /// The behaviour of an image.
+    #[must_use]
+    pub fn behaviour(&self, image: &str) -> Behaviour {
+        self.behaviours
+            .get(image)
+            .cloned()
+            .unwrap_or_else(|| Behaviour::of_image(image))
+    }
+
+    /// Does what is to be done now; returns when something changes by itself.
+    pub fn step(&mut self, writer: &mut Writer, by: By<'_>) -> Option<DateTime<Utc>> {
+        let deployments: Vec<_> = writer
+            .store
+            .list(Kind::DEPLOYMENT, None)
+            .map(|(key, object)| (key.clone(), object.clone()))
+            .collect();
+        let orphans: Vec<Key> = self
+            .pods
+            .keys()
+            .filter(|key| writer.store.get(key).is_none())
+            .cloned()
+            .collect();
+        for key in orphans {
+            self.end_all(&key, by.now);
+        }
+        for pods in self.pods.values_mut() {
+            pods.retain(|pod| !pod.gone(by.now));
+        }
+        self.pods.retain(|_, pods| !pods.is_empty());
+        for (key, object) in &deployments {
+            deployments::step(self, writer, by, key, object);
+        }
+        deployments::collect_replica_sets(writer, by);
+        endpoints::step(self, writer, by);
+        self.all().filter_map(|pod| pod.next_change(by.now)).min()
+    }
+
+    fn end_all(&mut self, key: &Key, now: DateTime<Utc>) {
+        for pod in self.pods.get_mut(key).into_iter().flatten() {
+            pod.ending.get_or_insert(now);
+        }
+    }
+
+    fn address(&mut self) -> String {
+        self.addresses += 1;
+        format!("10.200.{}.{}", self.addresses / 250, self.addresses % 250 + 1)
+    }
+}

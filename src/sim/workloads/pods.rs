@@ -1,0 +1,91 @@
+//! Pods: not objects of the API server, for nothing under test reads them, but what answers requests.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::behaviour::Behaviour;
+
+/// How long a pod that is told to end goes on answering.
+pub const GRACE: TimeDelta = TimeDelta::seconds(3);
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    /// Its address; never used twice.
+    pub ip: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name of its Deployment.
+    pub workload: String,
+    /// `pod-template-hash`.
+    pub hash: String,
+    /// Its labels.
+    pub labels: Value,
+    /// How it behaves.
+    pub behaviour: Behaviour,
+    /// When it started.
+    pub started: DateTime<Utc>,
+    /// When it was told to end.
+    pub ending: Option<DateTime<Utc>>,
+    /// When something outside killed it.
+    pub killed: Option<DateTime<Utc>>,
+    /// Whether something outside keeps it from being ready.
+    pub hung: bool,
+    /// What it counted.
+    pub meter: crate::sim::traffic::meter::Meter,
+}
+
+impl Pod {
+    fn ready_at(&self) -> Option<DateTime<Utc>> {
+        self.behaviour.ready_after.map(|span| self.started + span)
+    }
+
+    fn crashed(&self, at: DateTime<Utc>) -> bool {
+        let crash = self
+            .ready_at()
+            .zip(self.behaviour.crash_after)
+            .map(|(ready, span)| ready + span);
+        crash.is_some_and(|crash| crash <= at) || self.killed.is_some_and(|killed| killed <= at)
+    }
+
+    /// Whether its readiness probe succeeds.
+    #[must_use]
+    pub fn ready(&self, at: DateTime<Utc>) -> bool {
+        self.ready_at().is_some_and(|ready| ready <= at)
+            && !self.hung
+            && !self.crashed(at)
+            && self.ending.is_none_or(|ending| at < ending)
+    }
+
+    /// Whether a connection to it is accepted.
+    #[must_use]
+    pub fn listens(&self, at: DateTime<Utc>) -> bool {
+        let dark = self
+            .ready_at()
+            .zip(self.behaviour.dark_after)
+            .is_some_and(|(ready, span)| ready + span <= at);
+        self.ready_at().is_some_and(|ready| ready <= at)
+            && !dark
+            && !self.crashed(at)
+            && self.ending.is_none_or(|ending| at < ending + GRACE)
+    }
+
+    /// Whether nothing of it is left.
+    #[must_use]
+    pub fn gone(&self, at: DateTime<Utc>) -> bool {
+        self.ending.is_some_and(|ending| ending + GRACE <= at)
+    }
+
+    /// When its state changes by itself after `at`.
+    #[must_use]
+    pub fn next_change(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let ready = self.ready_at();
+        let crash = ready.zip(self.behaviour.crash_after).map(|(r, span)| r + span);
+        let end = self.ending.map(|ending| ending + GRACE);
+        [ready, crash, end]
+            .into_iter()
+            .flatten()
+            .filter(|when| *when > at)
+            .min()
+    }
+}

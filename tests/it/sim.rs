@@ -1,0 +1,221 @@
+//! The real controller on the simulated cluster.
+
+use std::fmt::Write as _;
+
+use bellwether::sim::{
+    api_server::{Key, Kind, Witness, store::Change, store::Store},
+    cluster::SimCluster,
+};
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+
+const NS: &str = "shop";
+
+fn deployment(image: &str) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"}, "spec": {
+        "replicas": 2,
+        "selector": {"matchLabels": {"app": "shop"}},
+        "template": {
+            "metadata": {"labels": {"app": "shop"}},
+            "spec": {"containers": [{
+                "name": "app", "image": image, "ports": [{"name": "http", "containerPort": 8080}],
+            }]},
+        },
+    }})
+}
+
+fn service() -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"}, "spec": {
+        "selector": {"app": "shop"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+    }})
+}
+
+fn route() -> Value {
+    json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "shop"}, "spec": {
+        "hosts": ["shop.example.com"], "gateways": ["gateway"],
+        "http": [{"name": "main", "route": [{"destination": {"host": "shop"}}]}],
+    }})
+}
+
+fn canary() -> Value {
+    json!({"apiVersion": "bellwether.dev/v1beta1", "kind": "Canary", "metadata": {"name": "shop"}, "spec": {
+        "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"},
+        "progressDeadlineSeconds": 60,
+        "service": {"port": 80, "targetPort": "http"},
+        "analysis": {
+            "interval": "10s", "threshold": 2, "stepWeights": [10, 30, 50],
+            "metrics": [
+                {"name": "request-success-rate", "interval": "10s", "thresholdRange": {"min": 99}},
+                {"name": "request-duration", "interval": "10s", "thresholdRange": {"max": 500}},
+            ],
+        },
+    }})
+}
+
+fn key(kind: Kind) -> Key {
+    Key::new(kind, NS, "shop")
+}
+
+/// Writes down every change.
+struct Journal(Arc<Mutex<String>>);
+
+impl Witness for Journal {
+    fn saw(&mut self, change: &Change, _: &Store) {
+        let mut text = self.0.lock().unwrap();
+        writeln!(
+            text,
+            "{} {} {:?} {} {}",
+            change.version, change.actor, change.happened, change.key.name, change.object
+        )
+        .unwrap();
+    }
+}
+
+fn run<T>(story: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(story)
+}
+
+async fn under_canary(seed: u64) -> SimCluster {
+    let mut cluster = SimCluster::start(seed, TimeDelta::seconds(2));
+    for object in [deployment("shop:good-1"), service(), route()] {
+        cluster.apply(NS, object).unwrap();
+    }
+    cluster.pass(TimeDelta::seconds(2)).await;
+    let now = cluster.now();
+    cluster.world().traffic.call(NS, "shop", 100.0, now);
+    cluster.start_controller();
+    cluster.apply(NS, canary()).unwrap();
+    await_phase(&cluster, "Initialized", 120).await;
+    cluster
+}
+
+async fn await_phase(cluster: &SimCluster, phase: &str, seconds: i64) {
+    let met = cluster
+        .wait(&key(Kind::CANARY), TimeDelta::seconds(seconds), |c| {
+            c["status"]["phase"] == phase
+        })
+        .await;
+    let status = cluster.get(&key(Kind::CANARY)).map(|c| c["status"].clone());
+    assert!(met, "not {phase} within {seconds} s: {status:#?}");
+}
+
+fn lost(cluster: &SimCluster) -> (u64, Value) {
+    let world = cluster.world();
+    let ledger = &world.traffic.ledgers[&(NS.to_owned(), "shop".to_owned())];
+    (ledger.sent, json!(format!("{:?}", ledger.failed)))
+}
+
+#[test]
+fn good_release_is_promoted_without_a_failed_request() {
+    run(async {
+        let cluster = under_canary(1).await;
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        await_phase(&cluster, "Succeeded", 300).await;
+        let primary = cluster
+            .get(&Key::new(Kind::DEPLOYMENT, NS, "shop-primary"))
+            .unwrap();
+        assert_eq!(
+            primary["spec"]["template"]["spec"]["containers"][0]["image"],
+            "shop:good-2"
+        );
+        let target = cluster.get(&key(Kind::DEPLOYMENT)).unwrap();
+        assert_eq!(target["spec"]["replicas"], 0);
+        let (sent, failed) = lost(&cluster);
+        assert!(sent > 1000, "{sent}");
+        assert_eq!(failed, "{}");
+    });
+}
+
+#[test]
+fn bad_release_is_rolled_back() {
+    for image in [
+        "shop:errors5-2",
+        "shop:slow-2",
+        "shop:neverready-2",
+        "shop:crash-2",
+        "shop:dark-2",
+    ] {
+        run(async {
+            let cluster = under_canary(2).await;
+            cluster.ship(NS, "shop", image).unwrap();
+            await_phase(&cluster, "Progressing", 60).await;
+            await_phase(&cluster, "Failed", 600).await;
+            let target = cluster.get(&key(Kind::DEPLOYMENT)).unwrap();
+            assert_eq!(target["spec"]["replicas"], 0, "{image}");
+            let primary = cluster
+                .get(&Key::new(Kind::DEPLOYMENT, NS, "shop-primary"))
+                .unwrap();
+            let running = &primary["spec"]["template"]["spec"]["containers"][0]["image"];
+            assert_eq!(running, "shop:good-1", "{image}");
+        });
+    }
+}
+
+#[test]
+fn killed_controller_goes_on_where_it_was() {
+    run(async {
+        let mut cluster = under_canary(3).await;
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        for millis in [300, 4_000, 7_100, 9_900, 10_050, 3_333] {
+            cluster.pass(TimeDelta::milliseconds(millis)).await;
+            cluster.start_controller();
+        }
+        await_phase(&cluster, "Succeeded", 300).await;
+        assert_eq!(lost(&cluster).1, "{}");
+    });
+}
+
+#[test]
+fn deleted_canary_hands_the_service_back() {
+    run(async {
+        let cluster = under_canary(4).await;
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        let weight = |c: &Value| c["status"]["canaryWeight"] == 10;
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(60), weight)
+                .await
+        );
+        cluster.delete(&key(Kind::CANARY)).unwrap();
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(300), Value::is_null)
+                .await
+        );
+        let routes = cluster.get(&key(Kind::VIRTUAL_SERVICE)).unwrap();
+        assert_eq!(routes["spec"], route()["spec"]);
+        assert!(
+            cluster
+                .get(&Key::new(Kind::DEPLOYMENT, NS, "shop-primary"))
+                .is_none()
+        );
+        cluster.pass(TimeDelta::seconds(20)).await;
+        assert_eq!(lost(&cluster).1, "{}");
+    });
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    let journal = |seed: u64| {
+        let text = Arc::new(Mutex::new(String::new()));
+        run(async {
+            let cluster = under_canary(seed).await;
+            cluster.server.add_witness(Box::new(Journal(text.clone())));
+            cluster.ship(NS, "shop", "shop:errors5-2").unwrap();
+            await_phase(&cluster, "Progressing", 60).await;
+            await_phase(&cluster, "Failed", 600).await;
+        });
+        let text = text.lock().unwrap();
+        text.clone()
+    };
+    let first = journal(5);
+    assert!(first.lines().count() > 20, "{first}");
+    assert_eq!(first, journal(5));
+    assert_ne!(first, journal(6));
+}
