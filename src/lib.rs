@@ -8,6 +8,7 @@ pub mod cli; // one file per subcommand
 pub mod clock; // the only place that asks for the time
 pub mod jitter; // the only place that asks for chance
 pub mod judge; // PURE: what measurements say
+pub mod leader; // leader election: of several replicas one decides
 pub mod metrics; // the controller's own metrics
 pub mod metrics_source; // Prometheus, asked in batches, apart from the reconcile path
 pub mod outbox; // facts on their way out: Kubernetes Events

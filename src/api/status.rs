@@ -52,6 +52,9 @@ pub struct CanaryStatus {
     /// The last checks with their values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckStatus>,
+    /// Who decided last while a rollout was in progress: number of the leadership and name of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
     /// Facts that wait to be told, with the number of the last one.
     #[serde(default)]
     pub outbox: Outbox,

@@ -7,12 +7,14 @@ use chrono::TimeDelta;
 use clap::{Parser, ValueEnum};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
     clock::{Clock, SystemClock},
     jitter::Jitter,
+    leader::{self, Candidate, Leadership, election::Timing},
     metrics::Metrics,
     metrics_source::{self, Prometheus, Sampler},
     outbox::{self, Outbox},
@@ -102,6 +104,27 @@ pub(super) struct Run {
     )]
     scrape_interval_seconds: u16,
 
+    /// Several replicas: one decides, the others stand by
+    #[arg(
+        long,
+        env = "BELLWETHER_ENABLE_LEADER_ELECTION",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        default_value_t = false,
+        value_parser = clap::value_parser!(bool),
+        help_heading = "Replicas"
+    )]
+    enable_leader_election: bool,
+
+    /// Namespace of the Lease; the pod's own, or default outside of a pod, if absent
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "BELLWETHER_LEADER_ELECTION_NAMESPACE",
+        help_heading = "Replicas"
+    )]
+    leader_election_namespace: Option<String>,
+
     /// error, warn, info, debug, trace, or a filter by module
     #[arg(
         long,
@@ -145,7 +168,11 @@ impl Run {
 
     async fn serve(self) -> anyhow::Result<()> {
         let MeshProvider::Istio = self.mesh_provider;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let jitter = Arc::new(Jitter::random());
+        let client = self.client().await?;
+        let stop = stop_on_signal()?;
+        let (leadership, mut holding) = self.leadership(&client, &clock, &jitter, &stop);
         let source = Prometheus::new(&self.metrics_server).context("--metrics-server")?;
         let (woken, sampled) = unbounded_channel();
         let traffic_window =
@@ -154,14 +181,15 @@ impl Run {
         let sampler = Arc::new(Sampler::new(Arc::new(source), clock.clone(), sampling, woken));
         let (outbox, facts) = Outbox::new();
         let ctx = Arc::new(Context {
-            client: self.client().await?,
+            client,
             settings: Settings {
                 namespace: self.namespace.clone(),
                 selector_labels: self.selector_labels.clone(),
                 drain: TimeDelta::seconds(i64::from(self.drain_seconds)),
             },
             clock,
-            jitter: Arc::new(Jitter::random()),
+            leadership,
+            jitter,
             cache: Default::default(),
             index: Default::default(),
             local: Default::default(),
@@ -169,7 +197,6 @@ impl Run {
             outbox,
             metrics: Metrics::new(),
         });
-        let stop = stop_on_signal()?;
         let address = SocketAddr::from(([0, 0, 0, 0], self.port));
         let admin = tokio::spawn(admin::serve(ctx.clone(), address, stop.clone()));
         let sampling = tokio::spawn(
@@ -192,10 +219,50 @@ impl Run {
             ended = controller => ended?,
             ended = sampling => drop(ended?),
             ended = telling => drop(ended?),
+            ended = &mut holding => {
+                ended?;
+                anyhow::ensure!(stop.is_cancelled(), "the Lease was lost; another replica decides now");
+            }
         }
         anyhow::ensure!(stop.is_cancelled(), "a part of the controller ended unexpectedly");
+        holding.await.ok();
         tracing::info!("stopped");
         Ok(())
+    }
+
+    /// Whether this process decides, and the task that gets and keeps the Lease.
+    fn leadership(
+        &self,
+        client: &kube::Client,
+        clock: &Arc<dyn Clock>,
+        jitter: &Arc<Jitter>,
+        stop: &CancellationToken,
+    ) -> (Leadership, JoinHandle<()>) {
+        let identity = identity();
+        if !self.enable_leader_election {
+            let waiting = stop.clone();
+            let nothing = tokio::spawn(async move { waiting.cancelled().await });
+            return (Leadership::alone(&identity, clock.clone()), nothing);
+        }
+        let (leadership, claim) = Leadership::elected(&identity, clock.clone());
+        let candidate = Candidate {
+            namespace: self
+                .leader_election_namespace
+                .clone()
+                .unwrap_or_else(|| client.default_namespace().to_owned()),
+            name: "bellwether-leader-election".to_owned(),
+            identity,
+            timing: Timing::default(),
+        };
+        let holding = leader::hold(
+            client.clone(),
+            candidate,
+            clock.clone(),
+            jitter.clone(),
+            claim,
+            stop.clone(),
+        );
+        (leadership, tokio::spawn(holding))
     }
 
     async fn client(&self) -> anyhow::Result<kube::Client> {
@@ -214,6 +281,16 @@ impl Run {
         config.write_timeout = Some(Duration::from_secs(10));
         Ok(kube::Client::try_from(config)?)
     }
+}
+
+/// A name that no other process has: the pod's, and something of this start.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    format!(
+        "{}-{:08x}",
+        host.as_deref().unwrap_or("bellwether"),
+        fastrand::u32(..)
+    )
 }
 
 /// A token that the first SIGTERM or SIGINT cancels.

@@ -22,7 +22,7 @@ use crate::{
     workload::{
         deployment,
         marks::{
-            CANARY_LABEL, MANAGED_BY_LABEL, MANAGER, OWNER_ANNOTATION, REVISION_ANNOTATION,
+            CANARY_LABEL, EPOCH_ANNOTATION, MANAGED_BY_LABEL, MANAGER, OWNER_ANNOTATION, REVISION_ANNOTATION,
             SELECTOR_ANNOTATION,
         },
         service, text,
@@ -57,6 +57,9 @@ impl<'a> Round<'a> {
     pub async fn perform(&mut self, acts: &[Act]) -> Result<(), Error> {
         for act in acts {
             tracing::debug!(canary = %self.spec.id, ?act, "act");
+            if !self.ctx.leadership.leads() {
+                return Err(Error::NotLeading(self.spec.id.clone()));
+            }
             self.perform_one(act).await?;
             self.ctx.metrics.act(act_name(act));
         }
@@ -66,6 +69,7 @@ impl<'a> Round<'a> {
     async fn perform_one(&mut self, act: &Act) -> Result<(), Error> {
         let name = act_name(act);
         match act {
+            Act::Fence(child) => self.fence(name, *child).await,
             Act::AddFinalizer => self.add_finalizer(name).await,
             Act::RemoveFinalizer => self.remove_finalizer(name).await,
             Act::Record(status) => self.record(name, status).await,
@@ -321,6 +325,23 @@ impl<'a> Round<'a> {
             .map(drop)
     }
 
+    /// Writes the epoch on `child`: whatever was decided on its state before is refused from now on.
+    async fn fence(&self, act: &'static str, child: Child) -> Result<(), Error> {
+        let live = self.live(act, child)?;
+        let mut ops = vec![
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
+        ];
+        if live.pointer("/metadata/annotations").is_none() {
+            ops.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+        }
+        let path = format!("/metadata/annotations/{}", EPOCH_ANNOTATION.replace('/', "~1"));
+        ops.push(json!({"op": "add", "path": path, "value": self.ctx.epoch(&self.spec.id)}));
+        let name = child_name(&self.spec.names, child);
+        self.patch(act, child.into(), name, Value::Array(ops))
+            .await
+            .map(drop)
+    }
+
     async fn release(&self, act: &'static str, child: Child) -> Result<(), Error> {
         let live = self.live(act, child)?;
         let mut ops = vec![
@@ -331,6 +352,7 @@ impl<'a> Round<'a> {
             ("labels", MANAGED_BY_LABEL),
             ("annotations", OWNER_ANNOTATION),
             ("annotations", SELECTOR_ANNOTATION),
+            ("annotations", EPOCH_ANNOTATION),
             ("annotations", virtual_service::APPLIED_ANNOTATION),
         ];
         for (map, mark) in marks {
@@ -358,7 +380,7 @@ impl<'a> Round<'a> {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(text(live, "/metadata/uid").to_owned()),
-                resource_version: None,
+                resource_version: Some(text(live, "/metadata/resourceVersion").to_owned()),
             }),
             ..DeleteParams::background()
         };

@@ -18,7 +18,7 @@ pub fn child(spec: &RolloutSpec, snap: &Snapshot, child: Child) -> Option<Value>
         }
         Child::PrimaryRule => Some(rule(spec, snap, Role::Primary)),
         Child::CanaryRule => Some(rule(spec, snap, Role::Canary)),
-        Child::Routes | Child::PrimaryDeployment => None,
+        Child::Routes | Child::PrimaryDeployment | Child::Target => None,
     }
 }
 

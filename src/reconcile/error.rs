@@ -67,6 +67,9 @@ pub enum Error {
     /// undoes every write.
     #[error("every round of {0} writes, and none finds what it wrote")]
     NoProgress(CanaryId),
+    /// Somebody else decides, or this process may not decide any more.
+    #[error("{0} is not written: this process does not lead")]
+    NotLeading(CanaryId),
     /// The round panicked: a defect of ours.
     #[error("the round of {0} panicked")]
     Panicked(CanaryId),
@@ -86,7 +89,22 @@ impl Error {
             Error::Json { .. } => "Json",
             Error::Timeout(_) => "Timeout",
             Error::NoProgress(_) => "NoProgress",
+            Error::NotLeading(_) => "NotLeading",
             Error::Panicked(_) => "Panicked",
+        }
+    }
+
+    /// Whether a write may have been carried out, or still be, although nobody told us.
+    #[must_use]
+    pub fn outcome_unknown(&self) -> bool {
+        match self {
+            Error::Write { source, .. } => match source.as_ref() {
+                // A server that answers with an error of its own may have stored the object all the same.
+                kube::Error::Api(status) => status.code >= 500,
+                _ => true,
+            },
+            Error::Timeout(_) | Error::Panicked(_) => true,
+            _ => false,
         }
     }
 
@@ -118,6 +136,7 @@ fn conflict(error: &kube::Error) -> bool {
 #[must_use]
 pub fn act_name(act: &Act) -> &'static str {
     match act {
+        Act::Fence(_) => "fencing an object",
         Act::AddFinalizer => "adding the finalizer",
         Act::RemoveFinalizer => "removing the finalizer",
         Act::Apply(_) => "applying an object",

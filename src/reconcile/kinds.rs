@@ -67,7 +67,7 @@ impl From<Child> for Kind {
             Child::ApexService | Child::PrimaryService | Child::CanaryService => Kind::Service,
             Child::PrimaryRule | Child::CanaryRule => Kind::DestinationRule,
             Child::Routes => Kind::VirtualService,
-            Child::PrimaryDeployment => Kind::Deployment,
+            Child::PrimaryDeployment | Child::Target => Kind::Deployment,
         }
     }
 }

@@ -18,6 +18,7 @@ struct Entry {
     told: i64,
     repairs: VecDeque<DateTime<Utc>>,
     failures: u32,
+    unsettled: u32,
     writing_rounds: u32,
 }
 
@@ -89,6 +90,17 @@ impl Local {
     /// A round went well.
     pub fn succeeded(&self, id: &CanaryId) {
         self.with(id, |entry| entry.failures = 0);
+    }
+
+    /// A write of `id` may have been carried out, or still be, although nobody told us.
+    pub fn unsettled(&self, id: &CanaryId) {
+        self.with(id, |entry| entry.unsettled = entry.unsettled.saturating_add(1));
+    }
+
+    /// How many writes of `id` had an unknown outcome.
+    #[must_use]
+    pub fn unsettled_writes(&self, id: &CanaryId) -> u32 {
+        self.with(id, |entry| entry.unsettled)
     }
 
     /// Counts a round that wrote something; returns how many there were in a row.

@@ -24,6 +24,7 @@ use crate::{
     api::Canary,
     clock::Clock,
     jitter::Jitter,
+    leader::Leadership,
     metrics::Metrics,
     metrics_source::sampler::{Request, Sampler},
     outbox::Outbox,
@@ -54,6 +55,8 @@ pub struct Context {
     pub settings: Settings,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Whether this process decides.
+    pub leadership: Leadership,
     /// The spread of pauses.
     pub jitter: Arc<Jitter>,
     /// What the API server last told us.
@@ -68,6 +71,19 @@ pub struct Context {
     pub outbox: Outbox,
     /// The controller's own metrics.
     pub metrics: Metrics,
+}
+
+impl Context {
+    /// Who decides about `id` now. Every write whose outcome is unknown begins a new epoch, because it may be carried
+    /// out later, when something else was decided.
+    #[must_use]
+    pub fn epoch(&self, id: &CanaryId) -> String {
+        let epoch = self.leadership.epoch();
+        match self.local.unsettled_writes(id) {
+            0 => epoch.to_string(),
+            more => format!("{epoch}+{more}"),
+        }
+    }
 }
 
 /// What a round leads to.

@@ -10,7 +10,7 @@ use crate::{
     traffic::istio::{RouteError, destination_rule, virtual_service},
     workload::{
         contains, deployment,
-        marks::{self, SELECTOR_ANNOTATION},
+        marks::{self, EPOCH_ANNOTATION, SELECTOR_ANNOTATION},
         service, text,
     },
 };
@@ -39,6 +39,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         serves: apex_serves(snap),
         endpoints: apex_endpoints,
     };
+    let epoch = ctx.epoch(&spec.id);
     let digest = target.as_ref().map(|t| t.revision.clone()).unwrap_or_default();
     let routing = match &routes {
         Routes::Present { weight, split, .. } => format!("{weight:?} {split} {:?}", apex.serves),
@@ -57,6 +58,8 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
             .map(|object| deployment::view_primary(object, primary_endpoints)),
         drifted: drifted(spec, snap),
         existing: existing(snap),
+        unfenced: unfenced(snap, &epoch),
+        epoch,
         routing_since: ctx.local.routing_since(&spec.id, routing, now),
         template_since: ctx.local.template_since(&spec.id, digest, now),
         sample: ctx.sampler.latest(&spec.id),
@@ -177,13 +180,35 @@ fn existing(snap: &Snapshot) -> Vec<Child> {
         Child::PrimaryService,
         Child::CanaryService,
         Child::ApexService,
+        Child::Target,
     ];
     let marked = |object: &Value| {
         let annotations = object.pointer("/metadata/annotations");
-        snap.owner.owns(object) || annotations.is_some_and(|a| a.get(SELECTOR_ANNOTATION).is_some())
+        let carries = |mark| annotations.is_some_and(|a| a.get(mark).is_some());
+        snap.owner.owns(object) || carries(SELECTOR_ANNOTATION) || carries(EPOCH_ANNOTATION)
     };
     all.into_iter()
         .filter(|child| snap.child(*child).is_some_and(|object| marked(object)))
+        .collect()
+}
+
+/// The objects that traffic depends on and that do not carry `epoch`; the routes first.
+fn unfenced(snap: &Snapshot, epoch: &str) -> Vec<Child> {
+    let fenced = [
+        Child::Routes,
+        Child::ApexService,
+        Child::PrimaryDeployment,
+        Child::Target,
+    ];
+    let carried = |object: &Value| {
+        let annotations = object.pointer("/metadata/annotations");
+        annotations
+            .and_then(|a| a.get(EPOCH_ANNOTATION))
+            .is_some_and(|carried| carried == epoch)
+    };
+    fenced
+        .into_iter()
+        .filter(|child| snap.child(*child).is_some_and(|object| !carried(object)))
         .collect()
 }
 

@@ -43,7 +43,14 @@ pub async fn run(ctx: Arc<Context>, mut sampled: UnboundedReceiver<CanaryId>, st
         }
     }
     ctx.metrics.ready();
-    tracing::info!("every watch is listed; deciding");
+    tracing::info!("every watch is listed");
+    if stop
+        .run_until_cancelled(ctx.leadership.acquired())
+        .await
+        .is_some()
+    {
+        tracing::info!(epoch = %ctx.leadership.epoch(), "deciding");
+    }
     for _ in 0..WORKERS {
         tasks.spawn(work(ctx.clone(), queue.clone(), stop.clone()));
     }
@@ -101,6 +108,9 @@ fn settle(ctx: &Context, queue: &Queue, id: &CanaryId, outcome: Result<Next, Err
 
 fn retry_later(ctx: &Context, queue: &Queue, id: &CanaryId, error: &Error) {
     ctx.metrics.round(Some(error.reason()));
+    if error.outcome_unknown() {
+        ctx.local.unsettled(id);
+    }
     let failures = ctx.local.failed(id);
     let pause = ctx.jitter.spread(pause(error, failures));
     tracing::warn!(canary = %id, reason = error.reason(), %error, ?pause, "round failed");

@@ -61,6 +61,7 @@ impl Snapshot {
             Child::CanaryRule => self.canary_rule.as_ref(),
             Child::Routes => self.routes.as_ref(),
             Child::PrimaryDeployment => self.primary.as_ref(),
+            Child::Target => self.target.as_ref(),
         }
     }
 }
@@ -73,6 +74,7 @@ pub fn child_name(names: &Names, child: Child) -> &str {
         Child::PrimaryService | Child::PrimaryRule => &names.primary_service,
         Child::CanaryService | Child::CanaryRule => &names.canary_service,
         Child::PrimaryDeployment => &names.primary,
+        Child::Target => &names.target,
     }
 }
 

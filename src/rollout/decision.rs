@@ -31,11 +31,15 @@ pub enum Child {
     Routes,
     /// Deployment `<target>-primary`.
     PrimaryDeployment,
+    /// The user's Deployment, which is never created or deleted.
+    Target,
 }
 
 /// One guarded, idempotent write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
+    /// Write the present epoch on an object, so that writes decided before it was written are refused.
+    Fence(Child),
     /// Put our finalizer on the Canary.
     AddFinalizer,
     /// Take our finalizer off the Canary; the last act of all.

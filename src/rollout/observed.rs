@@ -25,6 +25,10 @@ pub struct Observed {
     pub drifted: Vec<Child>,
     /// Objects of ours that exist, for deletion.
     pub existing: Vec<Child>,
+    /// Who decides now: different for every leadership, every process, and after every write whose outcome is unknown.
+    pub epoch: String,
+    /// Objects that traffic depends on and that do not carry the present epoch.
+    pub unfenced: Vec<Child>,
     /// The Service that callers use.
     pub apex: Apex,
     /// The VirtualService.

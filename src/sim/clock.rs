@@ -37,6 +37,10 @@ impl SimClock {
 }
 
 impl Clock for SimClock {
+    fn monotonic(&self) -> std::time::Duration {
+        self.began.elapsed()
+    }
+
     fn now(&self) -> DateTime<Utc> {
         SimClock::epoch() + TimeDelta::from_std(self.began.elapsed()).unwrap_or_default()
     }

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock::Clock,
     jitter::Jitter,
+    leader::Leadership,
     metrics::Metrics,
     metrics_source::{self, Sampler},
     outbox::{self, Outbox},
@@ -43,6 +44,7 @@ pub struct SimCluster {
     platform: JoinSet<()>,
     controller: JoinSet<()>,
     starts: u64,
+    dead: CancellationToken,
 }
 
 impl SimCluster {
@@ -65,6 +67,7 @@ impl SimCluster {
             platform: JoinSet::new(),
             controller: JoinSet::new(),
             starts: 0,
+            dead: CancellationToken::new(),
         };
         let running = run_platform(cluster.server.clone(), clock, cluster.world.clone());
         cluster.platform.spawn(running);
@@ -78,7 +81,6 @@ impl SimCluster {
     }
 
     /// Pods and traffic, worked off up to now.
-    #[must_use]
     pub fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.catch_up(self.clock.now());
@@ -90,6 +92,7 @@ impl SimCluster {
         self.kill_controller();
         self.starts += 1;
         let dead = CancellationToken::new();
+        self.dead = dead.clone();
         let clock: Arc<dyn Clock> = Arc::new(self.clock);
         let (woken, sampled) = unbounded_channel();
         let window = (self.scrape_interval * 5 / 2).max(TimeDelta::seconds(3));
@@ -100,12 +103,13 @@ impl SimCluster {
         let sampler = Arc::new(Sampler::new(source, clock.clone(), sampling, woken));
         let (outbox, facts) = Outbox::new();
         let ctx = Arc::new(Context {
-            client: self.server.client("bellwether", dead.clone()),
+            client: self.server.client("bellwether", dead),
             settings: Settings {
                 namespace: None,
                 selector_labels: vec!["app".to_owned()],
                 drain: TimeDelta::seconds(3),
             },
+            leadership: Leadership::alone(&format!("sim-{}", self.starts), clock.clone()),
             clock,
             jitter: Arc::new(Jitter::seeded(self.seed ^ self.starts)),
             cache: Default::default(),
@@ -201,6 +205,24 @@ impl SimCluster {
                 biased;
                 changed = changes.changed() => if changed.is_err() { return false },
                 () = tokio::time::sleep_until(end) => return false,
+            }
+        }
+    }
+
+    /// Lets time pass; a controller that a fault killed is started again after a while, as Kubernetes would.
+    pub async fn pass_restarting(&mut self, span: TimeDelta) {
+        let end = Instant::now() + span.to_std().unwrap_or_default();
+        loop {
+            let dead = self.dead.clone();
+            tokio::select! {
+                biased;
+                () = dead.cancelled() => {
+                    self.kill_controller();
+                    let pause = Duration::from_millis(500 + self.starts % 7 * 900);
+                    tokio::time::sleep_until(Instant::now() + pause).await;
+                    self.start_controller();
+                }
+                () = tokio::time::sleep_until(end) => return,
             }
         }
     }

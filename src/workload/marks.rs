@@ -15,6 +15,8 @@ pub const OWNER_ANNOTATION: &str = "bellwether.dev/owner-uid";
 pub const REVISION_ANNOTATION: &str = "bellwether.dev/revision";
 /// Annotation of an adopted Service: the selector it had.
 pub const SELECTOR_ANNOTATION: &str = "bellwether.dev/original-selector";
+/// Annotation: the epoch that last took a rollout over, see `crate::rollout::decide`.
+pub const EPOCH_ANNOTATION: &str = "bellwether.dev/epoch";
 /// Field manager and value of [`MANAGED_BY_LABEL`].
 pub const MANAGER: &str = "bellwether";
 

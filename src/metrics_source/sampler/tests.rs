@@ -9,6 +9,10 @@ use super::*;
 struct TestClock(Instant);
 
 impl Clock for TestClock {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
     fn now(&self) -> DateTime<Utc> {
         instant(2) + TimeDelta::milliseconds(500) + TimeDelta::from_std(self.0.elapsed()).unwrap()
     }

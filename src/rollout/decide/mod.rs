@@ -6,6 +6,7 @@ mod bootstrap;
 mod change;
 mod checks;
 mod conditions;
+mod fence;
 mod plan;
 mod progressing;
 mod promoting;
@@ -29,6 +30,10 @@ use plan::Plan;
 #[must_use]
 pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decision {
     let mut plan = Plan::new(spec, seen, now);
+    let hands_off = spec.suspend || seen.conflict.is_some() || !seen.finalizer;
+    if !hands_off && !fence::fenced(&mut plan) {
+        return plan.finish();
+    }
     if spec.deleting {
         terminating::decide(&mut plan);
         return plan.finish();

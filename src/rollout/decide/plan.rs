@@ -62,6 +62,10 @@ impl<'a> Plan<'a> {
         let told = self.seen.told;
         let mut unacknowledged = self.recorded.clone();
         unacknowledged.outbox.pending = self.next.outbox.pending.clone();
+        if !self.at_rest() {
+            // What begins now was decided by this epoch, and so was everything before that may still be on its way.
+            self.next.epoch = Some(self.seen.epoch.clone());
+        }
         let at_rest = matches!(
             self.next.phase,
             Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
@@ -73,6 +77,15 @@ impl<'a> Plan<'a> {
             self.recorded = self.next.clone();
             self.acts.push(Act::Record(Box::new(self.next.clone())));
         }
+    }
+
+    /// Whether no rollout, set-up or hand-back is under way: what is written then follows from the Canary alone.
+    pub(super) fn at_rest(&self) -> bool {
+        let phase = matches!(
+            self.next.phase,
+            None | Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
+        );
+        phase && self.next.canary_weight == 0 && !self.spec.deleting
     }
 
     /// Ends the round.

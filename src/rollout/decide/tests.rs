@@ -119,6 +119,8 @@ fn first_step(reading: Reading) -> Observed {
         primary: Some(workload("a", "1")),
         drifted: vec![],
         existing: vec![],
+        epoch: "0/test".to_owned(),
+        unfenced: vec![],
         apex: Apex {
             serves: Some(Serves::Primary),
             endpoints: 2,

@@ -173,6 +173,8 @@ impl World {
             primary: self.primary.as_ref().map(|p| p.workload(1)),
             drifted: vec![],
             existing: vec![],
+            epoch: "0/test".to_owned(),
+            unfenced: vec![],
             apex: Apex {
                 serves: Some(self.apex),
                 endpoints: 2,

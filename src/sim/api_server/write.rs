@@ -56,7 +56,27 @@ pub struct Deletion {
     pub resource_version: Option<String>,
 }
 
+/// How an object is written.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    /// Through the status endpoint.
+    status: bool,
+    /// Whether changed fields become those of the writer.
+    takes: bool,
+}
+
+impl How {
+    fn update(status: bool) -> How {
+        How { status, takes: true }
+    }
+}
+
 type Written = Result<Arc<Value>, Refusal>;
+
+/// The name under which fields belong to whoever updates: apart from what the same manager applies.
+fn updater(manager: &str) -> String {
+    format!("{manager} (update)")
+}
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object
@@ -86,7 +106,7 @@ impl Writer {
         let set = FieldSet::of(kind, &object);
         self.bear(kind, &key, &mut object, by)?;
         self.owners
-            .insert(key.clone(), Owners::from([(by.manager.to_owned(), set)]));
+            .insert(key.clone(), Owners::from([(updater(by.manager), set)]));
         Ok(self.store.put(key, object, by.actor))
     }
 
@@ -126,7 +146,7 @@ impl Writer {
         if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
             return Err(Refusal::conflict(key.kind, &key.name));
         }
-        self.commit(by, key, &live, status, new, true)
+        self.commit(by, key, &live, How::update(status), new)
     }
 
     /// Patches an object, or its status.
@@ -140,14 +160,14 @@ impl Writer {
                 let mut new = Value::clone(&live);
                 json_patch::patch(&mut new, &ops).map_err(|_| Refusal::patch_failed())?;
                 self.check_version(key, &live, &new)?;
-                self.commit(by, key, &live, status, new, true)
+                self.commit(by, key, &live, How::update(status), new)
             }
             Patch::Merge(change) => {
                 let live = self.live(key)?;
                 let mut new = Value::clone(&live);
                 json_patch::merge(&mut new, &change);
                 self.check_version(key, &live, &new)?;
-                self.commit(by, key, &live, status, new, true)
+                self.commit(by, key, &live, How::update(status), new)
             }
             Patch::Apply(config, force) => self.apply(by, key, status, config, force),
         }
@@ -169,7 +189,10 @@ impl Writer {
             if !version.is_empty() {
                 return Err(Refusal::conflict(key.kind, &key.name));
             }
-            return self.create(by, key.kind, &key.namespace, config);
+            let created = self.create(by, key.kind, &key.namespace, config)?;
+            self.owners
+                .insert(key.clone(), Owners::from([(by.manager.to_owned(), wanted)]));
+            return Ok(created);
         };
         let version = text(&config, "/metadata/resourceVersion");
         if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
@@ -195,23 +218,16 @@ impl Writer {
         }
         fields::remove(key.kind, &mut new, &gone);
         owners.insert(by.manager.to_owned(), wanted);
-        let written = self.commit(by, key, &live, status, new, false)?;
+        let how = How { status, takes: false };
+        let written = self.commit(by, key, &live, how, new)?;
         self.owners.insert(key.clone(), owners);
         Ok(written)
     }
 
     /// Writes `new` in place of `live` as far as this endpoint may.
-    fn commit(
-        &mut self,
-        by: By<'_>,
-        key: &Key,
-        live: &Arc<Value>,
-        status: bool,
-        mut new: Value,
-        own: bool,
-    ) -> Written {
+    fn commit(&mut self, by: By<'_>, key: &Key, live: &Arc<Value>, how: How, mut new: Value) -> Written {
         let resource = key.kind.resource();
-        if status {
+        if how.status {
             let wanted = new["status"].take();
             new = Value::clone(live);
             new["status"] = wanted;
@@ -240,8 +256,8 @@ impl Writer {
             let generation = live["metadata"]["generation"].as_i64().unwrap_or(1);
             new["metadata"]["generation"] = (generation + 1).into();
         }
-        if own && !status {
-            self.take_over(by.manager, key, live, &new);
+        if how.takes && !how.status {
+            self.take_over(&updater(by.manager), key, live, &new);
         }
         let dying = new["metadata"].get("deletionTimestamp").is_some();
         let held = new["metadata"]["finalizers"]

@@ -33,10 +33,8 @@ impl Routes {
         }
         for (key, object) in store.list(Kind::VIRTUAL_SERVICE, None) {
             // The route for everything: the last without conditions.
-            let http = object["spec"]["http"].as_array().into_iter().flatten();
-            let route = http
-                .filter(|r| r.get("match").is_none() && r.get("route").is_some())
-                .last();
+            let mut http = object["spec"]["http"].as_array().into_iter().flatten();
+            let route = http.rfind(|r| r.get("match").is_none() && r.get("route").is_some());
             let destinations = route.and_then(|r| r["route"].as_array()).into_iter().flatten();
             let weighted: Vec<(String, f64)> = destinations
                 .map(|d| {

@@ -1,0 +1,22 @@
+//! Late writes. A write may reach the API server long after whoever sent it gave up waiting for the answer, died, or lost
+//! the right to decide; by then something else may have been decided.
+//!
+//! Every write is guarded by the resourceVersion it was decided on. So a new epoch (another leader, another process, or
+//! the same one after a write whose outcome is unknown) first writes its name on every object that traffic depends on,
+//! and on the Canary; from then on a late write of an earlier epoch is refused (I10). Objects of a Canary at rest need
+//! none of this: what was decided there is decided by everybody.
+
+use super::plan::Plan;
+use crate::rollout::Act;
+
+/// Whether everything carries the present epoch; if not, plans that first.
+pub(super) fn fenced(plan: &mut Plan<'_>) -> bool {
+    if plan.next.epoch.as_ref() == Some(&plan.seen.epoch) || plan.at_rest() {
+        return true;
+    }
+    for child in &plan.seen.unfenced {
+        plan.act(Act::Fence(*child));
+    }
+    plan.next.epoch = Some(plan.seen.epoch.clone());
+    !plan.acting()
+}
