@@ -159,7 +159,9 @@ fn shifting(plan: &Plan<'_>, sample: &Sample) -> Option<Verdict> {
     else {
         return None;
     };
-    if follows(*canary, *primary, plan.weight()) != Some(false) {
+    // Requests that a primary without pods should have got are counted nowhere.
+    let primary_dead = plan.primary().is_none_or(|p| p.serving() == 0);
+    if primary_dead || follows(*canary, *primary, plan.weight()) != Some(false) {
         return None;
     }
     let share = 100.0 * canary / (canary + primary);

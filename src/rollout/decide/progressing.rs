@@ -140,6 +140,8 @@ fn not_ready_text(plan: &Plan<'_>, target: &Workload) -> String {
     )
 }
 
+/// Whether the primary lets a step be taken: all of its pods are ready, so that it could take everything back; or none
+/// is, so that every step makes things better and the release may be the fix.
 fn primary_ready(plan: &mut Plan<'_>) -> bool {
     let Some(primary) = plan
         .primary()
@@ -147,6 +149,9 @@ fn primary_ready(plan: &mut Plan<'_>) -> bool {
     else {
         return plan.primary().is_some();
     };
+    if primary.desired > 0 && primary.serving() == 0 {
+        return true;
+    }
     let text = format!(
         "{}: {} of {} pods are ready; no step before all are",
         plan.spec.names.primary,
@@ -189,8 +194,7 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     let weight = plan.weight();
     if plan.next.step.is_none() {
         // Overtaken while the primary could not take all traffic back at once.
-        plan.lower(plan.least_weight().min(weight));
-        return;
+        return overtaken_under_traffic(plan, target);
     }
     let full = plan
         .primary()
@@ -210,6 +214,19 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         Verdict::Blind(reason, text) => blind(plan, reason, &text),
         Verdict::Pass => passed(plan),
     }
+}
+
+/// A newer revision has traffic already, because the primary cannot carry all of it: as much goes back as the primary
+/// can take. If some must stay, the analysis begins with the first step that is not below it.
+fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
+    plan.lower(plan.least_weight().min(plan.weight()));
+    let weight = plan.weight();
+    if plan.acting() || weight.is_zero() || !target.ready() {
+        return;
+    }
+    let steps = plan.spec.steps.weights();
+    let index = steps.iter().position(|step| *step >= weight);
+    raise(plan, index.unwrap_or(plan.spec.steps.last()));
 }
 
 /// The routes were changed by someone, or our own write after the intent was lost: the step's clock starts again, so

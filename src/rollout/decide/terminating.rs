@@ -5,7 +5,7 @@
 
 use super::{plan::Plan, silence};
 use crate::{
-    api::{NoticeKind, Phase},
+    api::{HoldReason, NoticeKind, Phase},
     rollout::{Act, Child, Routes, Serves},
 };
 
@@ -50,12 +50,18 @@ fn hand_back(plan: &mut Plan<'_>) -> bool {
     let rolled_out =
         target.up_to_date && target.available >= target.desired && target.updated >= target.desired;
     if !rolled_out && plan.seen.apex.serves != Some(Serves::Target) {
-        plan.say(format!(
+        let text = format!(
             "handing back: {} of {} pods of {} are ready; the primary serves until all are",
             target.available, target.desired, plan.spec.names.target
-        ));
+        );
+        let since = plan.phase_since();
+        if plan.elapsed(since, plan.spec.progress_deadline) {
+            plan.hold(HoldReason::WorkloadNotReady, &text);
+        }
+        plan.say(text);
         return false;
     }
+    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     plan.point_apex(Serves::Target);
     !plan.acting() && plan.seen.apex.endpoints >= target.desired.min(target.available) && plan.drained()
 }
@@ -78,6 +84,7 @@ fn remove_children(plan: &mut Plan<'_>) -> bool {
         let act = match child {
             Child::Routes if !removes_routes => Act::Release(*child),
             Child::ApexService if !plan.spec.revert_on_deletion => Act::Release(*child),
+            Child::Target => Act::Release(*child),
             _ => Act::Delete(*child),
         };
         plan.act(act);
