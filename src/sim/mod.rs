@@ -4,8 +4,10 @@
 //! Nothing but the command line and tests names this room. [`cluster::SimCluster`] puts it together.
 
 pub mod api_server;
+pub mod chaos;
 pub mod clock;
 pub mod cluster;
+pub mod invariants;
 pub mod traffic;
 pub mod workloads;
 pub mod world;

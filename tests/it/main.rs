@@ -7,5 +7,6 @@
 )]
 
 mod architecture;
+mod campaign;
 mod crd;
 mod sim;
