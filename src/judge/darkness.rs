@@ -33,13 +33,38 @@ pub fn is_dark(traffic: &Traffic, weight: Weight) -> bool {
     if weight == Weight::FULL {
         return false;
     }
-    let expected = primary * f64::from(weight.percent()) / f64::from(weight.complement().percent());
+    let expected = expected(primary, weight);
     let arrived = match traffic.canary {
         Reading::Value(count) => count >= NONE,
         Reading::NoData => false,
         Reading::Error(_) => return false,
     };
     expected >= MIN_EXPECTED && !arrived
+}
+
+/// Requests that the canary should have had while the primary had so many.
+fn expected(primary: f64, weight: Weight) -> f64 {
+    primary * f64::from(weight.percent()) / f64::from(weight.complement().percent())
+}
+
+/// As [`is_dark`], where nothing arrived for all of `seconds`, which is longer than the window of the counts: with little
+/// traffic a window alone cannot tell.
+#[must_use]
+pub fn is_dark_for(traffic: &Traffic, weight: Weight, seconds: f64) -> bool {
+    let window = traffic.window.as_secs_f64();
+    let Some(primary) = traffic
+        .primary
+        .value()
+        .filter(|_| window > 0.0 && weight != Weight::FULL)
+    else {
+        return false;
+    };
+    let arrived = match traffic.canary {
+        Reading::Value(count) => count >= NONE,
+        Reading::NoData => false,
+        Reading::Error(_) => return false,
+    };
+    !arrived && expected(primary * seconds / window, weight) >= MIN_EXPECTED
 }
 
 /// Whether the canary's share of the requests agrees with `weight`: both versions' shares are off by a factor of at most

@@ -7,6 +7,6 @@ pub mod darkness;
 pub mod evidence;
 pub mod threshold;
 
-pub use darkness::{follows, has_requests, is_dark};
+pub use darkness::{follows, has_requests, is_dark, is_dark_for};
 pub use evidence::{Reading, Sample, Traffic};
 pub use threshold::{Check, MetricKind, MetricSpec, Outcome, judge};

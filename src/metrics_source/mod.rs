@@ -27,7 +27,8 @@ pub struct WorkloadKey {
 /// Something that answers PromQL.
 #[async_trait]
 pub trait MetricSource: Send + Sync {
-    /// The instant vector of `promql` at `at`, which must have one series per workload at most.
+    /// The instant vector of `promql`, asked for the instant `at` of our clock, which must be the present. It must have one
+    /// series per workload at most.
     async fn vector(&self, promql: &str, at: DateTime<Utc>) -> Result<Vec<(WorkloadKey, f64)>, SourceError>;
 
     /// The answer to a question at `at`. A source without PromQL may answer it in another way.

@@ -72,13 +72,12 @@ impl Prometheus {
 
 #[async_trait]
 impl MetricSource for Prometheus {
-    async fn vector(&self, promql: &str, at: DateTime<Utc>) -> Result<Vec<(WorkloadKey, f64)>, SourceError> {
+    /// Evaluated at Prometheus' own present time: a window that ends now ends now by either clock, while an instant of
+    /// our clock lies in the past or the future of a Prometheus whose clock is set otherwise, and would bring evidence
+    /// of an earlier step, or none.
+    async fn vector(&self, promql: &str, _: DateTime<Utc>) -> Result<Vec<(WorkloadKey, f64)>, SourceError> {
         // As a form, because a query for a hundred canaries is longer than some proxies allow URLs to be.
-        let request = self
-            .client
-            .query(promql)
-            .at(at.timestamp())
-            .timeout(milliseconds(self.timeout));
+        let request = self.client.query(promql).timeout(milliseconds(self.timeout));
         let response = request.post_raw().await.map_err(|e| unreachable(&e))?;
         let code = response.status().as_u16();
         let body = bounded(response).await?;

@@ -66,6 +66,7 @@ pub struct Sampler {
 
 struct Watched {
     request: Arc<Request>,
+    since: DateTime<Utc>,
     latest: Option<Arc<Sample>>,
 }
 
@@ -109,6 +110,7 @@ impl Sampler {
             id.clone(),
             Watched {
                 request: Arc::new(request),
+                since: self.clock.now(),
                 latest: None,
             },
         );
@@ -127,6 +129,12 @@ impl Sampler {
     #[must_use]
     pub fn latest(&self, id: &CanaryId) -> Option<Arc<Sample>> {
         self.lock().get(id).and_then(|watched| watched.latest.clone())
+    }
+
+    /// Since when `id` is watched, if it is.
+    #[must_use]
+    pub fn watched_since(&self, id: &CanaryId) -> Option<DateTime<Utc>> {
+        self.lock().get(id).map(|watched| watched.since)
     }
 
     /// Samples for ever; drop the future to stop.

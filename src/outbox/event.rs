@@ -9,8 +9,6 @@ use serde_json::json;
 use super::Fact;
 use crate::{api::GROUP, workload::marks::MANAGER};
 
-/// How often one Event is tried.
-pub(super) const ATTEMPTS: u32 = 10;
 /// Longest note that the API server accepts, in bytes.
 const NOTE_LIMIT: usize = 1000;
 
@@ -70,7 +68,7 @@ pub(super) async fn publish(client: &kube::Client, fact: &Fact) -> Result<(), Er
     }))?;
     match api.create(&PostParams::default(), &event).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
         Err(error) => Err(Error::Api(Box::new(error))),
     }
 }

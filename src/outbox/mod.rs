@@ -12,7 +12,12 @@ use std::{
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::{api::Notice, reconcile::Context, rollout::CanaryId};
+use crate::{
+    api::Notice,
+    defect::{Defect, planted},
+    reconcile::Context,
+    rollout::CanaryId,
+};
 
 /// A fact of one Canary.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,7 +85,7 @@ pub async fn deliver(ctx: Arc<Context>, mut facts: UnboundedReceiver<Fact>) {
             failures += 1;
             ctx.metrics.untold();
             tracing::warn!(canary = %fact.canary, %error, "an event could not be published");
-            if failures >= event::ATTEMPTS || !event::may_succeed(&error) {
+            if !event::may_succeed(&error) || planted(Defect::ForgetsFacts) {
                 break;
             }
             pause(&ctx, failures).await;

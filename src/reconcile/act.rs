@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     api::CanaryStatus,
+    defect::{Defect, planted},
     rollout::{Act, Child, RolloutSpec, Serves, Weight},
     traffic::istio::virtual_service,
     workload::{
@@ -81,12 +82,24 @@ impl<'a> Round<'a> {
             Act::ApplyRoutes(weight) => self.apply_routes(name, *weight).await,
             Act::Route(weight) => {
                 let live = self.live(name, Child::Routes)?;
-                let patch = virtual_service::split(live, &self.snap.services, *weight)?;
+                let mut patch = virtual_service::split(live, &self.snap.services, *weight)?;
+                if planted(Defect::LosesAForeignField) && live.pointer("/spec/http/0/timeout").is_some() {
+                    let lost = json!([{"op": "remove", "path": "/spec/http/0/timeout"}]);
+                    patch.0.extend(
+                        serde_json::from_value::<json_patch::Patch>(lost)
+                            .unwrap_or_default()
+                            .0,
+                    );
+                }
                 self.patch_child(name, Child::Routes, patch).await
             }
             Act::MergeRoutes => {
                 let live = self.live(name, Child::Routes)?;
-                let patch = virtual_service::merge(live, &self.snap.services)?;
+                let patch = if self.snap.owner.owns(live) {
+                    virtual_service::merge_owned(live, &self.snap.services)?
+                } else {
+                    virtual_service::merge(live, &self.snap.services)?
+                };
                 self.patch_child(name, Child::Routes, patch).await
             }
             Act::PointApex(serves) => self.point_apex(name, *serves).await,
@@ -171,6 +184,12 @@ impl<'a> Round<'a> {
     ) -> Result<(), Error> {
         if patch.0.is_empty() {
             return Ok(());
+        }
+        let mut patch = patch;
+        if child == Child::Routes && planted(Defect::PatchesRoutesUnguarded) {
+            patch
+                .0
+                .retain(|op| !matches!(op, json_patch::PatchOperation::Test(_)));
         }
         let ops = serde_json::to_value(&patch).map_err(|source| Error::Json {
             what: "a patch",
@@ -354,6 +373,7 @@ impl<'a> Round<'a> {
             ("annotations", SELECTOR_ANNOTATION),
             ("annotations", EPOCH_ANNOTATION),
             ("annotations", virtual_service::APPLIED_ANNOTATION),
+            ("annotations", virtual_service::IMPLICIT_WEIGHT_ANNOTATION),
         ];
         for (map, mark) in marks {
             let value = live
@@ -469,6 +489,9 @@ pub async fn record_status(
         what: "the status",
         source,
     })?;
+    if planted(Defect::RecordsUnguarded) {
+        wanted["metadata"]["resourceVersion"] = Value::Null;
+    }
     let object: DynamicObject = serde_json::from_value(wanted).map_err(|source| Error::Json {
         what: "the Canary",
         source,

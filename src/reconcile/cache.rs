@@ -11,6 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::{index::Part, kinds::Kind};
+use crate::defect::{Defect, planted};
 use crate::workload::text;
 
 /// What is known of a kind as a whole.
@@ -39,7 +40,17 @@ struct Inner {
     groups: HashMap<Part, HashSet<String>>,
     primed: HashSet<Part>,
     availability: HashMap<Kind, Availability>,
-    listing: HashMap<Kind, HashSet<(String, String)>>,
+    listing: HashMap<Kind, Listing>,
+    /// What was removed of a part while it is being read.
+    reading: HashMap<Part, HashMap<String, u64>>,
+}
+
+/// A list under way.
+struct Listing {
+    /// Namespaces and names that it has named so far.
+    named: HashSet<(String, String)>,
+    /// Parts somebody was concerned by when it began: what it does not name of them is missing.
+    concerned: Vec<Part>,
 }
 
 /// The cache of every kind.
@@ -56,6 +67,7 @@ impl Default for Cache {
                 primed: HashSet::new(),
                 availability: HashMap::new(),
                 listing: HashMap::new(),
+                reading: HashMap::new(),
             }),
         }
     }
@@ -124,14 +136,14 @@ impl Cache {
         let version = version(&object);
         let name = text(&object, "/metadata/name").to_owned();
         let mut inner = self.lock();
-        if let Some(seen) = inner.listing.get_mut(&kind) {
-            seen.insert((part.namespace.clone(), name.clone()));
+        if let Some(listing) = inner.listing.get_mut(&kind) {
+            listing.named.insert((part.namespace.clone(), name.clone()));
         }
         let key = (kind, part.namespace.clone(), name.clone());
         if inner
             .entries
             .get(&key)
-            .is_some_and(|known| known.version >= version)
+            .is_some_and(|known| known.version >= version && !planted(Defect::TrustsAStaleCache))
         {
             return false;
         }
@@ -156,6 +168,9 @@ impl Cache {
         );
         let version = version(object);
         let mut inner = self.lock();
+        if let Some(removed) = inner.reading.get_mut(&part_of(kind, object)) {
+            removed.insert(key.2.clone(), version);
+        }
         match inner.entries.get_mut(&key) {
             Some(known) if known.object.is_some() && known.version <= version => {
                 known.object = None;
@@ -171,19 +186,27 @@ impl Cache {
         }
     }
 
-    /// A list of `kind` begins; what it does not name is gone.
-    pub fn begin_list(&self, kind: Kind) {
-        self.lock().listing.insert(kind, HashSet::new());
+    /// A list of `kind` begins; what it does not name is gone. Parts that nobody was `concerned` by at its beginning
+    /// may have been passed over.
+    pub fn begin_list(&self, kind: Kind, concerned: Vec<Part>) {
+        let named = HashSet::new();
+        self.lock().listing.insert(kind, Listing { named, concerned });
     }
 
-    /// The list is complete: `concerned` parts are known from now on. Returns the parts of objects that are gone.
-    pub fn end_list(&self, kind: Kind, concerned: Vec<Part>) -> Vec<Part> {
+    /// The list is complete. Returns the parts of objects that are gone.
+    pub fn end_list(&self, kind: Kind) -> Vec<Part> {
         let mut inner = self.lock();
-        let listed = inner.listing.remove(&kind).unwrap_or_default();
+        let Some(Listing {
+            named: listed,
+            concerned,
+        }) = inner.listing.remove(&kind)
+        else {
+            return Vec::new();
+        };
         let mut gone = Vec::new();
         for ((of, namespace, name), entry) in &mut inner.entries {
             let named = *of != kind || listed.contains(&(namespace.clone(), name.clone()));
-            if !named && entry.object.take().is_some() {
+            if !named && !planted(Defect::KeepsWhatIsGone) && entry.object.take().is_some() {
                 gone.push(entry.part.clone());
             }
         }
@@ -213,9 +236,22 @@ impl Cache {
         self.lock().primed.contains(part)
     }
 
-    /// `part` was read once; from now on the watch keeps it.
-    pub fn prime(&self, part: Part) {
-        self.lock().primed.insert(part);
+    /// `part` is about to be read: what is removed of it meanwhile must not come back with the answer.
+    pub fn begin_read(&self, part: &Part) {
+        self.lock().reading.entry(part.clone()).or_default();
+    }
+
+    /// `part` was read once, or could not be (`None`); from now on the watch keeps it.
+    pub fn end_read(&self, part: &Part, found: Option<Vec<Value>>) {
+        let removed = self.lock().reading.remove(part).unwrap_or_default();
+        let Some(found) = found else { return };
+        for object in found {
+            let gone = removed.get(text(&object, "/metadata/name"));
+            if gone.is_none_or(|gone| *gone < version(&object)) {
+                self.put(part.kind, object);
+            }
+        }
+        self.lock().primed.insert(part.clone());
     }
 
     /// The object of `part`.

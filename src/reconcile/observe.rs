@@ -62,6 +62,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         epoch,
         routing_since: ctx.local.routing_since(&spec.id, routing, now),
         template_since: ctx.local.template_since(&spec.id, digest, now),
+        sampled_since: ctx.sampler.watched_since(&spec.id).unwrap_or(now),
         sample: ctx.sampler.latest(&spec.id),
         repairs: ctx.local.repairs(&spec.id, now),
         told: ctx.local.told(&spec.id),

@@ -167,10 +167,21 @@ async fn prime(ctx: &Context, part: &Part) -> Result<(), Error> {
     if ctx.cache.primed(part) || ctx.cache.availability(part.kind) != Availability::Ready {
         return Ok(());
     }
+    ctx.cache.begin_read(part);
+    let read = read(ctx, part).await;
+    let (found, outcome) = match read {
+        Ok(found) => (Some(found), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    ctx.cache.end_read(part, found);
+    outcome
+}
+
+/// The objects of `part` as the API server has them.
+async fn read(ctx: &Context, part: &Part) -> Result<Vec<Value>, Error> {
     let api = part.kind.api(&ctx.client, &part.namespace);
-    let what = || format!("{:?} {}/{}", part.kind, part.namespace, part.name);
     let failed = |source: kube::Error| Error::Read {
-        what: what(),
+        what: format!("{:?} {}/{}", part.kind, part.namespace, part.name),
         source: Box::new(source),
     };
     let found = if part.kind == Kind::EndpointSlice {
@@ -184,15 +195,15 @@ async fn prime(ctx: &Context, part: &Part) -> Result<(), Error> {
             .into_iter()
             .collect()
     };
-    for object in found {
-        let json = serde_json::to_value(&object).map_err(|source| Error::Json {
-            what: "an object read",
-            source,
-        })?;
-        ctx.cache.put(part.kind, json);
-    }
-    ctx.cache.prime(part.clone());
-    Ok(())
+    found
+        .into_iter()
+        .map(|object| {
+            serde_json::to_value(&object).map_err(|source| Error::Json {
+                what: "an object read",
+                source,
+            })
+        })
+        .collect()
 }
 
 /// Distinct ready addresses behind a Service.

@@ -87,7 +87,7 @@ pub async fn watch(
 /// Takes an event in; returns whether a list is complete.
 fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>) -> bool {
     match event {
-        Event::Init => ctx.cache.begin_list(kind),
+        Event::Init => ctx.cache.begin_list(kind, ctx.index.parts(kind)),
         Event::InitApply(object) | Event::Apply(object) => put(ctx, queue, kind, &object),
         Event::Delete(object) => {
             if let Ok(json) = serde_json::to_value(&object)
@@ -102,7 +102,7 @@ fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>
         }
         Event::InitDone => {
             let was = ctx.cache.availability(kind);
-            for part in ctx.cache.end_list(kind, ctx.index.parts(kind)) {
+            for part in ctx.cache.end_list(kind) {
                 wake(ctx, queue, &part);
             }
             if was != Availability::Ready {

@@ -37,6 +37,8 @@ pub struct Observed {
     pub routing_since: DateTime<Utc>,
     /// Since when the target has its present template, as far as this process knows.
     pub template_since: DateTime<Utc>,
+    /// Since when the metrics are sampled; now, if they are not.
+    pub sampled_since: DateTime<Utc>,
     /// The latest sample of the metrics.
     pub sample: Option<Arc<Sample>>,
     /// How often somebody else's edit was put right in the last minute.

@@ -12,6 +12,7 @@ const EPOCH: i64 = 1_767_225_600;
 #[derive(Clone, Copy, Debug)]
 pub struct SimClock {
     began: Instant,
+    skew: TimeDelta,
 }
 
 impl SimClock {
@@ -20,7 +21,14 @@ impl SimClock {
     pub fn start() -> SimClock {
         SimClock {
             began: Instant::now(),
+            skew: TimeDelta::zero(),
         }
+    }
+
+    /// The same clock, set wrong by `skew`.
+    #[must_use]
+    pub fn skewed(self, skew: TimeDelta) -> SimClock {
+        SimClock { skew, ..self }
     }
 
     /// When it began.
@@ -42,6 +50,6 @@ impl Clock for SimClock {
     }
 
     fn now(&self) -> DateTime<Utc> {
-        SimClock::epoch() + TimeDelta::from_std(self.began.elapsed()).unwrap_or_default()
+        SimClock::epoch() + TimeDelta::from_std(self.began.elapsed()).unwrap_or_default() + self.skew
     }
 }

@@ -1,13 +1,19 @@
 //! A simulated cluster with the real controller on it.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt;
 use serde_json::{Value, json};
-use tokio::{sync::mpsc::unbounded_channel, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc::unbounded_channel},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -23,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     jitter::Jitter,
-    leader::Leadership,
+    leader::{self, Candidate, Leadership, election::Timing},
     metrics::Metrics,
     metrics_source::{self, Sampler},
     outbox::{self, Outbox},
@@ -42,9 +48,44 @@ pub struct SimCluster {
     seed: u64,
     scrape_interval: TimeDelta,
     platform: JoinSet<()>,
-    controller: JoinSet<()>,
+    processes: BTreeMap<usize, Process>,
     starts: u64,
+    skews: Option<[TimeDelta; 2]>,
+    nudged: Arc<Notify>,
+}
+
+/// A replica of the controller; its tasks end with it.
+struct Process {
+    name: &'static str,
+    /// Cancelled when a fault kills it, or when it ends by itself.
     dead: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// Whose credentials each start of a replica uses, so that a change shows which process made it.
+const PROCESSES: [&str; 16] = [
+    "bellwether-0",
+    "bellwether-1",
+    "bellwether-2",
+    "bellwether-3",
+    "bellwether-4",
+    "bellwether-5",
+    "bellwether-6",
+    "bellwether-7",
+    "bellwether-8",
+    "bellwether-9",
+    "bellwether-10",
+    "bellwether-11",
+    "bellwether-12",
+    "bellwether-13",
+    "bellwether-14",
+    "bellwether-15",
+];
+
+/// Whether a change was made by a process of the controller.
+#[must_use]
+pub fn by_controller(actor: &str) -> bool {
+    actor.starts_with("bellwether")
 }
 
 impl SimCluster {
@@ -65,11 +106,16 @@ impl SimCluster {
             seed,
             scrape_interval,
             platform: JoinSet::new(),
-            controller: JoinSet::new(),
+            processes: BTreeMap::new(),
             starts: 0,
-            dead: CancellationToken::new(),
+            skews: None,
+            nudged: Arc::default(),
         };
-        let running = run_platform(cluster.server.clone(), clock, cluster.world.clone());
+        let running = run_platform(
+            cluster.server.clone(),
+            clock,
+            (cluster.world.clone(), cluster.nudged.clone()),
+        );
         cluster.platform.spawn(running);
         cluster
     }
@@ -87,31 +133,73 @@ impl SimCluster {
         world
     }
 
+    /// Lets replicas elect a leader from now on; `skews` are how wrong their clocks are.
+    pub fn elect(&mut self, skews: [TimeDelta; 2]) {
+        self.skews = Some(skews);
+    }
+
     /// Starts the controller, as a process with no memory.
     pub fn start_controller(&mut self) {
-        self.kill_controller();
+        self.start_replica(0);
+    }
+
+    /// Starts a replica of the controller, as a process with no memory.
+    pub fn start_replica(&mut self, replica: usize) {
+        self.kill_replica(replica);
         self.starts += 1;
-        let dead = CancellationToken::new();
-        self.dead = dead.clone();
-        let clock: Arc<dyn Clock> = Arc::new(self.clock);
+        let name = PROCESSES[usize::try_from(self.starts).unwrap_or_default() % PROCESSES.len()];
+        let skew = self
+            .skews
+            .map_or(TimeDelta::zero(), |skews| skews[replica.min(1)]);
+        let mut process = Process {
+            name,
+            dead: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        };
+        self.start_in(&mut process, name, self.clock.skewed(skew));
+        self.processes.insert(replica, process);
+    }
+
+    fn start_in(&self, process: &mut Process, name: &'static str, clock: SimClock) {
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let jitter = Arc::new(Jitter::seeded(self.seed ^ self.starts));
+        let client = self.server.client(name, process.dead.clone());
+        let identity = format!("sim-{}", self.starts);
+        let leadership = if self.skews.is_some() {
+            let (leadership, claim) = Leadership::elected(&identity, clock.clone());
+            let candidate = Candidate {
+                namespace: "bellwether".to_owned(),
+                name: "leader".to_owned(),
+                identity,
+                timing: Timing::default(),
+            };
+            let (client, stop) = (client.clone(), CancellationToken::new());
+            let holding = leader::hold(client, candidate, clock.clone(), jitter.clone(), claim, stop);
+            let dead = process.dead.clone();
+            // A process that lost its Lease ends.
+            process.tasks.spawn(holding.map(move |()| dead.cancel()));
+            leadership
+        } else {
+            Leadership::alone(&identity, clock.clone())
+        };
         let (woken, sampled) = unbounded_channel();
         let window = (self.scrape_interval * 5 / 2).max(TimeDelta::seconds(3));
         let sampling = metrics_source::Settings {
             traffic_window: window.to_std().unwrap_or_default(),
         };
-        let source = Arc::new(SimMetrics::new(self.world.clone()));
+        let source = Arc::new(SimMetrics::new(self.world.clone(), self.clock));
         let sampler = Arc::new(Sampler::new(source, clock.clone(), sampling, woken));
         let (outbox, facts) = Outbox::new();
         let ctx = Arc::new(Context {
-            client: self.server.client("bellwether", dead),
+            client,
             settings: Settings {
                 namespace: None,
                 selector_labels: vec!["app".to_owned()],
                 drain: TimeDelta::seconds(3),
             },
-            leadership: Leadership::alone(&format!("sim-{}", self.starts), clock.clone()),
+            leadership,
             clock,
-            jitter: Arc::new(Jitter::seeded(self.seed ^ self.starts)),
+            jitter,
             cache: Default::default(),
             index: Default::default(),
             local: Default::default(),
@@ -119,19 +207,37 @@ impl SimCluster {
             outbox,
             metrics: Metrics::new(),
         });
-        self.controller.spawn(reconcile::run::run(
-            ctx.clone(),
-            sampled,
-            CancellationToken::new(),
-        ));
-        self.controller.spawn(async move { sampler.run().await });
-        self.controller.spawn(outbox::deliver(ctx, facts));
+        let deciding = reconcile::run::run(ctx.clone(), sampled, CancellationToken::new());
+        process.tasks.spawn(deciding);
+        process.tasks.spawn(async move { sampler.run().await });
+        process.tasks.spawn(outbox::deliver(ctx, facts));
     }
 
     /// Kills the controller wherever it is.
     pub fn kill_controller(&mut self) {
-        self.controller.abort_all();
-        self.controller = JoinSet::new();
+        self.kill_replica(0);
+    }
+
+    /// Kills a replica wherever it is.
+    pub fn kill_replica(&mut self, replica: usize) {
+        self.processes.remove(&replica);
+    }
+
+    /// Which process a replica is, as changes name it.
+    #[must_use]
+    pub fn process_of(&self, replica: usize) -> Option<&'static str> {
+        self.processes.get(&replica).map(|process| process.name)
+    }
+
+    /// The world was changed by hand: Kubernetes' own controllers look at it.
+    pub fn nudge(&self) {
+        self.nudged.notify_one();
+    }
+
+    /// The clock of this simulation.
+    #[must_use]
+    pub fn clock(&self) -> SimClock {
+        self.clock
     }
 
     /// Applies an object as a user would.
@@ -209,21 +315,31 @@ impl SimCluster {
         }
     }
 
-    /// Lets time pass; a controller that a fault killed is started again after a while, as Kubernetes would.
+    /// Lets time pass; replicas that a fault killed are started again after a while, as Kubernetes would.
     pub async fn pass_restarting(&mut self, span: TimeDelta) {
         let end = Instant::now() + span.to_std().unwrap_or_default();
         loop {
-            let dead = self.dead.clone();
-            tokio::select! {
+            let ends: Vec<_> = self
+                .processes
+                .iter()
+                .map(|(replica, process)| {
+                    let (replica, dead) = (*replica, process.dead.clone());
+                    async move {
+                        dead.cancelled().await;
+                        replica
+                    }
+                    .boxed()
+                })
+                .collect();
+            let replica = tokio::select! {
                 biased;
-                () = dead.cancelled() => {
-                    self.kill_controller();
-                    let pause = Duration::from_millis(500 + self.starts % 7 * 900);
-                    tokio::time::sleep_until(Instant::now() + pause).await;
-                    self.start_controller();
-                }
+                (replica, ..) = futures::future::select_all(ends) => replica,
                 () = tokio::time::sleep_until(end) => return,
-            }
+            };
+            self.kill_replica(replica);
+            let pause = Duration::from_millis(500 + self.starts % 7 * 900);
+            tokio::time::sleep_until(Instant::now() + pause).await;
+            self.start_replica(replica);
         }
     }
 
@@ -234,7 +350,7 @@ impl SimCluster {
 }
 
 /// Kubernetes' own controllers, and the mesh: they react to changes, and to what pods do by themselves.
-async fn run_platform(server: ApiServer, clock: SimClock, world: Arc<Mutex<World>>) {
+async fn run_platform(server: ApiServer, clock: SimClock, (world, nudged): (Arc<Mutex<World>>, Arc<Notify>)) {
     let mut changes = server.changes();
     let mut routes = Routes::default();
     loop {
@@ -256,6 +372,7 @@ async fn run_platform(server: ApiServer, clock: SimClock, world: Arc<Mutex<World
             biased;
             changed = changes.changed() => if changed.is_err() { return },
             () = until(wake) => {}
+            () = nudged.notified() => {}
         }
         tokio::time::sleep_until(Instant::now() + REACTION).await;
     }

@@ -7,6 +7,5 @@
 )]
 
 mod architecture;
-mod campaign;
 mod crd;
 mod sim;

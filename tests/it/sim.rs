@@ -10,9 +10,9 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
-pub(super) const NS: &str = "shop";
+const NS: &str = "shop";
 
-pub(super) fn deployment(image: &str) -> Value {
+fn deployment(image: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"}, "spec": {
         "replicas": 2,
         "selector": {"matchLabels": {"app": "shop"}},
@@ -25,20 +25,20 @@ pub(super) fn deployment(image: &str) -> Value {
     }})
 }
 
-pub(super) fn service() -> Value {
+fn service() -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"}, "spec": {
         "selector": {"app": "shop"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
     }})
 }
 
-pub(super) fn route() -> Value {
+fn route() -> Value {
     json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "shop"}, "spec": {
         "hosts": ["shop.example.com"], "gateways": ["gateway"],
         "http": [{"name": "main", "route": [{"destination": {"host": "shop"}}]}],
     }})
 }
 
-pub(super) fn canary() -> Value {
+fn canary() -> Value {
     json!({"apiVersion": "bellwether.dev/v1beta1", "kind": "Canary", "metadata": {"name": "shop"}, "spec": {
         "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"},
         "progressDeadlineSeconds": 60,
@@ -53,7 +53,7 @@ pub(super) fn canary() -> Value {
     }})
 }
 
-pub(super) fn key(kind: Kind) -> Key {
+fn key(kind: Kind) -> Key {
     Key::new(kind, NS, "shop")
 }
 
@@ -72,7 +72,7 @@ impl Witness for Journal {
     }
 }
 
-pub(super) fn run<T>(story: impl Future<Output = T>) -> T {
+fn run<T>(story: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

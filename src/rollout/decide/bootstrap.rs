@@ -5,6 +5,7 @@
 use super::{plan::Plan, silence};
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
+    defect::{Defect, planted},
     rollout::{Act, Routes, Serves, Weight, Workload},
 };
 
@@ -34,9 +35,12 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !primary_ready(plan, target) {
         return;
     }
+    if plan.primary().is_none_or(|primary| primary.serving() == 0) {
+        return primary_died(plan, target);
+    }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
-    plan.route(Weight::ZERO);
+    plan.raise(Weight::ZERO);
     if plan.acting() || !plan.settled_at(Weight::ZERO) {
         return;
     }
@@ -53,6 +57,17 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     }
     if target.gone() {
         finish(plan);
+    }
+}
+
+/// The primary was ready and is not any more: nothing is moved or scaled away for it, and the target gets back what
+/// was moved already.
+fn primary_died(plan: &mut Plan<'_>, target: &Workload) {
+    let text = format!("{}: no pod is ready any more", plan.spec.names.primary);
+    plan.say(text.clone());
+    plan.hold(HoldReason::WorkloadNotReady, &text);
+    if target.serving() > 0 {
+        plan.raise(Weight::FULL);
     }
 }
 
@@ -75,6 +90,7 @@ fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
             });
             false
         }
+        Some(_) if planted(Defect::DoesNotAwaitThePrimary) => true,
         Some(primary) if !takes_traffic && !primary.ready() => {
             let names = &plan.spec.names;
             let text = format!(

@@ -4,7 +4,10 @@
 use chrono::TimeDelta;
 
 use super::plan::Plan;
-use crate::api::NoticeKind;
+use crate::{
+    api::{NoticeKind, Phase},
+    defect::{Defect, planted},
+};
 
 /// How long a changed digest may stand beside an unmoved mark before it is taken for a server's new default.
 const FENCE: TimeDelta = TimeDelta::seconds(10);
@@ -32,10 +35,18 @@ pub(super) fn detect(plan: &mut Plan<'_>) -> Change {
     if !target.up_to_date || target.mark.is_none() {
         return Change::None;
     }
+    let under_way = plan.next.phase == Some(Phase::Progressing);
     if known.promoted.as_ref() == Some(&target.revision) {
+        if under_way && planted(Defect::OverlooksARevert) {
+            return Change::None;
+        }
         return Change::Promoted(target.revision.clone());
     }
     if known.mark.is_none() || known.mark != target.mark {
+        if under_way && planted(Defect::OverlooksANewerRevision) {
+            plan.next.revision.current = Some(target.revision.clone());
+            return Change::None;
+        }
         return Change::New(target.revision.clone());
     }
     // A paused Deployment does not move its mark before it is resumed.

@@ -5,7 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::plan::Plan;
 use crate::{
     api::{CheckStatus, HoldReason, NoticeKind},
-    judge::{Check, Outcome, Reading, Sample, follows, is_dark, judge},
+    defect::{Defect, planted},
+    judge::{Check, Outcome, Reading, Sample, follows, is_dark, is_dark_for, judge},
 };
 
 /// Holds that metrics cause and end.
@@ -46,13 +47,7 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     };
     let due = step.last_check_at.unwrap_or(step.started_at).max(step.started_at) + plan.spec.interval;
     let Some(sample) = plan.seen.sample.clone().filter(|s| s.at > step.started_at) else {
-        if plan.elapsed(due, SAMPLE_GRACE) {
-            return Verdict::Blind(
-                HoldReason::MetricsUnavailable,
-                "no sample of the metrics arrives".to_owned(),
-            );
-        }
-        return Verdict::Wait;
+        return overdue(plan, due);
     };
     let settled = since(&sample, sample.traffic.window) >= step.started_at + plan.spec.drain;
     if settled && is_dark(&sample.traffic, plan.weight()) {
@@ -66,8 +61,7 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
         };
     }
     if sample.at < due {
-        plan.wake(due + SAMPLE_GRACE);
-        return Verdict::Wait;
+        return overdue(plan, due);
     }
     let checks: Vec<Check> = judge(&plan.spec.metrics, &sample);
     let concerns = |check: &Check, from: DateTime<Utc>| {
@@ -77,7 +71,7 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
             .iter()
             .find(|m| m.name == check.metric)
             .map(|m| m.window);
-        window.is_some_and(|w| since(&sample, w) >= from)
+        window.is_some_and(|w| since(&sample, w) >= from) || planted(Defect::JudgesOldSamples)
     };
     let bad: Vec<&Check> = checks
         .iter()
@@ -92,6 +86,12 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
         return count_failed(plan, &checks, &text, sample.at);
     }
     if let Some(blind) = blindness(&checks) {
+        if planted(Defect::TakesBlindnessForBad) {
+            return count_failed(plan, &checks, "no data", sample.at);
+        }
+        if planted(Defect::TakesBlindnessForGood) {
+            return Verdict::Pass;
+        }
         return blind;
     }
     if !checks
@@ -107,11 +107,29 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     Verdict::Pass
 }
 
+/// The sample of a check that is due at `due` is not there: for a while that is no news.
+fn overdue(plan: &mut Plan<'_>, due: DateTime<Utc>) -> Verdict {
+    if !plan.elapsed(due.max(plan.seen.sampled_since), SAMPLE_GRACE) {
+        return Verdict::Wait;
+    }
+    let text = "no sample of the metrics arrives";
+    Verdict::Blind(HoldReason::MetricsUnavailable, text.to_owned())
+}
+
 /// Whether metrics can be read again: the source answers and sees the primary.
 pub(super) fn sees_again(plan: &mut Plan<'_>, held_since: DateTime<Utc>) -> bool {
     plan.sample();
     let sample = plan.seen.sample.as_ref().filter(|s| s.at > held_since);
     sample.is_some_and(|s| matches!(s.traffic.primary, Reading::Value(_)))
+}
+
+/// Whether requests were expected at the canary since `since`, and none arrived: a window alone may be too short to tell.
+pub(super) fn dark_since(plan: &Plan<'_>, since: DateTime<Utc>) -> bool {
+    let sample = plan.seen.sample.as_ref();
+    sample.is_some_and(|sample| {
+        let span = (sample.at - since).as_seconds_f64();
+        is_dark_for(&sample.traffic, plan.weight(), span)
+    })
 }
 
 /// Whether metrics are missing for the primary as well, so that nothing at all can be said.

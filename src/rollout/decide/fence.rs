@@ -7,12 +7,30 @@
 //! none of this: what was decided there is decided by everybody.
 
 use super::plan::Plan;
-use crate::rollout::Act;
+use crate::{
+    defect::{Defect, planted},
+    rollout::Act,
+};
+
+/// The process of an epoch.
+fn process(epoch: &str) -> &str {
+    epoch.split('+').next().unwrap_or_default()
+}
 
 /// Whether everything carries the present epoch; if not, plans that first.
 pub(super) fn fenced(plan: &mut Plan<'_>) -> bool {
+    if planted(Defect::DoesNotFence) {
+        return true;
+    }
     if plan.next.epoch.as_ref() == Some(&plan.seen.epoch) || plan.at_rest() {
         return true;
+    }
+    if plan.next.epoch.as_deref().map(process) != Some(process(&plan.seen.epoch))
+        && let Some(step) = &mut plan.next.step
+    {
+        // The clock of another process may be set otherwise: its step begins anew, so that evidence is of this step alone.
+        step.started_at = plan.now;
+        step.last_check_at = None;
     }
     for child in &plan.seen.unfenced {
         plan.act(Act::Fence(*child));

@@ -24,6 +24,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Act, Decision, Observed, RolloutSpec, Routes};
 use crate::api::{CanaryStatus, HoldReason, Phase};
+use crate::defect::{Defect, planted};
 use plan::Plan;
 
 /// Decides what to do about one Canary.
@@ -48,7 +49,7 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
         plan.hold(HoldReason::TargetConflict, conflict);
         return plan.finish();
     }
-    if !seen.finalizer {
+    if !seen.finalizer && !planted(Defect::ForgetsTheFinalizer) {
         plan.act(Act::AddFinalizer);
         return plan.finish();
     }

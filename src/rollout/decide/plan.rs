@@ -8,11 +8,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::conditions;
 use crate::{
     api::{CanaryStatus, Hold, HoldReason, Notice, NoticeKind, Outcome, PastRollout, Phase},
+    defect::{Defect, planted},
     rollout::{Act, Child, Decision, Observed, RolloutSpec, Routes, Serves, Weight, Workload},
 };
 
-/// Facts that may wait to be told; the oldest Normal ones go first.
+/// Facts that may wait to be told; beyond that the oldest go that are not one of [`OUTCOMES`].
 const OUTBOX_LIMIT: usize = 16;
+/// Facts that are kept as long as anything else can go.
+const OUTCOMES: [&str; 8] = [
+    "Initialized",
+    "Promoted",
+    "RolledBack",
+    "Aborted",
+    "PromotionFailed",
+    "Failed",
+    "RolloutEnded",
+    "Terminating",
+];
 /// Repairs of somebody else's edits within a minute.
 const REPAIR_LIMIT: usize = 6;
 /// Rollouts that are remembered.
@@ -101,8 +113,12 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Looks again at `at` at the latest.
+    /// Looks again at `at` at the latest. An instant that is over wakes nobody: what is decided now would be decided again,
+    /// at once and for ever.
     pub(super) fn wake(&mut self, at: DateTime<Utc>) {
+        if at <= self.now {
+            return;
+        }
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
@@ -132,7 +148,7 @@ impl<'a> Plan<'a> {
             let routine = outbox
                 .pending
                 .iter()
-                .position(|n| n.kind == NoticeKind::Normal)
+                .position(|notice| !OUTCOMES.contains(&notice.reason.as_str()))
                 .unwrap_or(0);
             outbox.pending.remove(routine);
         }
@@ -229,6 +245,9 @@ impl<'a> Plan<'a> {
 
     /// Towards risk: the intent goes into the status first, then the routes follow.
     pub(super) fn raise(&mut self, weight: Weight) {
+        if planted(Defect::RaisesBeforeItRecords) {
+            self.route(weight);
+        }
         self.next.canary_weight = i32::from(weight.percent());
         self.record();
         self.route(weight);
@@ -236,6 +255,10 @@ impl<'a> Plan<'a> {
 
     /// Towards safety: the routes first; the caller records afterwards (or `finish` does).
     pub(super) fn lower(&mut self, weight: Weight) {
+        if planted(Defect::RecordsBeforeItLowers) {
+            self.next.canary_weight = i32::from(weight.percent());
+            self.record();
+        }
         self.route(weight);
         self.next.canary_weight = i32::from(weight.percent());
     }
@@ -270,7 +293,7 @@ impl<'a> Plan<'a> {
     /// Whether routes and apex Service are as they are for long enough that every proxy follows.
     pub(super) fn drained(&mut self) -> bool {
         let at = self.seen.routing_since + self.spec.drain;
-        if self.now < at {
+        if self.now < at && !planted(Defect::DoesNotDrain) {
             self.wake(at);
             return false;
         }
@@ -343,7 +366,9 @@ impl<'a> Plan<'a> {
     pub(super) fn elapsed(&mut self, since: DateTime<Utc>, span: TimeDelta) -> bool {
         let at = since + span;
         if self.now < at {
-            self.wake(at);
+            if !planted(Defect::ForgetsDeadlines) {
+                self.wake(at);
+            }
             return false;
         }
         true

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, RetirementKind, StepStatus},
+    defect::{Defect, planted},
     rollout::{Act, Weight, Workload},
 };
 
@@ -40,7 +41,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if plan.next.retirement.is_some() {
         return retire::proceed(plan);
     }
-    if target.desired == 0 {
+    if target.desired == 0 && plan.weight().is_zero() {
         return scale_up(plan);
     }
     if plan.weight().is_zero() {
@@ -141,13 +142,13 @@ fn not_ready_text(plan: &Plan<'_>, target: &Workload) -> String {
 }
 
 /// Whether the primary lets a step be taken: all of its pods are ready, so that it could take everything back; or none
-/// is, so that every step makes things better and the release may be the fix.
+/// is (or it is gone altogether), so that every step makes things better and the release may be the fix.
 fn primary_ready(plan: &mut Plan<'_>) -> bool {
     let Some(primary) = plan
         .primary()
         .filter(|p| p.serving() < p.desired || p.desired == 0)
     else {
-        return plan.primary().is_some();
+        return true;
     };
     if primary.desired > 0 && primary.serving() == 0 {
         return true;
@@ -200,13 +201,14 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         .primary()
         .map_or(target.desired, |p| p.desired)
         .min(target.desired);
-    if !target.carries(weight, full) {
+    if !target.carries(weight, full) && !planted(Defect::OverlooksVanishedPods) {
         return retreat_without_pods(plan, target);
     }
     if plan.seen.routes.weight() != Some(weight) {
         return restore_weight(plan, weight);
     }
     match checks::evaluate(plan) {
+        Verdict::Wait if planted(Defect::RaisesWithoutEvidence) => passed(plan),
         Verdict::Wait | Verdict::Failed => {}
         Verdict::Bad(text) => retire::begin(plan, RetirementKind::RollBack, &text),
         Verdict::Dark(text) => went_dark(plan, &text),
@@ -287,6 +289,16 @@ pub(super) fn went_dark(plan: &mut Plan<'_>, text: &str) {
 
 /// Takes the traffic back to the primary, at once; the rollout is held, not failed.
 fn retreat(plan: &mut Plan<'_>, reason: HoldReason, text: &str, resumes: bool) {
+    let least = plan.least_weight().min(plan.weight());
+    if !least.is_zero() {
+        // The primary cannot take it: as much as it can goes back, the rest stays where it is served.
+        plan.lower(least);
+        plan.hold(reason, text);
+        plan.say(format!(
+            "held at weight {least}, the primary cannot take it: {text}"
+        ));
+        return;
+    }
     plan.lower(Weight::ZERO);
     if plan.next.hold.as_ref().is_some_and(|h| h.retreated) {
         plan.next.hold = None;
@@ -311,10 +323,18 @@ fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
         plan.weight(),
         plan.hold_message()
     ));
+    let since = plan.held_since(reason).unwrap_or(plan.now);
+    if reason == HoldReason::NoData && checks::dark_since(plan, since) {
+        let text = format!(
+            "no request reached the canary at weight {} since {}",
+            plan.weight(),
+            since.format("%T")
+        );
+        return retreat_for_now(plan, HoldReason::Dark, &text);
+    }
     if reason == HoldReason::TrafficNotShifting || !checks::blind_for_both(plan) {
         return;
     }
-    let since = plan.held_since(reason).unwrap_or(plan.now);
     if plan.elapsed(since, plan.spec.max_blind) {
         retreat(plan, reason, text, true);
     }
@@ -332,7 +352,7 @@ fn passed(plan: &mut Plan<'_>) {
         .as_ref()
         .map_or(0, |s| usize::try_from(s.index).unwrap_or(0));
     if index < plan.spec.steps.last() && plan.weight() < plan.spec.steps.weight(plan.spec.steps.last()) {
-        raise(plan, index + 1);
+        raise(plan, index + 1 + usize::from(planted(Defect::SkipsAStep)));
     } else {
         plan.tell(
             NoticeKind::Normal,

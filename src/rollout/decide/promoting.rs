@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
+    defect::{Defect, planted},
     rollout::{Act, Serves, Weight, Workload},
 };
 
@@ -36,7 +37,12 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
 
 /// The primary does not have the analysed template yet.
 fn take_over(plan: &mut Plan<'_>, revision: String) {
-    if plan.target().is_none_or(|t| t.revision != revision) {
+    let there = plan.target().map(|t| t.revision.clone());
+    let revision = there
+        .clone()
+        .filter(|_| planted(Defect::PromotesWhateverIsThere))
+        .unwrap_or(revision);
+    if there.as_ref() != Some(&revision) {
         // W1: what would be promoted is not what was analysed.
         plan.enter(Phase::Progressing);
         return match change::detect(plan) {

@@ -30,17 +30,23 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         plan.say(text);
         return;
     };
-    plan.clear_hold(&[
-        HoldReason::TargetNotFound,
-        HoldReason::WorkloadNotReady,
-        HoldReason::PromotionFailed,
-    ]);
+    plan.clear_hold(&[HoldReason::TargetNotFound, HoldReason::PromotionFailed]);
     match change::detect(plan) {
         Change::New(revision) => return start(plan, revision),
         Change::Promoted(revision) => back_at_promoted(plan, revision),
         Change::None => {}
     }
     follow_promoted_template(plan);
+    if plan.primary().is_none() && !plan.acting() {
+        let text = format!(
+            "Deployment {} is gone, and {} has another revision than the promoted one; release one that works",
+            plan.spec.names.primary, plan.spec.names.target
+        );
+        plan.say(text.clone());
+        plan.hold(HoldReason::WorkloadNotReady, &text);
+        return;
+    }
+    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     if target.desired > 0 && target.up_to_date {
         follow_replicas(plan, target.desired);
         // Somebody (a person, or a tool that owns the manifest) asked for pods that nobody needs.

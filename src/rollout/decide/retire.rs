@@ -6,6 +6,7 @@
 use super::{plan::Plan, silence};
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, Retirement, RetirementKind},
+    defect::{Defect, planted},
     rollout::{Act, Serves, Weight, Workload},
 };
 
@@ -31,6 +32,9 @@ pub(super) fn begin(plan: &mut Plan<'_>, kind: RetirementKind, verdict: &str) {
     };
     plan.tell(severity, reason, text.clone());
     plan.say(text);
+    if planted(Defect::ScalesBeforeItRoutes) {
+        plan.act(Act::ScaleTarget(0));
+    }
     move_traffic(plan, kind);
     if matches!(kind, RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary) {
         plan.record();
@@ -46,6 +50,12 @@ pub(super) fn proceed(plan: &mut Plan<'_>) {
     match retirement.kind {
         RetirementKind::RollBack | RetirementKind::Abort => {
             move_traffic(plan, retirement.kind);
+            if !plan.weight().is_zero() {
+                let text = format!("{} cannot carry the traffic", plan.spec.names.primary);
+                plan.hold(HoldReason::WorkloadNotReady, &text);
+            } else {
+                plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+            }
             finish_when_drained(plan, &retirement);
         }
         RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => undo(plan, &retirement),
@@ -73,6 +83,9 @@ fn restore(plan: &mut Plan<'_>) {
     let Some(promoted) = plan.next.revision.promoted.clone() else {
         return;
     };
+    if planted(Defect::DoesNotRestore) {
+        return;
+    }
     if plan.primary().is_none_or(|p| p.revision != promoted) {
         plan.act(Act::Restore { revision: promoted });
     }
@@ -98,6 +111,9 @@ fn undo(plan: &mut Plan<'_>, retirement: &Retirement) {
 }
 
 fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) {
+    if planted(Defect::ConcludesEarly) {
+        return conclude(plan, retirement);
+    }
     if plan.acting() || !plan.weight().is_zero() || !plan.settled_at(Weight::ZERO) {
         return;
     }

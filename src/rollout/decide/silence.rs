@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use super::plan::Plan;
 use crate::{
     api::HoldReason,
+    defect::{Defect, planted},
     judge::{Reading, Sample, has_requests},
     rollout::Serves,
 };
@@ -21,6 +22,9 @@ const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
 /// Whether no request reaches `side`, counted over a whole window since the routes are as they are and proxies had
 /// time to follow. Without metrics time alone decides: `maxBlind`.
 pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
+    if planted(Defect::DoesNotListenForSilence) {
+        return true;
+    }
     let from = plan.seen.routing_since + plan.spec.drain;
     if !plan.elapsed(from, TimeDelta::zero()) {
         return false;
@@ -71,10 +75,12 @@ fn still_reached(plan: &mut Plan<'_>, side: Serves, reading: &Reading) {
     plan.say(plan.hold_message());
 }
 
-/// Nothing can be counted: that is named after a while, and after `maxBlind` the routes are trusted.
+/// Nothing can be counted: that is named after a while, and `maxBlind` after that the routes are trusted.
 fn blind(plan: &mut Plan<'_>, window: TimeDelta) -> bool {
-    let from = plan.seen.routing_since + plan.spec.drain;
-    if plan.elapsed(from, plan.spec.max_blind.max(window)) {
+    let from = (plan.seen.routing_since + plan.spec.drain).max(plan.seen.sampled_since);
+    if let Some(since) = plan.held_since(HoldReason::MetricsUnavailable)
+        && plan.elapsed(since, plan.spec.max_blind.max(window))
+    {
         plan.clear_hold(&[HoldReason::MetricsUnavailable]);
         return true;
     }

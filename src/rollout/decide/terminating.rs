@@ -6,6 +6,7 @@
 use super::{plan::Plan, silence};
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
+    defect::{Defect, planted},
     rollout::{Act, Child, Routes, Serves},
 };
 
@@ -23,8 +24,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         );
         plan.record();
     }
-    let serving = plan.seen.conflict.is_none() && plan.seen.primary.is_some() && plan.seen.target.is_some();
-    if serving && !hand_back(plan) {
+    let ours = plan.seen.conflict.is_none() && plan.seen.target.is_some();
+    let serving = ours && plan.seen.primary.is_some();
+    if ours && !planted(Defect::HandsBackTooSoon) && !hand_back(plan) {
         return;
     }
     if !merge_routes(plan) {
@@ -49,7 +51,8 @@ fn hand_back(plan: &mut Plan<'_>) -> bool {
     }
     let rolled_out =
         target.up_to_date && target.available >= target.desired && target.updated >= target.desired;
-    if !rolled_out && plan.seen.apex.serves != Some(Serves::Target) {
+    let somebody_serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
+    if !rolled_out && somebody_serves && plan.seen.apex.serves != Some(Serves::Target) {
         let text = format!(
             "handing back: {} of {} pods of {} are ready; the primary serves until all are",
             target.available, target.desired, plan.spec.names.target
@@ -79,8 +82,9 @@ fn merge_routes(plan: &mut Plan<'_>) -> bool {
 }
 
 fn remove_children(plan: &mut Plan<'_>) -> bool {
+    let left_behind = |child: &Child| *child == Child::CanaryRule && planted(Defect::LeavesAnObjectBehind);
     let removes_routes = plan.spec.revert_on_deletion || !plan.spec.has_gateways;
-    for child in &plan.seen.existing {
+    for child in plan.seen.existing.iter().filter(|child| !left_behind(child)) {
         let act = match child {
             Child::Routes if !removes_routes => Act::Release(*child),
             Child::ApexService if !plan.spec.revert_on_deletion => Act::Release(*child),

@@ -127,6 +127,7 @@ fn first_step(reading: Reading) -> Observed {
         },
         routes: at_weight(10),
         routing_since: at(0),
+        sampled_since: at(0),
         template_since: at(-5),
         sample: Some(Arc::new(sample)),
         repairs: 0,

@@ -90,6 +90,7 @@ struct World {
     metrics: bool,
     apex: Serves,
     routing_since: DateTime<Utc>,
+    sampled_since: DateTime<Utc>,
     template_since: DateTime<Utc>,
     proxies_since: DateTime<Utc>,
     reached_at: Option<DateTime<Utc>>,

@@ -41,10 +41,38 @@ pub enum Fault {
     LoseRequest,
     /// It is carried out and never answered; the connection breaks after a while.
     LoseAnswer,
+    /// It is carried out so much later, whatever became of whoever asked, who never gets an answer.
+    Late(Duration),
     /// Whoever asks dies before it is carried out.
     DieBefore,
     /// Whoever asks dies after it was carried out.
     DieAfter,
+}
+
+/// How events reach a watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// How long they take. What happens meanwhile comes with them.
+    pub delay: Duration,
+    /// The watch is closed instead.
+    pub close: bool,
+    /// They come twice.
+    pub repeat: bool,
+    /// Of several changes of one object only the last comes.
+    pub merge: bool,
+}
+
+impl Delivery {
+    /// Events that come once, after `delay`.
+    #[must_use]
+    pub fn after(delay: Duration) -> Delivery {
+        Delivery {
+            delay,
+            close: false,
+            repeat: false,
+            merge: false,
+        }
+    }
 }
 
 /// Puts faults into requests.
@@ -52,9 +80,9 @@ pub trait Faults: Send {
     /// What goes wrong with this request.
     fn strike(&mut self, actor: &'static str, verb: Verb, kind: Kind) -> Fault;
     /// How long a request and its answer take together.
-    fn latency(&mut self) -> Duration;
-    /// How long an event takes to its watcher; `None` closes the watch instead.
-    fn event_delay(&mut self, kind: Kind) -> Option<Duration>;
+    fn latency(&mut self, actor: &'static str) -> Duration;
+    /// How events reach this watcher.
+    fn deliver(&mut self, actor: &'static str, kind: Kind) -> Delivery;
 }
 
 /// Looks at every change.
@@ -72,12 +100,12 @@ impl Faults for NoFaults {
         Fault::None
     }
 
-    fn latency(&mut self) -> Duration {
+    fn latency(&mut self, _: &'static str) -> Duration {
         Duration::from_millis(2)
     }
 
-    fn event_delay(&mut self, _: Kind) -> Option<Duration> {
-        Some(Duration::from_millis(1))
+    fn deliver(&mut self, _: &'static str, _: Kind) -> Delivery {
+        Delivery::after(Duration::from_millis(1))
     }
 }
 
@@ -168,6 +196,6 @@ impl ApiServer {
     fn strike(&self, actor: &'static str, request: &Request) -> (Fault, Duration) {
         let mut inner = self.lock();
         let fault = inner.faults.strike(actor, request.verb(), request.kind());
-        (fault, inner.faults.latency())
+        (fault, inner.faults.latency(actor))
     }
 }

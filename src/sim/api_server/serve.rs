@@ -77,6 +77,14 @@ impl Connection {
                 return Ok(refused(&injected(code)));
             }
             Fault::LoseRequest => return lost().await,
+            Fault::Late(delay) => {
+                let late = self.clone();
+                tokio::spawn(async move {
+                    pause(delay).await;
+                    late.carry_out(request);
+                });
+                return lost().await;
+            }
             Fault::DieBefore => return self.die().await,
             Fault::None | Fault::LoseAnswer | Fault::DieAfter => {}
         }
@@ -118,7 +126,7 @@ impl Connection {
                 version,
                 seconds,
             } => {
-                let lines = watch::follow(&self.server, kind, namespace, version, seconds);
+                let lines = watch::follow(&self.server, self.actor, (kind, namespace), version, seconds);
                 streamed(lines.boxed())
             }
             Request::Create(kind, namespace, object, manager) => self.write(&manager, 201, |writer, by| {

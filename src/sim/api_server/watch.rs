@@ -7,10 +7,16 @@ use futures::{Stream, stream};
 use serde_json::json;
 use tokio::{sync::watch as notice, time::Instant};
 
-use super::{ApiServer, refusal::Refusal, resources::Kind};
+use super::{
+    ApiServer, Delivery,
+    refusal::Refusal,
+    resources::Kind,
+    store::{Change, Happened},
+};
 
 struct Watch {
     server: ApiServer,
+    actor: &'static str,
     changed: notice::Receiver<u64>,
     kind: Kind,
     namespace: Option<String>,
@@ -19,7 +25,7 @@ struct Watch {
 }
 
 enum Next {
-    Lines(Bytes, Option<Duration>),
+    Lines(Bytes, Delivery),
     Nothing,
     Gone(Bytes),
 }
@@ -27,14 +33,15 @@ enum Next {
 /// The changes of a kind after `version`, for so many seconds.
 pub fn follow(
     server: &ApiServer,
-    kind: Kind,
-    namespace: Option<String>,
+    actor: &'static str,
+    (kind, namespace): (Kind, Option<String>),
     version: u64,
     seconds: u64,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
     let watch = Watch {
         changed: server.changes(),
         server: server.clone(),
+        actor,
         kind,
         namespace,
         version,
@@ -46,9 +53,9 @@ pub fn follow(
             watch.changed.mark_unchanged();
             match watch.look() {
                 Next::Gone(line) => return Some((line, None)),
-                Next::Lines(_, None) => return None,
-                Next::Lines(lines, Some(delay)) => {
-                    tokio::time::sleep_until(Instant::now() + delay).await;
+                Next::Lines(_, how) if how.close => return None,
+                Next::Lines(lines, how) => {
+                    tokio::time::sleep_until(Instant::now() + how.delay).await;
                     return Some((lines, Some(watch)));
                 }
                 Next::Nothing => {}
@@ -73,20 +80,27 @@ impl Watch {
             let status = Refusal::expired(self.version, store.oldest()).status();
             return Next::Gone(line(&json!({"type": "ERROR", "object": status})));
         }
+        let wanted = |change: &&Change| {
+            change.key.kind == self.kind && self.namespace.as_ref().is_none_or(|n| *n == change.key.namespace)
+        };
+        let mut changes: Vec<Change> = store.since(self.version).filter(wanted).cloned().collect();
+        self.version = store.version();
+        if changes.is_empty() {
+            return Next::Nothing;
+        }
+        let how = inner.faults.deliver(self.actor, self.kind);
+        drop(inner);
+        if how.merge {
+            changes = merged(changes);
+        }
         let mut lines = Vec::new();
-        for change in store.since(self.version) {
-            let wanted = change.key.kind == self.kind
-                && self.namespace.as_ref().is_none_or(|n| *n == change.key.namespace);
-            if wanted {
-                let event = json!({"type": change.happened.word(), "object": &*change.object});
+        for change in changes {
+            let event = json!({"type": change.happened.word(), "object": &*change.object});
+            for _ in 0..=usize::from(how.repeat) {
                 lines.extend_from_slice(&line(&event));
             }
         }
-        self.version = store.version();
-        if lines.is_empty() {
-            return Next::Nothing;
-        }
-        Next::Lines(lines.into(), inner.faults.event_delay(self.kind))
+        Next::Lines(lines.into(), how)
     }
 
     fn bookmark(&self) -> Bytes {
@@ -96,6 +110,22 @@ impl Watch {
             "apiVersion": resource.api_version(), "kind": resource.kind, "metadata": metadata,
         }}))
     }
+}
+
+/// Of several modifications of one object in a row only the last.
+fn merged(changes: Vec<Change>) -> Vec<Change> {
+    let mut kept: Vec<Change> = Vec::new();
+    for change in changes {
+        let last = kept.iter_mut().rfind(|kept| kept.key == change.key);
+        match last {
+            Some(last) if last.happened != Happened::Deleted && change.happened == Happened::Modified => {
+                last.version = change.version;
+                last.object = change.object;
+            }
+            _ => kept.push(change),
+        }
+    }
+    kept
 }
 
 fn line(event: &serde_json::Value) -> Bytes {

@@ -117,7 +117,7 @@ impl Writer {
         object["kind"] = resource.kind.into();
         let metadata = &mut object["metadata"];
         metadata["namespace"] = key.namespace.clone().into();
-        metadata["uid"] = format!("00000000-0000-4000-8000-{:012x}", self.counter).into();
+        metadata["uid"] = format!("{:08x}-0000-4000-8000-000000000000", self.counter).into();
         metadata["creationTimestamp"] = by.now.to_rfc3339_opts(SecondsFormat::Secs, true).into();
         if let Some(metadata) = metadata.as_object_mut() {
             for field in ["resourceVersion", "managedFields", "deletionTimestamp"] {

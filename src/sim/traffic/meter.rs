@@ -45,6 +45,11 @@ impl Meter {
         }
     }
 
+    /// The process that counts begins anew.
+    pub fn reset(&mut self) {
+        self.now = Counts::default();
+    }
+
     /// Keeps the counters as they are at `at`.
     pub fn scrape(&mut self, at: DateTime<Utc>) {
         self.scrapes.push_back((at, self.now));
@@ -95,7 +100,13 @@ fn growth(
     let sampled = seconds(last_at - first_at);
     let average = sampled / f64::from(count - 1);
     let edge = |gap: f64| if gap < average * 1.1 { gap } else { average / 2.0 };
-    let increase = last - first;
+    // A counter that is lower than before began anew.
+    let pairs = scrapes.windows(2).map(|pair| (of(&pair[0].1), of(&pair[1].1)));
+    let resets: f64 = pairs
+        .filter(|(before, after)| after < before)
+        .map(|(before, _)| before)
+        .sum();
+    let increase = last - first + resets;
     let mut before = edge(seconds(first_at - (at - window)));
     if increase > 0.0 && first >= 0.0 {
         // A counter is not extrapolated below zero.

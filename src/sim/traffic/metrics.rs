@@ -3,16 +3,20 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use tokio::time::Instant;
+
 use super::meter::Counts;
 use crate::{
+    clock::Clock,
     judge::MetricKind,
     metrics_source::{MetricSource, Query, SourceError, WorkloadKey, query::Measure},
-    sim::world::World,
+    sim::{clock::SimClock, world::World},
 };
 
 /// What is wrong with Prometheus.
@@ -27,18 +31,34 @@ pub enum Trouble {
     Empty,
     /// It answers with NaN.
     NotANumber,
+    /// It answers after 20 s.
+    Slow,
+    /// It answers what was true a minute ago.
+    Late,
 }
 
 /// The metric source of a simulation.
 pub struct SimMetrics {
     world: Arc<Mutex<World>>,
+    clock: SimClock,
 }
 
 impl SimMetrics {
     /// Prometheus of this world.
     #[must_use]
-    pub fn new(world: Arc<Mutex<World>>) -> SimMetrics {
-        SimMetrics { world }
+    pub fn new(world: Arc<Mutex<World>>, clock: SimClock) -> SimMetrics {
+        SimMetrics { world, clock }
+    }
+}
+
+/// How long a slow answer takes.
+const SLOW: Duration = Duration::from_secs(20);
+/// By how much late data is behind.
+const LATE: TimeDelta = TimeDelta::minutes(1);
+
+impl SimMetrics {
+    fn trouble(&self) -> Trouble {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner).trouble
     }
 }
 
@@ -50,18 +70,19 @@ impl MetricSource for SimMetrics {
         )))
     }
 
-    async fn measure(
-        &self,
-        query: &Query,
-        at: DateTime<Utc>,
-    ) -> Result<Vec<(WorkloadKey, f64)>, SourceError> {
+    async fn measure(&self, query: &Query, _: DateTime<Utc>) -> Result<Vec<(WorkloadKey, f64)>, SourceError> {
+        if self.trouble() == Trouble::Slow {
+            tokio::time::sleep_until(Instant::now() + SLOW).await;
+        }
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.catch_up(at);
-        match world.trouble {
+        world.catch_up(self.clock.now());
+        let at = self.clock.now();
+        let at = match world.trouble {
             Trouble::Down => return Err(SourceError::Unreachable("connection refused".to_owned())),
             Trouble::Empty => return Ok(Vec::new()),
-            Trouble::None | Trouble::NotANumber => {}
-        }
+            Trouble::Late => at - LATE,
+            Trouble::None | Trouble::NotANumber | Trouble::Slow => at,
+        };
         let window = TimeDelta::from_std(query.window).unwrap_or_default();
         let mut sums: BTreeMap<WorkloadKey, Counts> = BTreeMap::new();
         for pod in world.workloads.all() {

@@ -160,16 +160,30 @@ fn common_weight(parts: &[(i64, i64, i64)]) -> Option<Weight> {
 /// # Errors
 /// If a part of a route cannot be understood.
 pub fn merge(vs: &Value, names: &ServiceNames) -> Result<Patch, RouteError> {
+    let mut edit = merged(vs, names)?;
+    for section in ["labels", "annotations"] {
+        remove_our_metadata(&mut edit, section)?;
+    }
+    edit.finish()
+}
+
+/// As [`merge`], for a VirtualService that was created for the Canary: it keeps the marks that say so until it is
+/// deleted or released.
+///
+/// # Errors
+/// If a part of a route cannot be understood.
+pub fn merge_owned(vs: &Value, names: &ServiceNames) -> Result<Patch, RouteError> {
+    merged(vs, names)?.finish()
+}
+
+fn merged(vs: &Value, names: &ServiceNames) -> Result<Edit, RouteError> {
     let mut edit = Edit::new(vs)?;
     let implicit = implicit_weights(vs);
     for route in managed_routes(vs, names)? {
         merge_route(&mut edit, &route, names, implicit.get(&route.key))?;
     }
     remove_strategy_routes(&mut edit)?;
-    for section in ["labels", "annotations"] {
-        remove_our_metadata(&mut edit, section)?;
-    }
-    edit.finish()
+    Ok(edit)
 }
 
 fn merge_route(

@@ -1,0 +1,140 @@
+//! What is remembered of one Canary, and who may write its objects (I10).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::Seen;
+use crate::{
+    sim::api_server::{Key, Kind, store::Store},
+    workload::marks::EPOCH_ANNOTATION,
+};
+
+/// Names of the objects of a Canary; in a simulation it is called as its workload.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// The Canary, its workload, apex Service and VirtualService.
+    pub canary: String,
+    /// Deployment, Service and DestinationRule of the primary.
+    pub primary: String,
+    /// Service and DestinationRule of the canary.
+    pub canary_service: String,
+}
+
+impl Names {
+    /// The names around an object of that name.
+    #[must_use]
+    pub fn of(object: &str) -> Names {
+        let canary = object
+            .strip_suffix("-primary")
+            .or(object.strip_suffix("-canary"))
+            .unwrap_or(object);
+        Names {
+            canary: canary.to_owned(),
+            primary: format!("{canary}-primary"),
+            canary_service: format!("{canary}-canary"),
+        }
+    }
+}
+
+/// What is remembered of one Canary.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// When routes or the apex Service's selector last changed.
+    pub routed_at: Option<DateTime<Utc>>,
+    /// When somebody else last changed the routes.
+    pub edited_at: Option<DateTime<Utc>>,
+    /// Weights that the routes had since the present revision is analysed.
+    pub visited: BTreeSet<i64>,
+    /// Every revision that was analysed at all steps, or that the user shipped unanalysed.
+    pub passed: BTreeSet<String>,
+    /// When the present step was recorded.
+    pub step_at: Option<DateTime<Utc>>,
+    /// Which process first wrote an epoch.
+    pub epochs: BTreeMap<String, &'static str>,
+    /// Epochs in the order in which the status had them.
+    pub succession: Vec<String>,
+    /// Facts that must be told, by name of their Event.
+    pub facts: BTreeSet<String>,
+    /// Since when the canary's Service has no ready pod.
+    pub bare_since: Option<DateTime<Utc>>,
+    /// Since when the routes send to a canary without a ready pod.
+    pub dark_since: Option<DateTime<Utc>>,
+}
+
+/// The canary's share in percent, as the VirtualService has it: the largest of its routes.
+#[must_use]
+pub fn canary_weight(routes: &Value) -> i64 {
+    let http = routes["spec"]["http"].as_array().into_iter().flatten();
+    let of_route = |route: &Value| -> i64 {
+        let entries = route["route"].as_array().into_iter().flatten();
+        entries
+            .filter(|d| host(d).ends_with("-canary"))
+            .map(|d| d["weight"].as_i64().unwrap_or(100))
+            .sum()
+    };
+    http.map(of_route).max().unwrap_or(0)
+}
+
+/// The Service that a destination names, without namespace.
+pub(super) fn host(destination: &Value) -> &str {
+    let host = destination["destination"]["host"].as_str().unwrap_or_default();
+    host.split('.').next().unwrap_or_default()
+}
+
+/// Ready addresses behind a Service.
+#[must_use]
+pub fn ready_endpoints(store: &Store, namespace: &str, service: &str) -> usize {
+    let slice = store.get(&Key::new(
+        Kind::ENDPOINT_SLICE,
+        namespace,
+        &format!("{service}-slice"),
+    ));
+    let endpoints = slice.and_then(|slice| slice["endpoints"].as_array());
+    let ready = endpoints.into_iter().flatten();
+    ready.filter(|e| e["conditions"]["ready"] == true).count()
+}
+
+/// An epoch without the count of its unsettled writes.
+fn process_part(epoch: &str) -> &str {
+    epoch.split('+').next().unwrap_or_default()
+}
+
+/// I10: what carries the present epoch is written by its process alone.
+pub(super) fn fenced(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+    let annotation = &seen.change.object["metadata"]["annotations"][EPOCH_ANNOTATION];
+    let present = seen.status("epoch").as_str().unwrap_or_default();
+    let Some(carried) = annotation.as_str() else {
+        return;
+    };
+    let writer = *book
+        .epochs
+        .entry(process_part(carried).to_owned())
+        .or_insert(seen.change.actor);
+    let resting = ["Initialized", "Succeeded", "Failed"]
+        .iter()
+        .any(|phase| seen.status("phase") == phase);
+    if carried == present && writer != seen.change.actor && !resting {
+        found.push(format!("{writer} decides here since epoch {present} (I10)"));
+    }
+}
+
+/// I10: an epoch that another has followed does not come back.
+pub(super) fn succeeded(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+    let Some(epoch) = seen.change.object["status"]["epoch"].as_str() else {
+        return;
+    };
+    let process = process_part(epoch).to_owned();
+    if book.succession.last() == Some(&process) {
+        return;
+    }
+    if book.succession.contains(&process) {
+        found.push(format!(
+            "epoch {epoch} is back after {:?} (I10)",
+            book.succession.last()
+        ));
+    }
+    book.epochs.entry(process.clone()).or_insert(seen.change.actor);
+    book.succession.push(process);
+}

@@ -1,0 +1,287 @@
+//! Writes of the Canary: its status, and its end.
+
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use super::{
+    Record, Seen,
+    book::{self, Book, canary_weight, ready_endpoints},
+    elapsed,
+    workloads::steps,
+};
+use crate::sim::{api_server::Kind, workloads::behaviour::Behaviour};
+
+const OUTCOMES: [&str; 6] = [
+    "Promoted",
+    "RolledBack",
+    "Aborted",
+    "PromotionFailed",
+    "Failed",
+    "Initialized",
+];
+
+pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, found: &mut Vec<String>) {
+    let none = Value::Null;
+    let old = seen
+        .change
+        .before
+        .as_deref()
+        .map_or(&none, |before| &before["status"]);
+    let new = &seen.change.object["status"];
+    if old == new {
+        return;
+    }
+    told(seen, book, new);
+    timeline(seen, record, old, new);
+    if !seen.ours {
+        return;
+    }
+    book::succeeded(seen, book, found);
+    if old["revision"]["startedAt"] != new["revision"]["startedAt"] && new["phase"] == "Progressing" {
+        record.rollouts += 1;
+        // What could not be taken back from the revision before is where this one begins.
+        book.visited = [seen.weight_of_routes()].into();
+        book.step_at = None;
+    }
+    if new["phase"] == "Succeeded" && old["phase"] != "Succeeded" {
+        let promoted = new["revision"]["promoted"].as_str().unwrap_or_default();
+        book.passed.insert(promoted.to_owned());
+    }
+    step(seen, book, record, (old, new), found);
+    retirement(seen, old, new, found);
+    evidence(seen, old, new, found);
+    rest(seen, old, new, found);
+}
+
+/// I9: outcomes must be told, whatever happens.
+fn told(seen: &Seen<'_>, book: &mut Book, new: &Value) {
+    let uid = seen.change.object["metadata"]["uid"].as_str().unwrap_or_default();
+    for notice in new["outbox"]["pending"].as_array().into_iter().flatten() {
+        if OUTCOMES.iter().any(|reason| notice["reason"] == *reason) {
+            let uid = uid.get(..8).unwrap_or(uid);
+            book.facts
+                .insert(format!("{}.{uid}.{}", seen.names.canary, notice["seq"]));
+        }
+    }
+}
+
+fn timeline(seen: &Seen<'_>, record: &mut Record, old: &Value, new: &Value) {
+    let word = |status: &Value| {
+        let phase = status["phase"].as_str().unwrap_or("-").to_owned();
+        let hold = status["hold"]["reason"].as_str().unwrap_or_default().to_owned();
+        (phase, status["canaryWeight"].as_i64().unwrap_or(0), hold)
+    };
+    let (before, after) = (word(old), word(new));
+    if before == after {
+        return;
+    }
+    if before.0 != after.0 {
+        *record
+            .transitions
+            .entry(format!("{} → {}", before.0, after.0))
+            .or_default() += 1;
+    }
+    if !after.2.is_empty() && before.2 != after.2 {
+        *record.transitions.entry(format!("held {}", after.2)).or_default() += 1;
+    }
+    record.timeline.push(format!(
+        "{} {}: {} weight {} {} · {}",
+        seen.at.format("%M:%S%.3f"),
+        seen.change.key.namespace,
+        after.0,
+        after.1,
+        after.2,
+        new["message"].as_str().unwrap_or_default()
+    ));
+}
+
+/// I5: one step after the other, each only after evidence of the one before.
+fn step(
+    seen: &Seen<'_>,
+    book: &mut Book,
+    record: &Record,
+    (old, new): (&Value, &Value),
+    found: &mut Vec<String>,
+) {
+    let (Some(index), weight) = (new["step"]["index"].as_i64(), new["canaryWeight"].as_i64()) else {
+        return;
+    };
+    let begun = old["step"]["startedAt"] != new["step"]["startedAt"];
+    let old_weight = old["canaryWeight"].as_i64().unwrap_or(0);
+    let steps = steps(seen);
+    if begun && new["phase"] == "Progressing" && weight > Some(old_weight) {
+        if !steps.contains(&weight.unwrap_or_default()) {
+            found.push(format!("weight {weight:?} is none of the steps {steps:?} (I5)"));
+        }
+        let same_rollout = old["revision"]["startedAt"] == new["revision"]["startedAt"];
+        let before = old["step"]["index"].as_i64().unwrap_or(-1);
+        if same_rollout && index > before + 1 && old_weight == 0 {
+            found.push(format!("step {index} follows step {before} (I5)"));
+        }
+        if same_rollout && old_weight > 0 && index > before {
+            evidence_of_step(seen, book, record, (before, index), found);
+        }
+    }
+    if begun {
+        book.step_at = Some(seen.at);
+    }
+}
+
+fn evidence_of_step(
+    seen: &Seen<'_>,
+    book: &Book,
+    record: &Record,
+    (before, index): (i64, i64),
+    found: &mut Vec<String>,
+) {
+    if index > before + 1 {
+        found.push(format!("step {index} follows step {before} (I5)"));
+    }
+    let interval = seen
+        .canary()
+        .and_then(|canary| {
+            canary["spec"]["analysis"]["interval"]
+                .as_str()?
+                .strip_suffix('s')?
+                .parse()
+                .ok()
+        })
+        .map_or(TimeDelta::zero(), TimeDelta::seconds);
+    let lasted = elapsed(book.step_at, seen.at);
+    // Samples are taken on whole seconds.
+    if book.step_at.is_some() && lasted < interval - TimeDelta::seconds(1) {
+        found.push(format!(
+            "the step before lasted {} ms only (I5)",
+            lasted.num_milliseconds()
+        ));
+    }
+    let blind = record.blind_since.zip(book.step_at);
+    if blind.is_some_and(|(blind, began)| blind <= began) {
+        found
+            .push("the weight rises, and Prometheus was not to be seen since the step began (I7)".to_owned());
+    }
+}
+
+/// I6: when the status speaks of a withdrawal, or of less weight, the routes are there already.
+fn retirement(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) {
+    let routed = seen.weight_of_routes();
+    let claimed = new["canaryWeight"].as_i64().unwrap_or(0);
+    // The primary that was given the new template takes its traffic back step by step: that is towards risk.
+    let returns = ["Promoting", "Finalising", "Initializing"]
+        .iter()
+        .any(|phase| new["phase"] == *phase);
+    let lowered = !returns && claimed < old["canaryWeight"].as_i64().unwrap_or(0);
+    if lowered && routed > claimed {
+        found.push(format!(
+            "the status claims weight {claimed}, the routes have {routed} (I6)"
+        ));
+    }
+}
+
+/// I7: only a bad release fails a check.
+fn evidence(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) {
+    let count = |status: &Value| status["failedChecks"].as_i64().unwrap_or(0);
+    if count(new) <= count(old) {
+        return;
+    }
+    let target = seen.get(Kind::DEPLOYMENT, &seen.names.canary);
+    let image = target.map_or("", |target| {
+        target["spec"]["template"]["spec"]["containers"][0]["image"]
+            .as_str()
+            .unwrap_or_default()
+    });
+    // A template that was changed a moment ago may not be what was measured.
+    let measured = target.is_some_and(|target| {
+        crate::workload::deployment::revision(&target["spec"]["template"]) == new["revision"]["current"]
+    });
+    let behaviour = Behaviour::of_image(image);
+    let blameless = behaviour.error_rate == 0.0 && behaviour.latency < 20.0;
+    if blameless && measured {
+        found.push(format!(
+            "a check of {image} failed: {} (I7)",
+            new["message"].as_str().unwrap_or_default()
+        ));
+    }
+}
+
+/// I4: a phase of rest is written when it is true.
+fn rest(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) {
+    let entered = ["Initialized", "Succeeded", "Failed"]
+        .iter()
+        .any(|phase| new["phase"] == *phase && old["phase"] != *phase);
+    if !entered || new["canaryWeight"] != 0 {
+        return;
+    }
+    let phase = &new["phase"];
+    let weight = seen.weight_of_routes();
+    if weight > 0 {
+        found.push(format!("{phase} while the canary has weight {weight} (I4)"));
+    }
+    let Some(target) = seen.get(Kind::DEPLOYMENT, &seen.names.canary) else {
+        return;
+    };
+    let revision = crate::workload::deployment::revision(&target["spec"]["template"]);
+    let newer = new["revision"]["current"] != revision.as_str();
+    if target["spec"]["replicas"] != 0 && !newer && phase != "Initialized" {
+        found.push(format!(
+            "{phase} while the canary has {} pods (I4)",
+            target["spec"]["replicas"]
+        ));
+    }
+}
+
+/// I11 and I12: the Canary is gone; the target serves, and nothing of ours is left.
+pub(super) fn gone(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+    book.succession.clear();
+    let names = &seen.names;
+    let Some(target) = seen.get(Kind::DEPLOYMENT, &names.canary) else {
+        return;
+    };
+    let phase = &seen.change.object["status"]["phase"];
+    let set_up = !phase.is_null() && phase != "Initializing";
+    let apex = seen.get(Kind::SERVICE, &names.canary);
+    if apex.is_some_and(|apex| apex["spec"]["selector"]["app"] == names.primary.as_str()) {
+        found.push("the Canary is gone, and its Service selects the primary (I12)".to_owned());
+    }
+    let routes = seen.get(Kind::VIRTUAL_SERVICE, &names.canary);
+    let text = routes
+        .map(|routes| routes["spec"].to_string())
+        .unwrap_or_default();
+    if text.contains("-primary") || text.contains("-canary") {
+        found.push("the Canary is gone, and routes name its Services (I11)".to_owned());
+    }
+    if routes.is_some_and(|routes| canary_weight(routes) > 0) {
+        found.push("the Canary is gone, and routes lead to it (I11)".to_owned());
+    }
+    let strays = [
+        (Kind::DEPLOYMENT, &names.primary),
+        (Kind::SERVICE, &names.primary),
+        (Kind::SERVICE, &names.canary_service),
+        (Kind::DESTINATION_RULE, &names.primary),
+        (Kind::DESTINATION_RULE, &names.canary_service),
+    ];
+    for (kind, name) in strays {
+        if seen.get(kind, name).is_some() {
+            found.push(format!(
+                "the Canary is gone, {} {name} is not (I11)",
+                kind.resource().kind
+            ));
+        }
+    }
+    for object in [Some(target), apex, routes].into_iter().flatten() {
+        let marks = object["metadata"]["annotations"].to_string();
+        if marks.contains("bellwether.dev/") {
+            found.push(format!(
+                "the Canary is gone, marks stay on {}: {marks} (I11)",
+                object["kind"]
+            ));
+        }
+    }
+    let healthy = target["spec"]["template"]["spec"]["containers"][0]["image"]
+        .as_str()
+        .is_some_and(|image| Behaviour::of_image(image).good());
+    let serving = ready_endpoints(seen.store, &seen.change.key.namespace, &names.canary);
+    if set_up && healthy && serving == 0 {
+        found.push("the Canary is gone, and no pod of the target is ready (I12)".to_owned());
+    }
+}

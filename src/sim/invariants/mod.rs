@@ -1,0 +1,169 @@
+//! The invariants of a rollout, checked with every single write as the store sees it.
+//!
+//! [`Invariants`] looks at every change; what it remembers of a Canary stands in its [`Book`]. It knows nothing of how the
+//! controller decides: only objects, who wrote them, and when.
+
+mod book;
+mod canary;
+mod routes;
+mod workloads;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::{
+    api_server::{
+        Key, Kind, Witness,
+        store::{Change, Happened, Store},
+    },
+    clock::SimClock,
+    cluster::by_controller,
+};
+use crate::clock::Clock;
+
+pub use book::{Book, Names, canary_weight, ready_endpoints};
+
+/// What is remembered, and what was found.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// By namespace and name of the Canary.
+    pub books: BTreeMap<(String, String), Book>,
+    /// Violations, in words.
+    pub violations: Vec<String>,
+    /// Every change of phase, weight or hold of every Canary.
+    pub timeline: Vec<String>,
+    /// Since when nothing is to be learnt from Prometheus.
+    pub blind_since: Option<DateTime<Utc>>,
+    /// Since when Prometheus can be asked.
+    pub seeing_since: Option<DateTime<Utc>>,
+    /// Facts that were told, by name of their Event.
+    pub told: std::collections::BTreeSet<String>,
+    /// How many rollouts were begun.
+    pub rollouts: u64,
+    /// How often each phase followed each other.
+    pub transitions: BTreeMap<String, u64>,
+}
+
+/// What is remembered, shared with whoever plays.
+pub type Shared = Arc<Mutex<Record>>;
+
+/// Looks at every change.
+pub struct Invariants {
+    record: Shared,
+    clock: SimClock,
+}
+
+/// One change to judge.
+struct Seen<'a> {
+    change: &'a Change,
+    store: &'a Store,
+    at: DateTime<Utc>,
+    names: Names,
+    /// Whether a process of the controller made it.
+    ours: bool,
+}
+
+impl Seen<'_> {
+    fn canary(&self) -> Option<&Value> {
+        let key = Key::new(Kind::CANARY, &self.change.key.namespace, &self.names.canary);
+        self.store.get(&key).map(|object| &**object)
+    }
+
+    fn get(&self, kind: Kind, name: &str) -> Option<&Value> {
+        let key = Key::new(kind, &self.change.key.namespace, name);
+        self.store.get(&key).map(|object| &**object)
+    }
+
+    fn status<'a>(&'a self, field: &str) -> &'a Value {
+        self.canary()
+            .map_or(&Value::Null, |canary| &canary["status"][field])
+    }
+
+    fn weight_of_routes(&self) -> i64 {
+        self.get(Kind::VIRTUAL_SERVICE, &self.names.canary)
+            .map_or(0, canary_weight)
+    }
+}
+
+impl Invariants {
+    /// Notes what it sees in `record`.
+    #[must_use]
+    pub fn new(record: Shared, clock: SimClock) -> Invariants {
+        Invariants { record, clock }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    /// Notes a violation.
+    pub fn violated(&mut self, at: DateTime<Utc>, what: &str) {
+        self.violations.push(format!("{} {what}", at.format("%M:%S%.3f")));
+    }
+}
+
+impl Witness for Invariants {
+    fn saw(&mut self, change: &Change, store: &Store) {
+        let at = self.clock.now();
+        let record = &mut *self.lock();
+        if change.key.kind == Kind::EVENT {
+            record.told.insert(change.key.name.clone());
+            return;
+        }
+        let object = change.key.name.strip_suffix("-slice").unwrap_or(&change.key.name);
+        let names = Names::of(object);
+        let seen = Seen {
+            change,
+            store,
+            at,
+            ours: by_controller(change.actor),
+            names,
+        };
+        let place = (change.key.namespace.clone(), seen.names.canary.clone());
+        let mut book = record.books.remove(&place).unwrap_or_default();
+        let found = judge(&seen, &mut book, record);
+        record.books.insert(place, book);
+        for what in found {
+            let object = format!(
+                "{} {}/{}",
+                change.key.kind.resource().kind,
+                change.key.namespace,
+                change.key.name
+            );
+            record.violated(at, &format!("{} writes {object}: {what}", change.actor));
+        }
+    }
+}
+
+fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
+    let mut found = Vec::new();
+    let deleted = seen.change.happened == Happened::Deleted;
+    match seen.change.key.kind {
+        Kind::VIRTUAL_SERVICE if !deleted => routes::changed(seen, book, &mut found),
+        Kind::ENDPOINT_SLICE if !deleted => routes::endpoints(seen, book),
+        Kind::SERVICE if !deleted => routes::pointed(seen, book, &mut found),
+        Kind::DEPLOYMENT if seen.change.key.name == seen.names.primary => {
+            workloads::primary(seen, book, deleted, &mut found);
+        }
+        Kind::DEPLOYMENT if !deleted => workloads::target(seen, book, &mut found),
+        Kind::CANARY if deleted => canary::gone(seen, book, &mut found),
+        Kind::CANARY => canary::changed(seen, book, record, &mut found),
+        _ => {}
+    }
+    if seen.ours && !deleted {
+        book::fenced(seen, book, &mut found);
+    }
+    found
+}
+
+/// How long `at` is after `since`; nothing if it never was.
+fn elapsed(since: Option<DateTime<Utc>>, at: DateTime<Utc>) -> TimeDelta {
+    since.map_or(TimeDelta::zero(), |since| at - since)
+}

@@ -1,0 +1,162 @@
+//! Writes of the VirtualService and of the apex Service.
+
+use serde_json::{Map, Value, json};
+
+use chrono::TimeDelta;
+
+use super::{
+    Kind, Seen,
+    book::{Book, canary_weight, host, ready_endpoints},
+    elapsed,
+};
+
+pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+    let new = canary_weight(&seen.change.object);
+    let old = seen.change.before.as_deref().map_or(0, canary_weight);
+    if new != old {
+        book.routed_at = Some(seen.at);
+    }
+    if !seen.ours {
+        book.edited_at = Some(seen.at);
+        return;
+    }
+    book.visited.insert(new);
+    if new > old {
+        raised(seen, book, new, found);
+    }
+    if new < old && seen.canary().is_some() {
+        let back = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.primary);
+        let there = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service);
+        let target = seen.get(Kind::DEPLOYMENT, &seen.names.canary).is_some();
+        if target && back == 0 && there > 0 && new == 0 && seen.status("phase") != "Terminating" {
+            found.push(format!(
+                "the traffic returns to a primary without ready pods, the canary has {there} (I2)"
+            ));
+        }
+    }
+    let Some(before) = &seen.change.before else { return };
+    sums(before, &seen.change.object, found);
+    let foreign = foreign(before, &seen.names.canary) != foreign(&seen.change.object, &seen.names.canary);
+    let ours = before["metadata"]["labels"]["bellwether.dev/canary"].is_string();
+    if foreign && !ours {
+        found.push("something that is not ours was changed (I8)".to_owned());
+    }
+}
+
+/// How long an event may take to whoever decides.
+const SEEN: TimeDelta = TimeDelta::seconds(15);
+
+/// Remembers since when the canary's Service has no ready pod.
+pub(super) fn endpoints(seen: &Seen<'_>, book: &mut Book) {
+    let ready = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service);
+    book.bare_since = (ready == 0).then(|| book.bare_since.unwrap_or(seen.at));
+}
+
+/// I5: the intent stands in the status before the weight rises; I2: there are pods for it.
+fn raised(seen: &Seen<'_>, book: &Book, new: i64, found: &mut Vec<String>) {
+    let intended = seen.status("canaryWeight").as_i64().unwrap_or(0);
+    if new > intended {
+        found.push(format!("the weight rises to {new}, intended is {intended} (I5)"));
+    }
+    let ready = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service);
+    if ready == 0 && elapsed(book.bare_since, seen.at) > SEEN {
+        found.push(format!(
+            "the weight rises to {new}, and no pod of the canary is ready (I2)"
+        ));
+    }
+}
+
+/// I1: in every route the weights keep their sum.
+fn sums(before: &Value, after: &Value, found: &mut Vec<String>) {
+    let list = |vs: &Value| vs["spec"]["http"].as_array().cloned().unwrap_or_default();
+    for (old, new) in list(before).iter().zip(list(after)) {
+        let sum = |route: &Value| -> i64 {
+            let entries = route["route"].as_array().into_iter().flatten();
+            entries.map(|d| d["weight"].as_i64().unwrap_or(100)).sum()
+        };
+        if old["route"].is_array() && sum(old) != sum(&new) && sum(old) == 100 {
+            found.push(format!(
+                "weights add up to {} and not to {} (I1)",
+                sum(&new),
+                sum(old)
+            ));
+        }
+    }
+}
+
+/// Everything but what is ours: weights and hosts of our destinations, our labels and annotations.
+fn foreign(vs: &Value, apex: &str) -> Value {
+    let mut rest = vs.clone();
+    let mut metadata = Map::new();
+    for section in ["labels", "annotations"] {
+        let kept = rest["metadata"][section].as_object().into_iter().flatten();
+        let kept = kept.filter(|(key, value)| !key.starts_with("bellwether.dev/") && *value != "bellwether");
+        let kept: Map<String, Value> = kept.map(|(k, v)| (k.clone(), v.clone())).collect();
+        metadata.insert(section.to_owned(), Value::Object(kept));
+    }
+    rest["metadata"] = Value::Object(metadata);
+    for route in rest["spec"]["http"].as_array_mut().into_iter().flatten() {
+        let Some(entries) = route.get_mut("route").and_then(Value::as_array_mut) else {
+            continue;
+        };
+        let mut kept: Vec<Value> = Vec::new();
+        for mut entry in std::mem::take(entries) {
+            let base = host(&entry).to_owned();
+            if base
+                .strip_suffix("-primary")
+                .or(base.strip_suffix("-canary"))
+                .unwrap_or(&base)
+                == apex
+            {
+                if let Some(fields) = entry.as_object_mut() {
+                    fields.remove("weight");
+                }
+                entry["destination"]["host"] = json!(apex);
+            }
+            if kept.last() != Some(&entry) {
+                kept.push(entry);
+            }
+        }
+        *entries = kept;
+    }
+    rest
+}
+
+/// The apex Service is pointed at other pods: those must be ready (I2).
+pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+    if seen.change.key.name != seen.names.canary {
+        return;
+    }
+    let selector = |object: &Value| object["spec"]["selector"].clone();
+    let Some(before) = &seen.change.before else { return };
+    let (old, new) = (selector(before), selector(&seen.change.object));
+    if old == new {
+        return;
+    }
+    book.routed_at = Some(seen.at);
+    if !seen.ours {
+        return;
+    }
+    let to_primary = new["app"].as_str().is_some_and(|app| app.ends_with("-primary"));
+    let side = if to_primary {
+        &seen.names.primary
+    } else {
+        &seen.names.canary
+    };
+    let other = if to_primary {
+        &seen.names.canary
+    } else {
+        &seen.names.primary
+    };
+    let available = |name: &str| {
+        let deployment = seen.get(Kind::DEPLOYMENT, name);
+        deployment.map_or(0, |deployment| {
+            deployment["status"]["availableReplicas"].as_i64().unwrap_or(0)
+        })
+    };
+    if available(side) == 0 && available(other) > 0 {
+        found.push(format!(
+            "the Service is pointed at {side}, which has no ready pod (I2)"
+        ));
+    }
+}

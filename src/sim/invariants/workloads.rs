@@ -1,0 +1,135 @@
+//! Writes of the target and of the primary.
+
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use super::{
+    Seen,
+    book::{Book, ready_endpoints},
+    elapsed,
+};
+use crate::{sim::workloads::behaviour::Behaviour, workload::marks::REVISION_ANNOTATION};
+
+/// How long proxies may need to follow.
+const DRAIN: TimeDelta = TimeDelta::seconds(3);
+
+fn image(deployment: &Value) -> &str {
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+        .as_str()
+        .unwrap_or_default()
+}
+
+fn given(deployment: &Value) -> &str {
+    deployment["spec"]["template"]["metadata"]["annotations"][REVISION_ANNOTATION]
+        .as_str()
+        .unwrap_or_default()
+}
+
+/// I3: the primary runs only what was analysed and passed, or what the user asked to ship.
+pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut Vec<String>) {
+    if !seen.ours {
+        return;
+    }
+    if deleted {
+        let apex = seen.get(crate::sim::api_server::Kind::SERVICE, &seen.names.canary);
+        let selects = apex.map_or("", |apex| {
+            apex["spec"]["selector"]["app"].as_str().unwrap_or_default()
+        });
+        let target = seen.get(crate::sim::api_server::Kind::DEPLOYMENT, &seen.names.canary);
+        if selects.ends_with("-primary") && target.is_some() {
+            found.push("the primary is deleted while it serves (I12)".to_owned());
+        }
+        return;
+    }
+    let before = seen.change.before.as_deref();
+    shrinks(seen, before, found);
+    let revision = given(&seen.change.object);
+    if before.is_some_and(|before| given(before) == revision) {
+        return;
+    }
+    let phase = seen.status("phase");
+    if phase.is_null() || phase == "Initializing" {
+        return;
+    }
+    let promoted = seen.status("revision")["promoted"] == revision;
+    if promoted || book.passed.contains(revision) {
+        return;
+    }
+    let shipped = image(&seen.change.object);
+    let steps: Vec<i64> = steps(seen);
+    let missed: Vec<&i64> = steps
+        .iter()
+        .filter(|weight| !book.visited.contains(weight))
+        .collect();
+    if phase != "Promoting" {
+        found.push(format!("the primary gets {shipped} in phase {phase} (I3)"));
+    } else if seen.canary().is_some_and(|c| c["spec"]["skipAnalysis"] == true) {
+        // As the user asked.
+    } else if !missed.is_empty() {
+        found.push(format!(
+            "the primary gets {shipped}, which was not analysed at {missed:?} (I3)"
+        ));
+    } else if cannot_pass(&Behaviour::of_image(shipped)) {
+        found.push(format!("the primary gets {shipped}, which cannot pass (I3)"));
+    }
+}
+
+/// Whether no analysis can let it pass. Pods that crash or go dark after a while may be promoted before they do.
+fn cannot_pass(behaviour: &Behaviour) -> bool {
+    let bad = Behaviour {
+        crash_after: None,
+        dark_after: None,
+        ..behaviour.clone()
+    };
+    !bad.good()
+}
+
+/// The weights of the Canary's steps.
+pub(super) fn steps(seen: &Seen<'_>) -> Vec<i64> {
+    let steps = seen
+        .canary()
+        .and_then(|canary| canary["spec"]["analysis"]["stepWeights"].as_array());
+    steps.into_iter().flatten().filter_map(Value::as_i64).collect()
+}
+
+/// The primary never has fewer pods because of us.
+fn shrinks(seen: &Seen<'_>, before: Option<&Value>, found: &mut Vec<String>) {
+    let replicas = |object: &Value| object["spec"]["replicas"].as_i64().unwrap_or(1);
+    if let Some(before) = before
+        && replicas(&seen.change.object) < replicas(before)
+    {
+        found.push(format!(
+            "the primary shrinks from {} to {} pods",
+            replicas(before),
+            replicas(&seen.change.object)
+        ));
+    }
+}
+
+/// I2 and I8: the target is scaled and nothing else, and scaled away only when no traffic can reach it.
+pub(super) fn target(seen: &Seen<'_>, book: &Book, found: &mut Vec<String>) {
+    let Some(before) = seen.change.before.as_deref().filter(|_| seen.ours) else {
+        return;
+    };
+    let after = &*seen.change.object;
+    if before["spec"]["template"] != after["spec"]["template"] {
+        found.push("the target's pod template was changed (I8)".to_owned());
+    }
+    if after["spec"]["replicas"] != 0 || before["spec"]["replicas"] == 0 {
+        return;
+    }
+    let weight = seen.weight_of_routes();
+    if weight > 0 {
+        found.push(format!("the target is scaled away at weight {weight} (I2)"));
+    }
+    if book.routed_at.is_some() && elapsed(book.routed_at, seen.at) < DRAIN {
+        found.push("the target is scaled away before proxies can follow the routes (I2)".to_owned());
+    }
+    if ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.primary) == 0
+        && ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service) > 0
+        && image(after) != ""
+        && seen.status("phase") == "Initializing"
+    {
+        found.push("the target is scaled away, and the primary has no ready pod (I2)".to_owned());
+    }
+}

@@ -1,0 +1,157 @@
+//! Many seeds, on all cores.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal, Write},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bellwether::sim::chaos::Tally;
+
+use super::{
+    coverage,
+    play::{Broken, play},
+    shrink::{shrink, tell},
+    story::Story,
+};
+
+/// Rollouts that a run of the suite begins at least.
+const ROLLOUTS: u64 = 10_000;
+/// How long a play may take on the clock of the machine.
+const STUCK: Duration = Duration::from_secs(30);
+/// Broken plays after which a campaign ends.
+const ENOUGH: usize = 6;
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            text.parse()
+                .unwrap_or_else(|_| panic!("{name} must be a whole number, and is {text:?}"))
+        })
+}
+
+struct Campaign {
+    next: AtomicU64,
+    rollouts: AtomicU64,
+    wanted: u64,
+    tally: Tally,
+    broken: Mutex<BTreeMap<u64, (Story, Broken)>>,
+    /// Seeds that are being played, and since when.
+    playing: Mutex<BTreeMap<u64, Instant>>,
+    began: Instant,
+}
+
+impl Campaign {
+    fn run(&self) {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..cores).map(|_| scope.spawn(|| self.work())).collect();
+            while workers.iter().any(|worker| !worker.is_finished()) {
+                self.end_if_stuck();
+                std::thread::park_timeout(Duration::from_millis(200));
+            }
+        });
+    }
+
+    /// A play that takes this long goes round in circles at one instant of its time; nothing else can end it.
+    fn end_if_stuck(&self) {
+        let playing = self.playing.lock().unwrap();
+        if let Some((seed, _)) = playing.iter().find(|(_, since)| since.elapsed() > STUCK) {
+            println!("SEED={seed} does not end: something is repeated without letting time pass");
+            std::process::exit(101);
+        }
+    }
+
+    fn work(&self) {
+        while self.rollouts.load(Ordering::Relaxed) < self.wanted
+            && self.broken.lock().unwrap().len() < ENOUGH
+        {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            let story = Story::of(seed);
+            self.playing.lock().unwrap().insert(seed, Instant::now());
+            let outcome = play(&story, &self.tally);
+            self.playing.lock().unwrap().remove(&seed);
+            match outcome {
+                Ok(played) => {
+                    self.rollouts.fetch_add(played.rollouts, Ordering::Relaxed);
+                }
+                Err(broken) => {
+                    self.broken.lock().unwrap().insert(seed, (story, broken));
+                }
+            }
+            if seed % 50 == 49 {
+                self.show(seed + 1);
+            }
+        }
+    }
+
+    fn show(&self, plays: u64) {
+        let mut out = std::io::stdout();
+        let rollouts = self.rollouts.load(Ordering::Relaxed);
+        let seconds = self.began.elapsed().as_secs_f64();
+        let line = format!(
+            "{plays} plays, {rollouts} of {} rollouts, {seconds:.0} s",
+            self.wanted
+        );
+        if out.is_terminal() {
+            // Progress that cannot be written is no reason to stop.
+            let _ = write!(out, "\r{line} ");
+            let _ = out.flush();
+        } else if plays % 5000 == 0 {
+            println!("{line}");
+        }
+    }
+}
+
+#[test]
+fn no_fault_breaks_an_invariant_and_every_rollout_comes_to_rest() {
+    if let Some(seed) = number("SEED") {
+        let story = Story::of(seed);
+        println!("{story:#?}");
+        if let Err(broken) = play(&story, &Tally::default()) {
+            println!("{}\n", tell(&story, &broken));
+            let (story, broken) = shrink(&story, broken);
+            panic!("made smaller:\n{}", tell(&story, &broken));
+        }
+        return;
+    }
+    let campaign = Campaign {
+        next: AtomicU64::new(number("FROM").unwrap_or(0)),
+        rollouts: AtomicU64::new(0),
+        wanted: number("N").unwrap_or(ROLLOUTS),
+        tally: Tally::default(),
+        broken: Mutex::default(),
+        playing: Mutex::default(),
+        began: Instant::now(),
+    };
+    campaign.run();
+    let tally = campaign.tally.lock().unwrap().clone();
+    println!(
+        "{} rollouts in {} plays, {:.0} s\n{}",
+        campaign.rollouts.load(Ordering::Relaxed),
+        campaign.next.load(Ordering::Relaxed),
+        campaign.began.elapsed().as_secs_f64(),
+        coverage::table(&tally)
+    );
+    let broken = campaign.broken.into_inner().unwrap();
+    let told: Vec<String> = broken
+        .into_values()
+        .map(|(story, broken)| {
+            let (story, broken) = shrink(&story, broken);
+            tell(&story, &broken)
+        })
+        .collect();
+    assert!(told.is_empty(), "{}", told.join("\n\n"));
+    let missing = coverage::missing(&tally);
+    assert!(
+        campaign.wanted < ROLLOUTS || missing.is_empty(),
+        "never exercised: {missing:?}"
+    );
+}

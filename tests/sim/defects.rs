@@ -1,0 +1,60 @@
+//! Would the campaign find a defect? Each deliberate one is planted, and must be found.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use bellwether::{
+    defect::{Defect, plant},
+    sim::chaos::Tally,
+};
+
+use super::{play::play, story::Story};
+
+/// Plays in which a defect must show.
+const PLAYS: u64 = 1500;
+
+/// The play that shows the defect: how many were needed, and what was broken.
+fn hunt(defect: Defect) -> Option<(u64, String)> {
+    plant(Some(defect));
+    let tally = Tally::default();
+    let found = (0..PLAYS).find_map(|seed| {
+        let broken = play(&Story::of(seed), &tally).err()?;
+        Some((seed, broken.what))
+    });
+    plant(None);
+    found
+}
+
+#[test]
+fn every_planted_defect_is_found() {
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(BTreeMap::new());
+    let began = Instant::now();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(defect) = Defect::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = hunt(*defect);
+                    found.lock().unwrap().insert(*defect, outcome);
+                }
+            });
+        }
+    });
+    let found = found.into_inner().unwrap();
+    for (defect, outcome) in &found {
+        match outcome {
+            Some((seed, what)) => println!("{defect:?}: seed {seed}: {what}"),
+            None => println!("{defect:?}: not found within {PLAYS} plays"),
+        }
+    }
+    println!("{} defects, {:.0} s", found.len(), began.elapsed().as_secs_f64());
+    let missed: Vec<_> = found.iter().filter(|(_, outcome)| outcome.is_none()).collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}

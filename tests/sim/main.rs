@@ -1,0 +1,19 @@
+//! The campaign: thousands of seeded plays of the real controller on the simulated cluster, with faults, under the
+//! invariants; and the proof that it would find a defect.
+//!
+//! `make sim` plays more: `make sim N=100000`, or one seed: `SEED=4711 make sim`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests say what they have to say, and fail by panicking"
+)]
+
+mod campaign;
+mod coverage;
+mod defects;
+mod happening;
+mod play;
+mod setup;
+mod shrink;
+mod story;

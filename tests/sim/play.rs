@@ -1,0 +1,457 @@
+//! Playing a story, under the invariants, to its rest.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bellwether::sim::{
+    api_server::Kind,
+    chaos::{Chaos, Control, Strike, Tally, note},
+    cluster::SimCluster,
+    invariants::{Invariants, Shared, canary_weight, ready_endpoints},
+    traffic::{Failure, metrics::Trouble},
+    workloads::behaviour::Behaviour,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    happening::{SECOND, image_of},
+    setup::{SHOP, Setup, key, namespace, primary},
+    story::Story,
+};
+
+/// How long routes may lead to a canary without ready pods while requests to the API server fail.
+const DARK_UNDER_FAULTS: TimeDelta = TimeDelta::seconds(240);
+/// And while they do not.
+const DARK: TimeDelta = TimeDelta::seconds(20);
+
+/// What came of a play that broke something.
+#[derive(Debug)]
+pub struct Broken {
+    /// What is wrong, in words; ends with the invariant in brackets.
+    pub what: String,
+    /// Faults that had struck.
+    pub struck: Vec<Strike>,
+    /// What the status of each Canary said, and what happened.
+    pub timeline: Vec<String>,
+}
+
+impl Broken {
+    /// Which rule was broken.
+    pub fn rule(&self) -> &str {
+        let open = self.what.rfind('(').unwrap_or(0);
+        &self.what[open..]
+    }
+}
+
+/// What came of a play that broke nothing.
+#[derive(Debug, Default)]
+pub struct Played {
+    /// Rollouts that were begun.
+    pub rollouts: u64,
+}
+
+/// A play under way.
+pub struct Play {
+    pub cluster: SimCluster,
+    pub disturbed: bool,
+    pub images: u32,
+    story: Story,
+    tally: Tally,
+    control: Arc<Mutex<Control>>,
+    record: Shared,
+    calm: bool,
+}
+
+/// Plays a story; what was exercised goes into `tally`.
+pub fn play(story: &Story, tally: &Tally) -> Result<Played, Broken> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut play = Play::begin(story, tally).await;
+        let outcome = play.go_on().await;
+        let record = play.record.lock().unwrap();
+        for (transition, count) in &record.transitions {
+            for _ in 0..*count {
+                note(tally, transition.clone());
+            }
+        }
+        match outcome {
+            Ok(()) => Ok(Played {
+                rollouts: record.rollouts,
+            }),
+            Err(what) => Err(Broken {
+                what,
+                struck: play.control.lock().unwrap().struck.clone(),
+                timeline: record.timeline.clone(),
+            }),
+        }
+    })
+}
+
+impl Play {
+    async fn begin(story: &Story, tally: &Tally) -> Play {
+        let mut cluster = SimCluster::start(story.seed, TimeDelta::seconds(2));
+        let record = Shared::default();
+        let invariants = Invariants::new(record.clone(), cluster.clock());
+        cluster.server.add_witness(Box::new(invariants));
+        if story.replicas > 1 {
+            cluster.elect(story.skews);
+        }
+        for (n, setup) in story.setups.iter().enumerate() {
+            let ns = namespace(n);
+            cluster.apply(&ns, setup.deployment("shop:good-0")).unwrap();
+            cluster.apply(&ns, Setup::service()).unwrap();
+            if setup.adopted {
+                cluster.apply(&ns, Setup::routes()).unwrap();
+            }
+        }
+        cluster.pass(TimeDelta::seconds(2)).await;
+        let now = cluster.now();
+        for (n, setup) in story.setups.iter().enumerate() {
+            cluster.world().traffic.call(&namespace(n), SHOP, setup.rate, now);
+        }
+        let (chaos, control) = Chaos::new(story.seed, story.strikes.clone(), tally.clone());
+        cluster.server.set_faults(Box::new(chaos));
+        for replica in 0..story.replicas {
+            cluster.start_replica(replica);
+        }
+        for (n, setup) in story.setups.iter().enumerate() {
+            cluster.apply(&namespace(n), setup.canary()).unwrap();
+        }
+        let mut play = Play {
+            cluster,
+            disturbed: false,
+            images: 0,
+            story: story.clone(),
+            tally: tally.clone(),
+            control,
+            record,
+            calm: false,
+        };
+        play.trouble(Trouble::None);
+        play
+    }
+
+    pub fn setups(&self) -> &[Setup] {
+        &self.story.setups
+    }
+
+    pub fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap()
+    }
+
+    /// Prometheus is in this trouble from now on.
+    pub fn trouble(&mut self, trouble: Trouble) {
+        let now = self.cluster.now();
+        self.cluster.world().trouble = trouble;
+        let mut record = self.record.lock().unwrap();
+        let blind = matches!(trouble, Trouble::Down | Trouble::Empty | Trouble::NotANumber);
+        record.blind_since = blind.then(|| record.blind_since.unwrap_or(now));
+    }
+
+    fn say(&self, what: &str) {
+        let at = self.cluster.now().format("%M:%S%.3f");
+        self.record
+            .lock()
+            .unwrap()
+            .timeline
+            .push(format!("{at} — {what}"));
+    }
+
+    async fn go_on(&mut self) -> Result<(), String> {
+        for event in self.story.events.clone() {
+            self.pass(event.after).await?;
+            note(&self.tally, event.what.name());
+            self.say(&format!("{}: {:?}", namespace(event.canary), event.what));
+            event.what.happen(self, event.canary);
+        }
+        self.calm_down().await?;
+        self.come_to_rest().await?;
+        if self.story.deleted {
+            self.delete_all().await?;
+        }
+        self.everything_was_told()
+    }
+
+    /// Lets time pass, and looks every second.
+    async fn pass(&mut self, span: TimeDelta) -> Result<(), String> {
+        let end = self.cluster.now() + span;
+        loop {
+            let left = end - self.cluster.now();
+            if left <= TimeDelta::zero() {
+                return Ok(());
+            }
+            self.cluster.pass_restarting(left.min(SECOND)).await;
+            self.look()?;
+        }
+    }
+
+    fn look(&mut self) -> Result<(), String> {
+        if let Some(first) = self.record.lock().unwrap().violations.first() {
+            return Err(first.clone());
+        }
+        let now = self.cluster.now();
+        for n in 0..self.story.setups.len() {
+            self.look_at_routes(n, now)?;
+            if !self.disturbed {
+                self.look_at_requests(n)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// I2: routes that lead to a canary without ready pods are set back in time.
+    fn look_at_routes(&self, n: usize, now: DateTime<Utc>) -> Result<(), String> {
+        let ns = namespace(n);
+        let routes = self.cluster.get(&key(n, Kind::VIRTUAL_SERVICE));
+        let weight = routes.map_or(0, |routes| canary_weight(&routes));
+        let ready = self.cluster.server.read(|store| {
+            (
+                ready_endpoints(store, &ns, "shop-canary"),
+                ready_endpoints(store, &ns, "shop-primary"),
+            )
+        });
+        let suspended = self
+            .canary(n)
+            .is_some_and(|canary| canary["spec"]["suspend"] == true);
+        let dark = weight > 0 && ready.0 == 0 && ready.1 > 0 && !suspended && self.canary(n).is_some();
+        let mut record = self.record.lock().unwrap();
+        let book = record.books.entry((ns, SHOP.to_owned())).or_default();
+        book.dark_since = dark.then(|| book.dark_since.unwrap_or(now));
+        let limit = if self.calm { DARK } else { DARK_UNDER_FAULTS };
+        if book.dark_since.is_some_and(|since| now - since > limit) {
+            return Err(format!(
+                "weight {weight} for {limit} without a ready pod of the canary (I2)"
+            ));
+        }
+        Ok(())
+    }
+
+    fn look_at_requests(&self, n: usize) -> Result<(), String> {
+        let world = self.cluster.world();
+        let Some(ledger) = world.traffic.ledgers.get(&(namespace(n), SHOP.to_owned())) else {
+            return Ok(());
+        };
+        let lost: u64 = ledger
+            .failed
+            .iter()
+            .filter(|((how, _), _)| *how != Failure::Answered)
+            .map(|(_, count)| count)
+            .sum();
+        if lost > 0 {
+            let at = self.cluster.now().format("%M:%S");
+            return Err(format!(
+                "{at} {lost} of {} requests to {} were lost, last {:?} (lost)",
+                ledger.sent,
+                namespace(n),
+                ledger.last_lost
+            ));
+        }
+        Ok(())
+    }
+
+    fn canary(&self, n: usize) -> Option<Arc<Value>> {
+        self.cluster.get(&key(n, Kind::CANARY))
+    }
+
+    /// The phase of the `n`-th Canary.
+    pub fn phase(&self, n: usize) -> Option<String> {
+        self.canary(n)?["status"]["phase"].as_str().map(str::to_owned)
+    }
+
+    /// Nothing goes wrong any more, everything exists, and somebody wants every Canary.
+    async fn calm_down(&mut self) -> Result<(), String> {
+        self.say("calm");
+        {
+            let mut control = self.control();
+            control.calm = true;
+            control.outage = false;
+            control.cut_off = None;
+        }
+        self.trouble(Trouble::None);
+        {
+            let mut world = self.cluster.world();
+            world.traffic.told = true;
+            world.workloads.schedulable = true;
+            for pod in world.workloads.pods.values_mut().flatten() {
+                if pod.behaviour.ready_after.is_none() && Behaviour::default() != pod.behaviour {
+                    continue;
+                }
+                pod.hung = false;
+            }
+        }
+        self.cluster.nudge();
+        // Late writes of before may still come, and leaders find each other.
+        self.pass(TimeDelta::seconds(70)).await?;
+        self.calm = true;
+        for n in 0..self.story.setups.len() {
+            let ns = namespace(n);
+            let setup = self.story.setups[n].clone();
+            if self.cluster.get(&key(n, Kind::DEPLOYMENT)).is_none() {
+                self.images += 1;
+                let image = format!("shop:good-{}", self.images);
+                self.cluster.apply(&ns, setup.deployment(&image)).unwrap();
+            }
+            let _gone = self
+                .cluster
+                .merge(&key(n, Kind::CANARY), json!({"spec": {"suspend": false}}));
+            self.await_end_of_deletion(n).await?;
+            self.cluster
+                .apply(&ns, setup.canary())
+                .map_err(|refusal| format!("the Canary is refused: {} (apply)", refusal.message))?;
+        }
+        Ok(())
+    }
+
+    /// A deletion that was begun ends within the bound; a person who wants the Canary again waits for that.
+    async fn await_end_of_deletion(&mut self, n: usize) -> Result<(), String> {
+        let mut left = self.story.setups[n].bound();
+        while self
+            .canary(n)
+            .is_some_and(|canary| !canary["metadata"]["deletionTimestamp"].is_null())
+        {
+            if left <= TimeDelta::zero() {
+                if self.workload_is_broken(n) {
+                    // Held with a name: nobody can take over from the primary.
+                    self.images += 1;
+                    let image = format!("shop:good-{}", self.images);
+                    let _shipped = self.cluster.ship(&namespace(n), SHOP, &image);
+                    left = self.story.setups[n].bound();
+                    continue;
+                }
+                return Err(format!("no end of the deletion: {} (liveness)", self.status(n)));
+            }
+            self.pass(SECOND).await?;
+            left -= SECOND;
+        }
+        Ok(())
+    }
+
+    /// Whether the workload's own pods cannot become ready, so that waiting for them has a name and no end.
+    fn workload_is_broken(&self, n: usize) -> bool {
+        image_of(&self.cluster, &key(n, Kind::DEPLOYMENT))
+            .is_some_and(|image| !Behaviour::of_image(&image).good())
+    }
+
+    fn status(&self, n: usize) -> String {
+        let status = self.canary(n).map(|canary| canary["status"].clone());
+        let status = status.unwrap_or_default();
+        format!(
+            "{} weight {} hold {} retirement {}: {}",
+            status["phase"], status["canaryWeight"], status["hold"], status["retirement"], status["message"]
+        )
+    }
+
+    async fn come_to_rest(&mut self) -> Result<(), String> {
+        for n in 0..self.story.setups.len() {
+            let mut left = self.story.setups[n].bound();
+            let mut quiet = 0;
+            while quiet < 20 {
+                quiet = if self.at_rest(n) { quiet + 1 } else { 0 };
+                if left <= TimeDelta::zero() {
+                    return Err(format!(
+                        "{} does not come to rest within {}: {} (liveness)",
+                        namespace(n),
+                        self.story.setups[n].bound(),
+                        self.status(n)
+                    ));
+                }
+                self.pass(SECOND).await?;
+                left -= SECOND;
+            }
+            self.the_last_revision_was_judged(n)?;
+        }
+        Ok(())
+    }
+
+    fn at_rest(&self, n: usize) -> bool {
+        let Some(canary) = self.canary(n) else {
+            return false;
+        };
+        let status = &canary["status"];
+        let phase = ["Initialized", "Succeeded", "Failed"]
+            .iter()
+            .any(|phase| status["phase"] == *phase);
+        let target = self.cluster.get(&key(n, Kind::DEPLOYMENT));
+        let routes = self.cluster.get(&key(n, Kind::VIRTUAL_SERVICE));
+        let away = target.is_some_and(|target| target["spec"]["replicas"] == 0)
+            && routes.is_some_and(|routes| canary_weight(&routes) == 0);
+        if phase && away && status["hold"].is_null() {
+            return true;
+        }
+        // What nobody can mend has a name, and whoever serves goes on: a workload that cannot be set up, or a primary
+        // that cannot return to a template that works.
+        let unready = status["hold"]["reason"] == "WorkloadNotReady" && status["phase"] == "Initializing";
+        let broken =
+            image_of(&self.cluster, &primary(n)).is_some_and(|image| !Behaviour::of_image(&image).good());
+        let failed = status["hold"]["reason"] == "PromotionFailed" && status["phase"] == "Failed" && broken;
+        // Somebody deleted the primary, and nothing has its template any more.
+        let lost = !status["hold"].is_null() && self.cluster.get(&primary(n)).is_none();
+        let stuck =
+            status["hold"]["reason"] == "WorkloadNotReady" && !status["retirement"].is_null() && broken;
+        (unready && self.workload_is_broken(n)) || failed || lost || stuck
+    }
+
+    /// W3: the template that the target has is the one that the verdict is about.
+    fn the_last_revision_was_judged(&self, n: usize) -> Result<(), String> {
+        let (Some(canary), Some(target)) = (self.canary(n), self.cluster.get(&key(n, Kind::DEPLOYMENT)))
+        else {
+            return Ok(());
+        };
+        let status = &canary["status"];
+        // Whoever is stuck is held with a name, and judged nothing yet.
+        if status["phase"] == "Initializing" || !status["retirement"].is_null() {
+            return Ok(());
+        }
+        let revision = bellwether::workload::deployment::revision(&target["spec"]["template"]);
+        if status["revision"]["current"] != revision.as_str() {
+            return Err(format!(
+                "the target has revision {revision}, the status speaks of {} (W3)",
+                status["revision"]["current"]
+            ));
+        }
+        let promoted = status["revision"]["promoted"] == revision.as_str();
+        let Some(primary) = self.cluster.get(&primary(n)) else {
+            return Ok(());
+        };
+        let primary = Some(primary);
+        let runs = primary
+            .map(|p| p["spec"]["template"]["metadata"]["annotations"]["bellwether.dev/revision"].clone());
+        if runs.as_ref() != Some(&status["revision"]["promoted"]) {
+            return Err(format!(
+                "the primary runs {runs:?}, promoted is {} (W3)",
+                status["revision"]["promoted"]
+            ));
+        }
+        if promoted != (status["phase"] != "Failed") {
+            return Err(format!("phase {}, promoted: {promoted} (W3)", status["phase"]));
+        }
+        Ok(())
+    }
+
+    async fn delete_all(&mut self) -> Result<(), String> {
+        self.say("every Canary is deleted");
+        for n in 0..self.story.setups.len() {
+            let _gone = self.cluster.delete(&key(n, Kind::CANARY));
+        }
+        for n in 0..self.story.setups.len() {
+            self.await_end_of_deletion(n).await?;
+        }
+        self.pass(TimeDelta::seconds(20)).await
+    }
+
+    /// I9: every outcome was told.
+    fn everything_was_told(&self) -> Result<(), String> {
+        let record = self.record.lock().unwrap();
+        let facts = record.books.values().flat_map(|book| &book.facts);
+        let untold: Vec<&String> = facts.filter(|fact| !record.told.contains(*fact)).collect();
+        if untold.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("facts that nobody was told: {untold:?} (I9)"))
+        }
+    }
+}

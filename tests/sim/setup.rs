@@ -1,0 +1,150 @@
+//! What one Canary of a play is like.
+
+use bellwether::sim::api_server::{Key, Kind};
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+/// Name of everything; Canaries of a play are told apart by their namespace.
+pub const SHOP: &str = "shop";
+
+/// One Canary, its workload and its callers.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Seconds of a step.
+    pub interval: i64,
+    /// Seconds of a metric's window.
+    pub window: i64,
+    /// Weights of the steps.
+    pub steps: Vec<i64>,
+    /// Failed checks at which it is rolled back.
+    pub threshold: i64,
+    /// Seconds until pods must be ready.
+    pub deadline: i64,
+    /// Seconds without metrics until a retreat.
+    pub max_blind: i64,
+    /// Percent by which traffic returns; 0: at once.
+    pub promotion_step: i64,
+    /// Whether the workload's pods all go before new ones come.
+    pub recreate: bool,
+    /// Whether the VirtualService was there before.
+    pub adopted: bool,
+    /// Pods.
+    pub replicas: u32,
+    /// Requests a second.
+    pub rate: f64,
+}
+
+impl Setup {
+    /// One by chance.
+    pub fn draw(rng: &mut fastrand::Rng) -> Setup {
+        let steps: &[&[i64]] = &[&[10, 30, 50], &[50], &[5, 20, 60, 100], &[20, 40]];
+        Setup {
+            interval: rng.i64(4..12),
+            window: rng.i64(5..9),
+            steps: steps[rng.usize(..steps.len())].to_vec(),
+            threshold: rng.i64(1..4),
+            deadline: rng.i64(20..60),
+            max_blind: rng.i64(20..60),
+            promotion_step: [0, 0, 0, 25][rng.usize(..4)],
+            recreate: rng.u8(..8) == 0,
+            adopted: rng.u8(..4) != 0,
+            replicas: rng.u32(1..4),
+            rate: [20.0, 30.0, 60.0][rng.usize(..3)],
+        }
+    }
+
+    /// Whatever happened: how long it may take to come to rest once nothing goes wrong any more.
+    pub fn bound(&self) -> TimeDelta {
+        // A sample every second at least, a scrape every two, ten to see a fenced template, the pauses of a round.
+        let grace = 30 + 10 + 2 * self.window;
+        let steps = i64::try_from(self.steps.len()).unwrap_or(1);
+        let checks = steps + self.threshold;
+        let step = self.interval + grace;
+        // Three retreats, each with a pause that doubles, and the step again.
+        let retreats = (1 + 2 + 4) * self.interval + 3 * step;
+        let back = if self.promotion_step > 0 {
+            4 * self.interval
+        } else {
+            0
+        };
+        // Set-up, analysis, promotion, undo: each may wait for pods as long as it may; silence may take `maxBlind`.
+        let seconds = 4 * self.deadline + checks * step + retreats + back + 3 * self.max_blind + 120;
+        TimeDelta::seconds(seconds)
+    }
+
+    pub fn deployment(&self, image: &str) -> Value {
+        let kind = if self.recreate {
+            "Recreate"
+        } else {
+            "RollingUpdate"
+        };
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": SHOP}, "spec": {
+            "replicas": self.replicas,
+            "strategy": {"type": kind},
+            "selector": {"matchLabels": {"app": SHOP}},
+            "template": {
+                "metadata": {"labels": {"app": SHOP}},
+                "spec": {"containers": [{
+                    "name": "app", "image": image, "ports": [{"name": "http", "containerPort": 8080}],
+                }]},
+            },
+        }})
+    }
+
+    pub fn service() -> Value {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": SHOP}, "spec": {
+            "selector": {"app": SHOP}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+        }})
+    }
+
+    pub fn routes() -> Value {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": SHOP, "labels": {"team": "shopping"}, "annotations": {"note": "by hand"}},
+            "spec": {
+                "hosts": ["shop.example.com"], "gateways": ["gateway"],
+                "http": [{"name": "main", "timeout": "9s", "route": [{"destination": {"host": SHOP}}]}],
+            },
+        })
+    }
+
+    pub fn canary(&self) -> Value {
+        let window = format!("{}s", self.window);
+        let mut service = json!({"port": 80, "targetPort": "http"});
+        if !self.adopted {
+            service["hosts"] = json!(["shop.example.com"]);
+            service["gateways"] = json!(["gateway"]);
+        }
+        json!({"apiVersion": "bellwether.dev/v1beta1", "kind": "Canary", "metadata": {"name": SHOP}, "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": SHOP},
+            "progressDeadlineSeconds": self.deadline,
+            "service": service,
+            "analysis": {
+                "interval": format!("{}s", self.interval),
+                "threshold": self.threshold,
+                "stepWeights": self.steps,
+                "stepWeightPromotion": self.promotion_step,
+                "maxBlind": format!("{}s", self.max_blind),
+                "metrics": [
+                    {"name": "request-success-rate", "interval": window, "thresholdRange": {"min": 90}},
+                    {"name": "request-duration", "interval": window, "thresholdRange": {"max": 500}},
+                ],
+            },
+        }})
+    }
+}
+
+/// Namespace of the `n`-th Canary.
+pub fn namespace(n: usize) -> String {
+    format!("team-{n}")
+}
+
+/// The object of this kind that bears the shop's name.
+pub fn key(n: usize, kind: Kind) -> Key {
+    Key::new(kind, &namespace(n), SHOP)
+}
+
+/// The primary.
+pub fn primary(n: usize) -> Key {
+    Key::new(Kind::DEPLOYMENT, &namespace(n), "shop-primary")
+}
