@@ -144,6 +144,7 @@ fn no_fault_breaks_an_invariant_and_every_rollout_comes_to_rest() {
     let told: Vec<String> = broken
         .into_values()
         .map(|(story, broken)| {
+            println!("SEED={}: {}", story.seed, broken.what);
             let (story, broken) = shrink(&story, broken);
             tell(&story, &broken)
         })

@@ -140,6 +140,17 @@ impl Happening {
     /// Lets it happen to the `n`-th Canary. What the API server refuses did not happen.
     pub fn happen(&self, play: &mut Play, n: usize) {
         let recreate = play.setups()[n].recreate;
+        // Proxies that are told nothing cannot follow pods that are replaced.
+        let replaces = matches!(
+            self,
+            Happening::Ship(_)
+                | Happening::Revert
+                | Happening::TargetIsScaled(_)
+                | Happening::PrimaryIsScaled(_)
+        );
+        if replaces && !play.cluster.world().traffic.told {
+            play.disturbed = true;
+        }
         let set_up = play.phase(n).is_some_and(|phase| phase != "Initializing");
         if self.disturbs(recreate) || (*self == Happening::TargetIsScaled(0) && !set_up) {
             play.disturbed = true;

@@ -194,7 +194,16 @@ impl Play {
             return Err(first.clone());
         }
         let now = self.cluster.now();
+        let told = self.cluster.world().traffic.told;
         for n in 0..self.story.setups.len() {
+            if !told
+                && ["Promoting", "Finalising"]
+                    .iter()
+                    .any(|phase| self.phase(n).as_deref() == Some(phase))
+            {
+                // The primary's pods are replaced, and proxies that are told nothing cannot follow.
+                self.disturbed = true;
+            }
             self.look_at_routes(n, now)?;
             if !self.disturbed {
                 self.look_at_requests(n)?;
@@ -390,8 +399,8 @@ impl Play {
         let failed = status["hold"]["reason"] == "PromotionFailed" && status["phase"] == "Failed" && broken;
         // Somebody deleted the primary, and nothing has its template any more.
         let lost = !status["hold"].is_null() && self.cluster.get(&primary(n)).is_none();
-        let stuck =
-            status["hold"]["reason"] == "WorkloadNotReady" && !status["retirement"].is_null() && broken;
+        // The release that everybody depends on was broken from the beginning, or is broken by now.
+        let stuck = !status["hold"].is_null() && broken;
         (unready && self.workload_is_broken(n)) || failed || lost || stuck
     }
 
@@ -403,7 +412,10 @@ impl Play {
         };
         let status = &canary["status"];
         // Whoever is stuck is held with a name, and judged nothing yet.
-        if status["phase"] == "Initializing" || !status["retirement"].is_null() {
+        let judged = ["Initialized", "Succeeded", "Failed"]
+            .iter()
+            .any(|phase| status["phase"] == *phase);
+        if !judged {
             return Ok(());
         }
         let revision = bellwether::workload::deployment::revision(&target["spec"]["template"]);

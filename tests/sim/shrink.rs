@@ -10,7 +10,7 @@ use super::{
 };
 
 /// How long it may take.
-const BUDGET: Duration = Duration::from_secs(20);
+const BUDGET: Duration = Duration::from_secs(10);
 
 /// The smallest story found that breaks the same rule, with what came of it.
 pub fn shrink(story: &Story, broken: Broken) -> (Story, Broken) {

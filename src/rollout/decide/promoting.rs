@@ -184,6 +184,14 @@ fn armed(plan: &mut Plan<'_>) -> Verdict {
 /// Finalising: the canary is scaled away once no proxy sends there any more, and only then the promotion is over.
 pub(super) fn finalise(plan: &mut Plan<'_>) {
     plan.mend_children();
+    let primary_dead = plan.primary().is_none_or(|primary| primary.serving() == 0);
+    if primary_dead && plan.target().is_some_and(|target| target.serving() > 0) {
+        // It was ready a moment ago; whoever serves goes on until it is again.
+        plan.enter(Phase::Promoting);
+        plan.say(format!("{} has no ready pod any more", plan.spec.names.primary));
+        plan.raise(Weight::FULL);
+        return;
+    }
     plan.route(Weight::ZERO);
     plan.point_apex(Serves::Primary);
     if plan.acting() || !plan.settled_at(Weight::ZERO) {

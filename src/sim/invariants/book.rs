@@ -57,8 +57,10 @@ pub struct Book {
     pub succession: Vec<String>,
     /// Facts that must be told, by name of their Event.
     pub facts: BTreeSet<String>,
-    /// Since when the canary's Service has no ready pod.
-    pub bare_since: Option<DateTime<Utc>>,
+    /// Since when a Service has no ready pod.
+    pub bare: BTreeMap<String, DateTime<Utc>>,
+    /// The weight that could not be taken back when the present revision overtook another one.
+    pub floor: i64,
     /// Since when the routes send to a canary without a ready pod.
     pub dark_since: Option<DateTime<Utc>>,
 }

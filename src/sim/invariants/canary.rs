@@ -1,12 +1,12 @@
 //! Writes of the Canary: its status, and its end.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{
     Record, Seen,
-    book::{self, Book, canary_weight, ready_endpoints},
-    elapsed,
+    book::{self, Book, canary_weight},
+    routes,
     workloads::steps,
 };
 use crate::sim::{api_server::Kind, workloads::behaviour::Behaviour};
@@ -40,7 +40,8 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
     if old["revision"]["startedAt"] != new["revision"]["startedAt"] && new["phase"] == "Progressing" {
         record.rollouts += 1;
         // What could not be taken back from the revision before is where this one begins.
-        book.visited = [seen.weight_of_routes()].into();
+        book.floor = seen.weight_of_routes();
+        book.visited = [book.floor].into();
         book.step_at = None;
     }
     if new["phase"] == "Succeeded" && old["phase"] != "Succeeded" {
@@ -119,7 +120,7 @@ fn step(
             found.push(format!("step {index} follows step {before} (I5)"));
         }
         if same_rollout && old_weight > 0 && index > before {
-            evidence_of_step(seen, book, record, (before, index), found);
+            evidence_of_step(seen, book, record, (old, new), found);
         }
     }
     if begun {
@@ -127,13 +128,20 @@ fn step(
     }
 }
 
+/// When the present step began, as the status says.
+fn started(status: &Value) -> Option<DateTime<Utc>> {
+    status["step"]["startedAt"].as_str()?.parse().ok()
+}
+
 fn evidence_of_step(
     seen: &Seen<'_>,
     book: &Book,
     record: &Record,
-    (before, index): (i64, i64),
+    (old, new): (&Value, &Value),
     found: &mut Vec<String>,
 ) {
+    let index = |status: &Value| status["step"]["index"].as_i64().unwrap_or(-1);
+    let (before, index) = (index(old), index(new));
     if index > before + 1 {
         found.push(format!("step {index} follows step {before} (I5)"));
     }
@@ -147,9 +155,12 @@ fn evidence_of_step(
                 .ok()
         })
         .map_or(TimeDelta::zero(), TimeDelta::seconds);
-    let lasted = elapsed(book.step_at, seen.at);
+    // A step begins when it is decided on; until that is written a slow request may take its time.
+    let lasted = started(new)
+        .zip(started(old))
+        .map_or(TimeDelta::zero(), |(new, old)| new - old);
     // Samples are taken on whole seconds.
-    if book.step_at.is_some() && lasted < interval - TimeDelta::seconds(1) {
+    if lasted < interval - TimeDelta::seconds(1) {
         found.push(format!(
             "the step before lasted {} ms only (I5)",
             lasted.num_milliseconds()
@@ -243,14 +254,12 @@ pub(super) fn gone(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
     if apex.is_some_and(|apex| apex["spec"]["selector"]["app"] == names.primary.as_str()) {
         found.push("the Canary is gone, and its Service selects the primary (I12)".to_owned());
     }
-    let routes = seen.get(Kind::VIRTUAL_SERVICE, &names.canary);
-    let text = routes
-        .map(|routes| routes["spec"].to_string())
-        .unwrap_or_default();
+    let live = seen.get(Kind::VIRTUAL_SERVICE, &names.canary);
+    let text = live.map(|routes| routes["spec"].to_string()).unwrap_or_default();
     if text.contains("-primary") || text.contains("-canary") {
         found.push("the Canary is gone, and routes name its Services (I11)".to_owned());
     }
-    if routes.is_some_and(|routes| canary_weight(routes) > 0) {
+    if live.is_some_and(|routes| canary_weight(routes) > 0) {
         found.push("the Canary is gone, and routes lead to it (I11)".to_owned());
     }
     let strays = [
@@ -268,7 +277,7 @@ pub(super) fn gone(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
             ));
         }
     }
-    for object in [Some(target), apex, routes].into_iter().flatten() {
+    for object in [Some(target), apex, live].into_iter().flatten() {
         let marks = object["metadata"]["annotations"].to_string();
         if marks.contains("bellwether.dev/") {
             found.push(format!(
@@ -280,8 +289,7 @@ pub(super) fn gone(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
     let healthy = target["spec"]["template"]["spec"]["containers"][0]["image"]
         .as_str()
         .is_some_and(|image| Behaviour::of_image(image).good());
-    let serving = ready_endpoints(seen.store, &seen.change.key.namespace, &names.canary);
-    if set_up && healthy && serving == 0 {
+    if set_up && healthy && routes::bare(seen, book, &names.canary) {
         found.push("the Canary is gone, and no pod of the target is ready (I12)".to_owned());
     }
 }

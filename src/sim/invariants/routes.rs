@@ -7,7 +7,6 @@ use chrono::TimeDelta;
 use super::{
     Kind, Seen,
     book::{Book, canary_weight, host, ready_endpoints},
-    elapsed,
 };
 
 pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
@@ -25,10 +24,10 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
         raised(seen, book, new, found);
     }
     if new < old && seen.canary().is_some() {
-        let back = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.primary);
+        let back = bare(seen, book, &seen.names.primary);
         let there = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service);
         let target = seen.get(Kind::DEPLOYMENT, &seen.names.canary).is_some();
-        if target && back == 0 && there > 0 && new == 0 && seen.status("phase") != "Terminating" {
+        if target && back && there > 0 && new == 0 && seen.status("phase") != "Terminating" {
             found.push(format!(
                 "the traffic returns to a primary without ready pods, the canary has {there} (I2)"
             ));
@@ -46,10 +45,22 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
 /// How long an event may take to whoever decides.
 const SEEN: TimeDelta = TimeDelta::seconds(15);
 
-/// Remembers since when the canary's Service has no ready pod.
+/// Remembers since when a Service has no ready pod.
 pub(super) fn endpoints(seen: &Seen<'_>, book: &mut Book) {
-    let ready = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service);
-    book.bare_since = (ready == 0).then(|| book.bare_since.unwrap_or(seen.at));
+    let slice = &seen.change.key.name;
+    let service = slice.strip_suffix("-slice").unwrap_or(slice);
+    if ready_endpoints(seen.store, &seen.change.key.namespace, service) > 0 {
+        book.bare.remove(service);
+    } else {
+        book.bare.entry(service.to_owned()).or_insert(seen.at);
+    }
+}
+
+/// Whether a Service has no ready pod, and whoever decides must know.
+pub(super) fn bare(seen: &Seen<'_>, book: &Book, service: &str) -> bool {
+    book.bare
+        .get(service)
+        .is_some_and(|since| seen.at - *since > SEEN)
 }
 
 /// I5: the intent stands in the status before the weight rises; I2: there are pods for it.
@@ -58,8 +69,7 @@ fn raised(seen: &Seen<'_>, book: &Book, new: i64, found: &mut Vec<String>) {
     if new > intended {
         found.push(format!("the weight rises to {new}, intended is {intended} (I5)"));
     }
-    let ready = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service);
-    if ready == 0 && elapsed(book.bare_since, seen.at) > SEEN {
+    if bare(seen, book, &seen.names.canary_service) {
         found.push(format!(
             "the weight rises to {new}, and no pod of the canary is ready (I2)"
         ));

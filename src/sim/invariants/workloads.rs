@@ -59,7 +59,7 @@ pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut V
     let steps: Vec<i64> = steps(seen);
     let missed: Vec<&i64> = steps
         .iter()
-        .filter(|weight| !book.visited.contains(weight))
+        .filter(|weight| **weight >= book.floor && !book.visited.contains(weight))
         .collect();
     if phase != "Promoting" {
         found.push(format!("the primary gets {shipped} in phase {phase} (I3)"));

@@ -69,6 +69,12 @@ impl Workloads {
         for key in orphans {
             self.end_all(&key, by.now);
         }
+        if self.schedulable {
+            for pod in self.pods.values_mut().flatten().filter(|pod| pod.pending) {
+                pod.pending = false;
+                pod.started = by.now;
+            }
+        }
         for pods in self.pods.values_mut() {
             pods.retain(|pod| !pod.gone(by.now));
         }
