@@ -166,7 +166,11 @@ fn primary_ready(plan: &mut Plan<'_>) -> bool {
 
 /// Goes to step `index`: intent first, then the routes.
 fn raise(plan: &mut Plan<'_>, index: usize) {
-    let weight = plan.spec.steps.weight(index);
+    raise_to(plan, index, plan.spec.steps.weight(index));
+}
+
+/// Goes to step `index` with this weight, which is the step's own unless the primary cannot carry the rest.
+fn raise_to(plan: &mut Plan<'_>, index: usize, weight: Weight) {
     let old = plan.next.step.take();
     plan.next.step = Some(StepStatus {
         index: i32::try_from(index).unwrap_or(i32::MAX),
@@ -223,12 +227,22 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
 fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     plan.lower(plan.least_weight().min(plan.weight()));
     let weight = plan.weight();
-    if plan.acting() || weight.is_zero() || !target.ready() {
+    if plan.acting() || weight.is_zero() {
+        return;
+    }
+    if !target.ready() {
+        let since = plan.next.revision.started_at.unwrap_or(plan.now);
+        if plan.elapsed(since, plan.spec.progress_deadline) {
+            let text = not_ready_text(plan, target);
+            plan.hold(HoldReason::WorkloadNotReady, &text);
+        }
         return;
     }
     let steps = plan.spec.steps.weights();
     let index = steps.iter().position(|step| *step >= weight);
-    raise(plan, index.unwrap_or(plan.spec.steps.last()));
+    let index = index.unwrap_or(plan.spec.steps.last());
+    let weight = plan.spec.steps.weight(index).max(weight);
+    raise_to(plan, index, weight);
 }
 
 /// The routes were changed by someone, or our own write after the intent was lost: the step's clock starts again, so

@@ -86,7 +86,8 @@ fn restore(plan: &mut Plan<'_>) {
     if planted(Defect::DoesNotRestore) {
         return;
     }
-    if plan.primary().is_none_or(|p| p.revision != promoted) {
+    // A primary that somebody deleted took its ReplicaSets along: there is nothing to restore it from.
+    if plan.primary().is_some_and(|p| p.revision != promoted) {
         plan.act(Act::Restore { revision: promoted });
     }
 }

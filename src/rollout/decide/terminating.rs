@@ -64,6 +64,15 @@ fn hand_back(plan: &mut Plan<'_>) -> bool {
         plan.say(text);
         return false;
     }
+    if !rolled_out {
+        // Nobody else serves either: whatever becomes ready shall be found, and until then nothing of ours goes.
+        plan.hold(
+            HoldReason::WorkloadNotReady,
+            "neither the workload nor the primary has enough ready pods",
+        );
+        plan.point_apex(Serves::Target);
+        return false;
+    }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     plan.point_apex(Serves::Target);
     !plan.acting() && plan.seen.apex.endpoints >= target.desired.min(target.available) && plan.drained()

@@ -90,7 +90,6 @@ struct World {
     metrics: bool,
     apex: Serves,
     routing_since: DateTime<Utc>,
-    sampled_since: DateTime<Utc>,
     template_since: DateTime<Utc>,
     proxies_since: DateTime<Utc>,
     reached_at: Option<DateTime<Utc>>,
@@ -187,6 +186,7 @@ impl World {
                 in_shape: true,
             }),
             routing_since: self.routing_since,
+            sampled_since: self.routing_since,
             template_since: self.template_since,
             sample: Some(Arc::new(Sample {
                 at: self.now,

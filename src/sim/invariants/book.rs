@@ -59,6 +59,8 @@ pub struct Book {
     pub facts: BTreeSet<String>,
     /// Since when a Service has no ready pod.
     pub bare: BTreeMap<String, DateTime<Utc>>,
+    /// The revision that may be promoted: analysed at every step, or shipped unanalysed as the user asked.
+    pub cleared: Option<String>,
     /// The weight that could not be taken back when the present revision overtook another one.
     pub floor: i64,
     /// Since when the routes send to a canary without a ready pod.

@@ -7,7 +7,7 @@ use super::{
     Record, Seen,
     book::{self, Book, canary_weight},
     routes,
-    workloads::steps,
+    workloads::{self, steps},
 };
 use crate::sim::{api_server::Kind, workloads::behaviour::Behaviour};
 
@@ -47,6 +47,9 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
     if new["phase"] == "Succeeded" && old["phase"] != "Succeeded" {
         let promoted = new["revision"]["promoted"].as_str().unwrap_or_default();
         book.passed.insert(promoted.to_owned());
+    }
+    if new["phase"] == "Promoting" && old["phase"] == "Progressing" {
+        workloads::cleared(seen, book, new, found);
     }
     step(seen, book, record, (old, new), found);
     retirement(seen, old, new, found);

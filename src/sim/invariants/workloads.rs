@@ -8,7 +8,10 @@ use super::{
     book::{Book, ready_endpoints},
     elapsed,
 };
-use crate::{sim::workloads::behaviour::Behaviour, workload::marks::REVISION_ANNOTATION};
+use crate::{
+    sim::{api_server::Kind, workloads::behaviour::Behaviour},
+    workload::{deployment, marks::REVISION_ANNOTATION},
+};
 
 /// How long proxies may need to follow.
 const DRAIN: TimeDelta = TimeDelta::seconds(3);
@@ -31,11 +34,11 @@ pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut V
         return;
     }
     if deleted {
-        let apex = seen.get(crate::sim::api_server::Kind::SERVICE, &seen.names.canary);
+        let apex = seen.get(Kind::SERVICE, &seen.names.canary);
         let selects = apex.map_or("", |apex| {
             apex["spec"]["selector"]["app"].as_str().unwrap_or_default()
         });
-        let target = seen.get(crate::sim::api_server::Kind::DEPLOYMENT, &seen.names.canary);
+        let target = seen.get(Kind::DEPLOYMENT, &seen.names.canary);
         if selects.ends_with("-primary") && target.is_some() {
             found.push("the primary is deleted while it serves (I12)".to_owned());
         }
@@ -56,21 +59,34 @@ pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut V
         return;
     }
     let shipped = image(&seen.change.object);
-    let steps: Vec<i64> = steps(seen);
+    if phase != "Promoting" || book.cleared.as_deref() != Some(revision) {
+        found.push(format!(
+            "the primary gets {shipped} in phase {phase}, which was not analysed (I3)"
+        ));
+    }
+}
+
+/// What the status says is to be promoted must have passed every step (I3).
+pub(super) fn cleared(seen: &Seen<'_>, book: &mut Book, new: &Value, found: &mut Vec<String>) {
+    let revision = new["revision"]["current"].as_str().unwrap_or_default();
+    book.cleared = Some(revision.to_owned());
+    if seen.change.object["spec"]["skipAnalysis"] == true {
+        return;
+    }
+    let steps = steps(seen);
     let missed: Vec<&i64> = steps
         .iter()
         .filter(|weight| **weight >= book.floor && !book.visited.contains(weight))
         .collect();
-    if phase != "Promoting" {
-        found.push(format!("the primary gets {shipped} in phase {phase} (I3)"));
-    } else if seen.canary().is_some_and(|c| c["spec"]["skipAnalysis"] == true) {
-        // As the user asked.
-    } else if !missed.is_empty() {
+    let target = seen.get(Kind::DEPLOYMENT, &seen.names.canary);
+    let measured = target.filter(|target| deployment::revision(&target["spec"]["template"]) == revision);
+    let shipped = measured.map_or("", image);
+    if !missed.is_empty() {
         found.push(format!(
-            "the primary gets {shipped}, which was not analysed at {missed:?} (I3)"
+            "{shipped} is to be promoted, and was not analysed at {missed:?} (I3)"
         ));
     } else if cannot_pass(&Behaviour::of_image(shipped)) {
-        found.push(format!("the primary gets {shipped}, which cannot pass (I3)"));
+        found.push(format!("{shipped} is to be promoted, and cannot pass (I3)"));
     }
 }
 
