@@ -54,7 +54,7 @@ pub(super) struct Rehearse {
     never_ready: bool,
 
     /// Requests a second; 50 if neither this nor the story says
-    #[arg(long, value_name = "NUMBER", value_parser = rps, help_heading = "The world")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = rps, help_heading = "The world")]
     rps: Option<f64>,
 
     /// Prometheus is down from when to when after the ship, such as 5m..10m; may be repeated
@@ -144,6 +144,8 @@ impl Rehearse {
                 writeln!(io::stderr(), "bellwether: {problem}")?;
                 Ok(ExitCode::from(2))
             }
+            // Whoever reads has seen enough.
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::FAILURE),
             Err(error) => Err(error.into()),
         }
     }

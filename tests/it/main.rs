@@ -9,4 +9,5 @@
 mod architecture;
 mod campaign;
 mod crd;
+mod rehearse;
 mod sim;

@@ -82,10 +82,10 @@ pub enum Error {
     #[error("{0}")]
     BadInput(String),
     /// The output cannot be written, or no runtime can be made.
-    #[error("rehearsal: {0}")]
+    #[error("the rehearsal cannot be shown")]
     Io(#[from] io::Error),
     /// The document cannot be put into JSON.
-    #[error("rehearsal: {0}")]
+    #[error("the rehearsal cannot be put into JSON")]
     Json(#[from] serde_json::Error),
 }
 

@@ -265,11 +265,12 @@ impl<'a> Stage<'a> {
             status.phase,
             Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
         );
-        let template = self
-            .cluster
-            .get(&target)
-            .map(|d| revision(&d["spec"]["template"]));
-        self.gone || (ended && template.is_some() && template == status.revision.current)
+        let analysed = || {
+            let target = self.cluster.get(&target);
+            let template = target.map(|target| revision(&target["spec"]["template"]));
+            template.is_some() && template == status.revision.current
+        };
+        self.gone || (ended && analysed())
     }
 
     fn read_states(&mut self, aloud: bool) -> Result<(), Error> {

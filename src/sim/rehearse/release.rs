@@ -1,7 +1,8 @@
 //! How a release behaves, as a person describes it.
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::units::{self, P99_OVER_MEAN};
 use crate::sim::workloads::behaviour::Behaviour;
@@ -21,19 +22,6 @@ pub struct Release {
     pub crash_after: Option<TimeDelta>,
     /// From a pod's readiness to the moment it stops accepting connections.
     pub dark_after: Option<TimeDelta>,
-}
-
-/// The same as it is written in a story.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Written {
-    errors: Option<String>,
-    latency: Option<String>,
-    ready_after: Option<String>,
-    #[serde(default)]
-    never_ready: bool,
-    crash_after: Option<String>,
-    dark_after: Option<String>,
 }
 
 /// The same in a JSON document.
@@ -73,29 +61,40 @@ impl Release {
     ///
     /// # Errors
     /// The field that cannot be used.
-    pub fn parse(value: serde_json::Value) -> Result<Release, String> {
-        let written: Written = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        let field = |name: &'static str| move |problem: String| format!("{name}: {problem}");
-        let span = |name: &'static str, text: Option<String>| {
-            text.map(|text| units::duration(&text).map_err(field(name)))
-                .transpose()
+    pub fn parse(value: Value) -> Result<Release, String> {
+        let Value::Object(fields) = value else {
+            return Err(format!("{value} is no object; write {{errors: 2%}}"));
         };
-        let errors = written.errors.map(|t| units::percent(&t)).transpose();
-        let latency = written.latency.map(|t| units::latency(&t)).transpose();
-        Ok(Release {
-            errors: errors.map_err(field("errors"))?,
-            latency: latency.map_err(field("latency"))?,
-            ready_after: span("ready-after", written.ready_after)?,
-            never_ready: written.never_ready,
-            crash_after: span("crash-after", written.crash_after)?,
-            dark_after: span("dark-after", written.dark_after)?,
-        })
+        let mut release = Release::default();
+        for (field, value) in fields {
+            release
+                .set(&field, &value)
+                .map_err(|problem| format!("{field}: {problem}"))?;
+        }
+        Ok(release)
     }
 
-    /// Whether anything was said of it.
-    #[must_use]
-    pub fn described(&self) -> bool {
-        *self != Release::default()
+    fn set(&mut self, field: &str, value: &Value) -> Result<(), String> {
+        let text = || value.as_str().ok_or_else(|| format!("{value} has no unit"));
+        match field {
+            "errors" => self.errors = Some(units::percent(text()?)?),
+            "latency" => self.latency = Some(units::latency(text()?)?),
+            "ready-after" => self.ready_after = Some(units::duration(text()?)?),
+            "crash-after" => self.crash_after = Some(units::duration(text()?)?),
+            "dark-after" => self.dark_after = Some(units::duration(text()?)?),
+            "never-ready" => {
+                self.never_ready = value
+                    .as_bool()
+                    .ok_or_else(|| format!("{value} is neither true nor false"))?;
+            }
+            _ => {
+                return Err(
+                    "unknown field; known are errors, latency, ready-after, never-ready, crash-after and dark-after"
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(())
     }
 
     /// How its pods behave, where those of the present release behave like `present`.

@@ -33,14 +33,20 @@ impl Limits {
 pub fn opening(setup: &Setup, seed: u64) -> Vec<String> {
     let spec = &setup.input.spec;
     let weights: Vec<String> = spec.steps.weights().iter().map(ToString::to_string).collect();
-    let mut lines = vec![format!(
-        "rehearsal of Canary {}: steps {}; an interval is {} s, {} failed checks roll back; {} requests a second; seed {seed}",
-        spec.id,
-        weights.join(", "),
-        spec.interval.num_seconds(),
-        spec.threshold,
-        number(setup.rps, 3)
-    )];
+    let mut lines = vec![
+        format!(
+            "rehearsal of Canary {}, {} requests a second, seed {seed}",
+            spec.id,
+            number(setup.rps, 3)
+        ),
+        format!(
+            "policy: steps {}; interval {} s; rolled back at {} failed {}",
+            weights.join(", "),
+            spec.interval.num_seconds(),
+            spec.threshold,
+            if spec.threshold == 1 { "check" } else { "checks" }
+        ),
+    ];
     lines.extend(setup.input.notes.iter().cloned());
     lines.push(format!("present release: {}", in_words(&setup.present)));
     lines
@@ -238,6 +244,9 @@ mod tests {
             warning: true,
             message: "why".to_owned(),
         };
-        assert_eq!(plain(&entry(fact)).unwrap(), "   1:05  CheckFailed             why");
+        assert_eq!(
+            plain(&entry(fact)).unwrap(),
+            "   1:05  CheckFailed             why"
+        );
     }
 }

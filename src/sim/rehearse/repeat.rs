@@ -11,7 +11,7 @@ use super::{
     Error,
     bounds::clopper_pearson,
     play::{self, Setup},
-    release::{Described, Release},
+    release::{Described, Release, in_words},
     story::{Act, Deed},
     timeline::rounded,
     units::{clock, number},
@@ -36,6 +36,9 @@ pub struct Odds {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
+    /// How the release behaves, in words.
+    #[serde(skip)]
+    pub words: String,
     /// How the release behaves.
     pub release: Described,
     /// Rehearsals.
@@ -218,8 +221,10 @@ impl Group {
             let count = runs.iter().filter(|run| outcomes.contains(&run.outcome)).count();
             Share::of(count as u64, all)
         };
+        let behaviour = setup.release.behaviour(&setup.present);
         Group {
-            release: Described::of(&setup.release.behaviour(&setup.present)),
+            words: in_words(&behaviour),
+            release: Described::of(&behaviour),
             runs: all,
             promoted: share(&[Outcome::Promoted]),
             rolled_back: share(&[Outcome::RolledBack]),
@@ -256,7 +261,8 @@ impl Odds {
             .healthy
             .lines("A healthy release is rolled back:", self.healthy.rolled_back);
         if let Some(group) = &self.described {
-            lines.extend(group.lines("The described release is let through:", group.promoted));
+            let question = format!("The described release ({}) is let through:", group.words);
+            lines.extend(group.lines(&question, group.promoted));
         }
         lines
     }

@@ -46,7 +46,7 @@ pub fn duration(text: &str) -> Result<TimeDelta, String> {
     let wrong = || format!("{text:?} is no duration; write 90s, 3m or 1m30s, at most 24h");
     let parsed: kube::core::Duration = text.trim().parse().map_err(|_| wrong())?;
     let span = TimeDelta::from_std(std::time::Duration::from(parsed)).map_err(|_| wrong())?;
-    if parsed.is_negative() || span > TimeDelta::hours(24) {
+    if text.trim().is_empty() || parsed.is_negative() || span > TimeDelta::hours(24) {
         return Err(wrong());
     }
     Ok(span)
