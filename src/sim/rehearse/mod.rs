@@ -4,6 +4,7 @@
 //! form of output.
 
 pub mod bounds; // exact confidence bounds
+mod deeds; // what a person or a mishap does
 pub mod input; // the files: read, checked, completed
 pub mod pace; // how long a rollout may take, and how fast it is shown
 pub mod paint; // colours and bars
