@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::workloads::{Workloads, pods::Pod};
-use routes::{Place, Routes};
+use routes::Routes;
 
 /// How often a proxy tries another pod when a connection is refused; Istio's default.
 const RETRIES: usize = 2;
@@ -20,8 +20,10 @@ const RETRIES: usize = 2;
 /// Callers of one Service.
 #[derive(Clone, Debug)]
 pub struct Callers {
-    /// Namespace and name of the Service they call.
-    pub place: Place,
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service they call.
+    pub service: String,
     /// Requests a second.
     pub rate: f64,
     next: DateTime<Utc>,
@@ -89,11 +91,11 @@ impl Traffic {
 
     /// Callers begin to call.
     pub fn call(&mut self, namespace: &str, service: &str, rate: f64, now: DateTime<Utc>) {
-        let place = (namespace.to_owned(), service.to_owned());
-        self.callers.retain(|callers| callers.place != place);
-        self.ledgers.entry(place.clone()).or_default();
+        self.callers
+            .retain(|c| c.namespace != namespace || c.service != service);
         self.callers.push(Callers {
-            place,
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
             rate,
             next: now,
         });
@@ -156,14 +158,18 @@ impl Traffic {
         };
         let gap = -(1.0 - self.rng.f64()).ln() / callers.rate;
         callers.next = at + TimeDelta::nanoseconds((gap * 1e9) as i64).max(TimeDelta::microseconds(1));
-        let Some(ledger) = self.ledgers.get_mut(&callers.place) else {
-            return;
-        };
+        let key = (callers.namespace.clone(), callers.service.clone());
+        let ledger = self.ledgers.entry(key.clone()).or_default();
         ledger.sent += 1;
         let dice = self.rng.f64();
-        let (service, addresses) = self.effective.choose(&callers.place, dice);
+        let (service, addresses) = self.effective.choose(&key.0, &key.1, dice);
         if addresses.is_empty() {
-            return ledger.lose(at, Failure::NoEndpoint, service);
+            *ledger
+                .failed
+                .entry((Failure::NoEndpoint, service.clone()))
+                .or_default() += 1;
+            ledger.last_lost = Some((at, Failure::NoEndpoint, service));
+            return;
         }
         for _ in 0..=RETRIES {
             let ip = &addresses[self.rng.usize(..addresses.len())];
@@ -177,23 +183,14 @@ impl Traffic {
                 let entry = ledger.failed.entry((Failure::Answered, pod.workload.clone()));
                 *entry.or_default() += 1;
             }
-            return ledger.answer(&pod.workload);
+            *ledger.answered.entry(pod.workload.clone()).or_default() += 1;
+            return;
         }
-        ledger.lose(at, Failure::Refused, service);
-    }
-}
-
-impl Ledger {
-    fn lose(&mut self, at: DateTime<Utc>, how: Failure, service: &str) {
-        *self.failed.entry((how, service.to_owned())).or_default() += 1;
-        self.last_lost = Some((at, how, service.to_owned()));
-    }
-
-    fn answer(&mut self, workload: &str) {
-        match self.answered.get_mut(workload) {
-            Some(count) => *count += 1,
-            None => drop(self.answered.insert(workload.to_owned(), 1)),
-        }
+        *ledger
+            .failed
+            .entry((Failure::Refused, service.clone()))
+            .or_default() += 1;
+        ledger.last_lost = Some((at, Failure::Refused, service));
     }
 }
 

@@ -1,19 +1,18 @@
 //! What proxies are told: weights of VirtualServices, and the ready pods behind each Service.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::sim::api_server::{Kind, store::Store};
 
-/// Namespace and Service.
-pub type Place = (String, String);
+type Place = (String, String);
 
 /// The routes of the mesh at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routes {
     /// Weighted destinations by namespace and apex Service.
     weighted: BTreeMap<Place, Vec<(String, f64)>>,
-    /// Ready addresses by namespace, then by Service.
-    ready: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Ready addresses by namespace and Service.
+    ready: BTreeMap<Place, Arc<Vec<String>>>,
 }
 
 impl Routes {
@@ -29,8 +28,8 @@ impl Routes {
             let ready = endpoints
                 .filter(|endpoint| endpoint["conditions"]["ready"] == true)
                 .filter_map(|endpoint| endpoint["addresses"][0].as_str().map(str::to_owned));
-            let services = routes.ready.entry(key.namespace.clone()).or_default();
-            services.insert(service.to_owned(), ready.collect());
+            let place = (key.namespace.clone(), service.to_owned());
+            routes.ready.insert(place, Arc::new(ready.collect()));
         }
         for (key, object) in store.list(Kind::VIRTUAL_SERVICE, None) {
             // The route for everything: the last without conditions.
@@ -52,14 +51,15 @@ impl Routes {
 
     /// The Service that a request with this luck (from 0 to 1) goes to, with its ready addresses.
     #[must_use]
-    pub fn choose<'a>(&'a self, place: &'a Place, dice: f64) -> (&'a str, &'a [String]) {
+    pub fn choose(&self, namespace: &str, service: &str, dice: f64) -> (String, Arc<Vec<String>>) {
+        let place = (namespace.to_owned(), service.to_owned());
         let chosen = self
             .weighted
-            .get(place)
+            .get(&place)
             .and_then(|destinations| pick(destinations, dice));
-        let chosen = chosen.unwrap_or(&place.1);
-        let ready = self.ready.get(&place.0).and_then(|services| services.get(chosen));
-        (chosen, ready.map_or(&[], Vec::as_slice))
+        let chosen = chosen.unwrap_or(service).to_owned();
+        let ready = self.ready.get(&(place.0, chosen.clone())).cloned();
+        (chosen, ready.unwrap_or_default())
     }
 
     /// The share of a destination, from 0 to 1, among those of an apex Service.
