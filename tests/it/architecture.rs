@@ -74,18 +74,3 @@ fn core_does_not_name_the_shell() {
         &words,
     );
 }
-
-#[test]
-fn only_the_rehearsal_names_the_simulation() {
-    let mut found = Vec::new();
-    sources("src", &mut found);
-    let outside = found
-        .iter()
-        .filter(|(file, _)| !file.starts_with("src/sim/") && file != "src/cli/rehearse.rs");
-    let named: Vec<_> = outside
-        .filter(|(_, text)| text.contains("crate::sim") || text.contains("sim::"))
-        .map(|(file, _)| file)
-        .collect();
-    assert!(named.is_empty(), "{named:?}");
-    assert!(found.iter().any(|(file, _)| file.starts_with("src/sim/")));
-}
