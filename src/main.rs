@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     // Already installed means that the same one is in place.
     let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
     match Args::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("bellwether: {error:#}");
             ExitCode::FAILURE

@@ -1,7 +1,10 @@
 //! The command line: one file per subcommand, no logic.
 
 mod crd;
+mod rehearse;
 mod run;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -18,19 +21,22 @@ pub struct Args {
 enum Command {
     /// Run the controller
     Run(Box<run::Run>),
+    /// Rehearse a release without a cluster
+    Rehearse(Box<rehearse::Rehearse>),
     /// Print the CustomResourceDefinitions as YAML
     Crd,
 }
 
 impl Args {
-    /// Runs the subcommand.
+    /// Runs the subcommand; returns the exit code.
     ///
     /// # Errors
     /// What kept it from its work.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Run(run) => run.run(),
-            Command::Crd => crd::print(),
+            Command::Run(run) => run.run().map(|()| ExitCode::SUCCESS),
+            Command::Rehearse(rehearse) => rehearse.run(),
+            Command::Crd => crd::print().map(|()| ExitCode::SUCCESS),
         }
     }
 }

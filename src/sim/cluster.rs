@@ -43,6 +43,8 @@ const REACTION: Duration = Duration::from_millis(20);
 pub struct SimCluster {
     /// The API server.
     pub server: ApiServer,
+    /// How long the controller lets proxies use a changed route; read when it starts.
+    pub drain: TimeDelta,
     clock: SimClock,
     world: Arc<Mutex<World>>,
     seed: u64,
@@ -101,6 +103,7 @@ impl SimCluster {
         };
         let mut cluster = SimCluster {
             server,
+            drain: TimeDelta::seconds(3),
             clock,
             world: Arc::new(Mutex::new(world)),
             seed,
@@ -194,8 +197,10 @@ impl SimCluster {
             client,
             settings: Settings {
                 namespace: None,
-                selector_labels: vec!["app".to_owned()],
-                drain: TimeDelta::seconds(3),
+                selector_labels: ["app", "name", "app.kubernetes.io/name"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                drain: self.drain,
             },
             leadership,
             clock,

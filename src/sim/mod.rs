@@ -8,6 +8,7 @@ pub mod chaos;
 pub mod clock;
 pub mod cluster;
 pub mod invariants;
+pub mod rehearse;
 pub mod traffic;
 pub mod workloads;
 pub mod world;

@@ -8,4 +8,5 @@
 
 mod architecture;
 mod crd;
+mod rehearse;
 mod sim;

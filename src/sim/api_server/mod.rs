@@ -160,6 +160,11 @@ impl ApiServer {
         self.changed.subscribe()
     }
 
+    /// Wakes everybody who waits for a change, because something beside the store changed.
+    pub fn nudge(&self) {
+        self.changed.send_modify(|_| {});
+    }
+
     /// Looks at the store.
     pub fn read<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
         look(&self.lock().writer.store)

@@ -52,7 +52,7 @@ impl Resource {
     }
 }
 
-/// Position of a kind in [`RESOURCES`].
+/// A kind, by its position in the table of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind(usize);
 
