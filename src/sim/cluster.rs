@@ -239,7 +239,10 @@ async fn run_platform(server: ApiServer, clock: SimClock, world: Arc<Mutex<World
     let mut routes = Routes::default();
     loop {
         changes.mark_unchanged();
-        let next = {
+        // Without their API server they do nothing.
+        let next = if server.stopped() {
+            None
+        } else {
             let now = clock.now();
             let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
             world.catch_up(now);

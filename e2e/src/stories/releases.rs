@@ -1,6 +1,8 @@
 //! Releases as they should go: the primary is set up, a good one is promoted, a bad one is rolled back.
 
 use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -10,6 +12,9 @@ use super::shop::{self, RATE, SOON};
 use crate::objects::Kind;
 use crate::story::Stage;
 use crate::wait;
+
+/// What a new revision may wait until its rollout begins.
+const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Not a request fails while the routes move to the primary.
 pub async fn bootstrap_under_traffic(stage: Arc<Stage>) -> Result<()> {
@@ -39,6 +44,12 @@ pub async fn bootstrap_under_traffic(stage: Arc<Stage>) -> Result<()> {
             .is_some_and(|l| l.get("team").is_some_and(|t| t == "shopping")),
         "a label is lost"
     );
+    Ok(())
+}
+
+/// What `kubectl get canaries` shows.
+pub async fn table(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
     let table = stage.kubectl(&["get", "canaries"]).await?;
     ensure!(
         table.contains("Initialized"),
@@ -55,7 +66,13 @@ pub async fn good_release(stage: Arc<Stage>) -> Result<()> {
     let before = traffic.so_far();
     let shipped = Instant::now();
     shop::ship(&stage, "shop:good-2").await?;
+    let there = Instant::now();
     shop::wait_phase(&stage, "Progressing", SOON).await?;
+    ensure!(
+        there.elapsed() < NOTICED_WITHIN,
+        "the new revision was noticed after {:?}",
+        there.elapsed()
+    );
     stage.note(format!(
         "noticed after {:.0} ms",
         shipped.elapsed().as_secs_f64() * 1e3

@@ -86,6 +86,7 @@ struct Inner {
     faults: Box<dyn Faults>,
     witnesses: Vec<Box<dyn Witness>>,
     seen: u64,
+    stopped: bool,
 }
 
 /// The server; clones are the same one.
@@ -106,6 +107,7 @@ impl ApiServer {
                 faults: Box::new(NoFaults),
                 witnesses: Vec::new(),
                 seen: 0,
+                stopped: false,
             })),
             clock,
             changed: notice::Sender::new(0),
@@ -119,6 +121,45 @@ impl ApiServer {
     /// Lets these faults happen from now on.
     pub fn set_faults(&self, faults: Box<dyn Faults>) {
         self.lock().faults = faults;
+    }
+
+    /// Ends the process of the server: connections are refused, watches break off.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.nudge();
+    }
+
+    /// Starts it again on the same store. As the real one it does not know what changed before, so that watches must
+    /// begin with a list.
+    pub fn start(&self) {
+        {
+            let mut inner = self.lock();
+            inner.stopped = false;
+            inner.writer.store.compact();
+        }
+        self.nudge();
+    }
+
+    /// Whether it is stopped.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    /// Serves a kind, or does not; without it its objects go and its watches end.
+    pub fn serve(&self, kind: Kind, served: bool) {
+        self.write("user", |writer, by| {
+            writer.store.set_served(kind, served);
+            if !served {
+                writer.remove_all(by, kind);
+            }
+        });
+        self.nudge();
+    }
+
+    /// Wakes whoever waits for changes: something else is different.
+    pub fn nudge(&self) {
+        self.changed.send_modify(|_| ());
     }
 
     /// Shows every change to `witness` from now on.

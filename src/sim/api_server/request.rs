@@ -48,8 +48,8 @@ pub enum Request {
         kind: Kind,
         /// The namespace; all if absent.
         namespace: Option<String>,
-        /// Labels that must be there, with their values.
-        labels: Vec<(String, String)>,
+        /// Which of them.
+        selector: Selector,
         /// At most so many.
         limit: Option<usize>,
         /// Where the last list ended.
@@ -61,6 +61,8 @@ pub enum Request {
         kind: Kind,
         /// The namespace; all if absent.
         namespace: Option<String>,
+        /// Of which of them.
+        selector: Selector,
         /// The version after which changes are wanted.
         version: u64,
         /// How long, in seconds.
@@ -172,6 +174,7 @@ pub fn read(head: &http::request::Parts, body: &[u8]) -> Result<Request, Refusal
         (&Method::GET, None) if query.get("watch") == Some("true") => Ok(Request::Watch {
             kind: place.kind,
             namespace,
+            selector: selector(&query)?,
             version: query
                 .get("resourceVersion")
                 .and_then(|v| v.parse().ok())
@@ -184,7 +187,7 @@ pub fn read(head: &http::request::Parts, body: &[u8]) -> Result<Request, Refusal
         (&Method::GET, None) => Ok(Request::List {
             kind: place.kind,
             namespace,
-            labels: labels(query.get("labelSelector").unwrap_or_default())?,
+            selector: selector(&query)?,
             limit: query.get("limit").and_then(|v| v.parse().ok()).filter(|n| *n > 0),
             after: query.get("continue").map(str::to_owned),
         }),
@@ -208,9 +211,41 @@ fn json(body: &[u8]) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(error.to_string()))
 }
 
-/// `key=value`, comma-separated: what the controller uses.
-fn labels(selector: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let parts = selector.split(',').filter(|part| !part.is_empty());
+/// Which objects of a kind are meant: those with these values at these places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector(Vec<(Vec<String>, String)>);
+
+impl Selector {
+    /// Whether `object` is meant.
+    #[must_use]
+    pub fn selects(&self, object: &Value) -> bool {
+        self.0.iter().all(|(path, wanted)| {
+            let found = path
+                .iter()
+                .try_fold(object, |value, field| value.get(field.as_str()));
+            found.and_then(Value::as_str) == Some(wanted)
+        })
+    }
+}
+
+/// `key=value`, comma-separated: what the controller and the stories use. By fields objects are known by name and
+/// namespace only, as most kinds of the real server.
+fn selector(query: &Query) -> Result<Selector, Refusal> {
+    let mut wanted = Vec::new();
+    for (key, value) in equations(query.get("labelSelector").unwrap_or_default())? {
+        wanted.push((vec!["metadata".to_owned(), "labels".to_owned(), key], value));
+    }
+    for (key, value) in equations(query.get("fieldSelector").unwrap_or_default())? {
+        if !matches!(key.as_str(), "metadata.name" | "metadata.namespace") {
+            return Err(Refusal::bad_request(format!("field label not supported: {key}")));
+        }
+        wanted.push((key.split('.').map(str::to_owned).collect(), value));
+    }
+    Ok(Selector(wanted))
+}
+
+fn equations(text: &str) -> Result<Vec<(String, String)>, Refusal> {
+    let parts = text.split(',').filter(|part| !part.is_empty());
     parts
         .map(|part| {
             let (key, value) = part

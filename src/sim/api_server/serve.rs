@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ApiServer, Fault,
     refusal::Refusal,
-    request::{self, Request},
+    request::{self, Request, Selector},
     resources::Kind,
     store::Key,
     watch,
@@ -69,6 +69,9 @@ impl Connection {
             Ok(request) => request,
             Err(refusal) => return Ok(refused(&refusal)),
         };
+        if self.server.stopped() {
+            return Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        }
         let (fault, latency) = self.server.strike(self.actor, &request);
         pause(latency / 2).await;
         match fault {
@@ -105,21 +108,26 @@ impl Connection {
             Request::List {
                 kind,
                 namespace,
-                labels,
+                selector,
                 limit,
                 after,
             } => {
                 let page = (limit.unwrap_or(usize::MAX), after);
-                self.answer_list(kind, namespace.as_deref(), &labels, &page)
+                self.answer_list(kind, namespace.as_deref(), &selector, &page)
             }
             Request::Watch {
                 kind,
                 namespace,
+                selector,
                 version,
                 seconds,
             } => {
-                let lines = watch::follow(&self.server, kind, namespace, version, seconds);
-                streamed(lines.boxed())
+                let wanted = watch::Wanted {
+                    kind,
+                    namespace,
+                    selector,
+                };
+                streamed(watch::follow(&self.server, wanted, version, seconds).boxed())
             }
             Request::Create(kind, namespace, object, manager) => self.write(&manager, 201, |writer, by| {
                 writer.create(by, kind, &namespace, object)
@@ -162,18 +170,14 @@ impl Connection {
         &self,
         kind: Kind,
         namespace: Option<&str>,
-        labels: &[(String, String)],
+        selector: &Selector,
         page: &(usize, Option<String>),
     ) -> Reply {
         let (limit, after) = page;
-        let fits = |object: &Value| {
-            let own = object.pointer("/metadata/labels");
-            labels
-                .iter()
-                .all(|(key, value)| own.and_then(|own| own.get(key)).and_then(Value::as_str) == Some(value))
-        };
         let (mut found, version) = self.server.read(|store| {
-            let all = store.list(kind, namespace).filter(|(_, object)| fits(object));
+            let all = store
+                .list(kind, namespace)
+                .filter(|(_, object)| selector.selects(object));
             let found: Vec<(Key, Arc<Value>)> = all.map(|(k, o)| (k.clone(), o.clone())).collect();
             (found, store.version())
         });

@@ -7,13 +7,24 @@ use futures::{Stream, stream};
 use serde_json::json;
 use tokio::{sync::watch as notice, time::Instant};
 
-use super::{ApiServer, refusal::Refusal, resources::Kind};
+use super::{
+    ApiServer, refusal::Refusal, request::Selector, resources::Kind, store::Change, store::Happened,
+};
+
+/// What a watch is about.
+pub struct Wanted {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; all if absent.
+    pub namespace: Option<String>,
+    /// Which objects.
+    pub selector: Selector,
+}
 
 struct Watch {
     server: ApiServer,
     changed: notice::Receiver<u64>,
-    kind: Kind,
-    namespace: Option<String>,
+    wanted: Wanted,
     version: u64,
     ends: Instant,
 }
@@ -21,22 +32,21 @@ struct Watch {
 enum Next {
     Lines(Bytes, Option<Duration>),
     Nothing,
+    End,
     Gone(Bytes),
 }
 
-/// The changes of a kind after `version`, for so many seconds.
+/// The changes after `version`, for so many seconds.
 pub fn follow(
     server: &ApiServer,
-    kind: Kind,
-    namespace: Option<String>,
+    wanted: Wanted,
     version: u64,
     seconds: u64,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
     let watch = Watch {
         changed: server.changes(),
         server: server.clone(),
-        kind,
-        namespace,
+        wanted,
         version,
         ends: Instant::now() + Duration::from_secs(seconds),
     };
@@ -46,7 +56,7 @@ pub fn follow(
             watch.changed.mark_unchanged();
             match watch.look() {
                 Next::Gone(line) => return Some((line, None)),
-                Next::Lines(_, None) => return None,
+                Next::End | Next::Lines(_, None) => return None,
                 Next::Lines(lines, Some(delay)) => {
                     tokio::time::sleep_until(Instant::now() + delay).await;
                     return Some((lines, Some(watch)));
@@ -69,16 +79,17 @@ impl Watch {
     fn look(&mut self) -> Next {
         let mut inner = self.server.lock();
         let store = &inner.writer.store;
+        if inner.stopped || !store.serves(self.wanted.kind) {
+            return Next::End;
+        }
         if self.version < store.oldest() {
             let status = Refusal::expired(self.version, store.oldest()).status();
             return Next::Gone(line(&json!({"type": "ERROR", "object": status})));
         }
         let mut lines = Vec::new();
         for change in store.since(self.version) {
-            let wanted = change.key.kind == self.kind
-                && self.namespace.as_ref().is_none_or(|n| *n == change.key.namespace);
-            if wanted {
-                let event = json!({"type": change.happened.word(), "object": &*change.object});
+            if let Some(happened) = self.wanted.sees(change) {
+                let event = json!({"type": happened.word(), "object": &*change.object});
                 lines.extend_from_slice(&line(&event));
             }
         }
@@ -86,15 +97,34 @@ impl Watch {
         if lines.is_empty() {
             return Next::Nothing;
         }
-        Next::Lines(lines.into(), inner.faults.event_delay(self.kind))
+        Next::Lines(lines.into(), inner.faults.event_delay(self.wanted.kind))
     }
 
     fn bookmark(&self) -> Bytes {
-        let resource = self.kind.resource();
+        let resource = self.wanted.kind.resource();
         let metadata = json!({"resourceVersion": self.version.to_string(), "creationTimestamp": null});
         line(&json!({"type": "BOOKMARK", "object": {
             "apiVersion": resource.api_version(), "kind": resource.kind, "metadata": metadata,
         }}))
+    }
+}
+
+impl Wanted {
+    /// What a change means to this watch: an object that begins to be selected is added, one that is no longer selected
+    /// is deleted.
+    fn sees(&self, change: &Change) -> Option<Happened> {
+        let key = &change.key;
+        if key.kind != self.kind || self.namespace.as_ref().is_some_and(|n| *n != key.namespace) {
+            return None;
+        }
+        let was = change.before.as_ref().is_some_and(|b| self.selector.selects(b));
+        let is = change.happened != Happened::Deleted && self.selector.selects(&change.object);
+        match (was, is) {
+            (false, false) => None,
+            (false, true) => Some(Happened::Added),
+            (true, true) => Some(Happened::Modified),
+            (true, false) => Some(Happened::Deleted),
+        }
     }
 }
 

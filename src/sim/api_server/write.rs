@@ -319,6 +319,15 @@ impl Writer {
         Ok(self.store.put(key.clone(), dying, by.actor))
     }
 
+    /// Takes out every object of a kind, whatever holds it.
+    pub fn remove_all(&mut self, by: By<'_>, kind: Kind) {
+        let keys: Vec<Key> = self.store.list(kind, None).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.owners.remove(&key);
+            self.store.remove(&key, by.actor);
+        }
+    }
+
     fn live(&self, key: &Key) -> Written {
         self.store
             .get(key)

@@ -176,10 +176,7 @@ fn scale(workloads: &mut Workloads, now: DateTime<Utc>, key: &Key, spec: &Value,
         .as_str()
         .unwrap_or_default();
     for _ in 0..missing.min(room) {
-        let mut behaviour = workloads.behaviour(image);
-        if !workloads.schedulable {
-            behaviour.ready_after = None;
-        }
+        let behaviour = workloads.behaviour(image);
         pods.push(Pod {
             ip: workloads.address(),
             namespace: key.namespace.clone(),
@@ -190,6 +187,7 @@ fn scale(workloads: &mut Workloads, now: DateTime<Utc>, key: &Key, spec: &Value,
             started: now,
             ending: None,
             killed: None,
+            pending: !workloads.schedulable,
             hung: false,
             meter: Meter::default(),
         });

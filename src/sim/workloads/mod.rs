@@ -73,6 +73,11 @@ impl Workloads {
             pods.retain(|pod| !pod.gone(by.now));
         }
         self.pods.retain(|_, pods| !pods.is_empty());
+        if self.schedulable {
+            for pod in self.pods.values_mut().flatten().filter(|pod| pod.pending) {
+                (pod.pending, pod.started) = (false, by.now);
+            }
+        }
         for (key, object) in &deployments {
             deployments::step(self, writer, by, key, object);
         }

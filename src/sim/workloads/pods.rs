@@ -29,6 +29,8 @@ pub struct Pod {
     pub ending: Option<DateTime<Utc>>,
     /// When something outside killed it.
     pub killed: Option<DateTime<Utc>>,
+    /// Whether no node has room for it yet.
+    pub pending: bool,
     /// Whether something outside keeps it from being ready.
     pub hung: bool,
     /// What it counted.
@@ -37,7 +39,8 @@ pub struct Pod {
 
 impl Pod {
     fn ready_at(&self) -> Option<DateTime<Utc>> {
-        self.behaviour.ready_after.map(|span| self.started + span)
+        let after = self.behaviour.ready_after.filter(|_| !self.pending);
+        after.map(|span| self.started + span)
     }
 
     fn crashed(&self, at: DateTime<Utc>) -> bool {
