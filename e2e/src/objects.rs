@@ -21,6 +21,10 @@ pub enum Kind {
     Canary,
     /// `apps/v1` Deployment
     Deployment,
+    /// `apps/v1` ReplicaSet
+    ReplicaSet,
+    /// `discovery.k8s.io/v1` EndpointSlice
+    EndpointSlice,
     /// `v1` Pod
     Pod,
     /// `v1` Service
@@ -40,6 +44,8 @@ impl Kind {
         let (group, version, kind) = match self {
             Self::Canary => ("bellwether.dev", "v1beta1", "Canary"),
             Self::Deployment => ("apps", "v1", "Deployment"),
+            Self::ReplicaSet => ("apps", "v1", "ReplicaSet"),
+            Self::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice"),
             Self::Pod => ("", "v1", "Pod"),
             Self::Service => ("", "v1", "Service"),
             Self::Event => ("events.k8s.io", "v1", "Event"),

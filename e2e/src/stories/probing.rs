@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::probes;
+use crate::probes::{self, Ground};
 use crate::story::Stage;
 
 /// Every probe says what it must: as the simulated server does.
 pub async fn api_probes(stage: Arc<Stage>) -> Result<()> {
-    probes::run_all(&stage).await
+    let ground = Ground {
+        client: stage.client.clone(),
+        namespace: stage.namespace.clone(),
+    };
+    let made = probes::make_all(&ground).await?;
+    stage.note(format!("{made} probes"));
+    Ok(())
 }

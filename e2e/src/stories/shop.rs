@@ -33,7 +33,8 @@ pub async fn open_pods(stage: &Stage, change: impl FnOnce(&mut Value)) -> Result
     change(&mut deployment);
     stage.apply(&deployment).await?;
     stage.apply(&stage.service("shop")).await?;
-    stage.wait_pods("shop", 2, SOON).await.map(drop)
+    let pods = deployment["spec"]["replicas"].as_u64().context("no replicas")?;
+    stage.wait_pods("shop", usize::try_from(pods)?, SOON).await
 }
 
 /// Waits until requests through the gateway are answered.
