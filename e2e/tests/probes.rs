@@ -17,9 +17,12 @@ fn the_simulated_api_server_answers_as_the_real_one() {
             client: cluster.server.client("user", Default::default()),
             namespace: "probes".to_owned(),
         };
-        let made = probes::make_all(&ground)
-            .await
-            .unwrap_or_else(|wrong| panic!("{wrong}"));
+        let first = probes::make(&ground, probes::all()).await;
+        let made = first.unwrap_or_else(|wrong| panic!("{wrong}"));
         assert!(made > 20, "only {made} probes");
+        cluster.server.stop();
+        cluster.server.start();
+        let second = probes::make(&ground, probes::after_restart()).await;
+        second.unwrap_or_else(|wrong| panic!("{wrong}"));
     });
 }

@@ -12,7 +12,7 @@ pub(super) fn probes() -> Vec<Probe> {
         Probe::new(
             "apply-creates",
             creates,
-            json!({"made": "ok", "same again moves the version": false, "other object's version": "409 Conflict"}),
+            json!({"made": "ok", "same again moves the version": false, "another uid": "422 Invalid"}),
         ),
         Probe::new(
             "apply-conflict",
@@ -36,7 +36,7 @@ pub(super) fn probes() -> Vec<Probe> {
         Probe::new(
             "apply-with-version",
             versions,
-            json!({"stale": "409 Conflict", "right": "ok", "of a missing object": "409 Conflict"}),
+            json!({"stale": "409 Conflict", "right": "ok", "of a missing object": "ok"}),
         ),
         Probe::new(
             "apply-lists",
@@ -66,7 +66,9 @@ fn held_by(name: &str, holder: &str) -> Value {
 
 fn labelled(name: &str, labels: Value) -> Value {
     let mut lease = lease(name);
-    lease["metadata"]["labels"] = labels;
+    if !labels.is_null() {
+        lease["metadata"]["labels"] = labels;
+    }
     lease["spec"] = json!({});
     lease
 }
@@ -80,7 +82,7 @@ async fn creates(ground: Ground) -> Result<Value> {
     Ok(json!({
         "made": verdict(made),
         "same again moves the version": version(&again) != before,
-        "other object's version": verdict(apply(&ground, "one", false, &other).await),
+        "another uid": verdict(apply(&ground, "one", false, &other).await),
     }))
 }
 
@@ -88,10 +90,10 @@ async fn conflict(ground: Ground) -> Result<Value> {
     apply(&ground, "one", false, &held_by("contested", "one")).await?;
     let unforced = in_words(apply(&ground, "two", false, &held_by("contested", "two")).await);
     let same = verdict(apply(&ground, "three", false, &held_by("contested", "one")).await);
-    apply(&ground, "three", false, &labelled("contested", json!({}))).await?;
+    apply(&ground, "three", false, &labelled("contested", Value::Null)).await?;
     let forced = apply(&ground, "two", true, &held_by("contested", "two")).await?;
     let back = verdict(apply(&ground, "one", false, &held_by("contested", "one")).await);
-    let let_go = apply(&ground, "one", false, &labelled("contested", json!({}))).await?;
+    let let_go = apply(&ground, "one", false, &labelled("contested", Value::Null)).await?;
     Ok(json!({
         "unforced": unforced,
         "same value": same,

@@ -54,7 +54,8 @@ fn expected_service() -> Value {
 fn expected_canary() -> Value {
     json!({
         "analysis": {"metrics": [], "stepWeights": [10]},
-        "service": {"port": 80},
+        "revertOnDeletion": false, "skipAnalysis": false, "suspend": false,
+        "service": {"delegation": false, "port": 80, "portDiscovery": false},
         "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "defaults"},
     })
 }

@@ -75,7 +75,12 @@ impl Probe {
     }
 }
 
-/// All probes.
+/// The probes that are made after the server was started again.
+pub fn after_restart() -> Vec<Probe> {
+    watch::after_restart()
+}
+
+/// All others.
 pub fn all() -> Vec<Probe> {
     [
         write::probes(),
@@ -92,9 +97,8 @@ pub fn all() -> Vec<Probe> {
     .collect()
 }
 
-/// Makes every probe and fails with those that went wrong; returns how many there are.
-pub async fn make_all(ground: &Ground) -> Result<usize> {
-    let probes = all();
+/// Makes probes and fails with those that went wrong; returns how many there are.
+pub async fn make(ground: &Ground, probes: Vec<Probe>) -> Result<usize> {
     let mut wrong = Vec::new();
     for probe in &probes {
         if let Err(error) = probe.make(ground).await {

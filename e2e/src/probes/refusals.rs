@@ -68,7 +68,7 @@ pub(super) fn probes() -> Vec<Probe> {
             json!({
                 "Deployment selector": "422 Invalid", "Deployment labels without the selector's": "422 Invalid",
                 "Canary target": "422 Invalid", "Canary service": "422 Invalid",
-                "Service address": "422 Invalid", "name": "400 BadRequest", "uid": "409 Conflict",
+                "Service address": "422 Invalid", "name": "400 BadRequest", "uid": "422 Invalid",
             }),
         ),
         Probe::new(

@@ -24,7 +24,7 @@ pub(super) fn probes() -> Vec<Probe> {
                 "fresh": "ok",
                 "stale": "409 Conflict: Operation cannot be fulfilled on leases.coordination.k8s.io \"stale\": the object has \
                           been modified; please apply your changes to the latest version and try again",
-                "missing": "404 NotFound",
+                "missing Lease": "409 Conflict", "missing Canary": "404 NotFound",
             }),
         ),
         Probe::new(
@@ -103,8 +103,14 @@ async fn stale_update(ground: Ground) -> Result<Value> {
     changed.data["spec"]["holderIdentity"] = json!("somebody else");
     let stale = in_words(api.replace("stale", &params, &changed).await);
     api.delete("stale", &Default::default()).await?;
-    let missing = verdict(api.replace("stale", &params, &changed).await);
-    Ok(json!({"fresh": fresh, "stale": stale, "missing": missing}))
+    let missing_lease = verdict(api.replace("stale", &params, &changed).await);
+    let made = ground.create(Kind::Canary, canary("stale")).await?;
+    let canaries = ground.api(Kind::Canary);
+    canaries.delete("stale", &Default::default()).await?;
+    let missing_canary = verdict(canaries.replace("stale", &params, &made).await);
+    Ok(json!({
+        "fresh": fresh, "stale": stale, "missing Lease": missing_lease, "missing Canary": missing_canary,
+    }))
 }
 
 async fn update_without_version(ground: Ground) -> Result<Value> {

@@ -28,7 +28,7 @@ pub fn all() -> Vec<Story> {
     vec![
         Story::new("smoke", Shared, smoke::the_cluster_is_real)
             .real_only("it shows that the cluster is real"),
-        Story::new("api-probes", Shared, probing::api_probes)
+        Story::new("api-probes", Alone, probing::api_probes)
             .real_only("the same probes run on the simulated one as tests of their own"),
         Story::new("table", Shared, releases::table).real_only("it is about what kubectl shows"),
         Story::new("bootstrap", Shared, releases::bootstrap_under_traffic),

@@ -13,7 +13,9 @@ pub async fn api_probes(stage: Arc<Stage>) -> Result<()> {
         client: stage.client.clone(),
         namespace: stage.namespace.clone(),
     };
-    let made = probes::make_all(&ground).await?;
+    let mut made = probes::make(&ground, probes::all()).await?;
+    stage.restart_api_server().await?;
+    made += probes::make(&ground, probes::after_restart()).await?;
     stage.note(format!("{made} probes"));
     Ok(())
 }

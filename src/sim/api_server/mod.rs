@@ -6,9 +6,12 @@
 
 pub mod defaults;
 pub mod fields;
+pub mod list;
 pub mod refusal;
 pub mod request;
 pub mod resources;
+pub mod schema;
+pub mod selector;
 pub mod serve;
 pub mod store;
 pub mod watch;
@@ -22,6 +25,7 @@ use std::{
 use tokio::sync::watch as notice;
 
 use crate::clock::Clock;
+use list::Pages;
 use request::{Request, Verb};
 use store::{Change, Store};
 use write::{By, Writer};
@@ -87,6 +91,7 @@ struct Inner {
     witnesses: Vec<Box<dyn Witness>>,
     seen: u64,
     stopped: bool,
+    pages: Pages,
 }
 
 /// The server; clones are the same one.
@@ -108,6 +113,7 @@ impl ApiServer {
                 witnesses: Vec::new(),
                 seen: 0,
                 stopped: false,
+                pages: Pages::default(),
             })),
             clock,
             changed: notice::Sender::new(0),
@@ -136,6 +142,7 @@ impl ApiServer {
             let mut inner = self.lock();
             inner.stopped = false;
             inner.writer.store.compact();
+            inner.pages = Pages::default();
         }
         self.nudge();
     }

@@ -4,10 +4,12 @@ use http::{Method, header};
 use serde_json::Value;
 
 use super::{
+    list::Ask,
     refusal::Refusal,
     resources::Kind,
+    selector::Selector,
     store::Key,
-    write::{Deletion, Patch},
+    write::{Deletion, Patch, Propagation},
 };
 
 /// What is asked.
@@ -42,19 +44,8 @@ impl Verb {
 pub enum Request {
     /// Read one object.
     Get(Key),
-    /// Read many, or follow their changes.
-    List {
-        /// The kind.
-        kind: Kind,
-        /// The namespace; all if absent.
-        namespace: Option<String>,
-        /// Which of them.
-        selector: Selector,
-        /// At most so many.
-        limit: Option<usize>,
-        /// Where the last list ended.
-        after: Option<String>,
-    },
+    /// Read many.
+    List(Ask),
     /// Follow changes.
     Watch {
         /// The kind.
@@ -63,6 +54,8 @@ pub enum Request {
         namespace: Option<String>,
         /// Of which of them.
         selector: Selector,
+        /// Whether it wants to be told of versions without changes.
+        bookmarks: bool,
         /// The version after which changes are wanted.
         version: u64,
         /// How long, in seconds.
@@ -84,7 +77,7 @@ impl Request {
     pub fn verb(&self) -> Verb {
         match self {
             Request::Get(_) => Verb::Get,
-            Request::List { .. } => Verb::List,
+            Request::List(_) => Verb::List,
             Request::Watch { .. } => Verb::Watch,
             Request::Create(..) => Verb::Create,
             Request::Replace(..) => Verb::Replace,
@@ -101,7 +94,8 @@ impl Request {
             | Request::Replace(key, ..)
             | Request::Patch(key, ..)
             | Request::Delete(key, _) => key.kind,
-            Request::List { kind, .. } | Request::Watch { kind, .. } | Request::Create(kind, ..) => *kind,
+            Request::List(ask) => ask.kind,
+            Request::Watch { kind, .. } | Request::Create(kind, ..) => *kind,
         }
     }
 }
@@ -174,7 +168,8 @@ pub fn read(head: &http::request::Parts, body: &[u8]) -> Result<Request, Refusal
         (&Method::GET, None) if query.get("watch") == Some("true") => Ok(Request::Watch {
             kind: place.kind,
             namespace,
-            selector: selector(&query)?,
+            selector: Selector::read(query.get("labelSelector"), query.get("fieldSelector"))?,
+            bookmarks: query.get("allowWatchBookmarks") == Some("true"),
             version: query
                 .get("resourceVersion")
                 .and_then(|v| v.parse().ok())
@@ -184,13 +179,13 @@ pub fn read(head: &http::request::Parts, body: &[u8]) -> Result<Request, Refusal
                 .and_then(|v| v.parse().ok())
                 .unwrap_or(290),
         }),
-        (&Method::GET, None) => Ok(Request::List {
+        (&Method::GET, None) => Ok(Request::List(Ask {
             kind: place.kind,
             namespace,
-            selector: selector(&query)?,
+            selector: Selector::read(query.get("labelSelector"), query.get("fieldSelector"))?,
             limit: query.get("limit").and_then(|v| v.parse().ok()).filter(|n| *n > 0),
             after: query.get("continue").map(str::to_owned),
-        }),
+        })),
         (&Method::POST, None) => Ok(Request::Create(
             place.kind,
             namespace.unwrap_or_default(),
@@ -209,51 +204,6 @@ pub fn read(head: &http::request::Parts, body: &[u8]) -> Result<Request, Refusal
 
 fn json(body: &[u8]) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(error.to_string()))
-}
-
-/// Which objects of a kind are meant: those with these values at these places.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector(Vec<(Vec<String>, String)>);
-
-impl Selector {
-    /// Whether `object` is meant.
-    #[must_use]
-    pub fn selects(&self, object: &Value) -> bool {
-        self.0.iter().all(|(path, wanted)| {
-            let found = path
-                .iter()
-                .try_fold(object, |value, field| value.get(field.as_str()));
-            found.and_then(Value::as_str) == Some(wanted)
-        })
-    }
-}
-
-/// `key=value`, comma-separated: what the controller and the stories use. By fields objects are known by name and
-/// namespace only, as most kinds of the real server.
-fn selector(query: &Query) -> Result<Selector, Refusal> {
-    let mut wanted = Vec::new();
-    for (key, value) in equations(query.get("labelSelector").unwrap_or_default())? {
-        wanted.push((vec!["metadata".to_owned(), "labels".to_owned(), key], value));
-    }
-    for (key, value) in equations(query.get("fieldSelector").unwrap_or_default())? {
-        if !matches!(key.as_str(), "metadata.name" | "metadata.namespace") {
-            return Err(Refusal::bad_request(format!("field label not supported: {key}")));
-        }
-        wanted.push((key.split('.').map(str::to_owned).collect(), value));
-    }
-    Ok(Selector(wanted))
-}
-
-fn equations(text: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let parts = text.split(',').filter(|part| !part.is_empty());
-    parts
-        .map(|part| {
-            let (key, value) = part
-                .split_once('=')
-                .ok_or_else(|| Refusal::bad_request(format!("unable to parse requirement: {part}")))?;
-            Ok((key.to_owned(), value.trim_start_matches('=').to_owned()))
-        })
-        .collect()
 }
 
 fn patch(head: &http::request::Parts, query: &Query, body: &[u8]) -> Result<Patch, Refusal> {
@@ -291,5 +241,10 @@ fn deletion(body: &[u8]) -> Result<Deletion, Refusal> {
     Ok(Deletion {
         uid: text("/preconditions/uid"),
         resource_version: text("/preconditions/resourceVersion"),
+        propagation: match text("/propagationPolicy").as_deref() {
+            Some("Foreground") => Propagation::Foreground,
+            Some("Orphan") => Propagation::Orphan,
+            _ => Propagation::Background,
+        },
     })
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::{sync::watch as notice, time::Instant};
 
 use super::{
-    ApiServer, refusal::Refusal, request::Selector, resources::Kind, store::Change, store::Happened,
+    ApiServer, Inner, refusal::Refusal, resources::Kind, selector::Selector, store::Change, store::Happened,
 };
 
 /// What a watch is about.
@@ -19,6 +19,8 @@ pub struct Wanted {
     pub namespace: Option<String>,
     /// Which objects.
     pub selector: Selector,
+    /// Whether it wants to be told of versions without changes.
+    pub bookmarks: bool,
 }
 
 struct Watch {
@@ -36,7 +38,7 @@ enum Next {
     Gone(Bytes),
 }
 
-/// The changes after `version`, for so many seconds.
+/// The changes after `version`, for so many seconds; from 0 on what is there comes first.
 pub fn follow(
     server: &ApiServer,
     wanted: Wanted,
@@ -67,6 +69,9 @@ pub fn follow(
                 biased;
                 changed = watch.changed.changed() => changed.ok()?,
                 () = tokio::time::sleep_until(watch.ends) => {
+                    if !watch.wanted.bookmarks {
+                        return None;
+                    }
                     let line = watch.bookmark();
                     return Some((line, None));
                 }
@@ -77,10 +82,14 @@ pub fn follow(
 
 impl Watch {
     fn look(&mut self) -> Next {
-        let mut inner = self.server.lock();
+        let server = self.server.clone();
+        let mut inner = server.lock();
         let store = &inner.writer.store;
         if inner.stopped || !store.serves(self.wanted.kind) {
             return Next::End;
+        }
+        if self.version == 0 {
+            return self.begin(&mut inner);
         }
         if self.version < store.oldest() {
             let status = Refusal::expired(self.version, store.oldest()).status();
@@ -91,6 +100,22 @@ impl Watch {
             if let Some(happened) = self.wanted.sees(change) {
                 let event = json!({"type": happened.word(), "object": &*change.object});
                 lines.extend_from_slice(&line(&event));
+            }
+        }
+        self.version = store.version();
+        if lines.is_empty() {
+            return Next::Nothing;
+        }
+        Next::Lines(lines.into(), inner.faults.event_delay(self.wanted.kind))
+    }
+
+    /// Without a version to go on from: what is there.
+    fn begin(&mut self, inner: &mut Inner) -> Next {
+        let store = &inner.writer.store;
+        let mut lines = Vec::new();
+        for (_, object) in store.list(self.wanted.kind, self.wanted.namespace.as_deref()) {
+            if self.wanted.selector.selects(object) {
+                lines.extend_from_slice(&line(&json!({"type": "ADDED", "object": **object})));
             }
         }
         self.version = store.version();

@@ -54,7 +54,37 @@ pub struct Deletion {
     pub uid: Option<String>,
     /// The version that it must have.
     pub resource_version: Option<String>,
+    /// What happens to what it owns.
+    pub propagation: Propagation,
 }
+
+/// What happens to the objects that a deleted one owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// They go after it.
+    #[default]
+    Background,
+    /// They go before it.
+    Foreground,
+    /// They stay, without owner.
+    Orphan,
+}
+
+impl Propagation {
+    /// The finalizer by which the collector gets to do its part first.
+    fn finalizer(self) -> Option<&'static str> {
+        match self {
+            Propagation::Background => None,
+            Propagation::Foreground => Some(FOREGROUND),
+            Propagation::Orphan => Some(ORPHAN),
+        }
+    }
+}
+
+/// Holds an object until what it owns is gone.
+pub const FOREGROUND: &str = "foregroundDeletion";
+/// Holds an object until what it owns is owned no longer.
+pub const ORPHAN: &str = "orphan";
 
 /// How an object is written.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +108,14 @@ fn updater(manager: &str) -> String {
     format!("{manager} (update)")
 }
 
+/// A manager as messages name it.
+fn shown(manager: &str, kind: Kind) -> String {
+    match manager.strip_suffix(" (update)") {
+        Some(name) => format!("\"{name}\" using {}", kind.resource().api_version()),
+        None => format!("\"{manager}\""),
+    }
+}
+
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object
         .pointer(pointer)
@@ -94,7 +132,8 @@ impl Writer {
         if text(&object, "/metadata/name").is_empty() {
             let prefix = text(&object, "/metadata/generateName").to_owned();
             if prefix.is_empty() {
-                return Err(Refusal::bad_request("name or generateName is required"));
+                let problem = "metadata.name: Required value: name or generateName is required";
+                return Err(Refusal::invalid(kind, "", &[problem.to_owned()]));
             }
             self.counter += 1;
             object["metadata"]["name"] = format!("{prefix}{:05x}", self.counter).into();
@@ -132,8 +171,9 @@ impl Writer {
         {
             fields.remove("status");
         }
-        defaults::fill(kind, object, self.counter);
-        defaults::validate(kind, object)
+        let address = format!("10.96.{}.{}", self.counter / 250 % 250, self.counter % 250 + 1);
+        defaults::fill(kind, object, &address)?;
+        defaults::validate(kind, object, None)
     }
 
     /// Replaces an object, or its status.
@@ -141,10 +181,27 @@ impl Writer {
     /// # Errors
     /// If it is missing, was changed since, or is invalid.
     pub fn replace(&mut self, by: By<'_>, key: &Key, status: bool, new: Value) -> Written {
-        let live = self.live(key)?;
-        let version = text(&new, "/metadata/resourceVersion");
+        let version = text(&new, "/metadata/resourceVersion").to_owned();
+        let live = match self.live(key) {
+            // The one kind here that an update may create.
+            Err(_) if key.kind == Kind::LEASE && !version.is_empty() => {
+                return Err(Refusal::conflict(key.kind, &key.name));
+            }
+            Err(_) if key.kind == Kind::LEASE => {
+                return self.create(by, key.kind, &key.namespace, new);
+            }
+            live => live?,
+        };
+        if version.is_empty() && !key.kind.replaced_unconditionally() {
+            let problem = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+            return Err(Refusal::invalid(key.kind, &key.name, &[problem.to_owned()]));
+        }
         if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
             return Err(Refusal::conflict(key.kind, &key.name));
+        }
+        let uid = text(&new, "/metadata/uid");
+        if !uid.is_empty() && uid != text(&live, "/metadata/uid") {
+            return Err(Refusal::other_uid(key.kind, &key.name));
         }
         self.commit(by, key, &live, How::update(status), new)
     }
@@ -185,10 +242,7 @@ impl Writer {
     fn apply(&mut self, by: By<'_>, key: &Key, status: bool, config: Value, force: bool) -> Written {
         let wanted = FieldSet::of(key.kind, &config);
         let Some(live) = self.store.get(key).cloned() else {
-            let version = text(&config, "/metadata/resourceVersion");
-            if !version.is_empty() {
-                return Err(Refusal::conflict(key.kind, &key.name));
-            }
+            // Even if a version is named: as the real server does it.
             let created = self.create(by, key.kind, &key.namespace, config)?;
             self.owners
                 .insert(key.clone(), Owners::from([(by.manager.to_owned(), wanted)]));
@@ -202,14 +256,16 @@ impl Writer {
         let mut new = Value::clone(&live);
         fields::merge(key.kind, &mut new, &config);
         let changed = fields::changed(key.kind, &live, &new);
+        let mut conflicts = Vec::new();
         for (manager, set) in &mut owners {
             let contested = changed.common(set);
             if manager != by.manager && !contested.is_empty() {
-                if !force {
-                    return Err(Refusal::apply_conflict(manager, &contested.paths()));
-                }
+                conflicts.push((shown(manager, key.kind), contested.paths()));
                 set.subtract(&contested);
             }
+        }
+        if !force && !conflicts.is_empty() {
+            return Err(Refusal::apply_conflict(&conflicts));
         }
         let mut gone = owners.remove(by.manager).unwrap_or_default();
         gone.subtract(&wanted);
@@ -241,9 +297,13 @@ impl Writer {
                 }
             }
         }
+        check_identity(key, live, &new)?;
         keep_identity(live, &mut new);
-        defaults::fill(key.kind, &mut new, self.counter);
-        defaults::validate(key.kind, &new)?;
+        if !how.status || key.kind == Kind::CANARY {
+            defaults::fill(key.kind, &mut new, text(live, "/spec/clusterIP"))?;
+            defaults::validate(key.kind, &new, Some(live))?;
+        }
+        check_finalizers(key, live, &new)?;
         if new == **live {
             return Ok(live.clone());
         }
@@ -299,10 +359,18 @@ impl Writer {
         {
             return Err(Refusal::conflict(key.kind, &key.name));
         }
-        let held = live["metadata"]["finalizers"]
+        let mut dying = Value::clone(&live);
+        let mut finalizers = live["metadata"]["finalizers"]
             .as_array()
-            .is_some_and(|f| !f.is_empty());
-        if !held {
+            .cloned()
+            .unwrap_or_default();
+        if let Some(finalizer) = deletion.propagation.finalizer()
+            && !finalizers.iter().any(|known| known == finalizer)
+        {
+            finalizers.push(finalizer.into());
+            dying["metadata"]["finalizers"] = finalizers.clone().into();
+        }
+        if finalizers.is_empty() {
             self.owners.remove(key);
             let gone = self.store.remove(key, by.actor);
             return gone.ok_or_else(|| Refusal::not_found(key.kind, &key.name));
@@ -310,7 +378,6 @@ impl Writer {
         if live["metadata"].get("deletionTimestamp").is_some() {
             return Ok(live);
         }
-        let mut dying = Value::clone(&live);
         dying["metadata"]["deletionTimestamp"] = by.now.to_rfc3339_opts(SecondsFormat::Secs, true).into();
         dying["metadata"]["deletionGracePeriodSeconds"] = 0.into();
         if let Some(generation) = live["metadata"]["generation"].as_i64() {
@@ -334,6 +401,43 @@ impl Writer {
             .cloned()
             .ok_or_else(|| Refusal::not_found(key.kind, &key.name))
     }
+}
+
+/// Refuses a write that means another object.
+fn check_identity(key: &Key, live: &Value, new: &Value) -> Result<(), Refusal> {
+    let name = text(new, "/metadata/name");
+    if !name.is_empty() && name != key.name {
+        return Err(Refusal::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            key.name
+        )));
+    }
+    let uid = text(new, "/metadata/uid");
+    if !uid.is_empty() && uid != text(live, "/metadata/uid") {
+        let problem = format!("metadata.uid: Invalid value: \"{uid}\": field is immutable");
+        return Err(Refusal::invalid(key.kind, &key.name, &[problem]));
+    }
+    Ok(())
+}
+
+/// An object on its way out gets no new reason to stay.
+fn check_finalizers(key: &Key, live: &Value, new: &Value) -> Result<(), Refusal> {
+    if live["metadata"].get("deletionTimestamp").is_none() {
+        return Ok(());
+    }
+    let of = |object: &Value| {
+        object["metadata"]["finalizers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
+    let old = of(live);
+    if of(new).iter().all(|finalizer| old.contains(finalizer)) {
+        return Ok(());
+    }
+    let problem =
+        "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted";
+    Err(Refusal::invalid(key.kind, &key.name, &[problem.to_owned()]))
 }
 
 /// What no write changes.
@@ -364,7 +468,7 @@ fn keep_identity(live: &Value, new: &mut Value) {
             None => metadata.remove(field),
         };
     }
-    for field in ["labels", "annotations", "finalizers"] {
+    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
         let empty = match metadata.get(field) {
             Some(Value::Object(map)) => map.is_empty(),
             Some(Value::Array(list)) => list.is_empty(),

@@ -2,6 +2,7 @@
 //! Services get EndpointSlices.
 
 pub mod behaviour;
+pub mod collector;
 pub mod deployments;
 pub mod endpoints;
 pub mod pods;
@@ -81,8 +82,8 @@ impl Workloads {
         for (key, object) in &deployments {
             deployments::step(self, writer, by, key, object);
         }
-        deployments::collect_replica_sets(writer, by);
         endpoints::step(self, writer, by);
+        collector::step(writer, by);
         self.all().filter_map(|pod| pod.next_change(by.now)).min()
     }
 
