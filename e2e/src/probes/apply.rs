@@ -139,8 +139,10 @@ async fn apart(ground: Ground) -> Result<Value> {
         &labelled("apart", json!({"applied": "yes"})),
     )
     .await?;
-    let mut params = PatchParams::default();
-    params.field_manager = Some("one".to_owned());
+    let params = PatchParams {
+        field_manager: Some("one".to_owned()),
+        ..PatchParams::default()
+    };
     let update = Patch::Merge(json!({"metadata": {"labels": {"updated": "yes"}}}));
     api.patch("apart", &params, &update).await?;
     let again = apply(

@@ -12,40 +12,40 @@ type Change = fn(&mut Value);
 /// Every kind of nonsense that a Canary is refused for, with the words that name the field.
 pub const NONSENSE: [(&str, Change); 15] = [
     ("spec.analysis.interval: Invalid value", |s| {
-        s["analysis"]["interval"] = json!("soon")
+        s["analysis"]["interval"] = json!("soon");
     }),
     ("spec.analysis.interval: Invalid value", |s| {
-        s["analysis"]["interval"] = json!("500ms")
+        s["analysis"]["interval"] = json!("500ms");
     }),
     ("spec.analysis.maxBlind: Invalid value", |s| {
-        s["analysis"]["maxBlind"] = json!("25h")
+        s["analysis"]["maxBlind"] = json!("25h");
     }),
     ("spec.analysis.maxWeight: Invalid value", |s| {
-        s["analysis"]["maxWeight"] = json!(101)
+        s["analysis"]["maxWeight"] = json!(101);
     }),
     ("spec.analysis.maxWeight: Invalid value", |s| {
-        s["analysis"]["maxWeight"] = json!(0)
+        s["analysis"]["maxWeight"] = json!(0);
     }),
     ("spec.analysis: Invalid value", |s| {
-        s["analysis"]["stepWeights"] = json!([10, 101])
+        s["analysis"]["stepWeights"] = json!([10, 101]);
     }),
     ("spec.analysis: Invalid value", |s| {
-        s["analysis"]["stepWeights"] = json!([30, 10])
+        s["analysis"]["stepWeights"] = json!([30, 10]);
     }),
     ("spec.analysis: Invalid value", |s| {
-        s["analysis"] = json!({"interval": "1m"})
+        s["analysis"] = json!({"interval": "1m"});
     }),
     ("spec.targetRef: Invalid value", |s| {
-        s["targetRef"]["kind"] = json!("StatefulSet")
+        s["targetRef"]["kind"] = json!("StatefulSet");
     }),
     ("spec.targetRef: Invalid value", |s| {
-        s["targetRef"]["apiVersion"] = json!("apps/v2")
+        s["targetRef"]["apiVersion"] = json!("apps/v2");
     }),
     ("spec: Invalid value", |s| {
-        s["targetRef"]["name"] = json!("x".repeat(56))
+        s["targetRef"]["name"] = json!("x".repeat(56));
     }),
     ("spec.service.name: Invalid value", |s| {
-        s["service"]["name"] = json!("Shop!")
+        s["service"]["name"] = json!("Shop!");
     }),
     ("spec.analysis.metrics[0]: Invalid value", |s| {
         s["analysis"]["metrics"] = json!([{"name": "mood", "thresholdRange": {"min": 1}}]);

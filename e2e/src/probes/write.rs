@@ -8,6 +8,12 @@ use super::{Ground, Probe, canary, deployment, generation, in_words, lease, serv
 use crate::objects::Kind;
 
 pub(super) fn probes() -> Vec<Probe> {
+    let mut probes = conflicts();
+    probes.extend(versions());
+    probes
+}
+
+fn conflicts() -> Vec<Probe> {
     vec![
         Probe::new(
             "create",
@@ -54,6 +60,11 @@ pub(super) fn probes() -> Vec<Probe> {
                 "list replaced": [30, 40],
             }),
         ),
+    ]
+}
+
+fn versions() -> Vec<Probe> {
+    vec![
         Probe::new(
             "status-apart",
             status_apart,

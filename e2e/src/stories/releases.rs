@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::shop::{self, RATE, SOON};
 use crate::objects::Kind;
 use crate::story::Stage;
+use crate::traffic::Traffic;
 use crate::wait;
 
 /// What a new revision may wait until its rollout begins.
@@ -77,28 +78,7 @@ pub async fn good_release(stage: Arc<Stage>) -> Result<()> {
         "noticed after {:.0} ms",
         shipped.elapsed().as_secs_f64() * 1e3
     ));
-    let mut seen = Vec::new();
-    for weight in [10, 30, 50] {
-        let canary = shop::wait_weight(&stage, weight).await?;
-        ensure!(
-            canary["status"]["canaryWeight"] == weight,
-            "weight {} instead of {weight}",
-            canary["status"]["canaryWeight"]
-        );
-        wait::until("the routes follow", SOON, async || {
-            let weights = shop::weights(&stage).await?;
-            ensure!(weights == (100 - weight, weight), "weights are {weights:?}");
-            Ok(())
-        })
-        .await?;
-        // istiod gathers changes for 100 ms; a hundred requests are more than that.
-        traffic.requests(100).await?;
-        let from = Instant::now();
-        traffic.requests(400).await?;
-        let stats = traffic.between(from, Instant::now());
-        stats.ensure_share("shop", f64::from(u32::try_from(weight)?) / 100.0)?;
-        seen.push(format!("{weight} %: {:.1} %", stats.share("shop") * 100.0));
-    }
+    let seen = every_step(&stage, &traffic).await?;
     shop::wait_phase(&stage, "Succeeded", SOON).await?;
     stage.note(format!("shares {}", seen.join(", ")));
     let during = traffic.since(shipped);
@@ -118,6 +98,33 @@ pub async fn good_release(stage: Arc<Stage>) -> Result<()> {
         "the primary's pod template is not the analysed one"
     );
     Ok(())
+}
+
+/// Waits for every step and compares the share of the canary with its weight.
+async fn every_step(stage: &Stage, traffic: &Traffic) -> Result<Vec<String>> {
+    let mut seen = Vec::new();
+    for weight in [10, 30, 50] {
+        let canary = shop::wait_weight(stage, weight).await?;
+        ensure!(
+            canary["status"]["canaryWeight"] == weight,
+            "weight {} instead of {weight}",
+            canary["status"]["canaryWeight"]
+        );
+        wait::until("the routes follow", SOON, async || {
+            let weights = shop::weights(stage).await?;
+            ensure!(weights == (100 - weight, weight), "weights are {weights:?}");
+            Ok(())
+        })
+        .await?;
+        // istiod gathers changes for 100 ms; a hundred requests are more than that.
+        traffic.requests(100).await?;
+        let from = Instant::now();
+        traffic.requests(400).await?;
+        let stats = traffic.between(from, Instant::now());
+        stats.ensure_share("shop", f64::from(u32::try_from(weight)?) / 100.0)?;
+        seen.push(format!("{weight} %: {:.1} %", stats.share("shop") * 100.0));
+    }
+    Ok(seen)
 }
 
 /// A release with 5 % errors.

@@ -33,7 +33,7 @@ pub struct Stage {
 }
 
 enum World {
-    Real(Real),
+    Real(Box<Real>),
     Simulated(Simulated),
 }
 
@@ -41,7 +41,7 @@ impl Stage {
     /// Makes a namespace with a gateway that is open for its host, on the real cluster.
     pub async fn set(cluster: Arc<Cluster>, name: &str) -> Result<Self> {
         let client = cluster.client.clone();
-        let stage = Self::new(name, client, World::Real(Real::new(cluster, name)?));
+        let stage = Self::new(name, client, World::Real(Box::new(Real::new(cluster, name)?)));
         Real::open(&stage).await?;
         Ok(stage)
     }

@@ -4,8 +4,10 @@
 //! passes one point where a fault can be put in ([`Faults`]), and every change one where it can be looked at
 //! ([`Witness`]). Time is tokio's, which a simulation pauses; chance comes from one seed.
 
+mod apply;
 pub mod defaults;
 pub mod fields;
+mod identity;
 pub mod list;
 pub mod refusal;
 pub mod request;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use kube::{
     CustomResourceExt,
-    core::cel::{CompiledSchema, Validator, compile_schema},
+    core::cel::{CompiledSchema, ValidationErrors, Validator, compile_schema},
 };
 use serde_json::Value;
 
@@ -77,7 +77,7 @@ pub fn canary_problems(object: &Value, old: Option<&Value>) -> Vec<String> {
         &mut problems,
     );
     let broken = RULES.with(|(validator, rules)| validator.validate_compiled(rules, object, old));
-    let broken = broken.err().map(|errors| errors.into_vec()).unwrap_or_default();
+    let broken = broken.err().map(ValidationErrors::into_vec).unwrap_or_default();
     problems.extend(
         broken
             .iter()

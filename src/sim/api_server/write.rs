@@ -3,25 +3,26 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     defaults,
     fields::{self, FieldSet},
+    identity,
     refusal::Refusal,
     resources::{Generation, Kind},
     store::{Key, Store},
 };
 
 /// Who owns which fields of an object.
-type Owners = BTreeMap<String, FieldSet>;
+pub(super) type Owners = BTreeMap<String, FieldSet>;
 
 /// The store together with what writes need beside it.
 #[derive(Default)]
 pub struct Writer {
     /// The objects.
     pub store: Store,
-    owners: BTreeMap<Key, Owners>,
+    pub(super) owners: BTreeMap<Key, Owners>,
     counter: u32,
 }
 
@@ -88,7 +89,7 @@ pub const ORPHAN: &str = "orphan";
 
 /// How an object is written.
 #[derive(Clone, Copy, Debug)]
-struct How {
+pub(super) struct How {
     /// Through the status endpoint.
     status: bool,
     /// Whether changed fields become those of the writer.
@@ -99,24 +100,21 @@ impl How {
     fn update(status: bool) -> How {
         How { status, takes: true }
     }
+
+    pub(super) fn apply(status: bool) -> How {
+        How { status, takes: false }
+    }
 }
 
-type Written = Result<Arc<Value>, Refusal>;
+pub(super) type Written = Result<Arc<Value>, Refusal>;
 
 /// The name under which fields belong to whoever updates: apart from what the same manager applies.
 fn updater(manager: &str) -> String {
     format!("{manager} (update)")
 }
 
-/// A manager as messages name it.
-fn shown(manager: &str, kind: Kind) -> String {
-    match manager.strip_suffix(" (update)") {
-        Some(name) => format!("\"{name}\" using {}", kind.resource().api_version()),
-        None => format!("\"{manager}\""),
-    }
-}
-
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+/// A text in an object; empty if it is missing.
+pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object
         .pointer(pointer)
         .and_then(Value::as_str)
@@ -239,49 +237,15 @@ impl Writer {
         }
     }
 
-    fn apply(&mut self, by: By<'_>, key: &Key, status: bool, config: Value, force: bool) -> Written {
-        let wanted = FieldSet::of(key.kind, &config);
-        let Some(live) = self.store.get(key).cloned() else {
-            // Even if a version is named: as the real server does it.
-            let created = self.create(by, key.kind, &key.namespace, config)?;
-            self.owners
-                .insert(key.clone(), Owners::from([(by.manager.to_owned(), wanted)]));
-            return Ok(created);
-        };
-        let version = text(&config, "/metadata/resourceVersion");
-        if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
-            return Err(Refusal::conflict(key.kind, &key.name));
-        }
-        let mut owners = self.owners.get(key).cloned().unwrap_or_default();
-        let mut new = Value::clone(&live);
-        fields::merge(key.kind, &mut new, &config);
-        let changed = fields::changed(key.kind, &live, &new);
-        let mut conflicts = Vec::new();
-        for (manager, set) in &mut owners {
-            let contested = changed.common(set);
-            if manager != by.manager && !contested.is_empty() {
-                conflicts.push((shown(manager, key.kind), contested.paths()));
-                set.subtract(&contested);
-            }
-        }
-        if !force && !conflicts.is_empty() {
-            return Err(Refusal::apply_conflict(&conflicts));
-        }
-        let mut gone = owners.remove(by.manager).unwrap_or_default();
-        gone.subtract(&wanted);
-        for set in owners.values() {
-            gone.subtract(set);
-        }
-        fields::remove(key.kind, &mut new, &gone);
-        owners.insert(by.manager.to_owned(), wanted);
-        let how = How { status, takes: false };
-        let written = self.commit(by, key, &live, how, new)?;
-        self.owners.insert(key.clone(), owners);
-        Ok(written)
-    }
-
     /// Writes `new` in place of `live` as far as this endpoint may.
-    fn commit(&mut self, by: By<'_>, key: &Key, live: &Arc<Value>, how: How, mut new: Value) -> Written {
+    pub(super) fn commit(
+        &mut self,
+        by: By<'_>,
+        key: &Key,
+        live: &Arc<Value>,
+        how: How,
+        mut new: Value,
+    ) -> Written {
         let resource = key.kind.resource();
         if how.status {
             let wanted = new["status"].take();
@@ -297,20 +261,20 @@ impl Writer {
                 }
             }
         }
-        check_identity(key, live, &new)?;
-        keep_identity(live, &mut new);
+        identity::check(key, live, &new)?;
+        identity::keep(live, &mut new);
         if !how.status || key.kind == Kind::CANARY {
             defaults::fill(key.kind, &mut new, text(live, "/spec/clusterIP"))?;
             defaults::validate(key.kind, &new, Some(live))?;
         }
-        check_finalizers(key, live, &new)?;
+        identity::check_finalizers(key, live, &new)?;
         if new == **live {
             return Ok(live.clone());
         }
         let counts = match resource.generation {
             Generation::None => false,
             Generation::Spec => new["spec"] != live["spec"],
-            Generation::AllButStatus => differs_beyond_metadata(live, &new),
+            Generation::AllButStatus => identity::differs_beyond_metadata(live, &new),
         };
         if counts {
             let generation = live["metadata"]["generation"].as_i64().unwrap_or(1);
@@ -401,93 +365,4 @@ impl Writer {
             .cloned()
             .ok_or_else(|| Refusal::not_found(key.kind, &key.name))
     }
-}
-
-/// Refuses a write that means another object.
-fn check_identity(key: &Key, live: &Value, new: &Value) -> Result<(), Refusal> {
-    let name = text(new, "/metadata/name");
-    if !name.is_empty() && name != key.name {
-        return Err(Refusal::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            key.name
-        )));
-    }
-    let uid = text(new, "/metadata/uid");
-    if !uid.is_empty() && uid != text(live, "/metadata/uid") {
-        let problem = format!("metadata.uid: Invalid value: \"{uid}\": field is immutable");
-        return Err(Refusal::invalid(key.kind, &key.name, &[problem]));
-    }
-    Ok(())
-}
-
-/// An object on its way out gets no new reason to stay.
-fn check_finalizers(key: &Key, live: &Value, new: &Value) -> Result<(), Refusal> {
-    if live["metadata"].get("deletionTimestamp").is_none() {
-        return Ok(());
-    }
-    let of = |object: &Value| {
-        object["metadata"]["finalizers"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default()
-    };
-    let old = of(live);
-    if of(new).iter().all(|finalizer| old.contains(finalizer)) {
-        return Ok(());
-    }
-    let problem =
-        "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted";
-    Err(Refusal::invalid(key.kind, &key.name, &[problem.to_owned()]))
-}
-
-/// What no write changes.
-fn keep_identity(live: &Value, new: &mut Value) {
-    let resource = ["apiVersion", "kind"];
-    for field in resource {
-        new[field] = live[field].clone();
-    }
-    if !new["metadata"].is_object() {
-        new["metadata"] = json!({});
-    }
-    let Some(metadata) = new["metadata"].as_object_mut() else {
-        return;
-    };
-    metadata.remove("managedFields");
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "resourceVersion",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-    ] {
-        match live["metadata"].get(field) {
-            Some(value) => metadata.insert(field.to_owned(), value.clone()),
-            None => metadata.remove(field),
-        };
-    }
-    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
-        let empty = match metadata.get(field) {
-            Some(Value::Object(map)) => map.is_empty(),
-            Some(Value::Array(list)) => list.is_empty(),
-            Some(Value::Null) => true,
-            _ => false,
-        };
-        if empty {
-            metadata.remove(field);
-        }
-    }
-}
-
-fn differs_beyond_metadata(live: &Value, new: &Value) -> bool {
-    let rest = |object: &Value| -> Vec<(String, Value)> {
-        let fields = object.as_object().into_iter().flatten();
-        fields
-            .filter(|(field, _)| *field != "metadata" && *field != "status")
-            .map(|(field, value)| (field.clone(), value.clone()))
-            .collect()
-    };
-    rest(live) != rest(new)
 }

@@ -33,14 +33,16 @@ impl Item {
 
 /// Does what is to be done now.
 pub fn step(writer: &mut Writer, by: By<'_>) {
-    let items = items_of(writer);
-    for owner in items.iter().filter(|item| item.held_by(ORPHAN)) {
-        for item in &items {
-            disown(writer, by, item, |reference| reference["uid"] == *owner.uid());
+    let mut items = items_of(writer);
+    if items.iter().any(|item| item.held_by(ORPHAN)) {
+        for owner in items.iter().filter(|item| item.held_by(ORPHAN)) {
+            for item in &items {
+                disown(writer, by, item, |reference| reference["uid"] == *owner.uid());
+            }
+            let_go(writer, by, owner, ORPHAN);
         }
-        let_go(writer, by, owner, ORPHAN);
+        items = items_of(writer);
     }
-    let items = items_of(writer);
     for item in items.iter().filter(|item| !item.owners.is_empty()) {
         collect(writer, by, item);
     }
@@ -57,10 +59,16 @@ pub fn step(writer: &mut Writer, by: By<'_>) {
     }
 }
 
+/// What has an owner, or is held by something.
 fn items_of(writer: &Writer) -> Vec<Item> {
+    let concerned = |object: &Value| {
+        let metadata = &object["metadata"];
+        metadata.get("ownerReferences").is_some() || metadata.get("finalizers").is_some()
+    };
     writer
         .store
         .all()
+        .filter(|(_, object)| concerned(object))
         .map(|(key, object)| Item {
             key: key.clone(),
             object: object.clone(),
