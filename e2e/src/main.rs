@@ -6,28 +6,14 @@
     clippy::print_stdout,
     reason = "what the suite has to say goes to the terminal"
 )]
-#![allow(clippy::disallowed_methods, reason = "the suite runs in real time")]
-
-mod audit;
-mod cluster;
-mod demo;
-mod namespace;
-mod objects;
-mod pods;
-mod process;
-mod run_folder;
-mod stories;
-mod story;
-mod tools;
-mod traffic;
-mod wait;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::run_folder::RunFolder;
+use bellwether_e2e::run_folder::RunFolder;
+use bellwether_e2e::{cluster, demo, namespace, stories, story, tools};
 
 /// The real cluster and the stories that run on it.
 #[derive(Parser)]

@@ -1,10 +1,15 @@
 //! Kubernetes objects as plain JSON, since the suite knows no more of them than a person with kubectl does.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::{GroupVersionKind, TypeMeta};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
+
+use crate::wait;
 
 /// The name under which the suite applies objects.
 const FIELD_MANAGER: &str = "story";
@@ -16,12 +21,18 @@ pub enum Kind {
     Canary,
     /// `apps/v1` Deployment
     Deployment,
+    /// `apps/v1` ReplicaSet
+    ReplicaSet,
+    /// `discovery.k8s.io/v1` EndpointSlice
+    EndpointSlice,
     /// `v1` Pod
     Pod,
     /// `v1` Service
     Service,
-    /// `v1` Event
+    /// `events.k8s.io/v1` Event
     Event,
+    /// `coordination.k8s.io/v1` Lease
+    Lease,
     /// `networking.istio.io/v1` VirtualService
     VirtualService,
     /// `networking.istio.io/v1` DestinationRule
@@ -33,9 +44,12 @@ impl Kind {
         let (group, version, kind) = match self {
             Self::Canary => ("bellwether.dev", "v1beta1", "Canary"),
             Self::Deployment => ("apps", "v1", "Deployment"),
+            Self::ReplicaSet => ("apps", "v1", "ReplicaSet"),
+            Self::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice"),
             Self::Pod => ("", "v1", "Pod"),
             Self::Service => ("", "v1", "Service"),
-            Self::Event => ("", "v1", "Event"),
+            Self::Event => ("events.k8s.io", "v1", "Event"),
+            Self::Lease => ("coordination.k8s.io", "v1", "Lease"),
             Self::VirtualService => ("networking.istio.io", "v1", "VirtualService"),
             Self::DestinationRule => ("networking.istio.io", "v1", "DestinationRule"),
         };
@@ -68,4 +82,40 @@ pub async fn apply(client: &Client, namespace: Option<&str>, object: &Value) -> 
     )
     .await
     .with_context(|| format!("cannot apply {} {name}", resource.kind))
+}
+
+/// Waits until exactly so many pods with this `app` label are there, all of them ready, and returns them.
+pub async fn wait_pods(
+    client: &Client,
+    namespace: &str,
+    app: &str,
+    count: usize,
+    within: Duration,
+) -> Result<Vec<Pod>> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let what = format!("{count} ready pods of {app}");
+    let of_app = |pod: &&Pod| pod.labels().get("app").is_some_and(|label| label == app);
+    let pods = wait::watch_all_until(api, &what, within, |pods| {
+        let mut pods = pods.iter().filter(of_app).peekable();
+        (count == 0 || pods.peek().is_some()) && {
+            let (all, ready) = pods.fold((0, 0), |(all, ready), pod| {
+                (all + 1, ready + usize::from(is_ready(pod)))
+            });
+            all == count && ready == count
+        }
+    })
+    .await?;
+    Ok(pods.into_iter().filter(|pod| of_app(&pod)).collect())
+}
+
+/// The pod says that it is ready, and is not on its way out.
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
 }

@@ -9,11 +9,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use serde_json::{Value, json};
-use tokio::{
-    sync::{Notify, mpsc::unbounded_channel},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::mpsc::unbounded_channel, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -53,7 +49,6 @@ pub struct SimCluster {
     processes: BTreeMap<usize, Process>,
     starts: u64,
     skews: Option<[TimeDelta; 2]>,
-    nudged: Arc<Notify>,
 }
 
 /// A replica of the controller; its tasks end with it.
@@ -112,13 +107,8 @@ impl SimCluster {
             processes: BTreeMap::new(),
             starts: 0,
             skews: None,
-            nudged: Arc::default(),
         };
-        let running = run_platform(
-            cluster.server.clone(),
-            clock,
-            (cluster.world.clone(), cluster.nudged.clone()),
-        );
+        let running = run_platform(cluster.server.clone(), clock, cluster.world.clone());
         cluster.platform.spawn(running);
         cluster
     }
@@ -236,7 +226,7 @@ impl SimCluster {
 
     /// The world was changed by hand: Kubernetes' own controllers look at it.
     pub fn nudge(&self) {
-        self.nudged.notify_one();
+        self.server.nudge();
     }
 
     /// The clock of this simulation.
@@ -355,12 +345,15 @@ impl SimCluster {
 }
 
 /// Kubernetes' own controllers, and the mesh: they react to changes, and to what pods do by themselves.
-async fn run_platform(server: ApiServer, clock: SimClock, (world, nudged): (Arc<Mutex<World>>, Arc<Notify>)) {
+async fn run_platform(server: ApiServer, clock: SimClock, world: Arc<Mutex<World>>) {
     let mut changes = server.changes();
     let mut routes = Routes::default();
     loop {
         changes.mark_unchanged();
-        let next = {
+        // Without their API server they do nothing.
+        let next = if server.stopped() {
+            None
+        } else {
             let now = clock.now();
             let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
             world.catch_up(now);
@@ -377,7 +370,6 @@ async fn run_platform(server: ApiServer, clock: SimClock, (world, nudged): (Arc<
             biased;
             changed = changes.changed() => if changed.is_err() { return },
             () = until(wake) => {}
-            () = nudged.notified() => {}
         }
         tokio::time::sleep_until(Instant::now() + REACTION).await;
     }

@@ -74,3 +74,32 @@ fn core_does_not_name_the_shell() {
         &words,
     );
 }
+
+#[test]
+fn only_the_command_line_names_the_simulated_cluster() {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() && name != "sim" && name != "cli" {
+            folders.push(format!("src/{name}"));
+        }
+    }
+    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    assert_absent(&folders, &["sim::"]);
+}
+
+#[test]
+fn stories_name_nothing_of_the_library_but_the_simulated_cluster() {
+    let mut found = Vec::new();
+    sources("e2e/src", &mut found);
+    sources("e2e/tests", &mut found);
+    assert!(found.len() > 20, "no sources under e2e");
+    for (file, text) in found {
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let named = line.match_indices("bellwether::").map(|(at, _)| &line[at..]);
+            let foreign = named.filter(|name| !name.starts_with("bellwether::sim::"));
+            assert_eq!(foreign.count(), 0, "{file} names the library: {line}");
+        }
+    }
+}

@@ -43,7 +43,7 @@ async fn play(inside: &Inside) -> Result<ExitCode> {
         stage,
     };
     let passed = show.releases().await;
-    show.stage.controller.kill().await?;
+    show.stage.kill_controller().await?;
     Ok(if passed? {
         ExitCode::SUCCESS
     } else {
@@ -70,7 +70,7 @@ impl Show {
             "A shop, as a team has it: a Deployment, a Service, a VirtualService. Beside it, a Canary.",
         );
         self.apply_examples().await?;
-        let traffic = Traffic::start(HOST, RATE);
+        let traffic = Traffic::through_gateway(HOST, RATE);
         self.stage.start_controller().await?;
         let ready = self.watch(&traffic, &["Initialized"]).await?;
         self.summary(&ready);
@@ -110,7 +110,7 @@ impl Show {
     }
 
     async fn apply_examples(&self) -> Result<()> {
-        let examples = self.stage.cluster.layout.repository.join("examples");
+        let examples = self.stage.cluster()?.layout.repository.join("examples");
         self.command("apply --filename examples/");
         let examples = examples.display().to_string();
         self.stage.kubectl(&["apply", "--filename", &examples]).await?;
@@ -128,7 +128,7 @@ impl Show {
             .await?;
         self.stage.wait_pods("shop", 2, PATIENCE).await?;
         wait::until("the shop answers", PATIENCE, async || {
-            let traffic = Traffic::start(HOST, 100);
+            let traffic = Traffic::through_gateway(HOST, 100);
             traffic.requests(20).await?;
             traffic.stop().await.ensure_none_failed()
         })

@@ -12,7 +12,8 @@ use crate::story::Stage;
 
 /// What an idle Canary and a weight step cost the API server and Prometheus.
 pub async fn cost(stage: Arc<Stage>) -> Result<()> {
-    let audit = &stage.cluster.audit;
+    let cluster = stage.cluster()?;
+    let audit = &cluster.audit;
     shop::under_canary(&stage, &shop::canary()).await?;
     let traffic = stage.traffic(RATE);
     // The facts of the bootstrap are told and acknowledged first.
@@ -21,13 +22,10 @@ pub async fn cost(stage: Arc<Stage>) -> Result<()> {
     })
     .await?;
     traffic.requests(400).await?;
-    let (from, queries) = (
-        chrono::Utc::now(),
-        stage.cluster.prometheus.queries_answered().await?,
-    );
+    let (from, queries) = (chrono::Utc::now(), cluster.prometheus.queries_answered().await?);
     traffic.requests(12_000).await?;
     let idle = audit.count(&stage.namespace, from, chrono::Utc::now()).await?;
-    let asked = stage.cluster.prometheus.queries_answered().await? - queries;
+    let asked = cluster.prometheus.queries_answered().await? - queries;
     stage.note(format!(
         "idle for a minute: {} reads, {} writes",
         idle.total_reads(),
@@ -62,7 +60,7 @@ pub async fn cost(stage: Arc<Stage>) -> Result<()> {
         started.elapsed().as_secs_f64()
     ));
     ensure!(
-        stage.controller.terminate().await?.success(),
+        stage.controller()?.terminate().await?.success(),
         "SIGTERM did not end the controller cleanly"
     );
     shop::end_without_failure(&stage, traffic).await
@@ -72,6 +70,7 @@ pub async fn cost(stage: Arc<Stage>) -> Result<()> {
 /// one for the requests.
 pub async fn batching(stage: Arc<Stage>) -> Result<()> {
     let apps = ["one", "two", "three"];
+    let prometheus = &stage.cluster()?.prometheus;
     stage.start_controller().await?;
     for app in apps {
         stage.apply(&stage.deployment(app, "shop:good-1", 1)).await?;
@@ -84,19 +83,16 @@ pub async fn batching(stage: Arc<Stage>) -> Result<()> {
         wait_weight_of(&stage, app, "Initialized", 0).await?;
     }
     for app in apps {
-        let image = "app=shop:good-2";
-        stage
-            .kubectl(&["set", "image", &format!("deployment/{app}"), image])
-            .await?;
+        stage.set_image(app, "shop:good-2").await?;
     }
     for app in apps {
         // Nobody calls them: they are held without data, and sampled all the while.
         wait_weight_of(&stage, app, "Progressing", 10).await?;
     }
     let traffic = stage.traffic(10);
-    let (from, before) = (Instant::now(), stage.cluster.prometheus.queries_answered().await?);
+    let (from, before) = (Instant::now(), prometheus.queries_answered().await?);
     traffic.requests(100).await?;
-    let asked = stage.cluster.prometheus.queries_answered().await? - before;
+    let asked = prometheus.queries_answered().await? - before;
     let seconds = from.elapsed().as_secs_f64();
     drop(traffic);
     for app in apps {

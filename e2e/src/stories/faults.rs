@@ -16,8 +16,8 @@ pub async fn killed_controller(stage: Arc<Stage>) -> Result<()> {
     shop::ship(&stage, "shop:good-2").await?;
     for requests in [90, 210, 330, 480, 150, 620, 270, 410, 540, 120] {
         traffic.requests(requests).await?;
-        stage.controller.kill().await?;
-        stage.controller.start().await?;
+        stage.kill_controller().await?;
+        stage.start_controller().await?;
     }
     shop::wait_phase(&stage, "Succeeded", SOON).await?;
     shop::ensure_on_primary(&stage, "shop:good-2").await?;
@@ -25,8 +25,8 @@ pub async fn killed_controller(stage: Arc<Stage>) -> Result<()> {
     shop::ship(&stage, "shop:errors5-3").await?;
     for requests in [110, 350, 240, 470, 160, 590, 310, 420, 200, 530] {
         traffic.requests(requests).await?;
-        stage.controller.kill().await?;
-        stage.controller.start().await?;
+        stage.kill_controller().await?;
+        stage.start_controller().await?;
     }
     shop::wait_phase(&stage, "Failed", SOON).await?;
     shop::ensure_on_primary(&stage, "shop:good-2").await?;
@@ -79,7 +79,7 @@ pub async fn failed_promotion(stage: Arc<Stage>) -> Result<()> {
     shop::ship(&stage, "shop:good-2").await?;
     shop::wait_weight(&stage, 50).await?;
     // No new pod finds a node: the primary's rolling update cannot begin.
-    stage.kubectl(&["cordon", "node"]).await?;
+    stage.set_schedulable(false).await?;
     shop::wait_status(&stage, "it is being undone", SOON, |s| {
         s["retirement"]["kind"] == "UndoOnCanary"
     })
@@ -88,11 +88,47 @@ pub async fn failed_promotion(stage: Arc<Stage>) -> Result<()> {
     stage.note(failed["status"]["message"].as_str().unwrap_or_default());
     traffic.so_far().ensure_none_failed()?;
     shop::ensure_on_primary(&stage, "shop:good-1").await?;
-    stage.kubectl(&["uncordon", "node"]).await?;
+    stage.set_schedulable(true).await?;
     shop::ship(&stage, "shop:good-3").await?;
     shop::wait_phase(&stage, "Succeeded", SOON).await?;
     shop::ensure_on_primary(&stage, "shop:good-3").await?;
     shop::end_without_failure(&stage, traffic).await
+}
+
+/// A fix is pushed while a failed promotion is being undone, and the primary, which lost most pods to it, cannot carry
+/// everything: the traffic stays on the side that can until the primary is whole, then the fix is released as usual.
+pub async fn fix_during_undo(stage: Arc<Stage>) -> Result<()> {
+    shop::open_with(&stage, |deployment| {
+        deployment["spec"]["replicas"] = json!(3);
+        deployment["spec"]["strategy"] = json!({"rollingUpdate": {"maxUnavailable": 2, "maxSurge": 1}});
+    })
+    .await?;
+    let canary = shop::canary_with(|spec| spec["progressDeadlineSeconds"] = json!(20));
+    shop::release_under(&stage, &canary).await?;
+    let traffic = stage.traffic(RATE);
+    shop::ship(&stage, "shop:good-2").await?;
+    shop::wait_weight(&stage, 50).await?;
+    stage.set_schedulable(false).await?;
+    shop::wait_status(&stage, "it is being undone", SOON, |s| {
+        s["retirement"]["kind"] == "UndoOnCanary" && s["canaryWeight"] == 100
+    })
+    .await?;
+    shop::ship(&stage, "shop:good-3").await?;
+    // Longer than any round, and shorter than the deadline.
+    traffic.requests(1000).await?;
+    let weights = shop::weights(&stage).await?;
+    ensure!(
+        weights == (0, 100),
+        "the primary has a third of its pods and weights are {weights:?}"
+    );
+    stage.set_schedulable(true).await?;
+    let done = shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    let outcomes: Vec<_> = (0..2)
+        .map(|i| done["status"]["history"][i]["outcome"].clone())
+        .collect();
+    ensure!(outcomes == ["Promoted", "Failed"], "outcomes {outcomes:?}");
+    shop::end_without_failure(&stage, traffic).await?;
+    shop::ensure_on_primary(&stage, "shop:good-3").await
 }
 
 /// Prometheus stops and comes back: held, goes on. Stops for long: retreat, still held, goes on.
@@ -100,10 +136,9 @@ pub async fn metrics_lost(stage: Arc<Stage>) -> Result<()> {
     let canary = shop::canary_with(|spec| spec["analysis"]["maxBlind"] = json!("10s"));
     shop::under_canary(&stage, &canary).await?;
     let traffic = stage.traffic(RATE);
-    let prometheus = &stage.cluster.prometheus;
     shop::ship(&stage, "shop:good-2").await?;
     shop::wait_weight(&stage, 10).await?;
-    prometheus.process.kill().await?;
+    stage.set_metrics(false).await?;
     let held = shop::wait_status(&stage, "it is held", SOON, |s| {
         s["hold"]["reason"] == "MetricsUnavailable"
     })
@@ -112,11 +147,11 @@ pub async fn metrics_lost(stage: Arc<Stage>) -> Result<()> {
         held["status"]["failedChecks"] == 0,
         "blindness was counted as a failed check"
     );
-    prometheus.start().await?;
+    stage.set_metrics(true).await?;
     shop::wait_phase(&stage, "Succeeded", SOON).await?;
     shop::ship(&stage, "shop:good-3").await?;
     shop::wait_weight(&stage, 10).await?;
-    prometheus.process.kill().await?;
+    stage.set_metrics(false).await?;
     let retreated =
         shop::wait_status(&stage, "it retreated", SOON, |s| s["hold"]["retreated"] == true).await?;
     ensure!(retreated["status"]["canaryWeight"] == 0, "the weight stayed");
@@ -125,7 +160,7 @@ pub async fn metrics_lost(stage: Arc<Stage>) -> Result<()> {
         "phase {}",
         retreated["status"]["phase"]
     );
-    prometheus.start().await?;
+    stage.set_metrics(true).await?;
     shop::wait_phase(&stage, "Succeeded", SOON).await?;
     shop::end_without_failure(&stage, traffic).await
 }
@@ -136,7 +171,7 @@ pub async fn api_server_restarts(stage: Arc<Stage>) -> Result<()> {
     let traffic = stage.traffic(RATE);
     shop::ship(&stage, "shop:good-2").await?;
     shop::wait_weight(&stage, 10).await?;
-    stage.cluster.restart_api_server().await?;
+    stage.restart_api_server().await?;
     shop::wait_phase(&stage, "Succeeded", Duration::from_secs(90)).await?;
     shop::end_without_failure(&stage, traffic).await?;
     shop::ensure_on_primary(&stage, "shop:good-2").await

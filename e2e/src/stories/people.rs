@@ -22,17 +22,7 @@ pub async fn edited_by_hand(stage: Arc<Stage>) -> Result<()> {
         {"op": "add", "path": "/spec/http/0/headers/response/set/x-added", "value": "by-hand"},
         {"op": "add", "path": "/spec/http/0", "value": {"name": "teapot", "match": [{"uri": {"prefix": "/teapot"}}], "directResponse": {"status": 418}}},
     ]);
-    stage
-        .kubectl(&[
-            "patch",
-            "virtualservice",
-            "shop",
-            "--type",
-            "json",
-            "--patch",
-            &patch.to_string(),
-        ])
-        .await?;
+    stage.json_patch(Kind::VirtualService, "shop", patch).await?;
     let ours = |vs: &Value| {
         let main = vs["spec"]["http"]
             .as_array()
@@ -61,28 +51,22 @@ pub async fn deleted(stage: Arc<Stage>) -> Result<()> {
     shop::under_canary(&stage, &shop::canary()).await?;
     let before = shop::route(&stage.host)["spec"].clone();
     let traffic = stage.traffic(RATE);
-    stage
-        .kubectl(&["delete", "canary", "shop", "--wait=false"])
-        .await?;
+    stage.delete(Kind::Canary, "shop").await?;
     handed_back(&stage, &traffic, &before).await?;
 
     stage.apply(&shop::canary()).await?;
     shop::wait_phase(&stage, "Initialized", SOON).await?;
     shop::ship(&stage, "shop:good-2").await?;
     shop::wait_weight(&stage, 10).await?;
-    stage
-        .kubectl(&["delete", "canary", "shop", "--wait=false"])
-        .await?;
+    stage.delete(Kind::Canary, "shop").await?;
     handed_back(&stage, &traffic, &before).await?;
 
     stage.apply(&shop::canary()).await?;
     shop::wait_phase(&stage, "Initialized", SOON).await?;
-    stage.controller.kill().await?;
-    stage
-        .kubectl(&["delete", "canary", "shop", "--wait=false"])
-        .await?;
+    stage.kill_controller().await?;
+    stage.delete(Kind::Canary, "shop").await?;
     traffic.requests(400).await?;
-    stage.controller.start().await?;
+    stage.start_controller().await?;
     handed_back(&stage, &traffic, &before).await?;
     shop::end_without_failure(&stage, traffic).await
 }

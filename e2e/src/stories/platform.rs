@@ -8,11 +8,6 @@ use super::shop::{self, RATE, SOON};
 use crate::objects::Kind;
 use crate::story::Stage;
 
-const ISTIO_KINDS: [&str; 2] = [
-    "virtualservices.networking.istio.io",
-    "destinationrules.networking.istio.io",
-];
-
 /// The mesh's control plane is down while a release is rolled back: proxies go on sending to the canary, so it is not
 /// scaled away before they follow.
 pub async fn mesh_stops(stage: Arc<Stage>) -> Result<()> {
@@ -27,7 +22,7 @@ pub async fn mesh_stops(stage: Arc<Stage>) -> Result<()> {
         Ok(())
     })
     .await?;
-    stage.cluster.mesh.istiod.kill().await?;
+    stage.set_mesh(false).await?;
     let held = shop::wait_status(&stage, "it waits for the proxies", SOON, |s| {
         s["hold"]["reason"] == "TrafficNotShifting" && s["retirement"]["kind"] == "RollBack"
     })
@@ -41,11 +36,7 @@ pub async fn mesh_stops(stage: Arc<Stage>) -> Result<()> {
         "the canary was scaled away under traffic"
     );
     stage.note(held["status"]["message"].as_str().unwrap_or_default());
-    stage
-        .cluster
-        .mesh
-        .start_control_plane(&stage.cluster.http)
-        .await?;
+    stage.set_mesh(true).await?;
     shop::wait_phase(&stage, "Failed", SOON).await?;
     shop::ensure_on_primary(&stage, "shop:good-1").await?;
     let stats = traffic.stop().await;
@@ -67,8 +58,7 @@ pub async fn kind_deleted(stage: Arc<Stage>) -> Result<()> {
             shop::ship(&stage, "shop:good-2").await?;
             shop::wait_weight(&stage, 10).await?;
         }
-        let crd = "customresourcedefinition/canaries.bellwether.dev";
-        stage.kubectl(&["delete", crd, "--timeout=60s"]).await?;
+        stage.set_canary_kind(false).await?;
         stage.wait_pods("shop", 2, SOON).await?;
         stage.wait_gone(Kind::Deployment, "shop-primary", SOON).await?;
         let from = tokio::time::Instant::now();
@@ -77,7 +67,7 @@ pub async fn kind_deleted(stage: Arc<Stage>) -> Result<()> {
             traffic.since(from).share("shop") == 1.0,
             "the target does not serve alone"
         );
-        stage.cluster.apply_kinds().await?;
+        stage.set_canary_kind(true).await?;
         stage.apply(&shop::canary()).await?;
         shop::wait_phase(&stage, "Initialized", SOON).await?;
     }
@@ -87,15 +77,7 @@ pub async fn kind_deleted(stage: Arc<Stage>) -> Result<()> {
 /// Istio's kinds are not installed when the controller starts: a condition says so, and it goes on by itself when they
 /// are.
 pub async fn istio_missing(stage: Arc<Stage>) -> Result<()> {
-    stage
-        .kubectl(
-            &[
-                &["delete", "customresourcedefinition", "--timeout=60s"],
-                &ISTIO_KINDS[..],
-            ]
-            .concat(),
-        )
-        .await?;
+    stage.set_istio_kinds(false).await?;
     shop::open_pods(&stage, |_| {}).await?;
     stage.start_controller().await?;
     stage.apply(&shop::canary()).await?;
@@ -108,7 +90,7 @@ pub async fn istio_missing(stage: Arc<Stage>) -> Result<()> {
         shop::replicas_of(&stage, "shop").await? == 2,
         "the target was touched"
     );
-    stage.cluster.install_istio_kinds().await?;
+    stage.set_istio_kinds(true).await?;
     shop::wait_phase(&stage, "Initialized", SOON).await?;
     shop::ensure_on_primary(&stage, "shop:good-1").await
 }

@@ -1,6 +1,8 @@
 //! Releases as they should go: the primary is set up, a good one is promoted, a bad one is rolled back.
 
 use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -9,7 +11,11 @@ use serde_json::Value;
 use super::shop::{self, RATE, SOON};
 use crate::objects::Kind;
 use crate::story::Stage;
+use crate::traffic::Traffic;
 use crate::wait;
+
+/// What a new revision may wait until its rollout begins.
+const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Not a request fails while the routes move to the primary.
 pub async fn bootstrap_under_traffic(stage: Arc<Stage>) -> Result<()> {
@@ -39,6 +45,12 @@ pub async fn bootstrap_under_traffic(stage: Arc<Stage>) -> Result<()> {
             .is_some_and(|l| l.get("team").is_some_and(|t| t == "shopping")),
         "a label is lost"
     );
+    Ok(())
+}
+
+/// What `kubectl get canaries` shows.
+pub async fn table(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
     let table = stage.kubectl(&["get", "canaries"]).await?;
     ensure!(
         table.contains("Initialized"),
@@ -55,33 +67,18 @@ pub async fn good_release(stage: Arc<Stage>) -> Result<()> {
     let before = traffic.so_far();
     let shipped = Instant::now();
     shop::ship(&stage, "shop:good-2").await?;
+    let there = Instant::now();
     shop::wait_phase(&stage, "Progressing", SOON).await?;
+    ensure!(
+        there.elapsed() < NOTICED_WITHIN,
+        "the new revision was noticed after {:?}",
+        there.elapsed()
+    );
     stage.note(format!(
         "noticed after {:.0} ms",
         shipped.elapsed().as_secs_f64() * 1e3
     ));
-    let mut seen = Vec::new();
-    for weight in [10, 30, 50] {
-        let canary = shop::wait_weight(&stage, weight).await?;
-        ensure!(
-            canary["status"]["canaryWeight"] == weight,
-            "weight {} instead of {weight}",
-            canary["status"]["canaryWeight"]
-        );
-        wait::until("the routes follow", SOON, async || {
-            let weights = shop::weights(&stage).await?;
-            ensure!(weights == (100 - weight, weight), "weights are {weights:?}");
-            Ok(())
-        })
-        .await?;
-        // istiod gathers changes for 100 ms; a hundred requests are more than that.
-        traffic.requests(100).await?;
-        let from = Instant::now();
-        traffic.requests(400).await?;
-        let stats = traffic.between(from, Instant::now());
-        stats.ensure_share("shop", f64::from(u32::try_from(weight)?) / 100.0)?;
-        seen.push(format!("{weight} %: {:.1} %", stats.share("shop") * 100.0));
-    }
+    let seen = every_step(&stage, &traffic).await?;
     shop::wait_phase(&stage, "Succeeded", SOON).await?;
     stage.note(format!("shares {}", seen.join(", ")));
     let during = traffic.since(shipped);
@@ -101,6 +98,33 @@ pub async fn good_release(stage: Arc<Stage>) -> Result<()> {
         "the primary's pod template is not the analysed one"
     );
     Ok(())
+}
+
+/// Waits for every step and compares the share of the canary with its weight.
+async fn every_step(stage: &Stage, traffic: &Traffic) -> Result<Vec<String>> {
+    let mut seen = Vec::new();
+    for weight in [10, 30, 50] {
+        let canary = shop::wait_weight(stage, weight).await?;
+        ensure!(
+            canary["status"]["canaryWeight"] == weight,
+            "weight {} instead of {weight}",
+            canary["status"]["canaryWeight"]
+        );
+        wait::until("the routes follow", SOON, async || {
+            let weights = shop::weights(stage).await?;
+            ensure!(weights == (100 - weight, weight), "weights are {weights:?}");
+            Ok(())
+        })
+        .await?;
+        // istiod gathers changes for 100 ms; a hundred requests are more than that.
+        traffic.requests(100).await?;
+        let from = Instant::now();
+        traffic.requests(400).await?;
+        let stats = traffic.between(from, Instant::now());
+        stats.ensure_share("shop", f64::from(u32::try_from(weight)?) / 100.0)?;
+        seen.push(format!("{weight} %: {:.1} %", stats.share("shop") * 100.0));
+    }
+    Ok(seen)
 }
 
 /// A release with 5 % errors.

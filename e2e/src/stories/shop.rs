@@ -33,7 +33,8 @@ pub async fn open_pods(stage: &Stage, change: impl FnOnce(&mut Value)) -> Result
     change(&mut deployment);
     stage.apply(&deployment).await?;
     stage.apply(&stage.service("shop")).await?;
-    stage.wait_pods("shop", 2, SOON).await.map(drop)
+    let pods = deployment["spec"]["replicas"].as_u64().context("no replicas")?;
+    stage.wait_pods("shop", usize::try_from(pods)?, SOON).await
 }
 
 /// Waits until requests through the gateway are answered.
@@ -83,10 +84,7 @@ pub fn canary_with(change: impl FnOnce(&mut Value)) -> Value {
 
 /// A release shipped as a person would.
 pub async fn ship(stage: &Stage, image: &str) -> Result<()> {
-    stage
-        .kubectl(&["set", "image", "deployment/shop", &format!("app={image}")])
-        .await
-        .map(drop)
+    stage.set_image("shop", image).await
 }
 
 /// The shop under its Canary, initialized, with the controller running.
@@ -191,7 +189,7 @@ pub async fn event_reasons(stage: &Stage) -> Result<Vec<String>> {
         .api(Kind::Event)
         .list(&kube::api::ListParams::default())
         .await?;
-    let of_canary = |e: &&kube::api::DynamicObject| e.data["involvedObject"]["kind"] == "Canary";
+    let of_canary = |e: &&kube::api::DynamicObject| e.data["regarding"]["kind"] == "Canary";
     let reasons = events
         .items
         .iter()

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::objects::Kind;
+use crate::objects::{self, Kind};
 use crate::story::Stage;
 use crate::wait;
 
@@ -23,7 +23,7 @@ pub async fn the_cluster_is_real(stage: Arc<Stage>) -> Result<()> {
     }
     stage.apply(&route(&stage.host, 10)).await?;
     stage.wait_pods("old", 2, SOON).await?;
-    let pods = stage.wait_pods("new", 2, SOON).await?;
+    let pods = objects::wait_pods(&stage.client, &stage.namespace, "new", 2, SOON).await?;
     wait_for_route(&stage).await?;
 
     let traffic = stage.traffic(200);
@@ -74,7 +74,7 @@ async fn prometheus_has_counted(stage: &Stage, requests: usize) -> Result<()> {
     );
     wait::until("Prometheus has counted every request", SOON, async || {
         let count = stage
-            .cluster
+            .cluster()?
             .prometheus
             .query(&counted)
             .await?
@@ -89,7 +89,7 @@ async fn prometheus_has_counted(stage: &Stage, requests: usize) -> Result<()> {
         stage.namespace
     );
     let p99 = stage
-        .cluster
+        .cluster()?
         .prometheus
         .query(&p99)
         .await?

@@ -44,10 +44,7 @@ pub async fn suspend(stage: Arc<Stage>) -> Result<()> {
         {"op": "replace", "path": "/spec/http/0/route/0/weight", "value": 95},
         {"op": "replace", "path": "/spec/http/0/route/1/weight", "value": 5},
     ]);
-    let patch = ["patch", "virtualservice", "shop", "--type", "json", "--patch"];
-    stage
-        .kubectl(&[&patch[..], &[&replaced.to_string()]].concat())
-        .await?;
+    stage.json_patch(Kind::VirtualService, "shop", replaced).await?;
     // Longer than a step, an interval and any pause of ours.
     traffic.requests(2000).await?;
     let weights = shop::weights(&stage).await?;
@@ -64,11 +61,8 @@ pub async fn suspend(stage: Arc<Stage>) -> Result<()> {
 }
 
 async fn set_suspend(stage: &Stage, on: bool) -> Result<()> {
-    let patch = json!({"spec": {"suspend": on}}).to_string();
-    stage
-        .kubectl(&["patch", "canary", "shop", "--type", "merge", "--patch", &patch])
-        .await
-        .map(drop)
+    let change = json!({"spec": {"suspend": on}});
+    stage.merge(Kind::Canary, "shop", change).await
 }
 
 /// `stepWeightPromotion`: the traffic returns to the primary in steps.
@@ -125,10 +119,8 @@ pub async fn created_routes(stage: Arc<Stage>) -> Result<()> {
     shop::ship(&stage, "shop:good-2").await?;
     shop::wait_weight(&stage, 30).await?;
     // A changed Canary changes the route and keeps the weight; an edit of our part is put right.
-    let timeout = json!({"spec": {"service": {"timeout": "7s"}}}).to_string();
-    stage
-        .kubectl(&["patch", "canary", "shop", "--type", "merge", "--patch", &timeout])
-        .await?;
+    let timeout = json!({"spec": {"service": {"timeout": "7s"}}});
+    stage.merge(Kind::Canary, "shop", timeout).await?;
     let routed = |vs: &Value| {
         let http = &vs["spec"]["http"][0];
         http["timeout"] == "7s" && http["route"][1]["weight"].as_i64().is_some_and(|w| w >= 30)
@@ -136,27 +128,15 @@ pub async fn created_routes(stage: Arc<Stage>) -> Result<()> {
     stage
         .wait_for(Kind::VirtualService, "shop", "it has the timeout", SOON, routed)
         .await?;
-    let removed = json!([{"op": "remove", "path": "/spec/http/0/headers"}]).to_string();
-    stage
-        .kubectl(&[
-            "patch",
-            "virtualservice",
-            "shop",
-            "--type",
-            "json",
-            "--patch",
-            &removed,
-        ])
-        .await?;
+    let removed = json!([{"op": "remove", "path": "/spec/http/0/headers"}]);
+    stage.json_patch(Kind::VirtualService, "shop", removed).await?;
     let repaired = |vs: &Value| vs["spec"]["http"][0]["headers"]["response"]["set"]["x-made"] == "by-canary";
     stage
         .wait_for(Kind::VirtualService, "shop", "it is repaired", SOON, repaired)
         .await?;
     shop::wait_phase(&stage, "Succeeded", SOON).await?;
     shop::ensure_on_primary(&stage, "shop:good-2").await?;
-    stage
-        .kubectl(&["delete", "canary", "shop", "--wait=false"])
-        .await?;
+    stage.delete(Kind::Canary, "shop").await?;
     stage.wait_gone(Kind::Canary, "shop", SOON).await?;
     stage.wait_gone(Kind::Deployment, "shop-primary", SOON).await?;
     let route = stage.api(Kind::VirtualService).get("shop").await?;
@@ -186,7 +166,7 @@ pub async fn rivals(stage: Arc<Stage>) -> Result<()> {
     let made = stage.api(Kind::Canary).get("shop").await?;
     let age = made.metadata.creation_timestamp;
     wait::until("a second has passed", SOON, async || {
-        let now = chrono::Utc::now().timestamp();
+        let now = stage.now().timestamp();
         ensure!(
             age.as_ref().is_some_and(|age| age.0.as_second() < now),
             "the Canary is of this second"
@@ -209,9 +189,7 @@ pub async fn rivals(stage: Arc<Stage>) -> Result<()> {
         "the rival went on: {}",
         yielding["status"]["phase"]
     );
-    stage
-        .kubectl(&["delete", "canary", "rival", "--wait=false"])
-        .await?;
+    stage.delete(Kind::Canary, "rival").await?;
     stage.wait_gone(Kind::Canary, "rival", SOON).await?;
     shop::end_without_failure(&stage, traffic).await?;
     shop::ensure_on_primary(&stage, "shop:good-2").await

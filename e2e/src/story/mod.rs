@@ -1,6 +1,9 @@
 //! The harness: runs stories, each on a stage of its own, and sums up how they went.
 
+mod real;
 mod report;
+mod simulate;
+mod simulated;
 mod stage;
 
 use std::panic::AssertUnwindSafe;
@@ -12,7 +15,9 @@ use anyhow::{Result, anyhow, ensure};
 use futures::future::LocalBoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 
+pub use self::real::controller;
 use self::report::Outcome;
+pub use self::simulate::simulate;
 pub use self::stage::Stage;
 use crate::cluster::Cluster;
 use crate::namespace::Inside;
@@ -29,6 +34,15 @@ pub enum Isolation {
     Alone,
 }
 
+/// On which clusters a story runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// On the real and on the simulated one.
+    Both,
+    /// On the real one only, for this reason.
+    RealOnly(&'static str),
+}
+
 // All stories run on the main task: they mostly wait, and need not be `Send` then.
 type Run = Box<dyn Fn(Arc<Stage>) -> LocalBoxFuture<'static, Result<()>>>;
 
@@ -36,6 +50,7 @@ type Run = Box<dyn Fn(Arc<Stage>) -> LocalBoxFuture<'static, Result<()>>>;
 pub struct Story {
     name: &'static str,
     isolation: Isolation,
+    runs_on: Where,
     timeout: Duration,
     run: Run,
 }
@@ -50,9 +65,26 @@ impl Story {
         Self {
             name,
             isolation,
+            runs_on: Where::Both,
             timeout: TIMEOUT,
             run: Box::new(move |stage| run(stage).boxed_local()),
         }
+    }
+
+    /// Keeps it to the real cluster, because the simulated one cannot tell it.
+    pub fn real_only(mut self, reason: &'static str) -> Self {
+        self.runs_on = Where::RealOnly(reason);
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// On which clusters it runs.
+    pub fn runs_on(&self) -> Where {
+        self.runs_on
     }
 
     /// Gives it more or less time.
@@ -62,10 +94,13 @@ impl Story {
     }
 }
 
-/// Prints the names of stories, one a line.
+/// Prints the names of stories, one a line, with where they run.
 pub fn print_names(stories: &[Story]) {
     for story in stories {
-        println!("{}", story.name);
+        match story.runs_on {
+            Where::Both => println!("{}", story.name),
+            Where::RealOnly(reason) => println!("{}  (real cluster only: {reason})", story.name),
+        }
     }
 }
 
@@ -118,7 +153,7 @@ async fn play(cluster: &Arc<Cluster>, story: &Story) -> Outcome {
     };
     let run = AssertUnwindSafe((story.run)(Arc::clone(&stage))).catch_unwind();
     let result = match tokio::time::timeout(story.timeout, run).await {
-        Ok(Ok(result)) => result.and_then(|()| stage.ensure_no_defect_logged()),
+        Ok(Ok(result)) => result.and_then(|()| ensure_no_defect(&stage.log())),
         Ok(Err(panic)) => Err(anyhow!("panicked: {}", words_of(panic.as_ref()))),
         Err(_) => Err(anyhow!("not finished within {:?}", story.timeout)),
     };
@@ -131,6 +166,19 @@ async fn play(cluster: &Arc<Cluster>, story: &Story) -> Outcome {
         eprintln!("{}: cannot clear the stage: {error:#}", story.name);
     }
     outcome
+}
+
+/// Whatever a story demands: no round may panic, and none may write again and again without an end.
+fn ensure_no_defect(log: &str) -> Result<()> {
+    let defect = log
+        .lines()
+        .find(|line| line.contains("NoProgress") || line.contains("Panicked"));
+    ensure!(
+        defect.is_none(),
+        "the controller says: {}",
+        defect.unwrap_or_default()
+    );
+    Ok(())
 }
 
 fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {

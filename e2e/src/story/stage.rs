@@ -1,76 +1,267 @@
-//! What a story has at hand: a namespace, a host name, a controller, traffic.
+//! What a story has at hand: a namespace, a host name, a controller, traffic, and switches for what goes wrong.
+//!
+//! A stage stands in one of two worlds, the real cluster or the simulated one, and a story cannot tell which: what it
+//! says and reads goes through a `kube::Client` in both, and what a client cannot do is a method here.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::DynamicObject;
-use kube::{Api, ResourceExt};
+use anyhow::{Context, Result, bail, ensure};
+use chrono::{DateTime, Utc};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, GATEWAY_PORT, PROMETHEUS, User};
+use super::real::Real;
+use super::simulated::Simulated;
+use crate::cluster::Cluster;
 use crate::objects::{self, Kind};
 use crate::process::Process;
-use crate::run_folder;
 use crate::traffic::Traffic;
 use crate::wait;
 
 /// The stage of one story.
 pub struct Stage {
-    /// The cluster, shared with the other stories.
-    pub cluster: Arc<Cluster>,
+    /// Acts as a person with every right.
+    pub client: Client,
     /// The namespace of this story.
     pub namespace: String,
     /// The host name its requests go to.
     pub host: String,
-    /// The controller under test, which watches this namespace only; not started.
-    pub controller: Process,
+    world: World,
     figures: Mutex<Vec<String>>,
 }
 
+enum World {
+    Real(Box<Real>),
+    Simulated(Simulated),
+}
+
 impl Stage {
-    /// Makes a namespace with a gateway that is open for its host.
+    /// Makes a namespace with a gateway that is open for its host, on the real cluster.
     pub async fn set(cluster: Arc<Cluster>, name: &str) -> Result<Self> {
-        let host = format!("{name}.example.com");
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        objects::apply(&cluster.client, None, &namespace).await?;
-        let controller = controller(&cluster, name)?;
-        let stage = Self {
-            cluster,
-            namespace: name.into(),
-            host,
-            controller,
-            figures: Mutex::default(),
-        };
-        stage.apply(&stage.gateway()).await?;
+        let client = cluster.client.clone();
+        let stage = Self::new(name, client, World::Real(Box::new(Real::new(cluster, name)?)));
+        Real::open(&stage).await?;
         Ok(stage)
     }
 
-    /// Starts the controller; its log is `logs/controller-<namespace>.log`.
-    pub async fn start_controller(&self) -> Result<()> {
-        self.controller.start().await
+    /// The same in a simulated cluster of its own; one seed is one run.
+    pub fn simulated(name: &str, seed: u64) -> Self {
+        let world = Simulated::new(name, seed);
+        Self::new(name, world.client(), World::Simulated(world))
     }
 
-    /// Sends so many requests a second to the host of this story.
+    fn new(name: &str, client: Client, world: World) -> Self {
+        Self {
+            client,
+            namespace: name.into(),
+            host: format!("{name}.example.com"),
+            world,
+            figures: Mutex::default(),
+        }
+    }
+
+    /// Starts the controller, which watches this namespace only; it must not be running.
+    pub async fn start_controller(&self) -> Result<()> {
+        match &self.world {
+            World::Real(real) => real.controller.start().await,
+            World::Simulated(simulated) => {
+                simulated.start_controller();
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the controller as a crash would.
+    pub async fn kill_controller(&self) -> Result<()> {
+        match &self.world {
+            World::Real(real) => real.controller.kill().await,
+            World::Simulated(simulated) => {
+                simulated.kill_controller();
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends so many requests a second to the host of this story; in the simulated cluster that is the shop.
     pub fn traffic(&self, per_second: u32) -> Traffic {
-        Traffic::start(&self.host, per_second)
+        match &self.world {
+            World::Real(_) => Traffic::through_gateway(&self.host, per_second),
+            World::Simulated(simulated) => simulated.traffic(per_second),
+        }
     }
 
     /// Applies an object to the namespace.
     pub async fn apply(&self, object: &Value) -> Result<DynamicObject> {
-        objects::apply(&self.cluster.client, Some(&self.namespace), object).await
+        objects::apply(&self.client, Some(&self.namespace), object).await
     }
 
     /// The objects of a kind in the namespace.
     pub fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        kind.api(&self.cluster.client, &self.namespace)
+        kind.api(&self.client, &self.namespace)
     }
 
-    /// Runs kubectl in the namespace.
+    /// Changes fields of an object (RFC 7386).
+    pub async fn merge(&self, kind: Kind, name: &str, change: Value) -> Result<()> {
+        let patch = Patch::Merge(change);
+        let patched = self.api(kind).patch(name, &PatchParams::default(), &patch).await;
+        patched
+            .map(drop)
+            .with_context(|| format!("cannot patch {kind:?} {name}"))
+    }
+
+    /// Changes an object by JSON Patch (RFC 6902).
+    pub async fn json_patch(&self, kind: Kind, name: &str, operations: Value) -> Result<()> {
+        let patch: Patch<Value> = Patch::Json(serde_json::from_value(operations)?);
+        let patched = self.api(kind).patch(name, &PatchParams::default(), &patch).await;
+        patched
+            .map(drop)
+            .with_context(|| format!("cannot patch {kind:?} {name}"))
+    }
+
+    /// Deletes an object without waiting until it is gone.
+    pub async fn delete(&self, kind: Kind, name: &str) -> Result<()> {
+        let deleted = self.api(kind).delete(name, &DeleteParams::default()).await;
+        deleted
+            .map(drop)
+            .with_context(|| format!("cannot delete {kind:?} {name}"))
+    }
+
+    /// Ships an image as a person would.
+    pub async fn set_image(&self, deployment: &str, image: &str) -> Result<()> {
+        match &self.world {
+            World::Real(_) => {
+                let (object, image) = (format!("deployment/{deployment}"), format!("app={image}"));
+                self.kubectl(&["set", "image", &object, &image]).await.map(drop)
+            }
+            World::Simulated(_) => {
+                let path = "/spec/template/spec/containers/0/image";
+                let change = json!([{"op": "replace", "path": path, "value": image}]);
+                self.json_patch(Kind::Deployment, deployment, change).await
+            }
+        }
+    }
+
+    /// What the clock says that creation timestamps come from.
+    pub fn now(&self) -> DateTime<Utc> {
+        match &self.world {
+            World::Real(_) => Utc::now(),
+            World::Simulated(simulated) => simulated.now(),
+        }
+    }
+
+    /// Lets no new pod find a node, or every one again.
+    pub async fn set_schedulable(&self, on: bool) -> Result<()> {
+        match &self.world {
+            World::Real(_) => {
+                let verb = if on { "uncordon" } else { "cordon" };
+                self.kubectl(&[verb, "node"]).await.map(drop)
+            }
+            World::Simulated(simulated) => {
+                simulated.set_schedulable(on);
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops Prometheus, or starts it again with what it had.
+    pub async fn set_metrics(&self, on: bool) -> Result<()> {
+        match &self.world {
+            World::Real(real) if on => real.cluster.prometheus.start().await,
+            World::Real(real) => real.cluster.prometheus.process.kill().await,
+            World::Simulated(simulated) => {
+                simulated.set_metrics(on);
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops the control plane of the mesh, or starts it again: without it proxies hear of no change.
+    pub async fn set_mesh(&self, on: bool) -> Result<()> {
+        match &self.world {
+            World::Real(real) if on => real.cluster.mesh.start_control_plane(&real.cluster.http).await,
+            World::Real(real) => real.cluster.mesh.istiod.kill().await,
+            World::Simulated(simulated) => {
+                simulated.set_mesh(on);
+                Ok(())
+            }
+        }
+    }
+
+    /// Kills the API server and starts it again on the same store.
+    pub async fn restart_api_server(&self) -> Result<()> {
+        match &self.world {
+            World::Real(real) => real.cluster.restart_api_server().await,
+            World::Simulated(simulated) => {
+                simulated.restart_api_server().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Deletes the kinds of Istio that the controller uses, with their objects, or installs them again.
+    pub async fn set_istio_kinds(&self, on: bool) -> Result<()> {
+        match &self.world {
+            World::Real(real) if on => real.cluster.install_istio_kinds().await,
+            World::Real(_) => {
+                let kinds = [
+                    "virtualservices.networking.istio.io",
+                    "destinationrules.networking.istio.io",
+                ];
+                let verb = ["delete", "customresourcedefinition", "--timeout=60s"];
+                self.kubectl(&[&verb[..], &kinds].concat()).await.map(drop)
+            }
+            World::Simulated(simulated) => {
+                simulated.set_istio_kinds(on);
+                Ok(())
+            }
+        }
+    }
+
+    /// Deletes the Canary kind itself, and returns when its last object is gone; or installs it again.
+    pub async fn set_canary_kind(&self, on: bool) -> Result<()> {
+        match &self.world {
+            World::Real(real) if on => real.cluster.apply_kinds().await,
+            World::Real(_) => {
+                let crd = "customresourcedefinition/canaries.bellwether.dev";
+                self.kubectl(&["delete", crd, "--timeout=60s"]).await.map(drop)
+            }
+            World::Simulated(simulated) => {
+                if !on {
+                    let canaries = self.api(Kind::Canary);
+                    for canary in canaries.list(&ListParams::default()).await?.items {
+                        self.delete(Kind::Canary, &canary.name_any()).await?;
+                        let within = Duration::from_secs(60);
+                        self.wait_gone(Kind::Canary, &canary.name_any(), within).await?;
+                    }
+                }
+                simulated.set_canary_kind(on);
+                Ok(())
+            }
+        }
+    }
+
+    /// The real cluster, shared with the other stories; for stories that only it can tell.
+    pub fn cluster(&self) -> Result<&Arc<Cluster>> {
+        Ok(&self.real()?.cluster)
+    }
+
+    /// The process of the controller; for stories that only the real cluster can tell.
+    pub fn controller(&self) -> Result<&Process> {
+        Ok(&self.real()?.controller)
+    }
+
+    fn real(&self) -> Result<&Real> {
+        match &self.world {
+            World::Real(real) => Ok(real),
+            World::Simulated(_) => bail!("the simulated cluster has no processes"),
+        }
+    }
+
+    /// Runs kubectl in the namespace; for stories that only the real cluster can tell.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
-        self.cluster
+        self.cluster()?
             .kubectl(["--namespace", self.namespace.as_str()].iter().chain(args))
             .await
     }
@@ -98,22 +289,22 @@ impl Stage {
         .map(drop)
     }
 
-    /// Waits until exactly so many pods with this `app` label are there, all of them ready, and returns them.
-    pub async fn wait_pods(&self, app: &str, count: usize, within: Duration) -> Result<Vec<Pod>> {
-        let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), &self.namespace);
-        let what = format!("{count} ready pods of {app}");
-        let of_app = |pod: &&Pod| pod.labels().get("app").is_some_and(|label| label == app);
-        let pods = wait::watch_all_until(api, &what, within, |pods| {
-            let mut pods = pods.iter().filter(of_app).peekable();
-            (count == 0 || pods.peek().is_some()) && {
-                let (all, ready) = pods.fold((0, 0), |(all, ready), pod| {
-                    (all + 1, ready + usize::from(is_ready(pod)))
-                });
-                all == count && ready == count
+    /// Waits until exactly so many pods with this `app` label are there, all of them ready.
+    pub async fn wait_pods(&self, app: &str, count: usize, within: Duration) -> Result<()> {
+        match &self.world {
+            World::Real(_) => objects::wait_pods(&self.client, &self.namespace, app, count, within)
+                .await
+                .map(drop),
+            World::Simulated(simulated) => {
+                let what = format!("{count} ready pods of {app}");
+                wait::until(&what, within, async || {
+                    let (all, ready) = simulated.pods(app);
+                    ensure!(all == count && ready == count, "{ready} of {all} are ready");
+                    Ok(())
+                })
+                .await
             }
-        })
-        .await?;
-        Ok(pods.into_iter().filter(|pod| of_app(&pod)).collect())
+        }
     }
 
     /// A Deployment whose pods answer on port 8080; see the pods' presets for what the image says.
@@ -156,129 +347,25 @@ impl Stage {
 
     /// Prints what helps to tell why the story failed.
     pub async fn print_evidence(&self) {
-        let requests: [&[&str]; 4] = [
-            &["get", "canaries,virtualservices", "--output", "yaml"],
-            &[
-                "get",
-                "deployments,pods,services,destinationrules",
-                "--output",
-                "wide",
-            ],
-            &["get", "virtualservices", "--output", "yaml"],
-            &["get", "events", "--sort-by", ".lastTimestamp"],
-        ];
-        for request in requests {
-            match self.kubectl(request).await {
-                Ok(text) => println!("--- {}: {}\n{text}", self.namespace, request.join(" ")),
-                Err(error) => println!("--- {}: {error:#}", self.namespace),
-            }
-        }
-        if self.controller.log().exists() {
-            println!(
-                "--- {}\n{}",
-                self.controller.log().display(),
-                self.controller.tail()
-            );
+        match &self.world {
+            World::Real(real) => real.print_evidence(self).await,
+            World::Simulated(simulated) => simulated.print_evidence(),
         }
     }
 
-    /// Whatever a story demands: no round may panic, and none may write again and again without an end.
-    pub fn ensure_no_defect_logged(&self) -> Result<()> {
-        let log = std::fs::read_to_string(self.controller.log()).unwrap_or_default();
-        let defect = log
-            .lines()
-            .find(|line| line.contains("NoProgress") || line.contains("Panicked"));
-        ensure!(
-            defect.is_none(),
-            "the controller says: {}",
-            defect.unwrap_or_default()
-        );
-        Ok(())
+    /// What the controller logged so far; in the simulated cluster the log is that of the whole run.
+    pub fn log(&self) -> String {
+        match &self.world {
+            World::Real(real) => std::fs::read_to_string(real.controller.log()).unwrap_or_default(),
+            World::Simulated(_) => String::new(),
+        }
     }
 
     /// Ends the controller and removes the namespace, without waiting for its last object.
     pub async fn clear(&self) -> Result<()> {
-        self.controller.kill().await?;
-        // A story that failed may have left a part of the cluster stopped.
-        self.cluster.start_what_is_stopped().await?;
-        self.free_canaries().await?;
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.cluster.client.clone());
-        match namespaces
-            .delete(&self.namespace, &kube::api::DeleteParams::background())
-            .await
-        {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(drop).map_err(Into::into),
+        match &self.world {
+            World::Real(real) => real.clear(self).await,
+            World::Simulated(_) => Ok(()),
         }
     }
-
-    /// No controller is left that would hand anything back: without finalizers the Canaries can go.
-    async fn free_canaries(&self) -> Result<()> {
-        let canaries = self.api(Kind::Canary);
-        let nothing = kube::api::ListParams::default();
-        for canary in canaries.list(&nothing).await?.items {
-            let freed = kube::api::Patch::Merge(json!({"metadata": {"finalizers": null}}));
-            canaries
-                .patch(&canary.name_any(), &kube::api::PatchParams::default(), &freed)
-                .await?;
-        }
-        Ok(())
-    }
-
-    fn gateway(&self) -> Value {
-        json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "gateway"}, "spec": {
-            "selector": {"istio": "ingressgateway"},
-            "servers": [{
-                "port": {"number": GATEWAY_PORT, "name": "http", "protocol": "HTTP"},
-                "hosts": [self.host],
-            }],
-        }})
-    }
-}
-
-/// The pod says that it is ready, and is not on its way out.
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions
-        .into_iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    ready && pod.metadata.deletion_timestamp.is_none()
-}
-
-fn controller(cluster: &Cluster, namespace: &str) -> Result<Process> {
-    let program = match std::env::var_os("BELLWETHER_BIN") {
-        Some(program) => PathBuf::from(program),
-        None => {
-            let own = std::env::current_exe()?;
-            own.parent()
-                .context("this program is nowhere")?
-                .join("bellwether")
-        }
-    };
-    ensure!(
-        run_folder::build_output().is_ok(),
-        "this program is not in a build folder"
-    );
-    Ok(
-        Process::new(&format!("controller-{namespace}"), program, &cluster.layout.logs)
-            .args([
-                "run",
-                "--namespace",
-                namespace,
-                "--metrics-server",
-                PROMETHEUS,
-                "--scrape-interval-seconds",
-                "1",
-                "--drain-seconds",
-                "3",
-                "--port",
-                "0",
-                "--log-format",
-                "text",
-            ])
-            .env("KUBECONFIG", cluster.kubeconfig(User::Bellwether)),
-    )
 }

@@ -1,17 +1,30 @@
 //! What the API server adds to objects, and what it refuses: the parts that a controller can notice.
 
+use k8s_openapi::api::{apps::v1::DeploymentSpec, core::v1::ServiceSpec};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{refusal::Refusal, resources::Kind};
-use crate::{api::Canary, rollout};
+use super::{refusal::Refusal, resources::Kind, schema};
+use crate::api::Canary;
 
-/// Adds defaults.
-pub fn fill(kind: Kind, object: &mut Value, address: u32) {
+/// Drops unknown fields and adds defaults; `address` is for a Service that has none.
+///
+/// # Errors
+/// If something is of the wrong type.
+pub fn fill(kind: Kind, object: &mut Value, address: &str) -> Result<(), Refusal> {
     match kind {
-        Kind::DEPLOYMENT => fill_deployment(object),
-        Kind::SERVICE => fill_service(object, address),
+        Kind::DEPLOYMENT => {
+            shape::<DeploymentSpec>(&mut object["spec"])?;
+            fill_deployment(object);
+        }
+        Kind::SERVICE => {
+            shape::<ServiceSpec>(&mut object["spec"])?;
+            fill_service(object, address);
+        }
+        Kind::CANARY => schema::shape_canary(object),
         _ => {}
     }
+    Ok(())
 }
 
 fn default(object: &mut Value, field: &str, value: impl Into<Value>) {
@@ -57,15 +70,14 @@ fn fill_deployment(object: &mut Value) {
     }
 }
 
-fn fill_service(object: &mut Value, address: u32) {
+fn fill_service(object: &mut Value, ip: &str) {
     let spec = &mut object["spec"];
     default(spec, "type", "ClusterIP");
     default(spec, "sessionAffinity", "None");
     default(spec, "internalTrafficPolicy", "Cluster");
     default(spec, "ipFamilies", json!(["IPv4"]));
     default(spec, "ipFamilyPolicy", "SingleStack");
-    let ip = format!("10.96.{}.{}", address / 250 % 250, address % 250 + 1);
-    default(spec, "clusterIP", ip.clone());
+    default(spec, "clusterIP", ip);
     default(spec, "clusterIPs", json!([ip]));
     for port in spec["ports"].as_array_mut().into_iter().flatten() {
         default(port, "protocol", "TCP");
@@ -74,33 +86,62 @@ fn fill_service(object: &mut Value, address: u32) {
     }
 }
 
-/// Refuses what is invalid. CEL rules are the real server's; here the same rules are checked in Rust.
+/// Refuses what is invalid, compared with what the object was. The rules of Canaries are those of their CRD.
 ///
 /// # Errors
 /// With the fields named.
-pub fn validate(kind: Kind, object: &Value) -> Result<(), Refusal> {
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if kind == Kind::DEPLOYMENT {
-        let selector = object["spec"]["selector"]["matchLabels"].as_object();
-        let labels = &object["spec"]["template"]["metadata"]["labels"];
-        let Some(selector) = selector else {
-            return Err(Refusal::invalid(
-                kind,
-                name,
-                &["spec.selector: Required value".to_owned()],
-            ));
-        };
-        if selector.iter().any(|(key, value)| labels.get(key) != Some(value)) {
-            let problem =
-                "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`";
-            return Err(Refusal::invalid(kind, name, &[problem.to_owned()]));
+pub fn validate(kind: Kind, object: &Value, old: Option<&Value>) -> Result<(), Refusal> {
+    let problems = match kind {
+        Kind::DEPLOYMENT => deployment_problems(object, old),
+        Kind::SERVICE => immutable("spec.clusterIP", "/spec/clusterIP", object, old),
+        Kind::CANARY if old.is_none_or(|old| old["spec"] != object["spec"]) => {
+            schema::canary_problems(object, old)
         }
+        _ => Vec::new(),
+    };
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if !problems.is_empty() {
+        return Err(Refusal::invalid(kind, name, &problems));
     }
     if kind == Kind::CANARY {
-        let canary: Canary = serde_json::from_value(object.clone())
-            .map_err(|error| Refusal::invalid(kind, name, &[error.to_string()]))?;
-        rollout::validate(&canary, chrono::TimeDelta::zero())
+        serde_json::from_value::<Canary>(object.clone())
             .map_err(|error| Refusal::invalid(kind, name, &[error.to_string()]))?;
     }
+    Ok(())
+}
+
+fn deployment_problems(object: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut problems = immutable("spec.selector", "/spec/selector", object, old);
+    let labels = &object["spec"]["template"]["metadata"]["labels"];
+    match object["spec"]["selector"]["matchLabels"].as_object() {
+        None => problems.push("spec.selector: Required value".to_owned()),
+        Some(selector) if selector.iter().any(|(key, value)| labels.get(key) != Some(value)) => {
+            problems.push(
+                "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`"
+                    .to_owned(),
+            );
+        }
+        Some(_) => {}
+    }
+    problems
+}
+
+fn immutable(field: &str, pointer: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
+    let changed = old.is_some_and(|old| old.pointer(pointer) != object.pointer(pointer));
+    if changed {
+        vec![format!("{field}: Invalid value: field is immutable")]
+    } else {
+        Vec::new()
+    }
+}
+
+/// Drops what a built-in type does not know.
+///
+/// # Errors
+/// If something is of the wrong type.
+fn shape<T: DeserializeOwned + Serialize>(spec: &mut Value) -> Result<(), Refusal> {
+    let typed: T = serde_json::from_value(spec.take())
+        .map_err(|error| Refusal::bad_request(format!("the object cannot be read: {error}")))?;
+    *spec = serde_json::to_value(typed).map_err(|error| Refusal::bad_request(error.to_string()))?;
     Ok(())
 }

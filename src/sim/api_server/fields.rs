@@ -43,9 +43,13 @@ fn list_type(kind: Kind, path: &str) -> ListType {
     }
 }
 
-/// A set of owned fields.
+/// A set of owned fields: whether this field is owned as a whole, and what is owned below it. An empty object is owned
+/// as a whole, which is not the same as fields in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FieldSet(BTreeMap<String, FieldSet>);
+pub struct FieldSet {
+    whole: bool,
+    below: BTreeMap<String, FieldSet>,
+}
 
 impl FieldSet {
     /// The fields of `object` that can be owned.
@@ -60,64 +64,63 @@ impl FieldSet {
                     for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
                         if let Some(value) = value.get(field) {
                             let path = format!("metadata.{field}");
-                            inner.0.insert(field.to_owned(), below(kind, &path, value));
+                            inner.below.insert(field.to_owned(), below(kind, &path, value));
                         }
                     }
-                    set.0.insert(field.clone(), inner);
+                    if !inner.is_empty() {
+                        set.below.insert(field.clone(), inner);
+                    }
                 }
                 _ => {
-                    set.0.insert(field.clone(), below(kind, field, value));
+                    set.below.insert(field.clone(), below(kind, field, value));
                 }
             }
         }
         set
     }
 
-    fn is_leaf(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Adds the fields of `other`.
     pub fn add(&mut self, other: &FieldSet) {
-        for (element, below) in &other.0 {
-            self.0.entry(element.clone()).or_default().add(below);
+        self.whole |= other.whole;
+        for (element, below) in &other.below {
+            self.below.entry(element.clone()).or_default().add(below);
         }
     }
 
     /// Takes the fields of `other` out.
     pub fn subtract(&mut self, other: &FieldSet) {
-        self.0.retain(|element, below| match other.0.get(element) {
-            None => true,
-            Some(taken) if taken.is_leaf() || below.is_leaf() => false,
-            Some(taken) => {
+        self.whole &= !other.whole;
+        for (element, taken) in &other.below {
+            if let Some(below) = self.below.get_mut(element) {
                 below.subtract(taken);
-                !below.is_leaf()
             }
-        });
+        }
+        self.below.retain(|_, below| !below.is_empty());
     }
 
     /// The fields that are in both.
     #[must_use]
     pub fn common(&self, other: &FieldSet) -> FieldSet {
-        let mut common = FieldSet::default();
-        for (element, below) in &self.0 {
-            if let Some(theirs) = other.0.get(element) {
-                let inner = below.common(theirs);
-                if !inner.is_leaf() || below.is_leaf() || theirs.is_leaf() {
-                    common.0.insert(element.clone(), inner);
-                }
+        let mut common = FieldSet {
+            whole: self.whole && other.whole,
+            below: BTreeMap::new(),
+        };
+        for (element, below) in &self.below {
+            if let Some(theirs) = other.below.get(element) {
+                common.below.insert(element.clone(), below.common(theirs));
             }
         }
+        common.below.retain(|_, below| !below.is_empty());
         common
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        !self.whole && self.below.is_empty()
     }
 
-    /// Every leaf as a path, for messages.
+    /// Every field as a path, for messages.
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
@@ -126,12 +129,11 @@ impl FieldSet {
     }
 
     fn collect(&self, prefix: String, paths: &mut Vec<String>) {
-        if self.is_leaf() {
-            paths.push(prefix);
-            return;
-        }
-        for (element, below) in &self.0 {
+        for (element, below) in &self.below {
             below.collect(format!("{prefix}.{element}"), paths);
+        }
+        if self.whole {
+            paths.push(prefix);
         }
     }
 }
@@ -141,19 +143,22 @@ fn below(kind: Kind, path: &str, value: &Value) -> FieldSet {
     match value {
         Value::Object(fields) => {
             for (field, value) in fields {
-                set.0
-                    .insert(field.clone(), below(kind, &format!("{path}.{field}"), value));
+                let inner = below(kind, &format!("{path}.{field}"), value);
+                set.below.insert(field.clone(), inner);
             }
         }
         Value::Array(items) => {
             for item in items {
                 if let Some(element) = item_key(list_type(kind, path), item) {
-                    set.0.insert(element, below(kind, path, item));
+                    let mut inner = below(kind, path, item);
+                    inner.whole = true;
+                    set.below.insert(element, inner);
                 }
             }
         }
         _ => {}
     }
+    set.whole |= set.below.is_empty();
     set
 }
 
@@ -184,14 +189,16 @@ pub fn changed(kind: Kind, old: &Value, new: &Value) -> FieldSet {
 }
 
 fn drop_equal(kind: Kind, path: &str, set: &mut FieldSet, old: &Value, new: &Value) {
-    set.0.retain(|element, below| {
+    set.below.retain(|element, below| {
         let (before, after) = (step(kind, path, old, element), step(kind, path, new, element));
         if before == after {
             return false;
         }
         if let (Some(before), Some(after)) = (before, after)
-            && !below.is_leaf()
+            && !below.below.is_empty()
         {
+            // That it is there is nothing new.
+            below.whole = false;
             drop_equal(kind, &path_below(path, element), below, before, after);
         }
         true
@@ -253,6 +260,10 @@ fn merge_below(kind: Kind, path: &str, live: &mut Value, config: &Value) {
     }
 }
 
+fn has_content(value: &Value) -> bool {
+    value.as_object().is_some_and(|fields| !fields.is_empty())
+}
+
 /// Takes the fields of `set` out of `object`, and what is empty because of it.
 pub fn remove(kind: Kind, object: &mut Value, set: &FieldSet) {
     remove_below(kind, "", object, set);
@@ -261,9 +272,12 @@ pub fn remove(kind: Kind, object: &mut Value, set: &FieldSet) {
 fn remove_below(kind: Kind, path: &str, value: &mut Value, set: &FieldSet) {
     match value {
         Value::Object(fields) => {
-            for (element, below) in &set.0 {
-                if below.is_leaf() {
-                    fields.remove(element);
+            for (element, below) in &set.below {
+                if below.below.is_empty() {
+                    // What others own in it stays.
+                    if !fields.get(element).is_some_and(has_content) {
+                        fields.remove(element);
+                    }
                 } else if let Some(inner) = fields.get_mut(element) {
                     remove_below(kind, &path_below(path, element), inner, below);
                     let empty = match &*inner {
@@ -279,14 +293,14 @@ fn remove_below(kind: Kind, path: &str, value: &mut Value, set: &FieldSet) {
         }
         Value::Array(items) => {
             let list = list_type(kind, path);
-            for (element, below) in &set.0 {
+            for (element, below) in &set.below {
                 let at = items
                     .iter()
                     .position(|item| item_key(list, item).as_deref() == Some(element));
                 let Some(at) = at else { continue };
                 remove_below(kind, path, &mut items[at], below);
                 // Without its keys it is no item any more.
-                if below.is_leaf() || item_key(list, &items[at]).as_deref() != Some(element) {
+                if below.below.is_empty() || item_key(list, &items[at]).as_deref() != Some(element) {
                     items.remove(at);
                 }
             }

@@ -4,11 +4,16 @@
 //! passes one point where a fault can be put in ([`Faults`]), and every change one where it can be looked at
 //! ([`Witness`]). Time is tokio's, which a simulation pauses; chance comes from one seed.
 
+mod apply;
 pub mod defaults;
 pub mod fields;
+mod identity;
+pub mod list;
 pub mod refusal;
 pub mod request;
 pub mod resources;
+pub mod schema;
+pub mod selector;
 pub mod serve;
 pub mod store;
 pub mod watch;
@@ -22,6 +27,7 @@ use std::{
 use tokio::sync::watch as notice;
 
 use crate::clock::Clock;
+use list::Pages;
 use request::{Request, Verb};
 use store::{Change, Store};
 use write::{By, Writer};
@@ -114,6 +120,8 @@ struct Inner {
     faults: Box<dyn Faults>,
     witnesses: Vec<Box<dyn Witness>>,
     seen: u64,
+    stopped: bool,
+    pages: Pages,
 }
 
 /// The server; clones are the same one.
@@ -134,6 +142,8 @@ impl ApiServer {
                 faults: Box::new(NoFaults),
                 witnesses: Vec::new(),
                 seen: 0,
+                stopped: false,
+                pages: Pages::default(),
             })),
             clock,
             changed: notice::Sender::new(0),
@@ -149,6 +159,46 @@ impl ApiServer {
         self.lock().faults = faults;
     }
 
+    /// Ends the process of the server: connections are refused, watches break off.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.nudge();
+    }
+
+    /// Starts it again on the same store. As the real one it does not know what changed before, so that watches must
+    /// begin with a list.
+    pub fn start(&self) {
+        {
+            let mut inner = self.lock();
+            inner.stopped = false;
+            inner.writer.store.compact();
+            inner.pages = Pages::default();
+        }
+        self.nudge();
+    }
+
+    /// Whether it is stopped.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    /// Serves a kind, or does not; without it its objects go and its watches end.
+    pub fn serve(&self, kind: Kind, served: bool) {
+        self.write("user", |writer, by| {
+            writer.store.set_served(kind, served);
+            if !served {
+                writer.remove_all(by, kind);
+            }
+        });
+        self.nudge();
+    }
+
+    /// Wakes whoever waits for changes: something else is different.
+    pub fn nudge(&self) {
+        self.changed.send_modify(|_| ());
+    }
+
     /// Shows every change to `witness` from now on.
     pub fn add_witness(&self, witness: Box<dyn Witness>) {
         self.lock().witnesses.push(witness);
@@ -158,11 +208,6 @@ impl ApiServer {
     #[must_use]
     pub fn changes(&self) -> notice::Receiver<u64> {
         self.changed.subscribe()
-    }
-
-    /// Wakes everybody who waits for a change, because something beside the store changed.
-    pub fn nudge(&self) {
-        self.changed.send_modify(|_| {});
     }
 
     /// Looks at the store.

@@ -60,18 +60,34 @@ impl Refusal {
         }
     }
 
-    /// 409: fields of an apply belong to another manager.
+    /// 409: fields of an apply belong to other managers.
     #[must_use]
-    pub fn apply_conflict(manager: &str, fields: &[String]) -> Refusal {
+    pub fn apply_conflict(fields: &[(String, Vec<String>)]) -> Refusal {
+        let count: usize = fields.iter().map(|(_, paths)| paths.len()).sum();
+        let by_manager = fields.iter().map(|(manager, paths)| match &paths[..] {
+            [one] => format!("conflict with {manager}: {one}"),
+            more => format!("conflicts with {manager}:\n- {}", more.join("\n- ")),
+        });
         Refusal {
             code: 409,
             reason: "Conflict",
             message: format!(
-                "Apply failed with {} conflict{}: conflicts with \"{manager}\": {}",
-                fields.len(),
-                if fields.len() == 1 { "" } else { "s" },
-                fields.join(", ")
+                "Apply failed with {count} conflict{}: {}",
+                if count == 1 { "" } else { "s" },
+                by_manager.collect::<Vec<_>>().join("\n")
             ),
+        }
+    }
+
+    /// 409: the object is not the one that was meant.
+    #[must_use]
+    pub fn other_uid(kind: Kind, name: &str) -> Refusal {
+        Refusal {
+            message: format!(
+                "Operation cannot be fulfilled on {} \"{name}\": Precondition failed: UID in precondition differs",
+                kind.resource().qualified()
+            ),
+            ..Refusal::conflict(kind, name)
         }
     }
 
@@ -117,6 +133,17 @@ impl Refusal {
             code: 410,
             reason: "Expired",
             message: format!("too old resource version: {asked} ({oldest})"),
+        }
+    }
+
+    /// 410: the rest of a list is no longer known.
+    #[must_use]
+    pub fn page_expired() -> Refusal {
+        Refusal {
+            code: 410,
+            reason: "Expired",
+            message: "The provided continue parameter is too old to display a consistent list result."
+                .to_owned(),
         }
     }
 

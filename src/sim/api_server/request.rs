@@ -4,10 +4,12 @@ use http::{Method, header};
 use serde_json::Value;
 
 use super::{
+    list::Ask,
     refusal::Refusal,
     resources::Kind,
+    selector::Selector,
     store::Key,
-    write::{Deletion, Patch},
+    write::{Deletion, Patch, Propagation},
 };
 
 /// What is asked.
@@ -42,25 +44,18 @@ impl Verb {
 pub enum Request {
     /// Read one object.
     Get(Key),
-    /// Read many, or follow their changes.
-    List {
-        /// The kind.
-        kind: Kind,
-        /// The namespace; all if absent.
-        namespace: Option<String>,
-        /// Labels that must be there, with their values.
-        labels: Vec<(String, String)>,
-        /// At most so many.
-        limit: Option<usize>,
-        /// Where the last list ended.
-        after: Option<String>,
-    },
+    /// Read many.
+    List(Ask),
     /// Follow changes.
     Watch {
         /// The kind.
         kind: Kind,
         /// The namespace; all if absent.
         namespace: Option<String>,
+        /// Of which of them.
+        selector: Selector,
+        /// Whether it wants to be told of versions without changes.
+        bookmarks: bool,
         /// The version after which changes are wanted.
         version: u64,
         /// How long, in seconds.
@@ -82,7 +77,7 @@ impl Request {
     pub fn verb(&self) -> Verb {
         match self {
             Request::Get(_) => Verb::Get,
-            Request::List { .. } => Verb::List,
+            Request::List(_) => Verb::List,
             Request::Watch { .. } => Verb::Watch,
             Request::Create(..) => Verb::Create,
             Request::Replace(..) => Verb::Replace,
@@ -99,7 +94,8 @@ impl Request {
             | Request::Replace(key, ..)
             | Request::Patch(key, ..)
             | Request::Delete(key, _) => key.kind,
-            Request::List { kind, .. } | Request::Watch { kind, .. } | Request::Create(kind, ..) => *kind,
+            Request::List(ask) => ask.kind,
+            Request::Watch { kind, .. } | Request::Create(kind, ..) => *kind,
         }
     }
 }
@@ -172,6 +168,8 @@ pub fn read(head: &http::request::Parts, body: &[u8]) -> Result<Request, Refusal
         (&Method::GET, None) if query.get("watch") == Some("true") => Ok(Request::Watch {
             kind: place.kind,
             namespace,
+            selector: Selector::read(query.get("labelSelector"), query.get("fieldSelector"))?,
+            bookmarks: query.get("allowWatchBookmarks") == Some("true"),
             version: query
                 .get("resourceVersion")
                 .and_then(|v| v.parse().ok())
@@ -181,13 +179,13 @@ pub fn read(head: &http::request::Parts, body: &[u8]) -> Result<Request, Refusal
                 .and_then(|v| v.parse().ok())
                 .unwrap_or(290),
         }),
-        (&Method::GET, None) => Ok(Request::List {
+        (&Method::GET, None) => Ok(Request::List(Ask {
             kind: place.kind,
             namespace,
-            labels: labels(query.get("labelSelector").unwrap_or_default())?,
+            selector: Selector::read(query.get("labelSelector"), query.get("fieldSelector"))?,
             limit: query.get("limit").and_then(|v| v.parse().ok()).filter(|n| *n > 0),
             after: query.get("continue").map(str::to_owned),
-        }),
+        })),
         (&Method::POST, None) => Ok(Request::Create(
             place.kind,
             namespace.unwrap_or_default(),
@@ -206,19 +204,6 @@ pub fn read(head: &http::request::Parts, body: &[u8]) -> Result<Request, Refusal
 
 fn json(body: &[u8]) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(error.to_string()))
-}
-
-/// `key=value`, comma-separated: what the controller uses.
-fn labels(selector: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let parts = selector.split(',').filter(|part| !part.is_empty());
-    parts
-        .map(|part| {
-            let (key, value) = part
-                .split_once('=')
-                .ok_or_else(|| Refusal::bad_request(format!("unable to parse requirement: {part}")))?;
-            Ok((key.to_owned(), value.trim_start_matches('=').to_owned()))
-        })
-        .collect()
 }
 
 fn patch(head: &http::request::Parts, query: &Query, body: &[u8]) -> Result<Patch, Refusal> {
@@ -256,5 +241,10 @@ fn deletion(body: &[u8]) -> Result<Deletion, Refusal> {
     Ok(Deletion {
         uid: text("/preconditions/uid"),
         resource_version: text("/preconditions/resourceVersion"),
+        propagation: match text("/propagationPolicy").as_deref() {
+            Some("Foreground") => Propagation::Foreground,
+            Some("Orphan") => Propagation::Orphan,
+            _ => Propagation::Background,
+        },
     })
 }

@@ -30,6 +30,14 @@ pub struct Resource {
     pub custom: bool,
 }
 
+impl Kind {
+    /// Whether an object may be replaced without saying which version of it.
+    #[must_use]
+    pub fn replaced_unconditionally(self) -> bool {
+        !self.resource().custom && self != Kind::LEASE
+    }
+}
+
 impl Resource {
     /// `group/version`, or `version` in the core.
     #[must_use]

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     ApiServer, Fault,
+    list::Ask,
     refusal::Refusal,
     request::{self, Request},
-    resources::Kind,
     store::Key,
     watch,
     write::By,
@@ -69,6 +69,9 @@ impl Connection {
             Ok(request) => request,
             Err(refusal) => return Ok(refused(&refusal)),
         };
+        if self.server.stopped() {
+            return Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        }
         let (fault, latency) = self.server.strike(self.actor, &request);
         pause(latency / 2).await;
         match fault {
@@ -110,24 +113,23 @@ impl Connection {
         }
         match request {
             Request::Get(key) => self.answer_one(&key),
-            Request::List {
-                kind,
-                namespace,
-                labels,
-                limit,
-                after,
-            } => {
-                let page = (limit.unwrap_or(usize::MAX), after);
-                self.answer_list(kind, namespace.as_deref(), &labels, &page)
-            }
+            Request::List(ask) => self.answer_list(&ask),
             Request::Watch {
                 kind,
                 namespace,
+                selector,
+                bookmarks,
                 version,
                 seconds,
             } => {
-                let lines = watch::follow(&self.server, self.actor, (kind, namespace), version, seconds);
-                streamed(lines.boxed())
+                let wanted = watch::Wanted {
+                    actor: self.actor,
+                    kind,
+                    namespace,
+                    selector,
+                    bookmarks,
+                };
+                streamed(watch::follow(&self.server, wanted, version, seconds).boxed())
             }
             Request::Create(kind, namespace, object, manager) => self.write(&manager, 201, |writer, by| {
                 writer.create(by, kind, &namespace, object)
@@ -166,55 +168,13 @@ impl Connection {
         }
     }
 
-    fn answer_list(
-        &self,
-        kind: Kind,
-        namespace: Option<&str>,
-        labels: &[(String, String)],
-        page: &(usize, Option<String>),
-    ) -> Reply {
-        let (limit, after) = page;
-        let fits = |object: &Value| {
-            let own = object.pointer("/metadata/labels");
-            labels
-                .iter()
-                .all(|(key, value)| own.and_then(|own| own.get(key)).and_then(Value::as_str) == Some(value))
-        };
-        let (mut found, version) = self.server.read(|store| {
-            let all = store.list(kind, namespace).filter(|(_, object)| fits(object));
-            let found: Vec<(Key, Arc<Value>)> = all.map(|(k, o)| (k.clone(), o.clone())).collect();
-            (found, store.version())
-        });
-        if let Some(after) = after {
-            found.retain(|(key, _)| format!("{}/{}", key.namespace, key.name) > *after);
+    fn answer_list(&self, ask: &Ask) -> Reply {
+        let mut inner = self.server.lock();
+        let inner = &mut *inner;
+        match inner.pages.answer(&inner.writer.store, ask) {
+            Ok(list) => answered(200, &list),
+            Err(refusal) => refused(&refusal),
         }
-        let mut metadata = json!({"resourceVersion": version.to_string()});
-        if found.len() > *limit {
-            found.truncate(*limit);
-            if let Some((last, _)) = found.last() {
-                metadata["continue"] = format!("{}/{}", last.namespace, last.name).into();
-            }
-        }
-        let resource = kind.resource();
-        // As the real server: items of a list come without their type.
-        let items: Vec<Value> = found
-            .iter()
-            .map(|(_, object)| {
-                let mut item = Value::clone(object);
-                if let Some(fields) = item.as_object_mut() {
-                    fields.remove("apiVersion");
-                    fields.remove("kind");
-                }
-                item
-            })
-            .collect();
-        let list = json!({
-            "apiVersion": resource.api_version(),
-            "kind": format!("{}List", resource.kind),
-            "metadata": metadata,
-            "items": items,
-        });
-        answered(200, &list)
     }
 }
 

@@ -140,6 +140,11 @@ impl Store {
             .take_while(move |(key, _)| key.kind == kind && namespace.is_none_or(|n| key.namespace == n))
     }
 
+    /// Every object.
+    pub fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+        self.objects.iter()
+    }
+
     /// Puts an object in under the next version, which it must not carry yet.
     pub fn put(&mut self, key: Key, mut object: Value, actor: &'static str) -> Arc<Value> {
         self.version += 1;

@@ -3,25 +3,26 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     defaults,
     fields::{self, FieldSet},
+    identity,
     refusal::Refusal,
     resources::{Generation, Kind},
     store::{Key, Store},
 };
 
 /// Who owns which fields of an object.
-type Owners = BTreeMap<String, FieldSet>;
+pub(super) type Owners = BTreeMap<String, FieldSet>;
 
 /// The store together with what writes need beside it.
 #[derive(Default)]
 pub struct Writer {
     /// The objects.
     pub store: Store,
-    owners: BTreeMap<Key, Owners>,
+    pub(super) owners: BTreeMap<Key, Owners>,
     counter: u32,
 }
 
@@ -54,11 +55,41 @@ pub struct Deletion {
     pub uid: Option<String>,
     /// The version that it must have.
     pub resource_version: Option<String>,
+    /// What happens to what it owns.
+    pub propagation: Propagation,
 }
+
+/// What happens to the objects that a deleted one owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// They go after it.
+    #[default]
+    Background,
+    /// They go before it.
+    Foreground,
+    /// They stay, without owner.
+    Orphan,
+}
+
+impl Propagation {
+    /// The finalizer by which the collector gets to do its part first.
+    fn finalizer(self) -> Option<&'static str> {
+        match self {
+            Propagation::Background => None,
+            Propagation::Foreground => Some(FOREGROUND),
+            Propagation::Orphan => Some(ORPHAN),
+        }
+    }
+}
+
+/// Holds an object until what it owns is gone.
+pub const FOREGROUND: &str = "foregroundDeletion";
+/// Holds an object until what it owns is owned no longer.
+pub const ORPHAN: &str = "orphan";
 
 /// How an object is written.
 #[derive(Clone, Copy, Debug)]
-struct How {
+pub(super) struct How {
     /// Through the status endpoint.
     status: bool,
     /// Whether changed fields become those of the writer.
@@ -69,16 +100,21 @@ impl How {
     fn update(status: bool) -> How {
         How { status, takes: true }
     }
+
+    pub(super) fn apply(status: bool) -> How {
+        How { status, takes: false }
+    }
 }
 
-type Written = Result<Arc<Value>, Refusal>;
+pub(super) type Written = Result<Arc<Value>, Refusal>;
 
 /// The name under which fields belong to whoever updates: apart from what the same manager applies.
 fn updater(manager: &str) -> String {
     format!("{manager} (update)")
 }
 
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+/// A text in an object; empty if it is missing.
+pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object
         .pointer(pointer)
         .and_then(Value::as_str)
@@ -94,7 +130,8 @@ impl Writer {
         if text(&object, "/metadata/name").is_empty() {
             let prefix = text(&object, "/metadata/generateName").to_owned();
             if prefix.is_empty() {
-                return Err(Refusal::bad_request("name or generateName is required"));
+                let problem = "metadata.name: Required value: name or generateName is required";
+                return Err(Refusal::invalid(kind, "", &[problem.to_owned()]));
             }
             self.counter += 1;
             object["metadata"]["name"] = format!("{prefix}{:05x}", self.counter).into();
@@ -132,8 +169,9 @@ impl Writer {
         {
             fields.remove("status");
         }
-        defaults::fill(kind, object, self.counter);
-        defaults::validate(kind, object)
+        let address = format!("10.96.{}.{}", self.counter / 250 % 250, self.counter % 250 + 1);
+        defaults::fill(kind, object, &address)?;
+        defaults::validate(kind, object, None)
     }
 
     /// Replaces an object, or its status.
@@ -141,10 +179,27 @@ impl Writer {
     /// # Errors
     /// If it is missing, was changed since, or is invalid.
     pub fn replace(&mut self, by: By<'_>, key: &Key, status: bool, new: Value) -> Written {
-        let live = self.live(key)?;
-        let version = text(&new, "/metadata/resourceVersion");
+        let version = text(&new, "/metadata/resourceVersion").to_owned();
+        let live = match self.live(key) {
+            // The one kind here that an update may create.
+            Err(_) if key.kind == Kind::LEASE && !version.is_empty() => {
+                return Err(Refusal::conflict(key.kind, &key.name));
+            }
+            Err(_) if key.kind == Kind::LEASE => {
+                return self.create(by, key.kind, &key.namespace, new);
+            }
+            live => live?,
+        };
+        if version.is_empty() && !key.kind.replaced_unconditionally() {
+            let problem = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+            return Err(Refusal::invalid(key.kind, &key.name, &[problem.to_owned()]));
+        }
         if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
             return Err(Refusal::conflict(key.kind, &key.name));
+        }
+        let uid = text(&new, "/metadata/uid");
+        if !uid.is_empty() && uid != text(&live, "/metadata/uid") {
+            return Err(Refusal::other_uid(key.kind, &key.name));
         }
         self.commit(by, key, &live, How::update(status), new)
     }
@@ -182,50 +237,15 @@ impl Writer {
         }
     }
 
-    fn apply(&mut self, by: By<'_>, key: &Key, status: bool, config: Value, force: bool) -> Written {
-        let wanted = FieldSet::of(key.kind, &config);
-        let Some(live) = self.store.get(key).cloned() else {
-            let version = text(&config, "/metadata/resourceVersion");
-            if !version.is_empty() {
-                return Err(Refusal::conflict(key.kind, &key.name));
-            }
-            let created = self.create(by, key.kind, &key.namespace, config)?;
-            self.owners
-                .insert(key.clone(), Owners::from([(by.manager.to_owned(), wanted)]));
-            return Ok(created);
-        };
-        let version = text(&config, "/metadata/resourceVersion");
-        if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
-            return Err(Refusal::conflict(key.kind, &key.name));
-        }
-        let mut owners = self.owners.get(key).cloned().unwrap_or_default();
-        let mut new = Value::clone(&live);
-        fields::merge(key.kind, &mut new, &config);
-        let changed = fields::changed(key.kind, &live, &new);
-        for (manager, set) in &mut owners {
-            let contested = changed.common(set);
-            if manager != by.manager && !contested.is_empty() {
-                if !force {
-                    return Err(Refusal::apply_conflict(manager, &contested.paths()));
-                }
-                set.subtract(&contested);
-            }
-        }
-        let mut gone = owners.remove(by.manager).unwrap_or_default();
-        gone.subtract(&wanted);
-        for set in owners.values() {
-            gone.subtract(set);
-        }
-        fields::remove(key.kind, &mut new, &gone);
-        owners.insert(by.manager.to_owned(), wanted);
-        let how = How { status, takes: false };
-        let written = self.commit(by, key, &live, how, new)?;
-        self.owners.insert(key.clone(), owners);
-        Ok(written)
-    }
-
     /// Writes `new` in place of `live` as far as this endpoint may.
-    fn commit(&mut self, by: By<'_>, key: &Key, live: &Arc<Value>, how: How, mut new: Value) -> Written {
+    pub(super) fn commit(
+        &mut self,
+        by: By<'_>,
+        key: &Key,
+        live: &Arc<Value>,
+        how: How,
+        mut new: Value,
+    ) -> Written {
         let resource = key.kind.resource();
         if how.status {
             let wanted = new["status"].take();
@@ -241,16 +261,20 @@ impl Writer {
                 }
             }
         }
-        keep_identity(live, &mut new);
-        defaults::fill(key.kind, &mut new, self.counter);
-        defaults::validate(key.kind, &new)?;
+        identity::check(key, live, &new)?;
+        identity::keep(live, &mut new);
+        if !how.status || key.kind == Kind::CANARY {
+            defaults::fill(key.kind, &mut new, text(live, "/spec/clusterIP"))?;
+            defaults::validate(key.kind, &new, Some(live))?;
+        }
+        identity::check_finalizers(key, live, &new)?;
         if new == **live {
             return Ok(live.clone());
         }
         let counts = match resource.generation {
             Generation::None => false,
             Generation::Spec => new["spec"] != live["spec"],
-            Generation::AllButStatus => differs_beyond_metadata(live, &new),
+            Generation::AllButStatus => identity::differs_beyond_metadata(live, &new),
         };
         if counts {
             let generation = live["metadata"]["generation"].as_i64().unwrap_or(1);
@@ -299,10 +323,18 @@ impl Writer {
         {
             return Err(Refusal::conflict(key.kind, &key.name));
         }
-        let held = live["metadata"]["finalizers"]
+        let mut dying = Value::clone(&live);
+        let mut finalizers = live["metadata"]["finalizers"]
             .as_array()
-            .is_some_and(|f| !f.is_empty());
-        if !held {
+            .cloned()
+            .unwrap_or_default();
+        if let Some(finalizer) = deletion.propagation.finalizer()
+            && !finalizers.iter().any(|known| known == finalizer)
+        {
+            finalizers.push(finalizer.into());
+            dying["metadata"]["finalizers"] = finalizers.clone().into();
+        }
+        if finalizers.is_empty() {
             self.owners.remove(key);
             let gone = self.store.remove(key, by.actor);
             return gone.ok_or_else(|| Refusal::not_found(key.kind, &key.name));
@@ -310,7 +342,6 @@ impl Writer {
         if live["metadata"].get("deletionTimestamp").is_some() {
             return Ok(live);
         }
-        let mut dying = Value::clone(&live);
         dying["metadata"]["deletionTimestamp"] = by.now.to_rfc3339_opts(SecondsFormat::Secs, true).into();
         dying["metadata"]["deletionGracePeriodSeconds"] = 0.into();
         if let Some(generation) = live["metadata"]["generation"].as_i64() {
@@ -319,62 +350,19 @@ impl Writer {
         Ok(self.store.put(key.clone(), dying, by.actor))
     }
 
+    /// Takes out every object of a kind, whatever holds it.
+    pub fn remove_all(&mut self, by: By<'_>, kind: Kind) {
+        let keys: Vec<Key> = self.store.list(kind, None).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.owners.remove(&key);
+            self.store.remove(&key, by.actor);
+        }
+    }
+
     fn live(&self, key: &Key) -> Written {
         self.store
             .get(key)
             .cloned()
             .ok_or_else(|| Refusal::not_found(key.kind, &key.name))
     }
-}
-
-/// What no write changes.
-fn keep_identity(live: &Value, new: &mut Value) {
-    let resource = ["apiVersion", "kind"];
-    for field in resource {
-        new[field] = live[field].clone();
-    }
-    if !new["metadata"].is_object() {
-        new["metadata"] = json!({});
-    }
-    let Some(metadata) = new["metadata"].as_object_mut() else {
-        return;
-    };
-    metadata.remove("managedFields");
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "resourceVersion",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-    ] {
-        match live["metadata"].get(field) {
-            Some(value) => metadata.insert(field.to_owned(), value.clone()),
-            None => metadata.remove(field),
-        };
-    }
-    for field in ["labels", "annotations", "finalizers"] {
-        let empty = match metadata.get(field) {
-            Some(Value::Object(map)) => map.is_empty(),
-            Some(Value::Array(list)) => list.is_empty(),
-            Some(Value::Null) => true,
-            _ => false,
-        };
-        if empty {
-            metadata.remove(field);
-        }
-    }
-}
-
-fn differs_beyond_metadata(live: &Value, new: &Value) -> bool {
-    let rest = |object: &Value| -> Vec<(String, Value)> {
-        let fields = object.as_object().into_iter().flatten();
-        fields
-            .filter(|(field, _)| *field != "metadata" && *field != "status")
-            .map(|(field, value)| (field.clone(), value.clone()))
-            .collect()
-    };
-    rest(live) != rest(new)
 }

@@ -53,6 +53,19 @@ pub struct Ledger {
     pub last_lost: Option<(DateTime<Utc>, Failure, String)>,
 }
 
+/// One request, for those who want to look at each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// When it was sent.
+    pub at: DateTime<Utc>,
+    /// Time to the answer in milliseconds.
+    pub took: f64,
+    /// The workload that answered, if any did.
+    pub workload: Option<String>,
+    /// How it failed, if it did.
+    pub failure: Option<Failure>,
+}
+
 /// All traffic.
 pub struct Traffic {
     callers: Vec<Callers>,
@@ -70,6 +83,8 @@ pub struct Traffic {
     rng: fastrand::Rng,
     /// By namespace and Service.
     pub ledgers: BTreeMap<(String, String), Ledger>,
+    /// Requests one by one, of the Services for which somebody wants them.
+    records: BTreeMap<(String, String), Vec<Request>>,
 }
 
 impl Traffic {
@@ -86,6 +101,7 @@ impl Traffic {
             next_scrape: now + scrape_interval,
             rng: fastrand::Rng::with_seed(seed),
             ledgers: BTreeMap::new(),
+            records: BTreeMap::new(),
         }
     }
 
@@ -99,6 +115,25 @@ impl Traffic {
             rate,
             next: now,
         });
+    }
+
+    /// Keeps the requests to a Service one by one from now on, or no longer.
+    pub fn record(&mut self, namespace: &str, service: &str, on: bool) {
+        let place = (namespace.to_owned(), service.to_owned());
+        if on {
+            self.records.entry(place).or_default();
+        } else {
+            self.records.remove(&place);
+        }
+    }
+
+    /// The requests to a Service that were kept since the last time.
+    pub fn take(&mut self, namespace: &str, service: &str) -> Vec<Request> {
+        let place = (namespace.to_owned(), service.to_owned());
+        self.records
+            .get_mut(&place)
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// The routes changed: proxies follow after the lag, if they are told at all.
@@ -158,18 +193,33 @@ impl Traffic {
         };
         let gap = -(1.0 - self.rng.f64()).ln() / callers.rate;
         callers.next = at + TimeDelta::nanoseconds((gap * 1e9) as i64).max(TimeDelta::microseconds(1));
-        let key = (callers.namespace.clone(), callers.service.clone());
-        let ledger = self.ledgers.entry(key.clone()).or_default();
-        ledger.sent += 1;
+        let place = (callers.namespace.clone(), callers.service.clone());
+        let (request, meant) = self.meet_fate(workloads, &place, at);
+        let ledger = self.ledgers.entry(place.clone()).or_default();
+        ledger.note(&request, meant);
+        if let Some(record) = self.records.get_mut(&place) {
+            record.push(request);
+        }
+    }
+
+    /// What becomes of a request, and the workload or Service that it was meant for.
+    fn meet_fate(
+        &mut self,
+        workloads: &mut Workloads,
+        (namespace, service): &(String, String),
+        at: DateTime<Utc>,
+    ) -> (Request, String) {
+        let mut request = Request {
+            at,
+            took: 0.0,
+            workload: None,
+            failure: None,
+        };
         let dice = self.rng.f64();
-        let (service, addresses) = self.effective.choose(&key.0, &key.1, dice);
+        let (service, addresses) = self.effective.choose(namespace, service, dice);
         if addresses.is_empty() {
-            *ledger
-                .failed
-                .entry((Failure::NoEndpoint, service.clone()))
-                .or_default() += 1;
-            ledger.last_lost = Some((at, Failure::NoEndpoint, service));
-            return;
+            request.failure = Some(Failure::NoEndpoint);
+            return (request, service);
         }
         for _ in 0..=RETRIES {
             let ip = &addresses[self.rng.usize(..addresses.len())];
@@ -177,20 +227,28 @@ impl Traffic {
                 continue;
             };
             let failed = self.rng.f64() < pod.behaviour.error_rate;
-            let took = -(1.0 - self.rng.f64()).ln() * pod.behaviour.latency;
-            pod.meter.count(failed, took);
-            if failed {
-                let entry = ledger.failed.entry((Failure::Answered, pod.workload.clone()));
-                *entry.or_default() += 1;
-            }
-            *ledger.answered.entry(pod.workload.clone()).or_default() += 1;
-            return;
+            request.took = -(1.0 - self.rng.f64()).ln() * pod.behaviour.latency;
+            pod.meter.count(failed, request.took);
+            request.failure = failed.then_some(Failure::Answered);
+            request.workload = Some(pod.workload.clone());
+            return (request, pod.workload.clone());
         }
-        *ledger
-            .failed
-            .entry((Failure::Refused, service.clone()))
-            .or_default() += 1;
-        ledger.last_lost = Some((at, Failure::Refused, service));
+        request.failure = Some(Failure::Refused);
+        (request, service)
+    }
+}
+
+impl Ledger {
+    fn note(&mut self, request: &Request, meant: String) {
+        self.sent += 1;
+        if let Some(workload) = &request.workload {
+            *self.answered.entry(workload.clone()).or_default() += 1;
+        }
+        let Some(failure) = request.failure else { return };
+        *self.failed.entry((failure, meant.clone())).or_default() += 1;
+        if failure != Failure::Answered {
+            self.last_lost = Some((request.at, failure, meant));
+        }
     }
 }
 

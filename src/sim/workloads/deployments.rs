@@ -35,6 +35,7 @@ pub fn step(workloads: &mut Workloads, writer: &mut Writer, by: By<'_>, key: &Ke
         hash
     };
     scale(workloads, by.now, key, spec, &current);
+    count_replicas(workloads, writer, by, key);
     write_status(workloads, writer, by, key, &current);
     trim_history(workloads, writer, by, key, spec);
 }
@@ -84,17 +85,20 @@ fn ensure_replica_set(writer: &mut Writer, by: By<'_>, key: &Key, object: &Value
         None => {
             let mut template = object["spec"]["template"].clone();
             template["metadata"]["labels"]["pod-template-hash"] = hash.into();
+            let mut selector = object["spec"]["selector"].clone();
+            selector["matchLabels"]["pod-template-hash"] = hash.into();
             let set = json!({
                 "metadata": {
                     "name": name,
                     "labels": template["metadata"]["labels"],
                     "annotations": {REVISION: number.to_string()},
                     "ownerReferences": [{
-                        "apiVersion": "apps/v1", "kind": "Deployment", "controller": true,
+                        "apiVersion": "apps/v1", "kind": "Deployment",
+                        "controller": true, "blockOwnerDeletion": true,
                         "name": key.name, "uid": object["metadata"]["uid"],
                     }],
                 },
-                "spec": {"selector": object["spec"]["selector"], "template": template},
+                "spec": {"replicas": 0, "selector": selector, "template": template},
             });
             expect(writer.create(by, Kind::REPLICA_SET, &key.namespace, set));
         }
@@ -207,6 +211,22 @@ fn end(pods: &mut [Pod], now: DateTime<Utc>, count: usize, which: impl Fn(&Pod) 
     }
 }
 
+/// Each ReplicaSet asks for the pods that it has.
+fn count_replicas(workloads: &Workloads, writer: &mut Writer, by: By<'_>, key: &Key) {
+    for (set_key, set) in sets_of(writer, key) {
+        let hash = set_key.name.rsplit_once('-').map_or("", |(_, hash)| hash);
+        let pods = workloads.pods.get(key).into_iter().flatten();
+        let count = pods
+            .filter(|pod| pod.ending.is_none() && pod.hash == hash)
+            .count();
+        if set["spec"]["replicas"] != count {
+            let mut counted = Value::clone(&set);
+            counted["spec"]["replicas"] = count.into();
+            expect(writer.replace(by, &set_key, false, counted));
+        }
+    }
+}
+
 fn write_status(workloads: &Workloads, writer: &mut Writer, by: By<'_>, key: &Key, hash: &str) {
     let Some(object) = writer.store.get(key).cloned() else {
         return;
@@ -251,26 +271,5 @@ fn trim_history(workloads: &Workloads, writer: &mut Writer, by: By<'_>, key: &Ke
     idle.sort_by_key(|(_, set)| std::cmp::Reverse(number_of(set)));
     for (set, _) in idle.into_iter().skip(limit) {
         expect(writer.delete(by, &set, &Deletion::default()));
-    }
-}
-
-/// ReplicaSets go with their Deployment.
-pub fn collect_replica_sets(writer: &mut Writer, by: By<'_>) {
-    let orphans: Vec<Key> = writer
-        .store
-        .list(Kind::REPLICA_SET, None)
-        .filter(|(key, set)| {
-            let owner = set["metadata"]["ownerReferences"][0]["name"]
-                .as_str()
-                .unwrap_or_default();
-            writer
-                .store
-                .get(&Key::new(Kind::DEPLOYMENT, &key.namespace, owner))
-                .is_none()
-        })
-        .map(|(key, _)| key.clone())
-        .collect();
-    for key in orphans {
-        expect(writer.delete(by, &key, &Deletion::default()));
     }
 }

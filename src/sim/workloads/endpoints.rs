@@ -59,10 +59,17 @@ fn write_slice(writer: &mut Writer, by: By<'_>, service: &Key, endpoints: Vec<Va
         &service.namespace,
         &format!("{}-slice", service.name),
     );
+    let uid = writer.store.get(service).map(|s| s["metadata"]["uid"].clone());
     let written = match writer.store.get(&key).cloned() {
         None => {
             let slice = json!({
-                "metadata": {"name": key.name, "labels": {"kubernetes.io/service-name": service.name}},
+                "metadata": {"name": key.name, "labels": {
+                    "kubernetes.io/service-name": service.name,
+                    "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                }, "ownerReferences": [{
+                    "apiVersion": "v1", "kind": "Service", "controller": true, "blockOwnerDeletion": true,
+                    "name": service.name, "uid": uid,
+                }]},
                 "addressType": "IPv4",
                 "endpoints": endpoints,
             });

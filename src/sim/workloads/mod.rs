@@ -2,6 +2,7 @@
 //! Services get EndpointSlices.
 
 pub mod behaviour;
+pub mod collector;
 pub mod deployments;
 pub mod endpoints;
 pub mod pods;
@@ -69,21 +70,20 @@ impl Workloads {
         for key in orphans {
             self.end_all(&key, by.now);
         }
-        if self.schedulable {
-            for pod in self.pods.values_mut().flatten().filter(|pod| pod.pending) {
-                pod.pending = false;
-                pod.started = by.now;
-            }
-        }
         for pods in self.pods.values_mut() {
             pods.retain(|pod| !pod.gone(by.now));
         }
         self.pods.retain(|_, pods| !pods.is_empty());
+        if self.schedulable {
+            for pod in self.pods.values_mut().flatten().filter(|pod| pod.pending) {
+                (pod.pending, pod.started) = (false, by.now);
+            }
+        }
         for (key, object) in &deployments {
             deployments::step(self, writer, by, key, object);
         }
-        deployments::collect_replica_sets(writer, by);
         endpoints::step(self, writer, by);
+        collector::step(writer, by);
         self.all().filter_map(|pod| pod.next_change(by.now)).min()
     }
 

@@ -1,0 +1,97 @@
+//! Two controllers, of which one decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::shop::{self, RATE, SOON};
+use crate::objects::Kind;
+use crate::process::Process;
+use crate::story::{self, Stage};
+use crate::wait;
+
+const LEASE: &str = "bellwether-leader-election";
+/// A Lease that was given back is seen at the next look of whoever stands by.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(3);
+
+/// The leader is killed mid-rollout and the other one goes on; then the leader is asked to stop and hands over at once.
+pub async fn two_replicas(stage: Arc<Stage>) -> Result<()> {
+    let (one, two) = (replica(&stage, "one")?, replica(&stage, "two")?);
+    shop::open(&stage).await?;
+    one.start().await?;
+    let first = leader_other_than(&stage, "", SOON).await?;
+    two.start().await?;
+    standing_by(&two, 1).await?;
+    stage.apply(&shop::canary()).await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    let traffic = stage.traffic(RATE);
+    shop::ship(&stage, "shop:good-2").await?;
+    shop::wait_weight(&stage, 10).await?;
+    let killed = Instant::now();
+    one.kill().await?;
+    let second = leader_other_than(&stage, &first, SOON).await?;
+    stage.note(format!(
+        "taken over {:.1} s after the kill",
+        killed.elapsed().as_secs_f64()
+    ));
+    shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    shop::ensure_on_primary(&stage, "shop:good-2").await?;
+
+    one.start().await?;
+    standing_by(&one, 2).await?;
+    shop::ship(&stage, "shop:good-3").await?;
+    shop::wait_weight(&stage, 10).await?;
+    let asked = Instant::now();
+    ensure!(
+        two.terminate().await?.success(),
+        "SIGTERM did not end the leader cleanly"
+    );
+    leader_other_than(&stage, &second, SOON).await?;
+    let took = asked.elapsed();
+    stage.note(format!("handed over {:.1} s after SIGTERM", took.as_secs_f64()));
+    ensure!(took < HANDED_OVER_WITHIN, "the handover took {took:?}");
+    shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    shop::ensure_on_primary(&stage, "shop:good-3").await?;
+    shop::end_without_failure(&stage, traffic).await
+}
+
+fn replica(stage: &Stage, name: &str) -> Result<Process> {
+    let name = format!("{}-{name}", stage.namespace);
+    let process = story::controller(stage.cluster()?, &stage.namespace, &name)?;
+    Ok(process.args([
+        "--enable-leader-election",
+        "--leader-election-namespace",
+        &stage.namespace,
+    ]))
+}
+
+/// Waits until a process has started for the `times`-th time and has every watch.
+async fn standing_by(process: &Process, times: usize) -> Result<()> {
+    wait::until("it stands by", SOON, async || {
+        let log = std::fs::read_to_string(process.log())?;
+        let started = log.matches("every watch is listed").count();
+        ensure!(started >= times, "its watches are not listed");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the Lease is held by somebody else, and returns by whom.
+async fn leader_other_than(stage: &Stage, last: &str, within: Duration) -> Result<String> {
+    let holder = |lease: &Value| -> Option<String> {
+        let holder = lease["spec"]["holderIdentity"].as_str()?;
+        (!holder.is_empty() && holder != last).then(|| holder.to_owned())
+    };
+    let lease = stage
+        .wait_for(Kind::Lease, LEASE, "somebody else leads", within, |lease| {
+            holder(lease).is_some()
+        })
+        .await?;
+    match holder(&lease) {
+        Some(holder) => Ok(holder),
+        None => bail!("nobody leads: {lease}"),
+    }
+}

@@ -1,0 +1,135 @@
+//! A stage on the real cluster: a namespace in it, and the controller as a process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::Stage;
+use crate::cluster::{Cluster, GATEWAY_PORT, PROMETHEUS, User};
+use crate::objects::{self, Kind};
+use crate::process::Process;
+use crate::run_folder;
+
+/// What a stage on the real cluster has.
+pub(super) struct Real {
+    pub(super) cluster: Arc<Cluster>,
+    /// Its log is `logs/controller-<namespace>.log`.
+    pub(super) controller: Process,
+}
+
+impl Real {
+    pub(super) fn new(cluster: Arc<Cluster>, namespace: &str) -> Result<Self> {
+        let controller = controller(&cluster, namespace, namespace)?;
+        Ok(Self { cluster, controller })
+    }
+
+    /// Makes the namespace, with a gateway in it.
+    pub(super) async fn open(stage: &Stage) -> Result<()> {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace}});
+        objects::apply(&stage.client, None, &namespace).await?;
+        let gateway = json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "gateway"}, "spec": {
+                "selector": {"istio": "ingressgateway"},
+                "servers": [{
+                    "port": {"number": GATEWAY_PORT, "name": "http", "protocol": "HTTP"},
+                    "hosts": [stage.host],
+                }],
+            },
+        });
+        stage.apply(&gateway).await.map(drop)
+    }
+
+    pub(super) async fn print_evidence(&self, stage: &Stage) {
+        let requests: [&[&str]; 3] = [
+            &["get", "canaries,virtualservices", "--output", "yaml"],
+            &[
+                "get",
+                "deployments,pods,services,destinationrules",
+                "--output",
+                "wide",
+            ],
+            &["get", "events", "--sort-by", ".lastTimestamp"],
+        ];
+        for request in requests {
+            match stage.kubectl(request).await {
+                Ok(text) => println!("--- {}: {}\n{text}", stage.namespace, request.join(" ")),
+                Err(error) => println!("--- {}: {error:#}", stage.namespace),
+            }
+        }
+        if self.controller.log().exists() {
+            println!(
+                "--- {}\n{}",
+                self.controller.log().display(),
+                self.controller.tail()
+            );
+        }
+    }
+
+    pub(super) async fn clear(&self, stage: &Stage) -> Result<()> {
+        self.controller.kill().await?;
+        // A story that failed may have left a part of the cluster stopped.
+        self.cluster.start_what_is_stopped().await?;
+        free_canaries(stage).await?;
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(stage.client.clone());
+        match namespaces
+            .delete(&stage.namespace, &DeleteParams::background())
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).map_err(Into::into),
+        }
+    }
+}
+
+/// No controller is left that would hand anything back: without finalizers the Canaries can go.
+async fn free_canaries(stage: &Stage) -> Result<()> {
+    let canaries = stage.api(Kind::Canary);
+    for canary in canaries.list(&ListParams::default()).await?.items {
+        let freed = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        canaries
+            .patch(&canary.name_any(), &PatchParams::default(), &freed)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The controller for one namespace; `name` is that of its log.
+pub fn controller(cluster: &Cluster, namespace: &str, name: &str) -> Result<Process> {
+    let program = match std::env::var_os("BELLWETHER_BIN") {
+        Some(program) => PathBuf::from(program),
+        None => {
+            let own = std::env::current_exe()?;
+            own.parent()
+                .context("this program is nowhere")?
+                .join("bellwether")
+        }
+    };
+    ensure!(
+        run_folder::build_output().is_ok(),
+        "this program is not in a build folder"
+    );
+    Ok(
+        Process::new(&format!("controller-{name}"), program, &cluster.layout.logs)
+            .args([
+                "run",
+                "--namespace",
+                namespace,
+                "--metrics-server",
+                PROMETHEUS,
+                "--scrape-interval-seconds",
+                "1",
+                "--drain-seconds",
+                "3",
+                "--port",
+                "0",
+                "--log-format",
+                "text",
+            ])
+            .env("KUBECONFIG", cluster.kubeconfig(User::Bellwether)),
+    )
+}

@@ -1,0 +1,126 @@
+//! A stage in a simulated cluster of its own, on virtual time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bellwether::sim::api_server::{Kind, store::Store};
+use bellwether::sim::cluster::SimCluster;
+use bellwether::sim::traffic::metrics::Trouble;
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::Client;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::traffic::Traffic;
+
+/// The only Service that stories call.
+const SHOP: &str = "shop";
+/// How long an API server takes to come back.
+const RESTART: Duration = Duration::from_secs(4);
+const ISTIO_KINDS: [Kind; 2] = [Kind::VIRTUAL_SERVICE, Kind::DESTINATION_RULE];
+
+/// What a stage in the simulated cluster has.
+pub(super) struct Simulated {
+    cluster: Arc<Mutex<SimCluster>>,
+    namespace: String,
+}
+
+impl Simulated {
+    pub(super) fn new(namespace: &str, seed: u64) -> Self {
+        let cluster = SimCluster::start(seed, TimeDelta::seconds(1));
+        Self {
+            cluster: Arc::new(Mutex::new(cluster)),
+            namespace: namespace.to_owned(),
+        }
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.lock().server.client("user", Default::default())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SimCluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.lock().now()
+    }
+
+    pub(super) fn start_controller(&self) {
+        self.lock().start_controller();
+    }
+
+    pub(super) fn kill_controller(&self) {
+        self.lock().kill_controller();
+    }
+
+    pub(super) fn traffic(&self, per_second: u32) -> Traffic {
+        Traffic::simulated(Arc::clone(&self.cluster), &self.namespace, SHOP, per_second)
+    }
+
+    /// How many pods with this `app` label there are, and how many of them are ready.
+    pub(super) fn pods(&self, app: &str) -> (usize, usize) {
+        let cluster = self.lock();
+        let now = cluster.now();
+        let world = cluster.world();
+        let of_app = |labels: &Value| labels["app"] == app;
+        let pods = world
+            .workloads
+            .all()
+            .filter(|pod| pod.namespace == self.namespace && of_app(&pod.labels));
+        pods.fold((0, 0), |(all, ready), pod| {
+            (all + 1, ready + usize::from(pod.ready(now)))
+        })
+    }
+
+    pub(super) fn set_schedulable(&self, on: bool) {
+        let cluster = self.lock();
+        cluster.world().workloads.schedulable = on;
+        cluster.server.nudge();
+    }
+
+    pub(super) fn set_metrics(&self, on: bool) {
+        self.lock().world().trouble = if on { Trouble::None } else { Trouble::Down };
+    }
+
+    pub(super) fn set_mesh(&self, on: bool) {
+        let cluster = self.lock();
+        cluster.world().traffic.told = on;
+        cluster.server.nudge();
+    }
+
+    pub(super) async fn restart_api_server(&self) {
+        self.lock().server.stop();
+        sleep(RESTART).await;
+        self.lock().server.start();
+    }
+
+    pub(super) fn set_istio_kinds(&self, on: bool) {
+        let cluster = self.lock();
+        for kind in ISTIO_KINDS {
+            cluster.server.serve(kind, on);
+        }
+    }
+
+    pub(super) fn set_canary_kind(&self, on: bool) {
+        self.lock().server.serve(Kind::CANARY, on);
+    }
+
+    pub(super) fn print_evidence(&self) {
+        let cluster = self.lock();
+        let text = |store: &Store| {
+            let kinds = [Kind::CANARY, Kind::VIRTUAL_SERVICE, Kind::DEPLOYMENT];
+            let objects = kinds
+                .into_iter()
+                .flat_map(|kind| store.list(kind, Some(&self.namespace)).map(|(_, object)| object));
+            let texts: Vec<String> = objects.map(|object| format!("{object:#}")).collect();
+            texts.join("\n")
+        };
+        println!(
+            "--- {} at {}\n{}",
+            self.namespace,
+            cluster.now(),
+            cluster.server.read(text)
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! The stories in the simulated cluster; the same text runs on the real one by `cargo run -p bellwether-e2e -- test`.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "it measures what virtual time costs, and says so"
+)]
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use bellwether_e2e::stories;
+use bellwether_e2e::story::{Where, simulate};
+
+const SEED: u64 = 1;
+
+fn play(name: &str) -> Result<()> {
+    let all = stories::all();
+    let story = all.iter().find(|story| story.name() == name);
+    let started = Instant::now();
+    let simulation = simulate(story.context("no such story")?, SEED)?;
+    let (played, took) = (simulation.took.as_secs_f64(), started.elapsed().as_secs_f64());
+    println!("{name}: {played:.1} s played in {took:.2} s");
+    for figure in simulation.figures {
+        println!("  {figure}");
+    }
+    Ok(())
+}
+
+macro_rules! stories {
+    ($($test:ident: $name:literal,)*) => {
+        $(#[test]
+        fn $test() -> Result<()> {
+            play($name)
+        })*
+
+        #[test]
+        fn every_story_that_can_is_played() {
+            let both = stories::all().into_iter().filter(|story| story.runs_on() == Where::Both);
+            let names: Vec<_> = both.map(|story| story.name()).collect();
+            assert_eq!(names, [$($name),*]);
+        }
+    };
+}
+
+stories! {
+    bootstrap: "bootstrap",
+    good_release: "good-release",
+    bad_errors: "bad-errors",
+    bad_latency: "bad-latency",
+    never_ready: "never-ready",
+    newer_and_revert: "newer-and-revert",
+    killed_controller: "killed-controller",
+    dark_canary: "dark-canary",
+    failed_promotion: "failed-promotion",
+    fix_during_undo: "fix-during-undo",
+    crashing: "crashing",
+    skip_analysis: "skip-analysis",
+    suspend: "suspend",
+    promotion_in_steps: "promotion-in-steps",
+    recreate: "recreate",
+    created_routes: "created-routes",
+    rivals: "rivals",
+    edited_by_hand: "edited-by-hand",
+    deleted: "deleted",
+    bad_input: "bad-input",
+    metrics_lost: "metrics-lost",
+    api_server_restarts: "api-server-restarts",
+    mesh_stops: "mesh-stops",
+    kind_deleted: "kind-deleted",
+    istio_missing: "istio-missing",
+}
