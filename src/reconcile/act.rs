@@ -9,7 +9,9 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use serde_json::{Value, json};
 
 use super::{
-    Context, desired,
+    Context,
+    cache::UNAPPLIED,
+    desired,
     error::{Error, act_name},
     kinds::Kind,
     observe::FINALIZER,
@@ -200,11 +202,58 @@ impl<'a> Round<'a> {
             .map(drop)
     }
 
-    /// Server-side apply of `wanted`, on the resourceVersion that was decided on if the object existed.
+    /// Creates an object. Unlike an apply, which would also overwrite one that somebody (or an earlier request of ours that
+    /// arrived late) created meanwhile, this is refused then.
+    async fn create(&self, act: &'static str, child: Child, wanted: Value) -> Result<(), Error> {
+        let kind = Kind::from(child);
+        let object: DynamicObject = serde_json::from_value(wanted).map_err(|source| Error::Json {
+            what: "an object to be created",
+            source,
+        })?;
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
+        let written = api
+            .create(&params, &object)
+            .await
+            .map_err(|source| Error::Write {
+                act,
+                source: Box::new(source),
+            })?;
+        self.note(kind, &written).map(drop)
+    }
+
+    /// What we created counts as applied by us from now on, so that the next apply takes away what it leaves out.
+    async fn adopt_created(
+        &self,
+        act: &'static str,
+        child: Child,
+        live: &Arc<Value>,
+    ) -> Result<Arc<Value>, Error> {
+        let Some(index) = live.pointer("/metadata").and_then(|m| m.get(UNAPPLIED)) else {
+            return Ok(live.clone());
+        };
+        let entry = format!("/metadata/managedFields/{index}");
+        let ops = json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")},
+            {"op": "test", "path": format!("{entry}/manager"), "value": MANAGER},
+            {"op": "replace", "path": format!("{entry}/operation"), "value": "Apply"},
+        ]);
+        let name = child_name(&self.spec.names, child);
+        self.patch(act, child.into(), name, ops).await
+    }
+
+    /// Server-side apply of `wanted`, on the resourceVersion that was decided on; a creation if there was no object.
     async fn apply(&self, act: &'static str, child: Child, mut wanted: Value) -> Result<(), Error> {
-        if let Some(live) = self.snap.child(child) {
-            wanted["metadata"]["resourceVersion"] = json!(text(live, "/metadata/resourceVersion"));
-        }
+        let Some(live) = self.snap.child(child) else {
+            return self.create(act, child, wanted).await;
+        };
+        let live = self.adopt_created(act, child, live).await?;
+        wanted["metadata"]["resourceVersion"] = json!(text(&live, "/metadata/resourceVersion"));
+        // Of an object that is gone by then the version alone would not be looked at: it would be created anew.
+        wanted["metadata"]["uid"] = json!(text(&live, "/metadata/uid"));
         let kind = Kind::from(child);
         let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
         let name = child_name(&self.spec.names, child);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{index::Part, kinds::Kind};
 use crate::defect::{Defect, planted};
-use crate::workload::text;
+use crate::workload::{marks::MANAGER, text};
 
 /// What is known of a kind as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,14 +95,36 @@ fn version(object: &Value) -> u64 {
     text(object, "/metadata/resourceVersion").parse().unwrap_or(0)
 }
 
+/// Field of a cached object's metadata: which entry of `managedFields` says that we created it and have not applied it
+/// since. Fields that the next apply leaves out would stay, for they belong to that entry as well.
+pub const UNAPPLIED: &str = "unapplied";
+
+fn created_entry(object: &Value) -> Option<usize> {
+    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
+    let ours = |entry: &Value, operation: &str| {
+        text(entry, "/manager") == MANAGER
+            && text(entry, "/operation") == operation
+            && entry.get("subresource").is_none()
+            && entry.pointer("/fieldsV1/f:spec").is_some()
+    };
+    if entries.iter().any(|entry| ours(entry, "Apply")) {
+        return None;
+    }
+    entries.iter().position(|entry| ours(entry, "Update"))
+}
+
 /// Drops what no decision needs.
 fn slim(kind: Kind, mut object: Value) -> Value {
     // Items of a list come without their type; compared with what we would apply they must not look changed.
     let resource = kind.resource();
     object["apiVersion"] = resource.api_version.into();
     object["kind"] = resource.kind.into();
+    let unapplied = created_entry(&object);
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
+        if let Some(index) = unapplied.filter(|_| kind != Kind::Canary) {
+            metadata.insert(UNAPPLIED.to_owned(), index.into());
+        }
     }
     if let Some(annotations) = object
         .pointer_mut("/metadata/annotations")

@@ -125,14 +125,15 @@ impl Happening {
         use Happening as H;
         match self {
             H::Ship(preset) => recreate || ["crash", "dark"].contains(preset),
-            H::Revert | H::TargetIsScaled(_) => recreate,
             H::WeightsAreEdited(_)
+            | H::TargetIsScaled(0)
             | H::ServiceIsDeleted
             | H::TargetIsDeleted
             | H::PrimaryIsDeleted
             | H::PodIsKilled(_)
             | H::PodHangs(_)
             | H::NodeDrains(_) => true,
+            H::Revert | H::TargetIsScaled(_) => recreate,
             _ => false,
         }
     }

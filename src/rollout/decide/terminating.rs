@@ -7,7 +7,7 @@ use super::{plan::Plan, silence};
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
     defect::{Defect, planted},
-    rollout::{Act, Child, Routes, Serves},
+    rollout::{Act, Child, Routes, Serves, Weight},
 };
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
@@ -62,6 +62,13 @@ fn hand_back(plan: &mut Plan<'_>) -> bool {
             plan.hold(HoldReason::WorkloadNotReady, &text);
         }
         plan.say(text);
+        let routed = plan.seen.routes.weight();
+        if target.serving() == 0
+            && matches!(plan.seen.routes, Routes::Present { split: true, .. })
+            && routed != Some(Weight::ZERO)
+        {
+            plan.lower(Weight::ZERO);
+        }
         return false;
     }
     if !rolled_out {

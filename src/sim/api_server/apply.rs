@@ -22,12 +22,19 @@ impl Writer {
     ) -> Written {
         let wanted = FieldSet::of(key.kind, &config);
         let Some(live) = self.store.get(key).cloned() else {
+            if !text(&config, "/metadata/uid").is_empty() {
+                return Err(Refusal::conflict(key.kind, &key.name));
+            }
             // Even if a version is named: as the real server does it.
             let created = self.create(by, key.kind, &key.namespace, config)?;
             self.owners
                 .insert(key.clone(), Owners::from([(by.manager.to_owned(), wanted)]));
             return Ok(created);
         };
+        let uid = text(&config, "/metadata/uid");
+        if !uid.is_empty() && uid != text(&live, "/metadata/uid") {
+            return Err(Refusal::other_uid(key.kind, &key.name));
+        }
         let version = text(&config, "/metadata/resourceVersion");
         if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
             return Err(Refusal::conflict(key.kind, &key.name));

@@ -53,7 +53,13 @@ pub(super) fn keep(live: &Value, new: &mut Value) {
     let Some(metadata) = new["metadata"].as_object_mut() else {
         return;
     };
-    metadata.remove("managedFields");
+    let entries = metadata.get("managedFields").filter(|entries| entries.is_array());
+    if entries.is_none() {
+        match live["metadata"].get("managedFields") {
+            Some(present) => metadata.insert("managedFields".to_owned(), present.clone()),
+            None => metadata.remove("managedFields"),
+        };
+    }
     for field in [
         "name",
         "namespace",

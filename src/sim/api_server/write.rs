@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     defaults,
@@ -144,7 +144,25 @@ impl Writer {
         self.bear(kind, &key, &mut object, by)?;
         self.owners
             .insert(key.clone(), Owners::from([(updater(by.manager), set)]));
+        // Of the real list the first entry: whose the object is from its beginning.
+        object["metadata"]["managedFields"] = json!([
+            {"manager": by.manager, "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}},
+        ]);
         Ok(self.store.put(key, object, by.actor))
+    }
+
+    /// What was created by an update counts as applied by the same manager from now on, if the entry in `new` says so.
+    fn upgrade(&mut self, key: &Key, live: &Value, new: &Value) {
+        let operation = |object: &Value| text(object, "/metadata/managedFields/0/operation").to_owned();
+        if operation(live) != "Update" || operation(new) != "Apply" {
+            return;
+        }
+        let manager = text(live, "/metadata/managedFields/0/manager");
+        if let Some(owners) = self.owners.get_mut(key)
+            && let Some(set) = owners.remove(&updater(manager))
+        {
+            owners.entry(manager.to_owned()).or_default().add(&set);
+        }
     }
 
     fn bear(&mut self, kind: Kind, key: &Key, object: &mut Value, by: By<'_>) -> Result<(), Refusal> {
@@ -280,6 +298,7 @@ impl Writer {
             let generation = live["metadata"]["generation"].as_i64().unwrap_or(1);
             new["metadata"]["generation"] = (generation + 1).into();
         }
+        self.upgrade(key, live, &new);
         if how.takes && !how.status {
             self.take_over(&updater(by.manager), key, live, &new);
         }

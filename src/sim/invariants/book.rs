@@ -57,6 +57,8 @@ pub struct Book {
     pub succession: Vec<String>,
     /// Facts that must be told, by name of their Event.
     pub facts: BTreeSet<String>,
+    /// Since when a Service has ready pods.
+    pub served: BTreeMap<String, DateTime<Utc>>,
     /// Since when a Service has no ready pod.
     pub bare: BTreeMap<String, DateTime<Utc>>,
     /// The revision that may be promoted: analysed at every step, or shipped unanalysed as the user asked.

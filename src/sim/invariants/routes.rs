@@ -25,9 +25,11 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
     }
     if new < old && seen.canary().is_some() {
         let back = bare(seen, book, &seen.names.primary);
+        let known = book.served.get(&seen.names.canary_service);
+        let known = known.is_some_and(|since| seen.at - *since > SEEN);
         let there = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service);
         let target = seen.get(Kind::DEPLOYMENT, &seen.names.canary).is_some();
-        if target && back && there > 0 && new == 0 && seen.status("phase") != "Terminating" {
+        if target && back && known && there > 0 && new == 0 && seen.status("phase") != "Terminating" {
             found.push(format!(
                 "the traffic returns to a primary without ready pods, the canary has {there} (I2)"
             ));
@@ -51,7 +53,9 @@ pub(super) fn endpoints(seen: &Seen<'_>, book: &mut Book) {
     let service = slice.strip_suffix("-slice").unwrap_or(slice);
     if ready_endpoints(seen.store, &seen.change.key.namespace, service) > 0 {
         book.bare.remove(service);
+        book.served.entry(service.to_owned()).or_insert(seen.at);
     } else {
+        book.served.remove(service);
         book.bare.entry(service.to_owned()).or_insert(seen.at);
     }
 }
