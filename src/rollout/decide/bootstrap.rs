@@ -35,7 +35,8 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !primary_ready(plan, target) {
         return;
     }
-    if plan.primary().is_none_or(|primary| primary.serving() == 0) {
+    let dead = plan.primary().is_none_or(|primary| primary.serving() == 0);
+    if dead && !planted(Defect::DoesNotAwaitThePrimary) {
         return primary_died(plan, target);
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);

@@ -293,7 +293,7 @@ impl<'a> Plan<'a> {
     /// Whether routes and apex Service are as they are for long enough that every proxy follows.
     pub(super) fn drained(&mut self) -> bool {
         let at = self.seen.routing_since + self.spec.drain;
-        if self.now < at && !planted(Defect::DoesNotDrain) {
+        if self.now < at {
             self.wake(at);
             return false;
         }
