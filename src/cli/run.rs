@@ -212,11 +212,11 @@ impl Run {
             metrics_server = self.metrics_server,
             "starting"
         );
-        let controller = tokio::spawn(reconcile::run::run(ctx, sampled, stop.clone()));
+        let mut controller = tokio::spawn(reconcile::run::run(ctx, sampled, stop.clone()));
         // Whichever ends first ends the process: none of them may be missing unnoticed.
         tokio::select! {
             ended = admin => ended?.context("admin server")?,
-            ended = controller => ended?,
+            ended = &mut controller => ended?,
             ended = sampling => drop(ended?),
             ended = telling => drop(ended?),
             ended = &mut holding => {
@@ -225,7 +225,12 @@ impl Run {
             }
         }
         anyhow::ensure!(stop.is_cancelled(), "a part of the controller ended unexpectedly");
-        holding.await.ok();
+        // Rounds under way finish, and the Lease is given back. What has ended must not be asked again.
+        for task in [controller, holding] {
+            if !task.is_finished() {
+                task.await?;
+            }
+        }
         tracing::info!("stopped");
         Ok(())
     }

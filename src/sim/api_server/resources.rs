@@ -83,6 +83,8 @@ impl Kind {
     pub const VIRTUAL_SERVICE: Kind = Kind(7);
     /// `networking.istio.io/v1` DestinationRule.
     pub const DESTINATION_RULE: Kind = Kind(8);
+    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    pub const AUTOSCALER: Kind = Kind(9);
 
     /// What is known of the kind.
     #[must_use]
@@ -129,7 +131,7 @@ const fn resource(
     }
 }
 
-static RESOURCES: [Resource; 9] = [
+static RESOURCES: [Resource; 10] = [
     resource("apps", "v1", "deployments", "Deployment", Generation::Spec),
     resource("apps", "v1", "replicasets", "ReplicaSet", Generation::Spec),
     resource("", "v1", "services", "Service", Generation::None),
@@ -163,4 +165,13 @@ static RESOURCES: [Resource; 9] = [
         "DestinationRule",
         Generation::AllButStatus,
     ),
+    Resource {
+        group: "autoscaling",
+        version: "v2",
+        plural: "horizontalpodautoscalers",
+        kind: "HorizontalPodAutoscaler",
+        status: true,
+        generation: Generation::None,
+        custom: false,
+    },
 ];

@@ -1,6 +1,7 @@
 //! What Kubernetes' own controllers and kubelets do, as far as a rollout notices: Deployments get ReplicaSets and pods,
 //! Services get EndpointSlices.
 
+pub mod autoscaler;
 pub mod behaviour;
 pub mod collector;
 pub mod deployments;
@@ -25,6 +26,8 @@ pub struct Workloads {
     pub pods: BTreeMap<Key, Vec<Pod>>,
     /// Behaviours of images that tags do not describe.
     pub behaviours: Behaviours,
+    /// Replicas that the load asks for, by HorizontalPodAutoscaler; without a number it does nothing.
+    pub wanted: BTreeMap<Key, i64>,
     /// Whether new pods find a node.
     pub schedulable: bool,
     addresses: u32,
@@ -56,6 +59,7 @@ impl Workloads {
 
     /// Does what is to be done now; returns when something changes by itself.
     pub fn step(&mut self, writer: &mut Writer, by: By<'_>) -> Option<DateTime<Utc>> {
+        autoscaler::step(self, writer, by);
         let deployments: Vec<_> = writer
             .store
             .list(Kind::DEPLOYMENT, None)
