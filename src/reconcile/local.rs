@@ -19,6 +19,7 @@ struct Entry {
     repairs: VecDeque<DateTime<Utc>>,
     failures: u32,
     unsettled: u32,
+    unrestorable: Option<String>,
     writing_rounds: u32,
 }
 
@@ -101,6 +102,17 @@ impl Local {
     #[must_use]
     pub fn unsettled_writes(&self, id: &CanaryId) -> u32 {
         self.with(id, |entry| entry.unsettled)
+    }
+
+    /// No ReplicaSet of the primary of `id` has this revision.
+    pub fn cannot_restore(&self, id: &CanaryId, revision: &str) {
+        self.with(id, |entry| entry.unrestorable = Some(revision.to_owned()));
+    }
+
+    /// The revision that the primary of `id` cannot return to.
+    #[must_use]
+    pub fn unrestorable(&self, id: &CanaryId) -> Option<String> {
+        self.with(id, |entry| entry.unrestorable.clone())
     }
 
     /// Counts a round that wrote something; returns how many there were in a row.

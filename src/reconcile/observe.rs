@@ -58,6 +58,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
             .map(|object| deployment::view_primary(object, primary_endpoints)),
         drifted: drifted(spec, snap),
         existing: existing(snap),
+        unrestorable: ctx.local.unrestorable(&spec.id),
         unfenced: unfenced(snap, &epoch),
         epoch,
         routing_since: ctx.local.routing_since(&spec.id, routing, now),

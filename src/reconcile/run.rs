@@ -108,6 +108,9 @@ fn settle(ctx: &Context, queue: &Queue, id: &CanaryId, outcome: Result<Next, Err
 
 fn retry_later(ctx: &Context, queue: &Queue, id: &CanaryId, error: &Error) {
     ctx.metrics.round(Some(error.reason()));
+    if let Error::RevisionGone { revision, .. } = error {
+        ctx.local.cannot_restore(id, revision);
+    }
     if error.outcome_unknown() {
         ctx.local.unsettled(id);
     }

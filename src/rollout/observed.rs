@@ -27,6 +27,8 @@ pub struct Observed {
     pub existing: Vec<Child>,
     /// Who decides now: different for every leadership, every process, and after every write whose outcome is unknown.
     pub epoch: String,
+    /// A revision that the primary cannot return to, because no ReplicaSet has it any more.
+    pub unrestorable: Option<String>,
     /// Objects that traffic depends on and that do not carry the present epoch.
     pub unfenced: Vec<Child>,
     /// The Service that callers use.

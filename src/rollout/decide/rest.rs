@@ -4,6 +4,7 @@
 use super::{
     change::{self, Change},
     plan::Plan,
+    retire,
 };
 use crate::{
     api::{HoldReason, NoticeKind, Phase, RevisionStatus},
@@ -128,6 +129,11 @@ pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
 /// Failed, and the canary serves because the primary could not: wait for the primary, whatever is pushed (W4).
 fn after_failed_promotion(plan: &mut Plan<'_>) {
     let weight = plan.weight();
+    if plan.next.revision.current != plan.next.revision.promoted && retire::late_success(plan) {
+        // It had nothing to return to, and got ready with the new template after all.
+        plan.enter(Phase::Promoting);
+        return;
+    }
     let primary_ready = plan.primary().is_some_and(crate::rollout::Workload::ready);
     let canary_dead = plan.target().is_none_or(|t| t.serving() == 0);
     if primary_ready || (canary_dead && plan.primary_carries_all()) {

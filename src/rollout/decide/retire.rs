@@ -83,7 +83,7 @@ fn restore(plan: &mut Plan<'_>) {
     let Some(promoted) = plan.next.revision.promoted.clone() else {
         return;
     };
-    if planted(Defect::DoesNotRestore) {
+    if planted(Defect::DoesNotRestore) || plan.seen.unrestorable.as_ref() == Some(&promoted) {
         return;
     }
     // A primary that somebody deleted took its ReplicaSets along: there is nothing to restore it from.
@@ -94,7 +94,6 @@ fn restore(plan: &mut Plan<'_>) {
 
 /// The primary returns to its last promoted template; the healthy side has the traffic until it is ready.
 fn undo(plan: &mut Plan<'_>, retirement: &Retirement) {
-    restore(plan);
     let restored = plan
         .primary()
         .is_some_and(|p| Some(&p.revision) == plan.next.revision.promoted.as_ref());
@@ -103,12 +102,36 @@ fn undo(plan: &mut Plan<'_>, retirement: &Retirement) {
         plan.lower(Weight::ZERO);
         return finish_when_drained(plan, retirement);
     }
+    if forward_again(plan, retirement.kind) {
+        return;
+    }
     plan.hold(HoldReason::PromotionFailed, &retirement.message);
     move_traffic(plan, retirement.kind);
+    restore(plan);
     if plan.weight() == Weight::FULL && plan.elapsed(retirement.since, plan.spec.progress_deadline) {
         // Neither is as it should be: the healthy canary keeps the traffic, nothing is scaled away.
         conclude(plan, retirement);
     }
+}
+
+/// The primary cannot return to anything, because its old template is nowhere any more, and got ready with the new one
+/// after all: then the promotion goes on.
+fn forward_again(plan: &mut Plan<'_>, kind: RetirementKind) -> bool {
+    let nothing_else =
+        plan.seen.unrestorable.is_some() && plan.seen.unrestorable == plan.next.revision.promoted;
+    if kind != RetirementKind::UndoOnCanary || !nothing_else || !late_success(plan) {
+        return false;
+    }
+    plan.next.retirement = None;
+    plan.enter(Phase::Promoting);
+    true
+}
+
+/// Whether the primary is ready with the analysed revision.
+pub(super) fn late_success(plan: &Plan<'_>) -> bool {
+    let analysed = plan.next.revision.current.as_ref();
+    plan.primary()
+        .is_some_and(|primary| primary.ready() && Some(&primary.revision) == analysed)
 }
 
 fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) {

@@ -7,7 +7,7 @@ use super::{plan::Plan, silence};
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
     defect::{Defect, planted},
-    rollout::{Act, Child, Routes, Serves, Weight},
+    rollout::{Act, Child, Routes, Serves, Weight, Workload},
 };
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
@@ -52,37 +52,36 @@ fn hand_back(plan: &mut Plan<'_>) -> bool {
     let rolled_out =
         target.up_to_date && target.available >= target.desired && target.updated >= target.desired;
     let somebody_serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
-    if !rolled_out && somebody_serves && plan.seen.apex.serves != Some(Serves::Target) {
-        let text = format!(
-            "handing back: {} of {} pods of {} are ready; the primary serves until all are",
-            target.available, target.desired, plan.spec.names.target
-        );
-        let since = plan.phase_since();
-        if plan.elapsed(since, plan.spec.progress_deadline) {
-            plan.hold(HoldReason::WorkloadNotReady, &text);
-        }
-        plan.say(text);
-        let routed = plan.seen.routes.weight();
-        if target.serving() == 0
-            && matches!(plan.seen.routes, Routes::Present { split: true, .. })
-            && routed != Some(Weight::ZERO)
-        {
-            plan.lower(Weight::ZERO);
-        }
-        return false;
-    }
     if !rolled_out {
-        // Nobody else serves either: whatever becomes ready shall be found, and until then nothing of ours goes.
-        plan.hold(
-            HoldReason::WorkloadNotReady,
-            "neither the workload nor the primary has enough ready pods",
-        );
-        plan.point_apex(Serves::Target);
+        await_target(plan, target, somebody_serves);
         return false;
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     plan.point_apex(Serves::Target);
     !plan.acting() && plan.seen.apex.endpoints >= target.desired.min(target.available) && plan.drained()
+}
+
+/// The target is not ready: the primary serves until it is, also what was handed over already if no pod is left there. If
+/// nobody serves, whatever becomes ready shall be found. Until then nothing of ours goes.
+fn await_target(plan: &mut Plan<'_>, target: &Workload, primary_serves: bool) {
+    let text = format!(
+        "handing back: {} of {} pods of {} are ready; nothing goes until all are",
+        target.available, target.desired, plan.spec.names.target
+    );
+    let since = plan.phase_since();
+    if plan.elapsed(since, plan.spec.progress_deadline) {
+        plan.hold(HoldReason::WorkloadNotReady, &text);
+    }
+    plan.say(text);
+    if !primary_serves {
+        plan.point_apex(Serves::Target);
+    } else if target.serving() == 0 {
+        let split = matches!(plan.seen.routes, Routes::Present { split: true, .. });
+        if split && plan.seen.routes.weight() != Some(Weight::ZERO) {
+            plan.lower(Weight::ZERO);
+        }
+        plan.point_apex(Serves::Primary);
+    }
 }
 
 /// Routes lead to the apex Service alone, or are removed where nothing can need them.

@@ -121,6 +121,7 @@ fn first_step(reading: Reading) -> Observed {
         existing: vec![],
         epoch: "0/test".to_owned(),
         unfenced: vec![],
+        unrestorable: None,
         apex: Apex {
             serves: Some(Serves::Primary),
             endpoints: 2,

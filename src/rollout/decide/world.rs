@@ -175,6 +175,7 @@ impl World {
             existing: vec![],
             epoch: "0/test".to_owned(),
             unfenced: vec![],
+            unrestorable: None,
             apex: Apex {
                 serves: Some(self.apex),
                 endpoints: 2,

@@ -147,7 +147,7 @@ fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
     let deleted = seen.change.happened == Happened::Deleted;
     match seen.change.key.kind {
         Kind::VIRTUAL_SERVICE if !deleted => routes::changed(seen, book, &mut found),
-        Kind::ENDPOINT_SLICE if !deleted => routes::endpoints(seen, book),
+        Kind::ENDPOINT_SLICE => routes::endpoints(seen, book),
         Kind::SERVICE if !deleted => routes::pointed(seen, book, &mut found),
         Kind::DEPLOYMENT if seen.change.key.name == seen.names.primary => {
             workloads::primary(seen, book, deleted, &mut found);
