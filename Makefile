@@ -5,7 +5,7 @@ CACHE ?= $(or $(BELLWETHER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bellwet
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
-.PHONY: test check unit docs deny e2e demo crds
+.PHONY: test check unit sim docs deny e2e demo crds
 
 test: check unit docs deny e2e ## everything that CI demands
 
@@ -15,6 +15,9 @@ check: ## format and lints
 
 unit: ## unit and property tests
 	$(CARGO) test --workspace --locked
+
+sim: ## play rollouts under faults: N=1000000 for more, SEED=4711 for one, FROM=100000 for other seeds
+	N=$(N) SEED=$(SEED) FROM=$(FROM) $(CARGO) test --locked --package bellwether --test sim no_fault -- --nocapture
 
 docs: ## rustdoc without warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked

@@ -147,6 +147,15 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
         );
         return;
     }
+    if let Change::New(revision) = change::detect(plan)
+        && plan.elapsed(plan.phase_since(), plan.spec.progress_deadline)
+    {
+        // The primary does not recover, and here may be the fix: it is analysed where the traffic is (never rolled back onto
+        // the broken primary, W4), and mends the primary if it passes.
+        begin(plan, revision);
+        plan.next.canary_weight = i32::from(weight.percent());
+        return;
+    }
     plan.route(weight);
     plan.hold(
         HoldReason::PromotionFailed,
