@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{IsTerminal, Write},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use std::{
 use bellwether::sim::chaos::Tally;
 
 use super::{
-    coverage,
+    ALONE, coverage,
     play::{Broken, play},
     shrink::{shrink, tell},
     story::Story,
@@ -112,6 +112,7 @@ impl Campaign {
 
 #[test]
 fn no_fault_breaks_an_invariant_and_every_rollout_comes_to_rest() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(seed) = number("SEED") {
         let story = Story::of(seed);
         println!("{story:#?}");

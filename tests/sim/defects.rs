@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
@@ -14,7 +14,7 @@ use bellwether::{
     sim::chaos::Tally,
 };
 
-use super::{play::play, story::Story};
+use super::{ALONE, play::play, story::Story};
 
 /// Plays in which a defect must show.
 const PLAYS: u64 = 1200;
@@ -36,6 +36,7 @@ fn hunt(defect: Defect) -> Option<(u64, String)> {
 
 #[test]
 fn every_planted_defect_is_found() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let next = AtomicUsize::new(0);
     let found = Mutex::new(BTreeMap::new());
     let began = Instant::now();

@@ -17,3 +17,6 @@ mod play;
 mod setup;
 mod shrink;
 mod story;
+
+/// Each test here uses every core, so they run one after the other.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
