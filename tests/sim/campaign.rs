@@ -104,7 +104,7 @@ impl Campaign {
             // Progress that cannot be written is no reason to stop.
             let _ = write!(out, "\r{line} ");
             let _ = out.flush();
-        } else if plays % 5000 == 0 {
+        } else if plays.is_multiple_of(5000) {
             println!("{line}");
         }
     }

@@ -143,7 +143,7 @@ pub(super) fn target(seen: &Seen<'_>, book: &Book, found: &mut Vec<String>) {
     }
     if ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.primary) == 0
         && ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service) > 0
-        && image(after) != ""
+        && !image(after).is_empty()
         && seen.status("phase") == "Initializing"
     {
         found.push("the target is scaled away, and the primary has no ready pod (I2)".to_owned());
