@@ -41,7 +41,11 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
-    plan.raise(Weight::ZERO);
+    if plan.weight().is_zero() {
+        plan.route(Weight::ZERO);
+    } else {
+        plan.raise(Weight::ZERO);
+    }
     if plan.acting() || !plan.settled_at(Weight::ZERO) {
         return;
     }

@@ -96,6 +96,7 @@ fn first_step(reading: Reading) -> Observed {
     };
     Observed {
         status: CanaryStatus {
+            epoch: Some("0/test".to_owned()),
             phase: Some(Phase::Progressing),
             canary_weight: 10,
             revision: RevisionStatus {

@@ -1,6 +1,6 @@
 //! What is remembered of one Canary, and who may write its objects (I10).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -51,6 +51,8 @@ pub struct Book {
     pub passed: BTreeSet<String>,
     /// When the present step was recorded.
     pub step_at: Option<DateTime<Utc>>,
+    /// When the controller wrote the status lately.
+    pub recorded: VecDeque<DateTime<Utc>>,
     /// Which process first wrote an epoch.
     pub epochs: BTreeMap<String, &'static str>,
     /// Epochs in the order in which the status had them.

@@ -37,6 +37,7 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
         return;
     }
     book::succeeded(seen, book, found);
+    restless(seen, book, found);
     if old["revision"]["startedAt"] != new["revision"]["startedAt"] && new["phase"] == "Progressing" {
         record.rollouts += 1;
         // What could not be taken back from the revision before is where this one begins.
@@ -55,6 +56,23 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
     retirement(seen, old, new, found);
     evidence(seen, old, new, found);
     rest(seen, old, new, found);
+}
+
+/// Writes of a status within [`SPAN`] that nothing can ask for: then each undoes the one before.
+const RESTLESS: usize = 60;
+const SPAN: TimeDelta = TimeDelta::seconds(10);
+
+fn restless(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+    book.recorded.push_back(seen.at);
+    while book.recorded.front().is_some_and(|at| seen.at - *at > SPAN) {
+        book.recorded.pop_front();
+    }
+    if book.recorded.len() > RESTLESS {
+        found.push(format!(
+            "the status was written {} times within {SPAN} (restless)",
+            book.recorded.len()
+        ));
+    }
 }
 
 /// I9: outcomes must be told, whatever happens.
