@@ -56,6 +56,7 @@ stories! {
     fix_during_undo: "fix-during-undo",
     crashing: "crashing",
     skip_analysis: "skip-analysis",
+    field_removed: "field-removed",
     suspend: "suspend",
     promotion_in_steps: "promotion-in-steps",
     recreate: "recreate",

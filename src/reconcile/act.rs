@@ -13,6 +13,7 @@ use super::{
     cache::UNAPPLIED,
     desired,
     error::{Error, act_name},
+    index::Part,
     kinds::Kind,
     observe::FINALIZER,
     snapshot::{Snapshot, child_name},
@@ -139,6 +140,22 @@ impl<'a> Round<'a> {
         self.snap.child(child).ok_or_else(|| self.stale(act, child))
     }
 
+    /// A write failed. If a guard refused it, the object is not as it is known.
+    fn refused(&self, act: &'static str, kind: Kind, name: &str, source: kube::Error) -> Error {
+        let error = Error::Write {
+            act,
+            source: Box::new(source),
+        };
+        if error.is_conflict() {
+            self.ctx.cache.doubt(Part {
+                kind,
+                namespace: self.spec.names.namespace.clone(),
+                name: name.to_owned(),
+            });
+        }
+        error
+    }
+
     /// Takes the server's answer into the cache.
     fn note(&self, kind: Kind, object: &DynamicObject) -> Result<Arc<Value>, Error> {
         let json = serde_json::to_value(object).map_err(|source| Error::Json {
@@ -171,10 +188,7 @@ impl<'a> Round<'a> {
                 &Patch::Json::<()>(ops),
             )
             .await
-            .map_err(|source| Error::Write {
-                act,
-                source: Box::new(source),
-            })?;
+            .map_err(|source| self.refused(act, kind, name, source))?;
         self.note(kind, &written)
     }
 
@@ -214,14 +228,12 @@ impl<'a> Round<'a> {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
+        let name = child_name(&self.spec.names, child);
         let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
         let written = api
             .create(&params, &object)
             .await
-            .map_err(|source| Error::Write {
-                act,
-                source: Box::new(source),
-            })?;
+            .map_err(|source| self.refused(act, kind, name, source))?;
         self.note(kind, &written).map(drop)
     }
 
@@ -260,10 +272,7 @@ impl<'a> Round<'a> {
         let written = api
             .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&wanted))
             .await
-            .map_err(|source| Error::Write {
-                act,
-                source: Box::new(source),
-            })?;
+            .map_err(|source| self.refused(act, kind, name, source))?;
         self.note(kind, &written).map(drop)
     }
 
@@ -513,7 +522,7 @@ impl<'a> Round<'a> {
         self.canary = record_status(self.ctx, &self.canary, &self.spec.names.namespace, status)
             .await
             .map_err(|error| match error {
-                Error::Write { source, .. } => Error::Write { act, source },
+                Error::Write { source, .. } => self.refused(act, Kind::Canary, &self.spec.id.name, *source),
                 other => other,
             })?;
         self.ctx

@@ -41,8 +41,19 @@ struct Inner {
     primed: HashSet<Part>,
     availability: HashMap<Kind, Availability>,
     listing: HashMap<Kind, Listing>,
-    /// What was removed of a part while it is being read.
-    reading: HashMap<Part, HashMap<String, u64>>,
+    /// Parts that are being read.
+    reading: HashMap<Part, Reading>,
+    /// Parts that are not as they are known: a write that was decided on them was refused.
+    doubted: HashSet<Part>,
+}
+
+/// A read under way.
+#[derive(Default)]
+struct Reading {
+    /// Version that was known when it began.
+    known: Option<u64>,
+    /// What was removed meanwhile.
+    removed: HashMap<String, u64>,
 }
 
 /// A list under way.
@@ -68,6 +79,7 @@ impl Default for Cache {
                 availability: HashMap::new(),
                 listing: HashMap::new(),
                 reading: HashMap::new(),
+                doubted: HashSet::new(),
             }),
         }
     }
@@ -190,8 +202,8 @@ impl Cache {
         );
         let version = version(object);
         let mut inner = self.lock();
-        if let Some(removed) = inner.reading.get_mut(&part_of(kind, object)) {
-            removed.insert(key.2.clone(), version);
+        if let Some(reading) = inner.reading.get_mut(&part_of(kind, object)) {
+            reading.removed.insert(key.2.clone(), version);
         }
         match inner.entries.get_mut(&key) {
             Some(known) if known.object.is_some() && known.version <= version => {
@@ -260,20 +272,52 @@ impl Cache {
 
     /// `part` is about to be read: what is removed of it meanwhile must not come back with the answer.
     pub fn begin_read(&self, part: &Part) {
-        self.lock().reading.entry(part.clone()).or_default();
+        let mut inner = self.lock();
+        let key = (part.kind, part.namespace.clone(), part.name.clone());
+        let known = inner.entries.get(&key).map(|entry| entry.version);
+        let removed = HashMap::new();
+        inner.reading.insert(part.clone(), Reading { known, removed });
+    }
+
+    /// A write that was decided on `part` as it is known was refused: it is read once before the next decision, because
+    /// its watch may be long in coming.
+    pub fn doubt(&self, part: Part) {
+        self.lock().doubted.insert(part);
+    }
+
+    /// Whether `part` must be read before the next decision.
+    #[must_use]
+    pub fn doubted(&self, part: &Part) -> bool {
+        self.lock().doubted.contains(part)
     }
 
     /// `part` was read once, or could not be (`None`); from now on the watch keeps it.
     pub fn end_read(&self, part: &Part, found: Option<Vec<Value>>) {
-        let removed = self.lock().reading.remove(part).unwrap_or_default();
+        let reading = self.lock().reading.remove(part).unwrap_or_default();
         let Some(found) = found else { return };
+        if found.is_empty() {
+            self.forget_read(part, reading.known);
+        }
         for object in found {
-            let gone = removed.get(text(&object, "/metadata/name"));
+            let gone = reading.removed.get(text(&object, "/metadata/name"));
             if gone.is_none_or(|gone| *gone < version(&object)) {
                 self.put(part.kind, object);
             }
         }
-        self.lock().primed.insert(part.clone());
+        let mut inner = self.lock();
+        inner.doubted.remove(part);
+        inner.primed.insert(part.clone());
+    }
+
+    /// `part` was read and is not there: what was known of it before the read is gone.
+    fn forget_read(&self, part: &Part, known: Option<u64>) {
+        let mut inner = self.lock();
+        let key = (part.kind, part.namespace.clone(), part.name.clone());
+        if let Some(entry) = inner.entries.get_mut(&key)
+            && Some(entry.version) == known
+        {
+            entry.object = None;
+        }
     }
 
     /// The object of `part`.
@@ -337,6 +381,7 @@ impl Cache {
     pub fn forget(&self, part: &Part) {
         let mut inner = self.lock();
         inner.primed.remove(part);
+        inner.doubted.remove(part);
         for name in inner.groups.remove(part).unwrap_or_default() {
             inner.entries.remove(&(part.kind, part.namespace.clone(), name));
         }

@@ -94,6 +94,17 @@ impl Error {
         }
     }
 
+    /// Whether a guard refused a write, or what it was about is gone.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Error::Write { source, .. } => {
+                conflict(source) || matches!(source.as_ref(), kube::Error::Api(status) if status.code == 404)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a write may have been carried out, or still be, although nobody told us.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {

@@ -115,6 +115,9 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         namespace: id.namespace.clone(),
         name: id.name.clone(),
     };
+    if ctx.cache.doubted(&part) {
+        snapshot::prime(ctx, &part).await?;
+    }
     let Some(object) = ctx.cache.get(&part) else {
         forget(ctx, id, &part);
         return Ok(Next::IDLE);

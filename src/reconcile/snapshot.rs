@@ -162,9 +162,13 @@ fn istio(ctx: &Context) -> Availability {
         .unwrap_or(Availability::Ready)
 }
 
-/// Reads `part` once if it came after the watch had listed its kind.
-async fn prime(ctx: &Context, part: &Part) -> Result<(), Error> {
-    if ctx.cache.primed(part) || ctx.cache.availability(part.kind) != Availability::Ready {
+/// Reads `part` once if it came after the watch had listed its kind, or if a write showed that it is not as it is known.
+///
+/// # Errors
+/// If it cannot be read.
+pub async fn prime(ctx: &Context, part: &Part) -> Result<(), Error> {
+    let known = ctx.cache.primed(part) && !ctx.cache.doubted(part);
+    if known || ctx.cache.availability(part.kind) != Availability::Ready {
         return Ok(());
     }
     ctx.cache.begin_read(part);

@@ -46,6 +46,7 @@ pub fn all() -> Vec<Story> {
             .real_only(PROCESSES),
         Story::new("crashing", Shared, faults::crashing),
         Story::new("skip-analysis", Shared, switches::skip_analysis),
+        Story::new("field-removed", Shared, switches::field_removed),
         Story::new("suspend", Shared, switches::suspend),
         Story::new("promotion-in-steps", Shared, switches::promotion_in_steps),
         Story::new("recreate", Shared, switches::recreate),

@@ -194,3 +194,33 @@ pub async fn rivals(stage: Arc<Stage>) -> Result<()> {
     shop::end_without_failure(&stage, traffic).await?;
     shop::ensure_on_primary(&stage, "shop:good-2").await
 }
+
+/// A release that takes a field out of the pod template takes it out of the primary as well, although the primary was
+/// created with it.
+pub async fn field_removed(stage: Arc<Stage>) -> Result<()> {
+    shop::open_with(&stage, |deployment| {
+        let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+        container["env"] = json!([{"name": "OLD", "value": "yes"}, {"name": "KEPT", "value": "yes"}]);
+    })
+    .await?;
+    shop::release_under(
+        &stage,
+        &shop::canary_with(|spec| spec["skipAnalysis"] = json!(true)),
+    )
+    .await?;
+    let container = "/spec/template/spec/containers/0";
+    let release = json!([
+        {"op": "remove", "path": format!("{container}/env/0")},
+        {"op": "replace", "path": format!("{container}/image"), "value": "shop:good-2"},
+    ]);
+    stage.json_patch(Kind::Deployment, "shop", release).await?;
+    shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    let primary = stage.api(Kind::Deployment).get("shop-primary").await?;
+    let containers = &primary.data["spec"]["template"]["spec"]["containers"];
+    ensure!(
+        containers[0]["env"] == json!([{"name": "KEPT", "value": "yes"}]),
+        "the primary has {}",
+        containers[0]["env"]
+    );
+    shop::ensure_on_primary(&stage, "shop:good-2").await
+}
