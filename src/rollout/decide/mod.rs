@@ -31,7 +31,8 @@ use plan::Plan;
 #[must_use]
 pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decision {
     let mut plan = Plan::new(spec, seen, now);
-    let hands_off = spec.suspend || seen.conflict.is_some() || !seen.finalizer;
+    let suspended = spec.suspend && !spec.deleting;
+    let hands_off = suspended || seen.conflict.is_some() || !seen.finalizer;
     if !hands_off && !fence::fenced(&mut plan) {
         return plan.finish();
     }

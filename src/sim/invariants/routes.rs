@@ -168,7 +168,15 @@ pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
             deployment["status"]["availableReplicas"].as_i64().unwrap_or(0)
         })
     };
-    if available(side) == 0 && available(other) > 0 {
+    let service = if to_primary {
+        &seen.names.canary_service
+    } else {
+        &seen.names.primary
+    };
+    // What became ready this moment, nobody can know yet.
+    let since = book.served.get(service);
+    let known = since.is_some_and(|since| seen.at - *since > SEEN);
+    if available(side) == 0 && available(other) > 0 && known {
         found.push(format!(
             "the Service is pointed at {side}, which has no ready pod (I2)"
         ));
