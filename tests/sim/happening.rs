@@ -248,11 +248,16 @@ impl Happening {
             H::MeshStops(stops) => play.cluster.world().traffic.told = !stops,
             H::ReplicaRestarts(replica) => play.cluster.start_replica(*replica),
             H::ReplicaIsCutOff(replica) => {
+                play.cut(true);
                 let process = play.cluster.process_of(*replica);
                 play.control().cut_off = process;
             }
-            H::ApiServerIsDown => play.control().outage = true,
+            H::ApiServerIsDown => {
+                play.cut(true);
+                play.control().outage = true;
+            }
             H::ApiServerIsBack => {
+                play.cut(false);
                 let mut control = play.control();
                 control.outage = false;
                 control.cut_off = None;

@@ -152,6 +152,16 @@ impl Play {
         record.blind_since = blind.then(|| record.blind_since.unwrap_or(now));
     }
 
+    /// The controller's watches are cut from now on, or find back.
+    pub fn cut(&self, cut: bool) {
+        let mut record = self.record.lock().unwrap();
+        record.stale_until = match (cut, record.stale_until) {
+            (true, _) => Some(DateTime::<Utc>::MAX_UTC),
+            (false, Some(_)) => Some(self.cluster.now() + TimeDelta::seconds(15)),
+            (false, None) => None,
+        };
+    }
+
     fn say(&self, what: &str) {
         let at = self.cluster.now().format("%M:%S%.3f");
         self.record
@@ -274,6 +284,7 @@ impl Play {
     /// Nothing goes wrong any more, everything exists, and somebody wants every Canary.
     async fn calm_down(&mut self) -> Result<(), String> {
         self.say("calm");
+        self.cut(false);
         {
             let mut control = self.control();
             control.calm = true;

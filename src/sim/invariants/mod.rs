@@ -41,6 +41,8 @@ pub struct Record {
     pub blind_since: Option<DateTime<Utc>>,
     /// Since when Prometheus can be asked.
     pub seeing_since: Option<DateTime<Utc>>,
+    /// Until when the controller cannot know what is: its watches are cut, or were a moment ago.
+    pub stale_until: Option<DateTime<Utc>>,
     /// Facts that were told, by name of their Event.
     pub told: std::collections::BTreeSet<String>,
     /// How many rollouts were begun.
@@ -148,7 +150,9 @@ fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
     match seen.change.key.kind {
         Kind::VIRTUAL_SERVICE if !deleted => routes::changed(seen, book, &mut found),
         Kind::ENDPOINT_SLICE => routes::endpoints(seen, book),
-        Kind::SERVICE if !deleted => routes::pointed(seen, book, &mut found),
+        Kind::SERVICE if !deleted && record.stale_until.is_none_or(|until| until < seen.at) => {
+            routes::pointed(seen, book, &mut found);
+        }
         Kind::DEPLOYMENT if seen.change.key.name == seen.names.primary => {
             workloads::primary(seen, book, deleted, &mut found);
         }
