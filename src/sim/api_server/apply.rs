@@ -31,10 +31,6 @@ impl Writer {
                 .insert(key.clone(), Owners::from([(by.manager.to_owned(), wanted)]));
             return Ok(created);
         };
-        let uid = text(&config, "/metadata/uid");
-        if !uid.is_empty() && uid != text(&live, "/metadata/uid") {
-            return Err(Refusal::other_uid(key.kind, &key.name));
-        }
         let version = text(&config, "/metadata/resourceVersion");
         if !version.is_empty() && version != text(&live, "/metadata/resourceVersion") {
             return Err(Refusal::conflict(key.kind, &key.name));
