@@ -36,8 +36,6 @@ pub enum Defect {
     HandsBackTooSoon,
     /// Late writes of an earlier epoch are not fenced off.
     DoesNotFence,
-    /// A claim on the leadership never ends.
-    DecidesWithoutClaim,
     /// A step is left out.
     SkipsAStep,
     /// The weight rises without evidence of the present step.
@@ -66,7 +64,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Defect; 28] = [
+    pub const ALL: [Defect; 27] = [
         Defect::RaisesBeforeItRecords,
         Defect::RecordsBeforeItLowers,
         Defect::DoesNotListenForSilence,
@@ -82,7 +80,6 @@ impl Defect {
         Defect::ForgetsTheFinalizer,
         Defect::HandsBackTooSoon,
         Defect::DoesNotFence,
-        Defect::DecidesWithoutClaim,
         Defect::SkipsAStep,
         Defect::RaisesWithoutEvidence,
         Defect::OverlooksANewerRevision,

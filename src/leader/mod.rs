@@ -12,11 +12,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    clock::Clock,
-    defect::{Defect, planted},
-    jitter::Jitter,
-};
+use crate::{clock::Clock, jitter::Jitter};
 use election::{Election, Step, Timing};
 
 /// How long one request may take.
@@ -99,9 +95,6 @@ impl Leadership {
     #[must_use]
     pub fn leads(&self) -> bool {
         let Some(claim) = &self.claim else { return true };
-        if planted(Defect::DecidesWithoutClaim) {
-            return true;
-        }
         let now = self.clock.monotonic();
         claim.borrow().as_ref().is_some_and(|claim| now < claim.until)
     }
