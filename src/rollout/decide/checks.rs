@@ -6,7 +6,8 @@ use super::plan::Plan;
 use crate::{
     api::{CheckStatus, HoldReason, NoticeKind},
     defect::{Defect, planted},
-    judge::{Check, Outcome, Reading, Sample, follows, is_dark, is_dark_for, judge},
+    judge::{Check, Outcome, Reading, Sample, follows, has_requests, is_dark, is_dark_for, judge},
+    rollout::Weight,
 };
 
 /// Holds that metrics cause and end.
@@ -130,6 +131,22 @@ pub(super) fn dark_since(plan: &Plan<'_>, since: DateTime<Utc>) -> bool {
         let span = (sample.at - since).as_seconds_f64();
         is_dark_for(&sample.traffic, plan.weight(), span)
     })
+}
+
+/// Whether the canary has all traffic and had no request for a whole window after `since`, while the primary's metrics
+/// are there.
+pub(super) fn silent_at_full(plan: &Plan<'_>, since: DateTime<Utc>) -> bool {
+    let Some(sample) = plan
+        .seen
+        .sample
+        .as_ref()
+        .filter(|_| plan.weight() == Weight::FULL)
+    else {
+        return false;
+    };
+    let window = TimeDelta::from_std(sample.traffic.window).unwrap_or_default();
+    let silent = !has_requests(&sample.traffic.canary) && !matches!(sample.traffic.canary, Reading::Error(_));
+    silent && sample.traffic.primary.value().is_some() && sample.at - since >= window
 }
 
 /// Whether metrics are missing for the primary as well, so that nothing at all can be said.

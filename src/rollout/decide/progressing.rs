@@ -346,6 +346,11 @@ fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
         );
         return retreat_for_now(plan, HoldReason::Dark, &text);
     }
+    if reason == HoldReason::NoData && checks::silent_at_full(plan, since) {
+        // With the primary idle nothing tells a dark canary from callers that are away; going back costs nothing then.
+        let text = "no request reaches the canary, which should get all of them";
+        return retreat_for_now(plan, HoldReason::NoData, text);
+    }
     if reason == HoldReason::TrafficNotShifting || !checks::blind_for_both(plan) {
         return;
     }

@@ -126,6 +126,20 @@ pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
     );
 }
 
+/// The primary could not return to the promoted template: what it runs, which had passed its analysis, is the promoted
+/// revision from now on.
+fn keep_what_the_primary_runs(plan: &mut Plan<'_>) {
+    let analysed = plan.next.revision.current.clone();
+    if analysed.is_some() && plan.primary().map(|primary| &primary.revision) == analysed.as_ref() {
+        plan.next.revision.promoted = analysed;
+        let text = format!(
+            "{} cannot return to its old template and keeps the one that passed its analysis",
+            plan.spec.names.primary
+        );
+        plan.tell(NoticeKind::Warning, "PrimaryKept", text);
+    }
+}
+
 /// Failed, and the canary serves because the primary could not: wait for the primary, whatever is pushed (W4).
 fn after_failed_promotion(plan: &mut Plan<'_>) {
     let weight = plan.weight();
@@ -152,6 +166,7 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
     {
         // The primary does not recover, and here may be the fix: it is analysed where the traffic is (never rolled back onto
         // the broken primary, W4), and mends the primary if it passes.
+        keep_what_the_primary_runs(plan);
         begin(plan, revision);
         plan.next.canary_weight = i32::from(weight.percent());
         return;

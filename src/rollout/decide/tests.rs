@@ -266,3 +266,57 @@ fn canary_that_was_never_reached_is_tried_again_after_a_pause_that_grows() {
     let retirement = recorded(&decision.acts[1]).retirement.clone().unwrap();
     assert_eq!(retirement.kind, RetirementKind::RollBack);
 }
+
+#[test]
+fn silence_at_full_weight_takes_the_traffic_back_after_a_window() {
+    let mut spec = spec();
+    spec.steps = Steps::new([50, 100].map(Weight::saturating).to_vec()).unwrap();
+    let mut seen = first_step(Reading::NoData);
+    let mut sample = Sample::clone(seen.sample.as_ref().unwrap());
+    sample.traffic.canary = Reading::Value(0.0);
+    sample.traffic.primary = Reading::Value(0.0);
+    seen.sample = Some(Arc::new(sample.clone()));
+    seen.routes = at_weight(100);
+    seen.status.canary_weight = 100;
+    seen.status.step.as_mut().unwrap().index = 1;
+
+    let held = decide(&spec, &seen, at(10));
+    seen.status = recorded(&held.acts[0]).clone();
+    assert_eq!(seen.status.canary_weight, 100, "one empty sample is no silence");
+
+    sample.at = at(13);
+    seen.sample = Some(Arc::new(sample));
+    let decision = decide(&spec, &seen, at(13));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    let hold = recorded(&decision.acts[1]).hold.clone().unwrap();
+    assert_eq!(
+        (hold.reason, hold.retreated, hold.resumes),
+        (HoldReason::NoData, true, true)
+    );
+}
+
+#[test]
+fn primary_that_kept_an_analysed_template_has_it_as_the_promoted_revision_when_the_fix_comes() {
+    let mut seen = first_step(Reading::NoData);
+    seen.status.phase = Some(Phase::Failed);
+    seen.status.canary_weight = 100;
+    seen.status.step = None;
+    seen.status.last_transition_time = Some(at(-1000));
+    seen.routes = at_weight(100);
+    let mut primary = workload("b", "1");
+    (primary.available, primary.endpoints) = (0, 0);
+    seen.primary = Some(primary);
+    seen.target = Some(workload("c", "3"));
+
+    let decision = decide(&spec(), &seen, at(10));
+    let status = recorded(&decision.acts[0]);
+    let revision = &status.revision;
+    assert_eq!(
+        (revision.promoted.as_deref(), revision.current.as_deref()),
+        (Some("b"), Some("c"))
+    );
+    assert_eq!(
+        status.canary_weight, 100,
+        "a fix is never rolled back onto a broken primary"
+    );
+}
