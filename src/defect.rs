@@ -36,6 +36,8 @@ pub enum Defect {
     HandsBackTooSoon,
     /// Late writes of an earlier epoch are not fenced off.
     DoesNotFence,
+    /// A replica decides whether it holds the Lease or not.
+    DecidesWithoutClaim,
     /// A step is left out.
     SkipsAStep,
     /// The weight rises without evidence of the present step.
@@ -64,7 +66,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Defect; 27] = [
+    pub const ALL: [Defect; 28] = [
         Defect::RaisesBeforeItRecords,
         Defect::RecordsBeforeItLowers,
         Defect::DoesNotListenForSilence,
@@ -80,6 +82,7 @@ impl Defect {
         Defect::ForgetsTheFinalizer,
         Defect::HandsBackTooSoon,
         Defect::DoesNotFence,
+        Defect::DecidesWithoutClaim,
         Defect::SkipsAStep,
         Defect::RaisesWithoutEvidence,
         Defect::OverlooksANewerRevision,

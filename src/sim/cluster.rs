@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     api_server::{
         ApiServer, Key, Kind, Refusal,
+        store::Store,
         write::{Deletion, Patch},
     },
     clock::SimClock,
@@ -78,6 +79,19 @@ const PROCESSES: [&str; 16] = [
     "bellwether-14",
     "bellwether-15",
 ];
+
+/// Namespace and name of the Lease that replicas contend for.
+const LEASE: (&str, &str) = ("bellwether", "leader");
+/// Stands between the name of a process and its number, in its identity.
+const BETWEEN: char = '_';
+
+/// The process that holds the Lease, if any does.
+#[must_use]
+pub fn leader(store: &Store) -> Option<String> {
+    let lease = store.get(&Key::new(Kind::LEASE, LEASE.0, LEASE.1))?;
+    let (process, _) = lease["spec"]["holderIdentity"].as_str()?.split_once(BETWEEN)?;
+    Some(process.to_owned())
+}
 
 /// Whether a change was made by a process of the controller.
 #[must_use]
@@ -157,12 +171,12 @@ impl SimCluster {
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let jitter = Arc::new(Jitter::seeded(self.seed ^ self.starts));
         let client = self.server.client(name, process.dead.clone());
-        let identity = format!("sim-{}", self.starts);
+        let identity = format!("{name}{BETWEEN}{}", self.starts);
         let leadership = if self.skews.is_some() {
             let (leadership, claim) = Leadership::elected(&identity, clock.clone());
             let candidate = Candidate {
-                namespace: "bellwether".to_owned(),
-                name: "leader".to_owned(),
+                namespace: LEASE.0.to_owned(),
+                name: LEASE.1.to_owned(),
                 identity,
                 timing: Timing::default(),
             };

@@ -95,6 +95,8 @@ pub trait Faults: Send {
 pub trait Witness: Send {
     /// `change` was made; `store` is as it is now.
     fn saw(&mut self, change: &Change, store: &Store);
+    /// `actor` sends a request, whatever becomes of it.
+    fn asked(&mut self, _actor: &'static str, _verb: Verb, _kind: Kind, _store: &Store) {}
 }
 
 /// Nothing goes wrong, and everything takes a little.
@@ -244,8 +246,12 @@ impl ApiServer {
     }
 
     fn strike(&self, actor: &'static str, request: &Request) -> (Fault, Duration) {
-        let mut inner = self.lock();
-        let fault = inner.faults.strike(actor, request.verb(), request.kind());
+        let inner = &mut *self.lock();
+        let (verb, kind) = (request.verb(), request.kind());
+        for witness in &mut inner.witnesses {
+            witness.asked(actor, verb, kind, &inner.writer.store);
+        }
+        let fault = inner.faults.strike(actor, verb, kind);
         (fault, inner.faults.latency(actor))
     }
 }

@@ -63,6 +63,8 @@ pub struct Book {
     pub served: BTreeMap<String, DateTime<Utc>>,
     /// Since when a Service has no ready pod.
     pub bare: BTreeMap<String, DateTime<Utc>>,
+    /// Services that had a ready pod once.
+    pub served_once: BTreeSet<String>,
     /// The revision that may be promoted: analysed at every step, or shipped unanalysed as the user asked.
     pub cleared: Option<String>,
     /// The weight that could not be taken back when the present revision overtook another one.

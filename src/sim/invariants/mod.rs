@@ -19,10 +19,11 @@ use serde_json::Value;
 use super::{
     api_server::{
         Key, Kind, Witness,
+        request::Verb,
         store::{Change, Happened, Store},
     },
     clock::SimClock,
-    cluster::by_controller,
+    cluster::{by_controller, leader},
 };
 use crate::clock::Clock;
 
@@ -140,6 +141,18 @@ impl Witness for Invariants {
                 change.key.name
             );
             record.violated(at, &format!("{} writes {object}: {what}", change.actor));
+        }
+    }
+
+    /// I10: whoever does not hold the Lease sends no write. What was sent before may arrive later.
+    fn asked(&mut self, actor: &'static str, verb: Verb, kind: Kind, store: &Store) {
+        if !verb.writes() || !by_controller(actor) || [Kind::LEASE, Kind::EVENT].contains(&kind) {
+            return;
+        }
+        if let Some(leader) = leader(store).filter(|leader| leader != actor) {
+            let object = kind.resource().kind;
+            let what = format!("{actor} sends a write of a {object} while {leader} holds the Lease (I10)");
+            self.lock().violated(self.clock.now(), &what);
         }
     }
 }

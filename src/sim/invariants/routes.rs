@@ -53,6 +53,7 @@ pub(super) fn endpoints(seen: &Seen<'_>, book: &mut Book) {
     let service = slice.strip_suffix("-slice").unwrap_or(slice);
     if ready_endpoints(seen.store, &seen.change.key.namespace, service) > 0 {
         book.bare.remove(service);
+        book.served_once.insert(service.to_owned());
         book.served.entry(service.to_owned()).or_insert(seen.at);
     } else {
         book.served.remove(service);
@@ -67,13 +68,19 @@ pub(super) fn bare(seen: &Seen<'_>, book: &Book, service: &str) -> bool {
         .is_some_and(|since| seen.at - *since > SEEN)
 }
 
+/// Whether a Service has no ready pod, and whoever decided cannot have seen one: it never had any, or none for long.
+fn never_ready(seen: &Seen<'_>, book: &Book, service: &str) -> bool {
+    let there = ready_endpoints(seen.store, &seen.change.key.namespace, service);
+    there == 0 && (!book.served_once.contains(service) || bare(seen, book, service))
+}
+
 /// I5: the intent stands in the status before the weight rises; I2: there are pods for it.
 fn raised(seen: &Seen<'_>, book: &Book, new: i64, found: &mut Vec<String>) {
     let intended = seen.status("canaryWeight").as_i64().unwrap_or(0);
     if new > intended {
         found.push(format!("the weight rises to {new}, intended is {intended} (I5)"));
     }
-    if bare(seen, book, &seen.names.canary_service) {
+    if never_ready(seen, book, &seen.names.canary_service) {
         found.push(format!(
             "the weight rises to {new}, and no pod of the canary is ready (I2)"
         ));
@@ -152,15 +159,18 @@ pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
         return;
     }
     let to_primary = new["app"].as_str().is_some_and(|app| app.ends_with("-primary"));
-    let side = if to_primary {
-        &seen.names.primary
+    let (side, other) = if to_primary {
+        (&seen.names.primary, &seen.names.canary_service)
     } else {
-        &seen.names.canary
+        (&seen.names.canary_service, &seen.names.primary)
     };
-    let other = if to_primary {
-        &seen.names.canary
+    let known = book.served.get(other);
+    let known = known.is_some_and(|since| seen.at - *since > SEEN);
+    // Endpoints follow pods after a moment: what is available by now is as good.
+    let (here, there) = if to_primary {
+        (&seen.names.primary, &seen.names.canary)
     } else {
-        &seen.names.primary
+        (&seen.names.canary, &seen.names.primary)
     };
     let available = |name: &str| {
         let deployment = seen.get(Kind::DEPLOYMENT, name);
@@ -168,17 +178,9 @@ pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
             deployment["status"]["availableReplicas"].as_i64().unwrap_or(0)
         })
     };
-    let service = if to_primary {
-        &seen.names.canary_service
-    } else {
-        &seen.names.primary
-    };
-    // What became ready this moment, nobody can know yet.
-    let since = book.served.get(service);
-    let known = since.is_some_and(|since| seen.at - *since > SEEN);
-    if available(side) == 0 && available(other) > 0 && known {
+    if known && available(here) == 0 && available(there) > 0 && never_ready(seen, book, side) {
         found.push(format!(
-            "the Service is pointed at {side}, which has no ready pod (I2)"
+            "the Service is pointed at the pods of {side}, and none is ready (I2)"
         ));
     }
 }
