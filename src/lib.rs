@@ -13,6 +13,7 @@ pub mod leader; // leader election: of several replicas one decides
 pub mod metrics; // the controller's own metrics
 pub mod metrics_source; // Prometheus, asked in batches, apart from the reconcile path
 pub mod outbox; // facts on their way out: Kubernetes Events
+pub mod paint; // colours and bars, for terminals
 pub mod reconcile; // SHELL: watch, queue, observe, act
 pub mod rollout; // PURE: the rules of a rollout
 pub mod sim; // the simulated cluster: only the command line and tests name it

@@ -9,11 +9,14 @@ use std::{
 use chrono::TimeDelta;
 use clap::{Parser, ValueEnum};
 
-use crate::sim::rehearse::{
-    self, Error, Form, Request,
-    release::Release,
-    story::{acceptable_rps, metrics_down},
-    units,
+use crate::{
+    paint::Paint,
+    sim::rehearse::{
+        self, Error, Form, Request,
+        release::Release,
+        story::{acceptable_rps, metrics_down},
+        units,
+    },
 };
 
 /// Rehearse a release without a cluster.
@@ -153,7 +156,6 @@ impl Rehearse {
     fn request(self, terminal: bool) -> Request {
         let mut acts: Vec<_> = self.metrics_down.into_iter().flat_map(metrics_down).collect();
         acts.sort_by_key(|act| act.at);
-        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Request {
             files: self.files,
             release: Release {
@@ -177,7 +179,7 @@ impl Rehearse {
                 Output::Json => Form::Json,
                 Output::Text if terminal => Form::Live {
                     speed: self.speed,
-                    colours,
+                    paint: Paint::for_stdout(),
                 },
                 Output::Text => Form::Plain,
             },

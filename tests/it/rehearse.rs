@@ -189,7 +189,7 @@ fn one_seed_is_one_rehearsal_in_every_form() {
     let (code, text) = rehearse(&Request {
         form: Form::Live {
             speed: Some(0.0),
-            colours: false,
+            paint: bellwether::paint::Paint::default(),
         },
         ..seed(7)
     });

@@ -10,7 +10,9 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use self::timeline::{Paint, Row, Side};
+use bellwether::paint::Paint;
+
+use self::timeline::{Row, Side};
 use crate::cluster::Cluster;
 use crate::namespace::Inside;
 use crate::objects::Kind;
@@ -210,9 +212,9 @@ impl Show {
 
     fn summary(&self, ending: &Ending) {
         let verdict = match ending.phase.as_str() {
-            "Failed" => self.paint.red("rolled back"),
-            "Succeeded" => self.paint.green("promoted"),
-            other => self.paint.green(&other.to_lowercase()),
+            "Failed" => self.paint.judged(false, "rolled back"),
+            "Succeeded" => self.paint.judged(true, "promoted"),
+            other => self.paint.judged(true, &other.to_lowercase()),
         };
         let path: Vec<String> = ending.weights.iter().map(i64::to_string).collect();
         println!(

@@ -1,62 +1,13 @@
-//! How a rollout looks, line by line. Pure, but for the look at the terminal.
+//! How a rollout looks, line by line.
 
-use std::io::IsTerminal;
 use std::time::Duration;
+
+use bellwether::paint::{Paint, bar};
 
 use crate::traffic::Stats;
 
-/// Width of the bar of the weight, in characters.
-const BAR: usize = 20;
 /// Below this success rate in percent a number is painted as a warning.
 const GOOD: f64 = 99.0;
-
-/// Paints, or does not.
-#[derive(Clone, Copy, Debug)]
-pub struct Paint {
-    colours: bool,
-}
-
-impl Paint {
-    /// Colours for a terminal, unless NO_COLOR asks for none.
-    pub fn for_stdout() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self {
-            colours: wanted && std::io::stdout().is_terminal(),
-        }
-    }
-
-    fn with(self, code: &str, text: &str) -> String {
-        if self.colours {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-
-    /// For titles.
-    pub fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    /// For what surrounds the numbers.
-    pub fn dim(self, text: &str) -> String {
-        self.with("2", text)
-    }
-
-    /// For what went well.
-    pub fn green(self, text: &str) -> String {
-        self.with("32", text)
-    }
-
-    /// For what did not.
-    pub fn red(self, text: &str) -> String {
-        self.with("31", text)
-    }
-
-    fn yellow(self, text: &str) -> String {
-        self.with("33", text)
-    }
-}
 
 /// One version's answers since the last line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,11 +34,7 @@ impl Side {
             None => format!("{:>8}", "–"),
             Some(rate) => {
                 let text = format!("{rate:>6.1} %");
-                if rate < GOOD {
-                    paint.red(&text)
-                } else {
-                    paint.green(&text)
-                }
+                paint.judged(rate >= GOOD, &text)
             }
         }
     }
@@ -125,7 +72,7 @@ impl Row {
             clock(self.at),
             self.phase,
             self.weight,
-            paint.yellow(&bar(self.weight)),
+            paint.yellow(&bar(self.weight as f64)),
             self.share * 100.0,
             self.primary.success(paint),
             self.canary.success(paint),
@@ -159,34 +106,9 @@ fn clock(at: Duration) -> String {
     format!("{:>3}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// `weight` percent of a bar, in eighths of a character.
-fn bar(weight: i64) -> String {
-    let eighths = usize::try_from(weight.clamp(0, 100)).unwrap_or_default() * BAR * 8 / 100;
-    let part = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
-    let full = "█".repeat(eighths / 8);
-    let rest = BAR - eighths / 8 - usize::from(!part.is_empty());
-    format!("{full}{part}{}", "·".repeat(rest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bars_have_one_width_and_grow_with_the_weight() {
-        for (weight, expected) in [
-            (0, "····················"),
-            (5, "█···················"),
-            (10, "██··················"),
-            (33, "██████▌·············"),
-            (100, "████████████████████"),
-        ] {
-            assert_eq!(bar(weight), expected);
-        }
-        for weight in -5..=105 {
-            assert_eq!(bar(weight).chars().count(), BAR, "{weight}");
-        }
-    }
 
     #[test]
     fn header_and_lines_have_their_columns_in_common() {
@@ -202,7 +124,7 @@ mod tests {
             },
             canary: none,
         };
-        let line = row.line(Paint { colours: false });
+        let line = row.line(Paint::default());
         assert_eq!(
             line,
             "  1:05  Progressing    10 % ██··················   10.4 %    100.0 %        –     18 ms       –"

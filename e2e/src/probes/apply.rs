@@ -12,7 +12,10 @@ pub(super) fn probes() -> Vec<Probe> {
         Probe::new(
             "apply-creates",
             creates,
-            json!({"made": "ok", "same again moves the version": false, "another uid": "422 Invalid"}),
+            json!({
+                "made": "ok", "same again moves the version": false, "another uid": "422 Invalid",
+                "uid of an object that is gone": "409 Conflict",
+            }),
         ),
         Probe::new(
             "apply-conflict",
@@ -79,10 +82,13 @@ async fn creates(ground: Ground) -> Result<Value> {
     let again = apply(&ground, "one", false, &held_by("applied", "one")).await?;
     let mut other = held_by("applied", "one");
     other["metadata"]["uid"] = json!("00000000-0000-4000-8000-ffffffffffff");
+    let mut gone = held_by("gone", "one");
+    gone["metadata"]["uid"] = other["metadata"]["uid"].clone();
     Ok(json!({
         "made": verdict(made),
         "same again moves the version": version(&again) != before,
         "another uid": verdict(apply(&ground, "one", false, &other).await),
+        "uid of an object that is gone": verdict(apply(&ground, "one", false, &gone).await),
     }))
 }
 

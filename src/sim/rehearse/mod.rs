@@ -7,7 +7,6 @@ pub mod bounds; // exact confidence bounds
 mod deeds; // what a person or a mishap does
 pub mod input; // the files: read, checked, completed
 pub mod pace; // how long a rollout may take, and how fast it is shown
-pub mod paint; // colours and bars
 pub mod play; // one rehearsal
 pub mod release; // how a release behaves
 pub mod render; // how a rehearsal looks
@@ -27,12 +26,13 @@ use std::{
 };
 
 use input::Source;
-use paint::Paint;
 use play::Setup;
 use release::Release;
 use report::Report;
 use story::{Act, Story};
 use timeline::Entry;
+
+use crate::paint::Paint;
 
 /// What is to be rehearsed, and how it is to be shown.
 #[derive(Clone, Debug)]
@@ -66,8 +66,8 @@ pub enum Form {
     Live {
         /// Virtual seconds in a real second; 0 is at once; a speed that suits the Canary if absent.
         speed: Option<f64>,
-        /// Whether colours are used.
-        colours: bool,
+        /// Colours, or none.
+        paint: Paint,
     },
     /// One JSON document.
     Json,
@@ -113,7 +113,7 @@ pub fn rehearse(
     }
     match request.form {
         Form::Plain => plain(&setup, request.seed, out),
-        Form::Live { speed, colours } => live(&setup, request.seed, (speed, Paint { colours }), out),
+        Form::Live { speed, paint } => live(&setup, request.seed, (speed, paint), out),
         Form::Json => json(&setup, request.seed, out),
     }
 }

@@ -1,13 +1,15 @@
 //! How a rehearsal looks: plain lines for pipes, a timeline to watch for terminals.
 
 use super::{
-    paint::{Paint, bar},
     play::{Ending, Setup},
     release::in_words,
     timeline::{Check, Entry, Measured, What},
     units::{clock, number},
 };
-use crate::rollout::RolloutSpec;
+use crate::{
+    paint::{Paint, bar},
+    rollout::RolloutSpec,
+};
 
 /// Below and above which values are painted as bad: the limits of the Canary's own checks.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,16 +1,27 @@
 //! Colours and bars, for terminals.
 
+use std::io::IsTerminal;
+
 /// Width of a bar in characters.
 const BAR: usize = 20;
 
 /// Paints, or does not.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Paint {
     /// Whether it does.
     pub colours: bool,
 }
 
 impl Paint {
+    /// Colours for a terminal, unless `NO_COLOR` asks for none.
+    #[must_use]
+    pub fn for_stdout() -> Paint {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Paint {
+            colours: wanted && std::io::stdout().is_terminal(),
+        }
+    }
+
     fn with(self, code: &str, text: &str) -> String {
         if self.colours {
             format!("\x1b[{code}m{text}\x1b[0m")
