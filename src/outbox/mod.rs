@@ -90,7 +90,7 @@ pub async fn deliver(ctx: Arc<Context>, mut facts: UnboundedReceiver<Fact>) {
             }
             pause(&ctx, failures).await;
         }
-        ctx.local.tell(&fact.canary, fact.notice.seq);
+        ctx.local.tell(&fact.canary, &fact.uid, fact.notice.seq);
     }
 }
 

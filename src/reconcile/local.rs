@@ -13,6 +13,7 @@ use crate::rollout::CanaryId;
 /// What is remembered of one Canary.
 #[derive(Clone, Debug, Default)]
 struct Entry {
+    uid: String,
     routing: Option<(String, DateTime<Utc>)>,
     template: Option<(String, DateTime<Utc>)>,
     told: i64,
@@ -61,9 +62,29 @@ impl Local {
         self.with(id, |entry| entry.told)
     }
 
-    /// Everything up to `seq` is told.
-    pub fn tell(&self, id: &CanaryId, seq: i64) {
-        self.with(id, |entry| entry.told = entry.told.max(seq));
+    /// Everything up to `seq` is told of the object with this `uid`.
+    pub fn tell(&self, id: &CanaryId, uid: &str, seq: i64) {
+        self.with(id, |entry| {
+            if entry.uid == uid {
+                entry.told = entry.told.max(seq);
+            }
+        });
+    }
+
+    /// What is remembered is of the object with this `uid`. If it was of another one of the same name, that is forgotten;
+    /// returns whether it was.
+    pub fn is_of(&self, id: &CanaryId, uid: &str) -> bool {
+        self.with(id, |entry| {
+            if entry.uid == uid {
+                return false;
+            }
+            let another = !entry.uid.is_empty();
+            *entry = Entry {
+                uid: uid.to_owned(),
+                ..Entry::default()
+            };
+            another
+        })
     }
 
     /// Counts a repair of somebody else's edit.
@@ -134,5 +155,32 @@ impl Local {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_goes_with_the_object() {
+        let (local, id) = (
+            Local::default(),
+            CanaryId {
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            },
+        );
+        assert!(!local.is_of(&id, "first"));
+        local.tell(&id, "first", 7);
+        assert!(!local.is_of(&id, "first"));
+        assert_eq!(local.told(&id), 7);
+        assert!(local.is_of(&id, "second"), "another object of the same name");
+        local.tell(&id, "first", 9);
+        assert_eq!(
+            local.told(&id),
+            0,
+            "a fact of the first says nothing of the second"
+        );
     }
 }

@@ -122,6 +122,13 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         forget(ctx, id, &part);
         return Ok(Next::IDLE);
     };
+    let uid = object
+        .pointer("/metadata/uid")
+        .and_then(serde_json::Value::as_str);
+    if ctx.local.is_of(id, uid.unwrap_or_default()) {
+        ctx.sampler.forget(id);
+        ctx.outbox.forget(id);
+    }
     let canary: Canary = match serde_json::from_value((*object).clone()) {
         Ok(canary) => canary,
         Err(error) => return refuse(ctx, id, &object, &error.to_string()).await,

@@ -25,6 +25,8 @@ const OUTCOMES: [&str; 8] = [
     "RolloutEnded",
     "Terminating",
 ];
+/// How long a Canary that goes waits for its facts to be told.
+const TELLING_LIMIT: TimeDelta = TimeDelta::seconds(60);
 /// Repairs of somebody else's edits within a minute.
 const REPAIR_LIMIT: usize = 6;
 /// Rollouts that are remembered.
@@ -125,6 +127,17 @@ impl<'a> Plan<'a> {
     /// Asks for samples of the metrics.
     pub(super) fn sample(&mut self) {
         self.sampling = true;
+    }
+
+    /// Whether every fact was told, or could not be for so long that nothing waits for it any more. Looks again soon.
+    pub(super) fn all_told(&mut self) -> bool {
+        let newest = self.next.outbox.pending.last();
+        let Some(newest) = newest.filter(|notice| notice.seq > self.seen.told) else {
+            return true;
+        };
+        let given_up = self.elapsed(newest.at, TELLING_LIMIT);
+        self.wake(self.now + TimeDelta::seconds(1));
+        given_up
     }
 
     /// The sentence in `status.message`.

@@ -38,6 +38,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         Change::None => {}
     }
     follow_promoted_template(plan);
+    return_to_promoted(plan);
     if plan.primary().is_none() && !plan.acting() {
         let text = format!(
             "Deployment {} is gone, and {} has another revision than the promoted one; release one that works",
@@ -77,6 +78,34 @@ fn follow_promoted_template(plan: &mut Plan<'_>) {
     }
     let replicas = plan.primary().is_none().then_some(target.desired.max(1));
     plan.act(Act::Promote { revision, replicas });
+}
+
+/// A late write or a person gave the primary another template, and the target does not have the promoted one: it comes
+/// from the primary's own ReplicaSets. If none has it, the primary keeps what it runs: only analysed templates bear a
+/// revision.
+fn return_to_promoted(plan: &mut Plan<'_>) {
+    let (Some(target), Some(primary), Some(promoted)) =
+        (plan.target(), plan.primary(), plan.next.revision.promoted.clone())
+    else {
+        return;
+    };
+    if primary.revision.is_empty() || primary.revision == promoted || target.revision == promoted {
+        return;
+    }
+    if plan.seen.unrestorable.as_ref() == Some(&promoted) {
+        plan.next.revision.promoted = Some(primary.revision.clone());
+        tell_kept(plan);
+    } else if plan.repair() {
+        plan.act(Act::Restore { revision: promoted });
+    }
+}
+
+fn tell_kept(plan: &mut Plan<'_>) {
+    let text = format!(
+        "{} cannot return to its old template and keeps the one that passed its analysis",
+        plan.spec.names.primary
+    );
+    plan.tell(NoticeKind::Warning, "PrimaryKept", text);
 }
 
 fn back_at_promoted(plan: &mut Plan<'_>, revision: String) {
@@ -132,11 +161,7 @@ fn keep_what_the_primary_runs(plan: &mut Plan<'_>) {
     let analysed = plan.next.revision.current.clone();
     if analysed.is_some() && plan.primary().map(|primary| &primary.revision) == analysed.as_ref() {
         plan.next.revision.promoted = analysed;
-        let text = format!(
-            "{} cannot return to its old template and keeps the one that passed its analysis",
-            plan.spec.names.primary
-        );
-        plan.tell(NoticeKind::Warning, "PrimaryKept", text);
+        tell_kept(plan);
     }
 }
 

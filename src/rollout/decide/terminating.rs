@@ -38,7 +38,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !remove_children(plan) {
         return;
     }
-    plan.act(Act::RemoveFinalizer);
+    if plan.all_told() {
+        plan.act(Act::RemoveFinalizer);
+    }
 }
 
 /// The target's pods take over behind the apex Service. A missing target blocks nothing.

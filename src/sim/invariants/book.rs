@@ -67,6 +67,8 @@ pub struct Book {
     pub served_once: BTreeSet<String>,
     /// The revision that may be promoted: analysed at every step, or shipped unanalysed as the user asked.
     pub cleared: Option<String>,
+    /// Every revision that could be promoted at some time.
+    pub cleared_once: BTreeSet<String>,
     /// The weight that could not be taken back when the present revision overtook another one.
     pub floor: i64,
     /// Since when the routes send to a canary without a ready pod.

@@ -140,7 +140,7 @@ fn step(
         if same_rollout && index > before + 1 && old_weight == 0 {
             found.push(format!("step {index} follows step {before} (I5)"));
         }
-        if same_rollout && old_weight > 0 && index > before {
+        if same_rollout && old_weight > 0 && before >= 0 && index > before {
             evidence_of_step(seen, book, record, (old, new), found);
         }
     }

@@ -160,12 +160,11 @@ impl Witness for Invariants {
 fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
     let mut found = Vec::new();
     let deleted = seen.change.happened == Happened::Deleted;
+    let stale = record.stale_until.is_some_and(|until| seen.at <= until);
     match seen.change.key.kind {
-        Kind::VIRTUAL_SERVICE if !deleted => routes::changed(seen, book, &mut found),
+        Kind::VIRTUAL_SERVICE if !deleted => routes::changed(seen, book, stale, &mut found),
         Kind::ENDPOINT_SLICE => routes::endpoints(seen, book),
-        Kind::SERVICE if !deleted && record.stale_until.is_none_or(|until| until < seen.at) => {
-            routes::pointed(seen, book, &mut found);
-        }
+        Kind::SERVICE if !deleted && !stale => routes::pointed(seen, book, &mut found),
         Kind::DEPLOYMENT if seen.change.key.name == seen.names.primary => {
             workloads::primary(seen, book, deleted, &mut found);
         }

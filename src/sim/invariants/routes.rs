@@ -9,7 +9,7 @@ use super::{
     book::{Book, canary_weight, host, ready_endpoints},
 };
 
-pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut Vec<String>) {
     let new = canary_weight(&seen.change.object);
     let old = seen.change.before.as_deref().map_or(0, canary_weight);
     if new != old {
@@ -21,7 +21,7 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
     }
     book.visited.insert(new);
     if new > old {
-        raised(seen, book, new, found);
+        raised(seen, book, new, stale, found);
     }
     if new < old && seen.canary().is_some() {
         let back = bare(seen, book, &seen.names.primary);
@@ -75,12 +75,12 @@ fn never_ready(seen: &Seen<'_>, book: &Book, service: &str) -> bool {
 }
 
 /// I5: the intent stands in the status before the weight rises; I2: there are pods for it.
-fn raised(seen: &Seen<'_>, book: &Book, new: i64, found: &mut Vec<String>) {
+fn raised(seen: &Seen<'_>, book: &Book, new: i64, stale: bool, found: &mut Vec<String>) {
     let intended = seen.status("canaryWeight").as_i64().unwrap_or(0);
     if new > intended {
         found.push(format!("the weight rises to {new}, intended is {intended} (I5)"));
     }
-    if never_ready(seen, book, &seen.names.canary_service) {
+    if !stale && never_ready(seen, book, &seen.names.canary_service) {
         found.push(format!(
             "the weight rises to {new}, and no pod of the canary is ready (I2)"
         ));

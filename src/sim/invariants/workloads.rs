@@ -58,6 +58,10 @@ pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut V
     if promoted || book.passed.contains(revision) {
         return;
     }
+    // Nothing fences a create off that comes late; what it makes passed every step once, and is told apart.
+    if before.is_none() && book.cleared_once.contains(revision) {
+        return;
+    }
     let shipped = image(&seen.change.object);
     if phase != "Promoting" || book.cleared.as_deref() != Some(revision) {
         found.push(format!(
@@ -70,6 +74,7 @@ pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut V
 pub(super) fn cleared(seen: &Seen<'_>, book: &mut Book, new: &Value, found: &mut Vec<String>) {
     let revision = new["revision"]["current"].as_str().unwrap_or_default();
     book.cleared = Some(revision.to_owned());
+    book.cleared_once.insert(revision.to_owned());
     if seen.change.object["spec"]["skipAnalysis"] == true {
         return;
     }
