@@ -5,7 +5,7 @@ It answers as docs/hook-api.md says. Time does not pass by itself: a long poll m
 so that a run takes milliseconds and is the same every time. Where a real server would have waited, it says how
 long in X-Fake-Waited, and the test's clock goes on by that.
 
-POST /fake/reset {"scenario", "cut", "keep", "stale"} starts afresh; GET /fake/journal tells what was asked.
+POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf"} starts afresh; GET /fake/journal tells what was asked.
 A request with the header X-Fake-Fault is disturbed in the way that it names.
 """
 import hashlib
@@ -70,6 +70,8 @@ class Promotion:
 
     def turn(self, stages):
         if not self.finished():
+            if self.options.get("deaf"):
+                return 202
             self.stages = self.stages[: self.at + 1] + stages
             return 202
         return 200

@@ -75,7 +75,7 @@ Map conclude(String canary, Map state, String onRolledBack) {
 void callOff(Promotion promotion, Map settings, String name, String key, String body, String reason) {
     long until = System.currentTimeMillis() + (settings.abortWaitSeconds as long) * 1000L
     try {
-        if (promotion.id == null && promotion.asked) {
+        if (promotion.id == null && promotion.mayHaveStarted()) {
             // The request that was under way may have been taken. Only asking again with its key tells.
             promotion.start(name, key, body, until)
         }

@@ -31,7 +31,8 @@ class Hook implements Serializable {
      *
      * @param request `verb`, `path`, `until` (ms since 1970); optional: `body` (JSON), `key` (idempotency key),
      *     `waitSeconds` (of a long poll), `expects` ('promotion', 'object' or 'log'), `known` (the address has
-     *     answered before, so that a 404 without a problem document is a proxy's and not a wrong address)
+     *     answered before, so that a 404 without a problem document is a proxy's and not a wrong address);
+     *     and `sent` is set once a try was made
      * @return what {@link Answer} made of it, with `document` where JSON was expected
      */
     Map ask(Map request) {
@@ -82,6 +83,7 @@ class Hook implements Serializable {
 
     Map exchange(Map request, String token) {
         int seconds = REQUEST_SECONDS + ((request.waitSeconds ?: 0) as int)
+        request.sent = true
         try {
             def response = steps.httpRequest(
                 url: url + request.path, httpMode: request.verb, timeout: seconds, quiet: true,

@@ -17,7 +17,7 @@ class Promotion implements Serializable {
     String id
     long printed = 0
     Map state = [:]
-    boolean asked = false
+    private Map starting = [:]
 
     Promotion(Hook hook, String namespace, String id) {
         this.hook = hook
@@ -28,12 +28,17 @@ class Promotion implements Serializable {
 
     /** Starts it, or finds it again: the same key with the same body is the same promotion. */
     void start(String canary, String key, String body, long until) {
-        asked = true
-        Map answer = hook.ask(verb: 'POST', path: root() + '/canaries/' + canary + '/promotions', body: body, key: key,
-            expects: 'promotion', until: until)
+        starting = [verb: 'POST', path: root() + '/canaries/' + canary + '/promotions', body: body, key: key,
+            expects: 'promotion', until: until]
+        Map answer = hook.ask(starting)
         state = State.of(answer.document as Map)
         id = state.id
         printed = (steps.env[State.variable(id)] ?: '0') as long
+    }
+
+    /** Whether the server may have heard of it, although no answer came. */
+    boolean mayHaveStarted() {
+        return id != null || starting.sent
     }
 
     /** Prints the log and waits until the promotion is over or `until` has come. */
