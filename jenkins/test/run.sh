@@ -8,19 +8,29 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 tools=${BELLWETHER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bellwether}/tools/jenkins-library
-artifacts=(org.codehaus.groovy:groovy-all:2.4.21 com.cloudbees:groovy-cps:1.31 com.google.guava:guava:11.0.1)
+# Jenkins' Groovy and interpreter; and the last pair of interpreter and sandbox that fit together and can be had.
+common=(org.codehaus.groovy:groovy-all:2.4.21 com.google.guava:guava:11.0.1)
+plain=("${common[@]}" com.cloudbees:groovy-cps:1.31)
+sandboxed=("${common[@]}" com.cloudbees:groovy-cps:1.24 org.kohsuke:groovy-sandbox:1.19)
 
 install_tools() {
     mkdir -p "$tools"
     local artifact jar
-    for artifact in "${artifacts[@]}"; do
+    classpath=
+    for artifact in "$@"; do
         jar=$tools/$(echo "$artifact" | awk -F: '{print $2 "-" $3}').jar
         if [ ! -s "$jar" ]; then
             echo "fetching $artifact into the cache, once"
-            mvn -q -B dependency:copy "-Dartifact=$artifact" "-DoutputDirectory=$tools"
+            mvn -q -B dependency:copy "-Dartifact=$artifact" "-DoutputDirectory=$tools" > /dev/null
         fi
         classpath+=$jar:
     done
+}
+
+# The first compiler alone is quicker for a minute of work.
+play() {
+    java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dfile.encoding=UTF-8 "-Dlibrary=$(dirname "$here")" "$1" \
+        -cp "$classpath$here:$here/stubs" groovy.ui.GroovyMain "$here/main.groovy" "${@:2}"
 }
 
 server=
@@ -31,8 +41,6 @@ finish() {
 }
 trap finish EXIT
 
-classpath=
-install_tools
 real=$#
 if [ "$real" -eq 0 ]; then
     python3 "$here/fake_hook.py" > "$work/url" &
@@ -44,11 +52,13 @@ if [ "$real" -eq 0 ]; then
     set -- --url "$(cat "$work/url")" --token s3cret-token-of-the-tests
 fi
 
-# The first compiler alone is quicker for a minute of work.
 status=0
-java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dfile.encoding=UTF-8 "-Dlibrary=$(dirname "$here")" \
-    -cp "$classpath$here:$here/stubs" groovy.ui.GroovyMain "$here/main.groovy" "$@" || status=$?
-if [ "$real" -eq 0 ] && [ -x "$here/test_promote.sh" ]; then
+install_tools "${plain[@]}"
+play -Dsandbox=false "$@" || status=$?
+if [ "$real" -eq 0 ]; then
+    echo "in the sandbox"
+    install_tools "${sandboxed[@]}"
+    play -Dsandbox=true "$@" || status=$?
     "$here/test_promote.sh" "$@" || status=$?
 fi
 exit "$status"

@@ -1,6 +1,7 @@
 import dev.bellwether.Arguments
 import dev.bellwether.Hook
 import dev.bellwether.Promotion
+import dev.bellwether.State
 
 /** Calls a promotion off and waits for its result. See canaryAbort.txt. */
 Map call(Map args = [:]) {
@@ -17,7 +18,7 @@ Map call(Map args = [:]) {
     }
     Promotion promotion = new Promotion(new Hook(this, url, (given.credentialsId ?: 'bellwether') as String), namespace,
         given.promotion as String)
-    promotion.printed = (env[dev.bellwether.State.variable(promotion.id)] ?: '0') as long
+    promotion.printed = (env."${State.variable(promotion.id)}" ?: '0') as long
     long until = System.currentTimeMillis() + ((given.minutes ?: 5) as long) * 60000L
     try {
         return promotion.callOff(action, (given.reason ?: env.BUILD_TAG ?: '') as String, until)

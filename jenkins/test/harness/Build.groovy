@@ -18,6 +18,7 @@ class Build {
     static Build current
     static final Environment ENV = new Environment()
     static final Run RUN = new Run()
+    static final boolean SANDBOXED = Boolean.getBoolean('sandbox')
     private static final GroovyClassLoader LOADER = loader()
     private static final Map CLASSES = [:]
     private static final List AT_ONCE = ['echo', 'unstable', 'error', 'mark', 'bind', 'unbind']
@@ -53,7 +54,7 @@ class Build {
     /** Runs the text of a pipeline to its end and returns its value. */
     Object run(String pipeline) {
         current = this
-        Continuable program = new Continuable(fresh('pipeline', pipeline))
+        Continuable program = program(fresh('pipeline', pipeline))
         Object value = null
         Throwable thrown = null
         while (true) {
@@ -246,9 +247,18 @@ class Build {
         return script
     }
 
+    /** By name, because it needs what is only there when it is used. */
+    static Class sandbox() {
+        return Build.classLoader.loadClass('harness.Sandbox')
+    }
+
+    private static Continuable program(Script script) {
+        return SANDBOXED ? sandbox().program(script) : new Continuable(script)
+    }
+
     private static GroovyClassLoader loader() {
         CompilerConfiguration configuration = new CompilerConfiguration()
-        configuration.addCompilationCustomizers(new CpsTransformer())
+        configuration.addCompilationCustomizers(SANDBOXED ? sandbox().transformer() : new CpsTransformer())
         configuration.scriptBaseClass = PipelineScript.name
         configuration.sourceEncoding = 'UTF-8'
         GroovyClassLoader loader = new GroovyClassLoader(Build.classLoader, configuration)
