@@ -6,7 +6,7 @@ so that a run takes milliseconds and is the same every time. Where a real server
 long in X-Fake-Waited, and the test's clock goes on by that.
 
 POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf"} starts afresh; GET /fake/journal tells what was asked.
-A request with the header X-Fake-Fault is disturbed in the way that it names.
+A request with the header X-Fake-Fault is disturbed in the way that it names; so is request n by "faults": {"n": …}.
 """
 import hashlib
 import json
@@ -125,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, body, kind="application/json; charset=utf-8", **headers):
         data = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
-        fault = self.headers.get("X-Fake-Fault")
+        fault = self.fault()
         if fault == "lost":
             # It was done, and nobody hears of it.
             self.close_connection = True
@@ -143,9 +143,13 @@ class Handler(BaseHTTPRequestHandler):
             body["other"] = "p-other"
         self.answer(status, body, "application/problem+json", **headers)
 
+    def fault(self):
+        planned = WORLD.options.get("faults", {}) if not self.path.startswith("/fake/") else {}
+        return self.headers.get("X-Fake-Fault") or planned.get(str(len(WORLD.requests)))
+
     def disturbed(self):
         """Whether a fault has answered in the API's place."""
-        fault = self.headers.get("X-Fake-Fault")
+        fault = self.fault()
         if fault == "500":
             self.answer(500, b"oops", "text/plain")
         elif fault == "502":
@@ -201,7 +205,7 @@ class Handler(BaseHTTPRequestHandler):
                           "log": "".join(p.log().decode(errors="replace") for p in WORLD.promotions.values())})
 
     def canary(self, verb, parts, body):
-        scenario = WORLD.options.get("scenario", "promoted")
+        scenario = WORLD.options.get("scenario") or ("rolledback" if ":bad" in str(body.get("image")) else "promoted")
         if scenario == "nocanary":
             return self.problem(404, "not_found", 'no Canary "web" in \\ namespace "shop"')
         if verb == "GET":

@@ -35,6 +35,7 @@ play() {
 
 server=
 work=$(mktemp -d)
+# shellcheck disable=SC2329 # called by trap
 finish() {
     if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi
     rm -rf "$work"

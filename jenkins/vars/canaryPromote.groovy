@@ -121,16 +121,16 @@ Map wish(Map given, Map settings) {
     if (given.await) {
         wish.await = given.await
     }
-    wish.requester = given.requester ?: requester(given.idempotencyKey != null)
+    wish.requester = given.requester ?: requester(given.idempotencyKey as String)
     wish.policy = [conflict: settings.conflict, onAbort: settings.onAbort,
         deadlineSeconds: (given.deadlineSeconds ?: Math.max(60, (settings.timeoutMinutes as int) * 60)) as int]
     return wish
 }
 
-/** With a key of the caller's own, another build may ask again; it must then send the same body. */
-Map requester(boolean ownKey) {
+/** With a key that is not this build's alone, another build may ask again, and must then send the same body. */
+Map requester(String key) {
     Map all = [kind: 'jenkins', controller: env.JENKINS_URL, job: env.JOB_NAME]
-    if (!ownKey) {
+    if (!key || (env.BUILD_TAG && key.contains(env.BUILD_TAG))) {
         def causes = currentBuild.getBuildCauses('hudson.model.Cause$UserIdCause')
         all.buildNumber = currentBuild.number
         all.buildUrl = env.BUILD_URL

@@ -97,6 +97,10 @@ class Outcomes {
                 Build second = suite.again(pipeline, null, [BUILD_TAG: 'jenkins-shop-web-43', BUILD_URL: 'https://ci.example/43/'])
                 suite.same(second, first)
             }
+            suite.check('a key of this build says which build it is') {
+                suite.play([scenario: 'promoted'], Suite.PROMOTE + ", idempotencyKey: env.BUILD_TAG + '-web'")
+                assert suite.server.journal().bodies[0].requester.buildNumber == 42
+            }
             suite.check('the same key for something else is an error') {
                 suite.play([scenario: 'promoted'])
                 Build build = suite.again("canaryPromote canary: 'shop/web', image: 'other:1'")
