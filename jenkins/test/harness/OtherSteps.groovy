@@ -77,6 +77,11 @@ class OtherSteps {
                     assert file.parentFile.name == 'vars' || text.contains('implements Serializable')
                 }
             }
+            suite.check('the example is Groovy, and calls what there is') {
+                String text = new File(Paths.library, 'Jenkinsfile').text.replace("@Library('bellwether') _", '')
+                new GroovyShell().parse(text)
+                (text =~ /canary[A-Z]\w+(?=\()/).each { assert new File(Paths.library, "vars/${it}.groovy").exists() }
+            }
             sources.findAll { it.parentFile.name == 'vars' }.each { File file ->
                 suite.check("${file.name} has its help") {
                     assert new File(file.path.replace('.groovy', '.txt')).text.length() > 200
