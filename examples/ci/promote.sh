@@ -191,8 +191,7 @@ follow() {
         before=$seq
         began=$(now)
         ask promotion $((LONG_POLL + 15)) "$promotion?waitSeconds=$LONG_POLL&afterSeq=$seq" || return
-        # A replica whose view is older must not turn the clock back.
-        if [ "$(field seq)" -ge "$before" ]; then remember; fi
+        remember
         if [ "$seq" = "$before" ] && [ $(($(now) - began)) -lt 2 ]; then sleep 2; fi
     done
 }

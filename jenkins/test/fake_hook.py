@@ -113,7 +113,9 @@ WORLD = World()
 LOCK = threading.RLock()
 
 
-class Handler(BaseHTTPRequestHandler):
+class HookApi(BaseHTTPRequestHandler):
+    """The calls of docs/hook-api.md, in the namespace shop."""
+
     protocol_version = "HTTP/1.1"
 
     def setup(self):
@@ -171,13 +173,13 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def do_GET(self):
-        self.handle_call("GET", {})
+        self.route("GET", {})
 
     def do_POST(self):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.handle_call("POST", json.loads(raw or b"{}"))
+        self.route("POST", json.loads(raw or b"{}"))
 
-    def handle_call(self, verb, body):
+    def route(self, verb, body):
         url = urlsplit(self.path)
         parts = url.path.strip("/").split("/")
         with LOCK:
@@ -267,7 +269,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main():
-    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), HookApi)
     server.daemon_threads = True
     print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
     server.serve_forever()

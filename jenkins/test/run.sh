@@ -6,6 +6,10 @@
 # Needs java, mvn (once, for the tools) and python3.
 set -euo pipefail
 
+if [ $# -ne 0 ] && [ $# -ne 12 ]; then
+    echo "usage: run.sh [--url URL --token TOKEN --namespace NS --canary C --image-good I --image-bad I]" >&2
+    exit 2
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 tools=${BELLWETHER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bellwether}/tools/jenkins-library
 # Jenkins' Groovy and interpreter; and the last pair of interpreter and sandbox that fit together and can be had.

@@ -105,6 +105,7 @@ plays frozen '{"scenario": "frozen"}' 1 - &
 plays wrong-address '{"scenario": "promoted", "faults": {"1": "gone"}}' 1 - &
 plays at-the-start '{"scenario": "promoted", "cut": 2, "faults": {"1": "503", "2": "lost", "4": "page"}}' 0 log &
 plays in-between '{"scenario": "promoted", "cut": 2, "faults": {"2": "500", "4": "lost", "6": "login", "8": "cut", "10": "otherjson", "12": "gone"}}' 0 log &
+plays pages '{"scenario": "promoted", "cut": 2, "faults": {"9": "page", "10": "login"}}' 0 log &
 twice &
 stopped stopped '{"scenario": "never"}' &
 stopped stopped-disturbed '{"scenario": "never", "faults": {"10": "502", "11": "lost", "12": "page"}}' &
@@ -122,6 +123,6 @@ for verdict in "$work"/*.verdict; do
         tail -n 5 "$work/$name.err" 2> /dev/null | sed 's/^/    /'
     fi
 done
-if [ "$total" -ne 16 ]; then echo "  FAILED promote.sh: $total of 16 cases were played"; failed=$((failed + 1)); fi
+if [ "$total" -ne 17 ]; then echo "  FAILED promote.sh: $total of 17 cases were played"; failed=$((failed + 1)); fi
 printf '%-58s %4d cases %6d s    %s\n' 'examples/ci/promote.sh' "$total" $(($(date +%s) - begin)) "$([ "$failed" -eq 0 ] && echo ok || echo "$failed FAILED")"
 [ "$failed" -eq 0 ]

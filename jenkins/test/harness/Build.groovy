@@ -21,7 +21,7 @@ class Build {
     static final boolean SANDBOXED = Boolean.getBoolean('sandbox')
     private static final GroovyClassLoader LOADER = loader()
     private static final Map CLASSES = [:]
-    private static final List AT_ONCE = ['echo', 'unstable', 'error', 'mark', 'bind', 'unbind']
+    private static final List AT_ONCE = ['echo', 'unstable', 'error', 'mark', 'unbind']
 
     final Server server
     final Map env
@@ -215,6 +215,10 @@ class Build {
         }
         violations.addAll(problems)
         String fault = faults[requests] ?: faults['*']
+        if (fault == 'hang') {
+            Clock.pass((request.timeout as long) * 1000L)
+            return new Response(status: 408, content: 'java.net.SocketTimeoutException(Read timed out) as 408 Request Timeout')
+        }
         return fault == 'refused' ? new Response(status: 408, content: 'java.net.ConnectException(Connection refused) as 408 Request Timeout')
             : server.exchange(request, fault)
     }

@@ -5,7 +5,7 @@ class Faults {
     static void run(Suite suite) {
         suite.group('the way is disturbed at every request') {
             Build calm = suite.play([scenario: 'promoted', cut: 2])
-            ['500', '502', '503', '429', 'login', 'page', 'otherjson', 'lost', 'cut', 'refused', 'gone'].each { fault ->
+            ['500', '502', '503', '429', 'login', 'page', 'otherjson', 'lost', 'cut', 'refused', 'hang', 'gone'].each { fault ->
                 (1..calm.requests).each { int request ->
                     if (fault != 'gone' || request > 1) {
                         suite.check("${fault} at request ${request}") {

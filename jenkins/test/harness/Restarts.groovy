@@ -85,6 +85,11 @@ class Restarts {
                 suite.sound(build)
                 assert build.result == 'ABORTED' && build.printed.last().contains('is not over yet')
             }
+            suite.check('a server that hangs when the timeout comes') {
+                Build build = suite.play([scenario: 'never'], "timeout(time: 5) {\n${Suite.PROMOTE}\n}") { it.faults = (10..500).collectEntries { [it, 'hang'] } }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && build.printed.last().contains('could not call it off')
+            }
             suite.check('a server that is away when the timeout comes') {
                 Build build = suite.play([scenario: 'never'], "timeout(time: 5) {\n${Suite.PROMOTE}\n}") { it.faults = (10..500).collectEntries { [it, '502'] } }
                 suite.sound(build)
@@ -113,6 +118,11 @@ class Restarts {
         }
         assert build.result == 'ABORTED'
         assert build.failure instanceof org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
+        if (build.requests == 0) {
+            // Nothing was asked for, so nothing must be started only to be called off.
+            assert journal.created == 0 && journal.requests.empty
+            return
+        }
         assert journal.created == 1 && journal.aborts.size() == 1
         assert build.printed.last().contains(journal.log.contains('promoted') ? ': Promoted' : ': Aborted')
     }

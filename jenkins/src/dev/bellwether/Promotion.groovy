@@ -74,11 +74,8 @@ class Promotion implements Serializable {
         Map answer = hook.ask(verb: 'GET', path: path() + query, waitSeconds: seconds, expects: 'promotion',
             until: until, known: true)
         Map next = State.of(answer.document as Map)
-        boolean changed = !state || next.seq > state.seq
-        // A replica whose view is older must not turn the clock back.
-        if (changed || next.seq == state.seq) {
-            state = next
-        }
+        boolean changed = next.seq != state.seq
+        state = next
         if (seconds > 0 && !changed && !state.finished && System.currentTimeMillis() - began < 1000) {
             // Something on the way answers long polls at once; do not ask in a tight loop.
             steps.sleep(time: 2, unit: 'SECONDS')
