@@ -27,7 +27,8 @@ class Sandbox extends GroovyInterceptor {
         String name = type.name
         boolean own = ['dev.bellwether.', 'canary', 'pipeline', 'blocks', 'harness.'].any { name.startsWith(it) } || name.startsWith('org.kohsuke.')
         String call = "${kind} ${name} ${member}"
-        if (!own && !ALLOWED.contains(call)) {
+        // An index that is a name would be a property in disguise, which the sandbox refuses everywhere.
+        if (!(own && !(kind in ['getAt', 'putAt'])) && !ALLOWED.contains(call)) {
             throw new SecurityException('not allowed in the sandbox: ' + call)
         }
     }
