@@ -20,6 +20,8 @@ class Build {
     static final Run RUN = new Run()
     static final boolean SANDBOXED = Boolean.getBoolean('sandbox')
     private static final GroovyClassLoader LOADER = loader()
+    /** A tight loop ends here; a build against a real server may take hours. */
+    private static final int TOO_MANY = Clock.real ? 1000000 : 3000
     private static final Map CLASSES = [:]
     private static final List AT_ONCE = ['echo', 'unstable', 'error', 'mark', 'unbind']
 
@@ -93,6 +95,9 @@ class Build {
 
     private Object perform(String step, List args) {
         steps << step
+        if (steps.size() > TOO_MANY) {
+            throw new AssertionError("more than ${TOO_MANY} steps: it turns in a circle" as Object)
+        }
         String happens = plan[steps.size()] ?: plan['*']
         if (happens == 'kill') {
             killed = true
