@@ -75,7 +75,7 @@ class Arguments implements Serializable {
         return JsonOutput.toJson(value)
     }
 
-    /** The same value without Groovy's own strings, which JSON writers take for beans. */
+    /** The same without nulls, and with Groovy's strings read once: they may be lazy, while a key needs one body. */
     @NonCPS
     static Object plain(Object value) {
         if (value instanceof Map) {
