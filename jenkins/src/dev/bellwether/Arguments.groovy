@@ -1,0 +1,104 @@
+package dev.bellwether
+
+import com.cloudbees.groovy.cps.NonCPS
+import groovy.json.JsonOutput
+
+/** Checks and completes what a step was called with. Says what is wrong in words, as only a step may fail a build. */
+class Arguments implements Serializable {
+    private static final long serialVersionUID = 1L
+
+    private static final String NAME = '[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?'
+    private static final int LONGEST_KEY = 200
+
+    /** Null, or what is wrong. A name that is not known is an error: a typing error must not pass in a release. */
+    @NonCPS
+    static String wrong(Map given, List known) {
+        for (entry in given) {
+            if (!known.contains(entry.key.toString())) {
+                return 'unknown parameter ' + entry.key + '; there are ' + known.join(', ')
+            }
+        }
+        return null
+    }
+
+    @NonCPS
+    static String wrongAddress(String url) {
+        if (!url) {
+            return 'no address: give url or set the environment variable BELLWETHER_URL'
+        }
+        return url.matches('https?://[^/?#@ ]+(/[^?# ]*)?') ? null : 'url must be http(s)://host[:port][/path]'
+    }
+
+    @NonCPS
+    static String wrongCanary(String canary) {
+        return canary && canary.matches(NAME + '/' + NAME) ? null : 'canary must be \'namespace/name\', not ' + canary
+    }
+
+    @NonCPS
+    static String wrongPromotion(String namespace, String id) {
+        if (!namespace || !namespace.matches(NAME)) {
+            return 'namespace (or canary: \'namespace/name\') is needed, got ' + namespace
+        }
+        return id && id.matches(NAME) ? null : 'promotion must be the id of a promotion, not ' + id
+    }
+
+    @NonCPS
+    static String wrongChoice(String name, Object value, List choices) {
+        return choices.contains(value.toString()) ? null : name + ' must be one of ' + choices.join(', ') + ', not ' + value
+    }
+
+    @NonCPS
+    static String wrongNumber(String name, Object value) {
+        return value.toString().matches('[1-9][0-9]{0,5}') ? null : name + ' must be a number above 0, not ' + value
+    }
+
+    /** The namespace that was named, by itself or as the first half of a Canary. */
+    @NonCPS
+    static String namespace(Map given) {
+        String canary = given.get('canary') == null ? '' : given.get('canary').toString()
+        return given.get('namespace') ? given.get('namespace').toString() : canary.contains('/') ? canary.substring(0, canary.indexOf('/')) : null
+    }
+
+    /** Null, or what is wrong with what shall be released. */
+    @NonCPS
+    static String wrongWish(Map given) {
+        int wishes = 0
+        for (String name in ['image', 'images', 'await']) {
+            wishes = wishes + (given.get(name) ? 1 : 0)
+        }
+        return wishes == 1 ? null : 'give exactly one of image, images and await'
+    }
+
+    /** Not by the step writeJSON: a restart of Jenkins fails a step that is under way, and this one cannot be asked again. */
+    @NonCPS
+    static String json(Map value) {
+        return JsonOutput.toJson(value)
+    }
+
+    /** The same without nulls, and with Groovy's strings read once: they may be lazy, while a key needs one body. */
+    @NonCPS
+    static Object plain(Object value) {
+        if (value instanceof Map) {
+            Map plain = [:]
+            for (entry in value) {
+                if (entry.value != null) {
+                    plain.put(entry.key.toString(), Arguments.plain(entry.value))
+                }
+            }
+            return plain
+        }
+        return value instanceof CharSequence ? value.toString() : value
+    }
+
+    /**
+     * A key that is the same whenever this stage of this build asks for this Canary.
+     *
+     * Escaped, because a header is ASCII while names of jobs and stages need not be; and cut with a digest of the
+     * whole, because the names may be longer than a key.
+     */
+    @NonCPS
+    static String key(String buildTag, String stage, String canary) {
+        String key = URLEncoder.encode(buildTag + ':' + (stage ?: '') + ':' + canary, 'UTF-8')
+        return key.length() <= LONGEST_KEY ? key : key.substring(0, LONGEST_KEY - 20) + '.' + key.length() + '.' + Integer.toString(key.hashCode(), 36)
+    }
+}

@@ -1,0 +1,50 @@
+package dev.bellwether
+
+import com.cloudbees.groovy.cps.NonCPS
+
+/** The part of a promotion's state that a build needs. */
+class State implements Serializable {
+    private static final long serialVersionUID = 1L
+
+    private static final List KEPT = ['id', 'phase', 'result', 'reason', 'message', 'revision', 'held']
+
+    @NonCPS
+    static Map of(Map document) {
+        Map state = [:]
+        for (String name in KEPT) {
+            state.put(name, document.get(name) == null ? null : document.get(name).toString())
+        }
+        state.put('seq', (document.get('seq') ?: 0) as long)
+        state.put('finished', document.get('finished') as boolean)
+        state.put('exitCode', document.get('exitCode') as Integer)
+        state.put('weight', document.get('weight') as Integer)
+        state.put('logBytes', document.get('logBytes') as Long)
+        state.put('failing', failing(document.get('checks') as List))
+        return state
+    }
+
+    /** The checks that are not passed, with value and bound. */
+    @NonCPS
+    private static String failing(List checks) {
+        List failing = []
+        for (check in checks) {
+            if (check.outcome != null && check.outcome.toString() != 'Pass') {
+                String value = check.value == null ? check.outcome.toString() : check.value.toString()
+                failing.add(check.name + ' ' + value + ' (' + check.bound + ')')
+            }
+        }
+        return failing.isEmpty() ? null : failing.join(', ')
+    }
+
+    /** One sentence about the end of a promotion. */
+    @NonCPS
+    static String sentence(String canary, Map state) {
+        return '[canary] ' + canary + ' ' + state.id + ': ' + (state.result ?: state.phase) +
+            (state.message ? ', ' + state.message : '') + (state.failing && state.result != 'Promoted' ? '; failing: ' + state.failing : '')
+    }
+
+    @NonCPS
+    static String variable(String id) {
+        return 'BELLWETHER_LOG_' + id.replace('-', '_')
+    }
+}

@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+"""A hook server that plays scripted promotions, for the tests of the Jenkins library.
+
+It answers as docs/hook-api.md says. Time does not pass by itself: a long poll moves the promotion one stage on,
+so that a run takes milliseconds and is the same every time. Where a real server would have waited, it says how
+long in X-Fake-Waited, and the test's clock goes on by that.
+
+POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf"} starts afresh; GET /fake/journal tells what was asked.
+A request with the header X-Fake-Fault is disturbed in the way that it names; so is request n by "faults": {"n": …}.
+"""
+import hashlib
+import json
+import socket
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+TOKEN = "s3cret-token-of-the-tests"
+LOGIN = b"<!DOCTYPE html><html><body>Please sign in</body></html>"
+PASS = {"name": "request-success-rate", "outcome": "Pass", "value": 99.8, "bound": "≥ 99 %", "at": "2026-01-01T10:00:00Z"}
+BAD = dict(PASS, outcome="Bad", value=91.25)
+
+
+def stage(phase, message, log, **more):
+    """One state: what the document says, and what the log gains."""
+    return dict(phase=phase, message=message, log=log, **more)
+
+
+BEGIN = [
+    stage("Pending", "waits to begin", ""),
+    stage("Running", "step 1 of 3: weight 10 %", "step 1 of 3: weight 10 % → 90 % stay\n", weight=10),
+    stage("Running", "step 2 of 3: weight 30 %", "request-success-rate 99.8 (≥ 99 %) ✓\nstep 2 of 3: weight 30 % 😀\n", weight=30),
+]
+SCENARIOS = {
+    "promoted": BEGIN + [
+        stage("Running", "step 3 of 3: weight 50 %", "step 3 of 3: weight 50 %\n", weight=50),
+        stage("Promoted", "the primary has it", "promoted: größer als zuvor 🚀\n", weight=0),
+    ],
+    "rolledback": BEGIN + [stage("RolledBack", "the canary was judged bad", "rolled back: request-success-rate 91.25 (≥ 99 %)\n", checks=[BAD])],
+    "failed": BEGIN[:1] + [stage("Failed", "the image cannot be pulled", "cannot pull the image\n")],
+    "superseded": BEGIN + [stage("Superseded", "a newer one took its place", "superseded by p-2\n")],
+    "aborted": BEGIN + [stage("Aborted", "called off by mia", "called off by mia\n")],
+    "unknown": BEGIN + [stage("Vanished", "a result of the future", "vanished\n")],
+    "never": BEGIN,
+    "held": BEGIN + [stage("Running", "waits for an approval", "waits at confirm-promotion\n", held="gate confirm-promotion")],
+    "notail": BEGIN + [stage("Promoted", "the primary has it", "promoted, and no end of line")],
+}
+AFTER_ABORT = [stage("Running", "returning traffic", "returning traffic → primary\n"), stage("Aborted", "called off", "called off\n")]
+AFTER_APPROVE = [stage("Promoted", "the primary has it", "approved\n")]
+AFTER_REJECT = [stage("RolledBack", "the gate was rejected", "rejected\n")]
+
+
+class Promotion:
+    """One promotion and how far it is."""
+
+    def __init__(self, name, canary, body, stages, options):
+        self.name, self.canary, self.body, self.stages, self.options = name, canary, body, list(stages), options
+        self.at, self.asked = 0, 0
+
+    def finished(self, at=None):
+        return self.stages[self.at if at is None else at]["phase"] not in ("Pending", "Queued", "Running")
+
+    def advance(self):
+        """Moves one stage on; whether there was one."""
+        if self.at + 1 < len(self.stages):
+            self.at += 1
+            return True
+        return False
+
+    def turn(self, stages):
+        if not self.finished():
+            if self.options.get("deaf"):
+                return 202
+            self.stages = self.stages[: self.at + 1] + stages
+            return 202
+        return 200
+
+    def log(self, at=None):
+        """What is written of the log: before the end, `cut` bytes are still missing, wherever that cuts."""
+        at = self.at if at is None else at
+        whole = "".join(s["log"] for s in self.stages[: at + 1]).encode()
+        cut = 0 if self.finished(at) else self.options.get("cut", 0)
+        return whole[: max(0, len(whole) - cut)]
+
+    def document(self, at):
+        now = self.stages[at]
+        over = self.finished(at)
+        self_link = f"/v1/namespaces/shop/promotions/{self.name}"
+        return {
+            "id": self.name, "namespace": "shop", "canary": self.canary, "seq": at + 1, "phase": now["phase"], "finished": over,
+            "result": now["phase"] if over else None,
+            "exitCode": {"Promoted": 0, "RolledBack": 3, "Aborted": 5, "Superseded": 6, "Failed": 8}.get(now["phase"]) if over else None,
+            "reason": None, "message": now["message"], "revision": "03cb9eb50e56", "weight": now.get("weight", 0), "step": None, "steps": 3,
+            "held": now.get("held"), "checks": now.get("checks", [PASS]), "approvals": [], "images": {}, "requester": self.body.get("requester"),
+            "createdAt": "2026-01-01T09:58:00Z", "startedAt": None, "finishedAt": None, "logBytes": len(self.log(at)),
+            "links": {"self": self_link, "log": self_link + "/log", "abort": self_link + "/abort"}, "fieldOfTheFuture": [1, {"a": None}],
+        }
+
+
+class World:
+    """Everything that a test may reset."""
+
+    def __init__(self):
+        self.reset({})
+
+    def reset(self, options):
+        self.options, self.promotions, self.keys = options, {}, {}
+        self.requests, self.created, self.aborts, self.gates, self.bodies = [], 0, [], [], []
+
+
+WORLD = World()
+LOCK = threading.RLock()
+
+
+class HookApi(BaseHTTPRequestHandler):
+    """The calls of docs/hook-api.md, in the namespace shop."""
+
+    protocol_version = "HTTP/1.1"
+
+    def setup(self):
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body, kind="application/json; charset=utf-8", **headers):
+        data = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+        fault = self.fault()
+        if fault == "lost":
+            # It was done, and nobody hears of it.
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        if fault == "cut" and status < 300 and kind.startswith("application/json"):
+            data = data[: len(data) // 2]
+        head = [f"HTTP/1.1 {status} -", f"content-type: {kind}", f"content-length: {len(data)}"]
+        head += [f"{name.replace('_', '-').lower()}: {value}" for name, value in headers.items()]
+        self.wfile.write("\r\n".join(head).encode() + b"\r\n\r\n" + data)
+
+    def problem(self, status, code, detail, **headers):
+        body = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code}
+        if code == "conflict":
+            body["other"] = "p-other"
+        self.answer(status, body, "application/problem+json", **headers)
+
+    def fault(self):
+        planned = WORLD.options.get("faults", {}) if not self.path.startswith("/fake/") else {}
+        return self.headers.get("X-Fake-Fault") or planned.get(str(len(WORLD.requests)))
+
+    def disturbed(self):
+        """Whether a fault has answered in the API's place."""
+        fault = self.fault()
+        if fault == "500":
+            self.answer(500, b"oops", "text/plain")
+        elif fault == "502":
+            self.answer(502, LOGIN, "text/html")
+        elif fault == "503":
+            self.problem(503, "unavailable", "the API server cannot be reached", Retry_After=3)
+        elif fault == "429":
+            self.problem(429, "too_many_requests", "too many clients wait", Retry_After=7)
+        elif fault == "login":
+            self.answer(302, b"", "text/html", Location="/login")
+        elif fault == "page":
+            self.answer(200, LOGIN, "text/html")
+        elif fault == "otherjson":
+            self.answer(200, {"login": "required"})
+        elif fault == "gone":
+            self.answer(404, LOGIN, "text/html")
+        else:
+            return False
+        return True
+
+    def do_GET(self):
+        self.route("GET", {})
+
+    def do_POST(self):
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.route("POST", json.loads(raw or b"{}"))
+
+    def route(self, verb, body):
+        url = urlsplit(self.path)
+        parts = url.path.strip("/").split("/")
+        with LOCK:
+            if parts[0] == "fake":
+                return self.fake(parts[1], body)
+            if parts[0] == "login":
+                return self.answer(200, LOGIN, "text/html")
+            WORLD.requests.append(verb + " " + self.path)
+            if self.disturbed():
+                return None
+            if self.headers.get("Authorization") != "Bearer " + TOKEN:
+                return self.problem(401, "unauthenticated", "nobody is known by this token")
+            if parts[:2] != ["v1", "namespaces"] or len(parts) < 5:
+                return self.problem(404, "not_found", "no such path")
+            query = {name: values[0] for name, values in parse_qs(url.query).items()}
+            if parts[3] == "canaries":
+                return self.canary(verb, parts[4:], body)
+            return self.promotion(verb, parts[4:], query, body)
+
+    def fake(self, what, body):
+        if what == "reset":
+            WORLD.reset(body)
+        self.answer(200, {"requests": WORLD.requests, "created": WORLD.created, "aborts": WORLD.aborts, "gates": WORLD.gates,
+                          "bodies": WORLD.bodies, "ids": sorted(WORLD.promotions),
+                          "log": "".join(p.log().decode(errors="replace") for p in WORLD.promotions.values())})
+
+    def canary(self, verb, parts, body):
+        scenario = WORLD.options.get("scenario") or ("rolledback" if ":bad" in str(body.get("image")) else "promoted")
+        if scenario == "nocanary":
+            return self.problem(404, "not_found", 'no Canary "web" in \\ namespace "shop"')
+        if verb == "GET":
+            return self.answer(200, {"name": parts[0], "namespace": "shop", "phase": "Succeeded"})
+        if scenario == "conflict":
+            return self.problem(409, "conflict", "another promotion is not over")
+        if scenario == "frozen":
+            return self.problem(423, "frozen", "a freeze is in force until Monday")
+        key = self.headers.get("Idempotency-Key")
+        if not key:
+            return self.problem(400, "bad_request", "Idempotency-Key is needed")
+        WORLD.bodies.append(body)
+        known = WORLD.keys.get(key)
+        if known:
+            if known.body != body:
+                return self.problem(422, "key_reused", "the same key with another body")
+            return self.answer(200, known.document(known.at))
+        name = "p-" + hashlib.sha256(key.encode()).hexdigest()[:16]
+        made = Promotion(name, parts[0], body, SCENARIOS[scenario], WORLD.options)
+        WORLD.keys[key] = WORLD.promotions[name] = made
+        WORLD.created += 1
+        return self.answer(201, made.document(0), Location=f"/v1/namespaces/shop/promotions/{name}")
+
+    def promotion(self, verb, parts, query, body):
+        it = WORLD.promotions.get(parts[0])
+        if it is None:
+            return self.problem(404, "not_found", "no such promotion")
+        what = parts[1] if len(parts) > 1 else ""
+        if verb == "GET" and what == "":
+            return self.state(it, int(query.get("waitSeconds", 0)), int(query.get("afterSeq", 0)))
+        if verb == "GET" and what == "log":
+            return self.text(it, int(query.get("start", 0)))
+        if verb == "GET" and what == "result":
+            code = {"Promoted": 200, "Aborted": 410, "Superseded": 410}.get(it.stages[it.at]["phase"], 409) if it.finished() else 202
+            return self.answer(code, it.document(it.at))
+        if what == "abort":
+            WORLD.aborts.append(body)
+            return self.answer(it.turn(AFTER_ABORT), it.document(it.at))
+        if what in ("approve", "reject"):
+            WORLD.gates.append(dict(body, verb=what))
+            return self.answer(it.turn(AFTER_APPROVE if what == "approve" else AFTER_REJECT), b"")
+        return self.problem(405, "method_not_allowed", "no such call")
+
+    def state(self, it, seconds, after):
+        waited = 0
+        if seconds and it.at + 1 <= after and not it.finished() and not it.advance():
+            waited = seconds
+        it.asked += 1
+        # Another replica may be a moment behind.
+        behind = 1 if WORLD.options.get("stale") and it.asked % 3 == 0 and it.at > 0 else 0
+        self.answer(200, it.document(it.at - behind), X_Fake_Waited=waited)
+
+    def text(self, it, start):
+        log = it.log()
+        kept = max(0, len(log) - WORLD.options["keep"]) if "keep" in WORLD.options else 0
+        kept = log.find(b"\n", kept - 1) + 1 if kept else 0
+        more = {} if it.finished() else {"X_More_Data": "true"}
+        self.answer(200, log[max(start, kept):], "text/plain; charset=utf-8", X_Text_Size=len(log), **more)
+
+
+def main():
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), HookApi)
+    server.daemon_threads = True
+    print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

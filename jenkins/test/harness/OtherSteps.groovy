@@ -1,0 +1,92 @@
+package harness
+
+/** canaryStatus, canaryApprove, canaryAbort, canaryGate, and what Jenkins demands of the library's files. */
+class OtherSteps {
+    private static final String START = "def state = ${Suite.PROMOTE}, wait: false\n"
+    private static final String GATE = START + "canaryGate(canary: 'shop/web', promotion: state.id, gate: 'confirm-promotion') {\n  mark('in the gate')\n  BODY\n}\n" + Suite.PROMOTE
+
+    static void run(Suite suite) {
+        suite.group('the other steps') {
+            suite.check('canaryStatus of a Canary') {
+                Build build = suite.play([scenario: 'promoted'], "def it = canaryStatus canary: 'shop/web'\nmark(it.phase)")
+                suite.sound(build)
+                assert build.printed == ['[canary] mark Succeeded']
+            }
+            suite.check('canaryStatus of a promotion') {
+                Build build = suite.play([scenario: 'promoted'], START + "mark(canaryStatus(namespace: 'shop', promotion: state.id).phase)")
+                assert build.printed.last() == '[canary] mark Pending'
+            }
+            suite.check('canaryAbort waits for the result') {
+                Build build = suite.play([scenario: 'never'], START + "mark(canaryAbort(canary: 'shop/web', promotion: state.id, action: 'pause', reason: 'wrong image').result)")
+                suite.sound(build)
+                assert build.printed.last() == '[canary] mark Aborted' && build.logLines() == suite.serverLines()
+                assert suite.server.journal().aborts == [[action: 'pause', reason: 'wrong image']]
+            }
+            suite.check('canaryApprove') {
+                Build build = suite.play([scenario: 'held'], START + "canaryApprove canary: 'shop/web', promotion: state.id, gate: 'confirm-promotion', comment: 'schön'\n" + Suite.PROMOTE)
+                suite.sound(build)
+                assert build.result == 'SUCCESS' && suite.server.journal().gates == [[gate: 'confirm-promotion', comment: 'schön', verb: 'approve']]
+            }
+            suite.check('canaryApprove may reject') {
+                assert suite.play([scenario: 'held'], START + "canaryApprove canary: 'shop/web', promotion: state.id, gate: 'g', reject: true\n" + Suite.PROMOTE).result == 'FAILURE'
+            }
+            suite.check('a gate whose block succeeds is approved, once it holds') {
+                Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)'))
+                suite.sound(build)
+                assert build.result == 'SUCCESS' && suite.server.journal().gates*.verb == ['approve']
+                assert build.logLines() == suite.serverLines()
+            }
+            suite.check('a gate whose block fails is rejected, and the failure is kept') {
+                Build build = suite.play([scenario: 'held'], GATE.replace('BODY', "error('smoke test failed')"))
+                suite.sound(build)
+                assert build.result == 'FAILURE' && build.failure.message == 'smoke test failed'
+                assert suite.server.journal().gates*.verb == ['reject'] && suite.server.journal().gates[0].comment.contains('smoke test failed')
+            }
+            suite.check('a gate of a promotion that is over is an error') {
+                Build build = suite.play([scenario: 'promoted'], GATE.replace('BODY', ''))
+                assert build.result == 'FAILURE' && !build.printed.contains('[canary] mark in the gate') && suite.server.journal().gates.empty
+            }
+            Build calm = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)'))
+            int inside = calm.steps.indexOf('mark') + 2
+            suite.check('a gate that is aborted is rejected') {
+                Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)')) { it.plan = [(inside): 'abort'] }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && suite.server.journal().gates*.verb == ['reject']
+            }
+            suite.check('a gate whose agent is gone stays open') {
+                Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)')) { it.plan = [(inside): 'agent-gone'] }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && suite.server.journal().gates.empty
+            }
+            (1..calm.steps.size()).each { int step ->
+                suite.check("a gate in a build that restarts at step ${step}, ${calm.steps[step - 1]}") {
+                    Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)')) { it.plan = [(step): 'restart-after'] }
+                    suite.same(build, calm)
+                    assert suite.server.journal().gates*.verb.unique() == ['approve']
+                }
+            }
+        }
+        suite.group('what Jenkins demands of the files') {
+            List sources = []
+            Paths.library.eachFileRecurse { if (it.name.endsWith('.groovy') && !it.path.contains('/test/')) { sources << it } }
+            sources.each { File file ->
+                String text = file.text
+                suite.check("${file.name} does nothing that the sandbox or the interpreter forbids") {
+                    ['new URL', 'JsonSlurper', 'Jenkins.instance', 'Jenkins.get', '.execute(', 'new File', '@Grab', 'println', 'evaluate(', 'metaClass'].each { assert !text.contains(it) }
+                    assert !(text =~ /\.(each|collect|find|any|every|inject|sort|times|eachWithIndex|findAll)\w*\s*(\([^)]*\)\s*)?\{/)
+                    assert file.parentFile.name == 'vars' || text.contains('implements Serializable')
+                }
+            }
+            suite.check('the example is Groovy, and calls what there is') {
+                String text = new File(Paths.library, 'Jenkinsfile').text.replace("@Library('bellwether') _", '')
+                new GroovyShell().parse(text)
+                (text =~ /canary[A-Z]\w+(?=\()/).each { assert new File(Paths.library, "vars/${it}.groovy").exists() }
+            }
+            sources.findAll { it.parentFile.name == 'vars' }.each { File file ->
+                suite.check("${file.name} has its help") {
+                    assert new File(file.path.replace('.groovy', '.txt')).text.length() > 200
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+package harness
+
+/** Restarts, hard kills, failures and aborts at every step in turn. */
+class Restarts {
+    static void run(Suite suite) {
+        ['promoted', 'rolledback', 'aborted'].each { scenario ->
+            suite.group("Jenkins restarts at every step: ${scenario}") {
+                Build calm = suite.play([scenario: scenario, cut: 2])
+                eachStep(calm) { int step ->
+                    ['restart-before', 'restart-after'].each { happens ->
+                        suite.check("${happens} of step ${step}, ${calm.steps[step - 1]}") {
+                            suite.same(suite.play([scenario: scenario, cut: 2], Suite.PROMOTE) { it.plan = [(step): happens] }, calm)
+                        }
+                    }
+                }
+                suite.check('restarts at every third step of one build') {
+                    suite.same(suite.play([scenario: scenario, cut: 2], Suite.PROMOTE) { it.plan = (1..300).findAll { it % 3 == 2 }.collectEntries { [it, 'restart-after'] } }, calm)
+                }
+            }
+        }
+        ['promoted', 'rolledback'].each { scenario ->
+            suite.group("killed at every step, run again with its key: ${scenario}") {
+                Build calm = suite.play([scenario: scenario, cut: 2])
+                eachStep(calm) { int step ->
+                    suite.check("killed at step ${step}, ${calm.steps[step - 1]}") {
+                        Build killed = suite.play([scenario: scenario, cut: 2], Suite.PROMOTE) { it.plan = [(step): 'kill'] }
+                        assert killed.killed && calm.logLines().take(killed.logLines().size()) == killed.logLines()
+                        suite.same(suite.again(Suite.PROMOTE) { }, calm)
+                    }
+                }
+            }
+        }
+        suite.group('something fails at every step, with retry in the build') {
+            String pipeline = "retry(2) {\n${Suite.PROMOTE}\n}"
+            Build calm = suite.play([scenario: 'promoted', cut: 2], pipeline)
+            eachStep(calm) { int step ->
+                if (calm.steps[step - 1] != 'echo') {
+                    suite.check("step ${step}, ${calm.steps[step - 1]}") {
+                        suite.same(suite.play([scenario: 'promoted', cut: 2], pipeline) { it.plan = [(step): 'fail'] }, calm)
+                    }
+                }
+            }
+        }
+        suite.group('aborted at every step') {
+            Build calm = suite.play([scenario: 'promoted', cut: 2])
+            eachStep(calm) { int step ->
+                ['abort', 'abort-after'].each { happens ->
+                    suite.check("${happens} at step ${step}, ${calm.steps[step - 1]}") {
+                        aborted(suite, suite.play([scenario: 'promoted', cut: 2], Suite.PROMOTE) { it.plan = [(step): happens] }, calm)
+                    }
+                }
+            }
+            suite.check('aborted before anything was asked for') {
+                Build build = suite.play([scenario: 'promoted'], "timeout(time: 1) {\nsleep(time: 90)\n${Suite.PROMOTE}\n}")
+                assert build.result == 'ABORTED' && suite.server.journal().created == 0
+            }
+            suite.check('aborted again and again') {
+                Build build = suite.play([scenario: 'promoted'], Suite.PROMOTE) { it.plan = (8..400).collectEntries { [it, 'abort'] } }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && build.steps.size() < 60
+            }
+            suite.check('aborted while the way is disturbed') {
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE) { it.plan = [12: 'abort']; it.faults = [5: '503', 6: 'lost', 7: '429'] }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && suite.server.journal().aborts.size() >= 1
+                assert build.logLines() == suite.serverLines()
+            }
+            suite.check('the agent is gone: nothing is called off') {
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE) { it.plan = [12: 'agent-gone'] }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && suite.server.journal().aborts.empty
+            }
+        }
+        suite.group('timeouts') {
+            ['rollback', 'pause', 'none'].each { action ->
+                suite.check("timeout around it, ${action}") {
+                    Build build = suite.play([scenario: 'never'], "timeout(time: 5) {\n${Suite.PROMOTE}, onAbort: '${action}'\n}")
+                    suite.sound(build)
+                    assert build.result == 'ABORTED' && suite.server.journal().aborts*.action == [action]
+                    assert build.printed.last().contains('Aborted') && build.logLines() == suite.serverLines()
+                }
+            }
+            suite.check('a server that does not call off in time') {
+                Build build = suite.play([scenario: 'never', deaf: true], "timeout(time: 5) {\n${Suite.PROMOTE}\n}")
+                suite.sound(build)
+                assert build.result == 'ABORTED' && build.printed.last().contains('is not over yet')
+            }
+            suite.check('a server that hangs when the timeout comes') {
+                Build build = suite.play([scenario: 'never'], "timeout(time: 5) {\n${Suite.PROMOTE}\n}") { it.faults = (10..500).collectEntries { [it, 'hang'] } }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && build.printed.last().contains('could not call it off')
+            }
+            suite.check('a server that is away when the timeout comes') {
+                Build build = suite.play([scenario: 'never'], "timeout(time: 5) {\n${Suite.PROMOTE}\n}") { it.faults = (10..500).collectEntries { [it, '502'] } }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && build.printed.last().contains('could not call it off')
+            }
+            suite.check('its own limit') {
+                long began = Clock.now()
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE + ', timeoutMinutes: 7')
+                suite.sound(build)
+                assert build.result == 'FAILURE' && build.failure.message.contains('no result within 7 minutes')
+                assert suite.server.journal().aborts.size() == 1 && (Clock.now() - began).intdiv(60000) in [7L, 8L]
+                assert build.requests < 40
+            }
+        }
+    }
+
+    /** An abort is a no to the build and to the release, whenever it comes. */
+    private static void aborted(Suite suite, Build build, Build calm) {
+        suite.sound(build)
+        Map journal = suite.server.journal()
+        assert build.logLines() == suite.serverLines()
+        if (build.steps.size() == calm.steps.size() && build.failure == null) {
+            // It came after the last step that can be interrupted: the build was over.
+            assert build.plan.keySet()[0] > calm.steps.size() - 3 && build.result == 'SUCCESS'
+            return
+        }
+        assert build.result == 'ABORTED'
+        assert build.failure instanceof org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
+        if (build.plan.keySet()[0] == 1) {
+            // The token was still being looked up: nothing must be started only to be called off.
+            assert journal.created == 0 && journal.requests.empty
+            return
+        }
+        assert journal.created == 1 && journal.aborts.size() == 1
+        assert build.printed.last().contains(journal.log.contains('promoted') ? ': Promoted' : ': Aborted')
+    }
+
+    private static void eachStep(Build calm, Closure body) {
+        assert calm.steps.size() > 20
+        (1..calm.steps.size()).each { body(it) }
+    }
+}

@@ -1,0 +1,33 @@
+package harness
+
+/** `currentBuild`: a result only ever gets worse. */
+class Run implements Serializable {
+    final int number = 42
+
+    String getResult() {
+        return Build.current.result
+    }
+
+    void setResult(String result) {
+        List order = [null, 'SUCCESS', 'UNSTABLE', 'FAILURE', 'NOT_BUILT', 'ABORTED']
+        if (order.indexOf(result) > order.indexOf(Build.current.result)) {
+            Build.current.result = result
+        }
+    }
+
+    String getDescription() {
+        return Build.current.description
+    }
+
+    void setDescription(String description) {
+        Build.current.description = description
+    }
+
+    List getBuildCauses(String type) {
+        return [[userId: 'mia']]
+    }
+
+    Object readResolve() {
+        return Build.RUN
+    }
+}
