@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Build, BuildResult, Error, Halted, Item, ItemId, ItemState, Refusal, Search, Triggered};
+mod words;
+
+use super::{Build, Halted, ItemState, Refusal, Search, Triggered};
+pub use words::{After, Answer, Ask, Halt, Known, Look, Said, State};
 
 /// How often queue and builds are looked through in vain before a trigger counts as not taken. Between two looks there
 /// is a pause: a request may arrive after its sender gave up, and for a moment a build is neither queued nor listed.
@@ -32,187 +35,6 @@ struct Written {
     state: State,
     #[serde(default)]
     halt: Halt,
-}
-
-/// Where an order is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum State {
-    /// Nothing was asked yet.
-    Wanted,
-    /// A trigger may have been sent: queue and builds are looked through.
-    Looking(Look),
-    /// Nothing of it is in Jenkins: it may be triggered, by this process and now.
-    Clear {
-        /// No build of the order has a lower number.
-        floor: u64,
-        /// The life of Jenkins that it was seen in, if told.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        session: Option<String>,
-    },
-    /// It is in the queue.
-    Queued {
-        /// The item.
-        #[serde(flatten)]
-        known: Known,
-        /// No build of the order has a lower number.
-        floor: u64,
-    },
-    /// It is a build.
-    Building {
-        /// Its number.
-        number: u64,
-        /// Its URL, for people.
-        url: String,
-        /// How often in a row it was missing.
-        #[serde(default, skip_serializing_if = "is_zero")]
-        missed: u32,
-    },
-    /// The build has ended.
-    Ended {
-        /// Its number.
-        number: u64,
-        /// Its URL, for people.
-        url: String,
-        /// How it ended.
-        result: BuildResult,
-    },
-    /// It was cancelled before it became a build.
-    Cancelled,
-    /// It was taken, and nothing of it is left: it was cancelled while nobody looked, or its build was deleted.
-    Lost,
-    /// There will be no build.
-    Refused {
-        /// Why.
-        why: Refusal,
-    },
-}
-
-/// An item of the queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Known {
-    /// Its number.
-    pub item: ItemId,
-    /// The life of Jenkins that it was last seen in, if told. Only between two lives can a queue be lost.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
-}
-
-/// A search through queue and builds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Look {
-    /// No build of the order has a lower number.
-    pub floor: u64,
-    /// Whether this life of the order has not sent a trigger: found is only what an earlier one left.
-    #[serde(default)]
-    pub first: bool,
-    /// How many looks are left.
-    pub left: u32,
-    /// Whether in this look the queue was searched, and the builds come next: what leaves the one is in the other.
-    #[serde(default)]
-    pub queue_done: bool,
-    /// The item that was in the queue and is not there any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gone: Option<Known>,
-    /// The life of Jenkins that is looked at, if told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
-    /// What follows if nothing is found.
-    pub then: After,
-}
-
-/// What follows a search in vain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum After {
-    /// It may be triggered.
-    Trigger,
-    /// It was refused.
-    Refuse(Refusal),
-    /// It is lost.
-    Lose,
-}
-
-/// Whether it is to end before its time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Halt {
-    /// No.
-    #[default]
-    None,
-    /// Yes, and Jenkins has to be told.
-    Due,
-    /// Jenkins was told so many polls ago.
-    Asked(u32),
-    /// Jenkins does not let us.
-    Denied,
-}
-
-/// What to ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Whether the job takes the order.
-    Job,
-    /// For the order's item in the queue.
-    FindItem,
-    /// For the order's build.
-    FindBuild {
-        /// How far back; `None` for as many as Jenkins lists at once.
-        floor: Option<u64>,
-        /// The item that it was.
-        item: Option<ItemId>,
-    },
-    /// For a build. The only question that must not be asked twice.
-    Trigger,
-    /// How the item is.
-    Item(ItemId),
-    /// How the build is.
-    Build(u64),
-    /// To cancel the item.
-    Cancel(ItemId),
-    /// To stop the build.
-    Stop(u64),
-    /// Nothing: it is over.
-    Nothing,
-}
-
-/// An answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// The life of Jenkins that answered, if told.
-    pub session: Option<String>,
-    /// What was said.
-    pub said: Said,
-}
-
-/// What was said.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Said {
-    /// The job takes the order; its next build has this number.
-    Ready {
-        /// Number of the next build.
-        next_build: u64,
-    },
-    /// The job does not take the order.
-    Unfit(Refusal),
-    /// The item of the order.
-    Item(Item),
-    /// There is no such item.
-    NoItem,
-    /// The build of the order.
-    Build(Build),
-    /// There is no such build.
-    NoBuild,
-    /// What a search among the builds brought.
-    Search(Search),
-    /// What became of the trigger.
-    Triggered(Triggered),
-    /// What became of a stop or a cancellation.
-    Halted(Halted),
-    /// There is no answer, and nobody knows what became of the question.
-    Trouble(Error),
 }
 
 impl From<Written> for Run {
@@ -265,18 +87,6 @@ impl Look {
             After::Refuse(why) => State::Refused { why },
         }
     }
-}
-
-impl Halt {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-    fn is_none(&self) -> bool {
-        *self == Halt::None
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 impl Default for Run {
@@ -453,7 +263,7 @@ fn looking(look: Look, said: Said) -> State {
             queue_done: true,
             ..look
         }),
-        Said::Search(Search::Found(build)) => built(build),
+        Said::Search(Search::Found(build)) => built(&build),
         // An answer about builds that was asked for in an earlier life, or before the queue was searched, is none.
         Said::Search(search) if look.queue_done => look.in_vain(&search),
         _ => State::Looking(look),
@@ -501,7 +311,7 @@ fn queued(known: Known, floor: u64, session: Option<String>, said: Said) -> Stat
 
 fn building(number: u64, url: String, missed: u32, said: Said) -> State {
     match said {
-        Said::Build(build) if build.running || build.result.is_some() => built(build),
+        Said::Build(build) if build.running || build.result.is_some() => built(&build),
         // It neither runs nor has a result: it will not get one.
         Said::Build(_) | Said::NoBuild if missed + 1 >= MISSES => State::Lost,
         Said::Build(_) | Said::NoBuild => State::Building {
@@ -513,7 +323,7 @@ fn building(number: u64, url: String, missed: u32, said: Said) -> State {
     }
 }
 
-fn built(build: Build) -> State {
+fn built(build: &Build) -> State {
     let (number, url) = (build.number, build.url.clone());
     match build.ended() {
         Some(result) => State::Ended { number, url, result },

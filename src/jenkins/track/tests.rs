@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::{BuildResult, Error, Item, ItemId};
 use super::*;
 
 fn in_life(session: &str, said: Said) -> Answer {

@@ -1,0 +1,9 @@
+//! The client of Jenkins against the fake Jenkins: every outcome, and death at every moment.
+
+#![allow(clippy::print_stdout, reason = "it says how much was played")]
+
+mod bench;
+mod crashes;
+mod login;
+mod outcomes;
+mod track;
