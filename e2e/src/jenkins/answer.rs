@@ -86,10 +86,8 @@ fn route(world: &mut World, request: &Request, caller: &Caller, names: &[&str]) 
 }
 
 fn caller(world: &World, request: &Request) -> Result<Option<Caller>, Page> {
-    let Some(basic) = request
-        .header("authorization")
-        .and_then(|value| value.strip_prefix("Basic "))
-    else {
+    let basic = request.header("authorization").filter(|_| world.settings.basic);
+    let Some(basic) = basic.and_then(|value| value.strip_prefix("Basic ")) else {
         return Ok(None);
     };
     let text = unbase64(basic);
