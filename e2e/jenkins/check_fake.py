@@ -138,6 +138,14 @@ def python_jenkins(url):
     check("deleted with all inside", not server.job_exists("pj/quick"))
 
 
+def build_of(item):
+    try:
+        return item.get_build()
+    except TypeError:
+        # It has left the queue and is not a build yet, which this client does not expect.
+        return None
+
+
 def api4(url):
     server = api4jenkins.Jenkins(url, auth=("admin", "admin"))
     check("api4: version", server.version.startswith("2."))
@@ -148,7 +156,7 @@ def api4(url):
     check("api4: parameters", names == ["PROMOTION_ID", "TO"])
     item = job.build(PROMOTION_ID="z", TO="test")
     check("api4: class of the item", item.get_job() == job)
-    build = eventually("api4: build", item.get_build)
+    build = eventually("api4: build", lambda: build_of(item))
     check("api4: number", build.number == 1)
     given = {p.name: p.value for p in build.get_parameters()}
     check("api4: parameters of the build", given == {"PROMOTION_ID": "z", "TO": "test"})
@@ -156,7 +164,7 @@ def api4(url):
     check("api4: result of the script", result == "FAILURE")
     check("api4: it has ended", not build.building)
     item = server.get_job("a4/quick").build(PROMOTION_ID="y", TO="live")
-    build = eventually("api4: second build", item.get_build)
+    build = eventually("api4: second build", lambda: build_of(item))
     build.stop()
     check("api4: last build", job.get_last_build() == build)
     check("api4: builds", [b.number for b in job] == [2, 1])

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::page::{Page, Request};
-use super::world::{User, World};
+use super::setup::User;
+use super::world::World;
 use super::{project, view};
 
 const VERSION: &str = "2.555.1";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{Job, Script};
+use super::setup::{Job, Script};
 
 /// A declared parameter.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ mod config;
 mod page;
 mod project;
 mod server;
+mod setup;
 mod tree;
 mod view;
 mod world;
@@ -19,7 +20,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 pub use config::Parameter;
-pub use world::{Build, Job, Place, Quirk, Script, Settings, User, World};
+pub use setup::{Build, Job, Quirk, Script, Settings, User};
+pub use world::{Place, World};
 
 /// What goes wrong with one request.
 #[derive(Clone, Debug)]

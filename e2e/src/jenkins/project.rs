@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::answer::{Caller, encoded, root};
 use super::page::{Page, Request};
+use super::setup::{Job, Quirk};
 use super::view;
-use super::world::{Job, Place, Quirk, World};
+use super::world::{Place, World};
 
 /// `/job/a/job/b/…`.
 pub(super) fn route(world: &mut World, request: &Request, caller: &Caller, names: &[&str]) -> Page {

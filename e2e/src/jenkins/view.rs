@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::answer::{self, encoded};
-use super::world::{Build, Item, Place, World};
+use super::setup::Build;
+use super::world::{Item, Place, World};
 
 /// Some instant long ago, in milliseconds since 1970, when the fake's time began.
 const EPOCH: u128 = 1_700_000_000_000;
