@@ -23,13 +23,11 @@ pub(super) fn route(world: &mut World, request: &Request, caller: &Caller, names
     let Some(job) = world.jobs.get_mut(&path) else {
         return Page::not_found();
     };
-    let effect = !matches!(
-        rest,
-        [] | ["config.xml"] | [.., "api", "json"] | [_] | [_, "consoleText"]
-    ) || matches!(
-        rest,
-        ["build" | "buildWithParameters" | "doDelete" | "enable" | "disable" | "createItem"]
-    );
+    let effect = !matches!(rest, [] | [_] | [.., "api", "json"] | [_, "consoleText"])
+        || matches!(
+            rest,
+            ["build" | "buildWithParameters" | "doDelete" | "enable" | "disable" | "createItem"]
+        );
     if effect && !request.is_post() {
         return Page::only_post();
     }
