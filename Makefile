@@ -5,9 +5,9 @@ CACHE ?= $(or $(BELLWETHER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bellwet
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
-.PHONY: test check unit sim docs deny e2e demo crds
+.PHONY: test check unit sim docs deny jenkins e2e demo crds
 
-test: check unit docs deny e2e ## everything that CI demands
+test: check unit docs deny jenkins e2e ## everything that CI demands
 
 check: ## format and lints
 	$(CARGO) fmt --all --check || { echo "mend with: cargo fmt --all"; exit 1; }
@@ -32,6 +32,9 @@ $(CARGO_DENY):
 demo: ## a good and a bad release on the real cluster, to watch
 	$(BUILD)
 	$(CARGO) run --locked --quiet --package bellwether-e2e -- demo
+
+jenkins: ## the fake Jenkins under clients that others wrote for the real one; needs Python
+	$(CARGO) test --locked --package bellwether-e2e --test fake_jenkins
 
 e2e: ## the stories on the real cluster
 	$(BUILD)

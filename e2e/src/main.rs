@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use bellwether_e2e::jenkins::{FakeJenkins, Settings};
 use bellwether_e2e::run_folder::RunFolder;
 use bellwether_e2e::{cluster, demo, namespace, stories, story, tools};
 
@@ -35,6 +36,15 @@ enum Command {
     },
     /// Show a good and a bad release of `examples/` as a timeline
     Demo,
+    /// Run a fake Jenkins until Ctrl-C; user admin, password admin, token admin-token
+    FakeJenkins {
+        /// Where it listens
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: String,
+        /// Path below the host, such as /jenkins
+        #[arg(long, default_value = "")]
+        context: String,
+    },
     /// Run the stories
     Test {
         /// Only stories whose name contains one of these
@@ -70,6 +80,9 @@ async fn run(args: Args) -> Result<ExitCode> {
         story::print_names(&stories::all());
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::FakeJenkins { listen, context } = args.command {
+        return fake_jenkins(&listen, context).await;
+    }
     let Some(inside) = namespace::inside()? else {
         let tools = tools::build().await?;
         if let Command::Tools = args.command {
@@ -80,9 +93,20 @@ async fn run(args: Args) -> Result<ExitCode> {
     };
     namespace::prepare(&inside).await?;
     match args.command {
-        Command::Tools => Ok(ExitCode::SUCCESS),
+        Command::Tools | Command::FakeJenkins { .. } => Ok(ExitCode::SUCCESS),
         Command::Demo => demo::show(&inside).await,
         Command::Up { command } => cluster::up(&inside, &command).await,
         Command::Test { filter, jobs, .. } => story::run_all(&inside, stories::all(), &filter, jobs).await,
     }
+}
+
+async fn fake_jenkins(listen: &str, context: String) -> Result<ExitCode> {
+    let settings = Settings {
+        context,
+        ..Settings::default()
+    };
+    let jenkins = FakeJenkins::start(listen, settings).await?;
+    println!("{}/", jenkins.url());
+    tokio::signal::ctrl_c().await?;
+    Ok(ExitCode::SUCCESS)
 }
