@@ -39,8 +39,8 @@ impl Behaviour {
         let preset = tag.split_once('-').map_or(tag, |(preset, _)| preset);
         let mut behaviour = Behaviour::default();
         match preset {
-            // So slow that a few requests show it: one in four takes less than the shop's bound of 500 ms.
-            "slow" => behaviour.latency = 1500.0,
+            // So slow that twenty requests show it: every other one takes less than the shop's bound of 500 ms.
+            "slow" => behaviour.latency = 700.0,
             "crash" => behaviour.crash_after = Some(TimeDelta::seconds(12)),
             "neverready" => behaviour.ready_after = None,
             "dark" => behaviour.dark_after = Some(TimeDelta::seconds(12)),
