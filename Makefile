@@ -41,4 +41,6 @@ e2e: ## the stories on the real cluster
 	$(CARGO) run --locked --package bellwether-e2e -- test
 
 crds: ## generate crds/ from the types
-	$(CARGO) run --locked --package bellwether -- crd > crds/canaries.yaml
+	for name in canaries promotions commands; do \
+		$(CARGO) run --locked --quiet --package bellwether -- crd $$name > crds/$$name.yaml || exit 1; \
+	done

@@ -22,6 +22,12 @@ impl Jitter {
         Jitter(Mutex::new(fastrand::Rng::with_seed(seed)))
     }
 
+    /// A name that nobody has.
+    pub fn unique(&self) -> String {
+        let mut rng = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{:032x}", rng.u128(..))
+    }
+
     /// Half to all of `span`.
     pub fn spread(&self, span: Duration) -> Duration {
         let part = self.0.lock().unwrap_or_else(PoisonError::into_inner).f64();

@@ -7,6 +7,7 @@ pub mod api; // the custom resources: types, schema, CEL rules
 pub mod cli; // one file per subcommand
 pub mod clock; // the only place that asks for the time
 pub mod defect; // deliberate defects, which the simulation must find; none in release builds
+pub mod hook_api; // the HTTP API that pipelines call
 pub mod jenkins; // Jenkins as a peer: a job is triggered once, followed, and stopped if need be
 pub mod jitter; // the only place that asks for chance
 pub mod judge; // PURE: what measurements say
@@ -15,6 +16,7 @@ pub mod metrics; // the controller's own metrics
 pub mod metrics_source; // Prometheus, asked in batches, apart from the reconcile path
 pub mod outbox; // facts on their way out: Kubernetes Events
 pub mod paint; // colours and bars, for terminals
+pub mod promotion; // PURE: promotions, and commands about a revision
 pub mod reconcile; // SHELL: watch, queue, observe, act
 pub mod rollout; // PURE: the rules of a rollout
 pub mod sim; // the simulated cluster: only the command line and tests name it

@@ -4,15 +4,22 @@
 //! a second group can reuse them. Invariant: nothing here names another module of the controller.
 
 mod canary;
+mod command;
+mod promotion;
 mod schema;
 mod status;
 
 pub use canary::{
     Analysis, Canary, CanarySpec, Metadata, Metric, Service, ServicePort, TargetRef, ThresholdRange,
 };
+pub use command::{Command, CommandSpec, CommandStatus, Verb};
+pub use promotion::{
+    AbortAction, Awaited, CanaryRef, Conflict, Log, Policy, Promotion, PromotionPhase, PromotionSpec,
+    PromotionStatus, Requester,
+};
 pub use status::{
-    CanaryStatus, CheckStatus, Condition, Hold, HoldReason, Notice, NoticeKind, Outbox, Outcome, PastRollout,
-    Phase, Retirement, RetirementKind, RevisionStatus, StepStatus,
+    CanaryStatus, CheckStatus, Condition, Hold, HoldReason, Intervention, Notice, NoticeKind, Outbox,
+    Outcome, PastRollout, Pause, Phase, Retirement, RetirementKind, RevisionStatus, StepStatus,
 };
 
 /// The API group of every resource here.

@@ -44,3 +44,14 @@ pub(super) fn percent(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn int_or_string(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"nullable": true, "x-kubernetes-int-or-string": true})
 }
+
+/// Images by name of the container.
+pub(super) fn images(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "nullable": true,
+        "minProperties": 1,
+        "maxProperties": 32,
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 500}
+    })
+}

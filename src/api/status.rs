@@ -9,6 +9,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::command::Verb;
+
 /// What is known and remembered of a Canary.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -46,6 +48,12 @@ pub struct CanaryStatus {
     /// What holds the rollout back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// Somebody's order to take no further step with the present revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// Orders that were heeded or refused, newest last; at most sixteen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interventions: Vec<Intervention>,
     /// Why the present revision is being withdrawn: set from the verdict until the terminal phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retirement: Option<Retirement>,
@@ -108,6 +116,9 @@ pub struct RevisionStatus {
     /// The revision last promoted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<String>,
+    /// The revision promoted before that, which an undo returns to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
     /// The workload controller's own mark when `current` was recorded: uid and revision number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
@@ -163,6 +174,8 @@ pub enum HoldReason {
     Dark,
     /// `spec.suspend`.
     Suspended,
+    /// Somebody paused the release.
+    Paused,
     /// Pods of the canary or the primary are not ready.
     WorkloadNotReady,
     /// The observed share does not follow the weight.
@@ -187,6 +200,41 @@ impl fmt::Display for HoldReason {
     }
 }
 
+/// Somebody's order to take no further step.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// Who.
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// An order about one revision, and what came of it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Intervention {
+    /// UID of the Command, or what else makes it unique: it is heeded once.
+    pub id: String,
+    /// What was ordered.
+    pub verb: Verb,
+    /// The revision that was meant.
+    pub revision: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// When it was heeded or refused.
+    pub at: DateTime<Utc>,
+    /// Why it was refused; absent if it was heeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
 /// Why a revision is being withdrawn.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -206,6 +254,8 @@ pub enum RetirementKind {
     RollBack,
     /// Its author set the workload back to the promoted revision.
     Abort,
+    /// Somebody called it off; the workload keeps the revision.
+    Cancel,
     /// The primary took the revision over and must return to its last promoted one; the canary is healthy.
     UndoOnCanary,
     /// As above, but the canary is bad as well: the primary's old pods keep the traffic.

@@ -542,7 +542,21 @@ pub async fn record_status(
     namespace: &str,
     status: &CanaryStatus,
 ) -> Result<Arc<Value>, Error> {
-    let mut wanted = canary.clone();
+    replace_status(ctx, Kind::Canary, canary, namespace, status).await
+}
+
+/// Replaces the status of `live` on its resourceVersion; returns the object as written.
+///
+/// # Errors
+/// If the write is refused or fails.
+pub async fn replace_status(
+    ctx: &Context,
+    kind: Kind,
+    live: &Value,
+    namespace: &str,
+    status: &(impl serde::Serialize + Sync),
+) -> Result<Arc<Value>, Error> {
+    let mut wanted = live.clone();
     wanted["status"] = serde_json::to_value(status).map_err(|source| Error::Json {
         what: "the status",
         source,
@@ -551,16 +565,16 @@ pub async fn record_status(
         wanted["metadata"]["resourceVersion"] = Value::Null;
     }
     let object: DynamicObject = serde_json::from_value(wanted).map_err(|source| Error::Json {
-        what: "the Canary",
+        what: "the object of a status",
         source,
     })?;
-    let api = Kind::Canary.api(&ctx.client, namespace);
+    let api = kind.api(&ctx.client, namespace);
     let params = PostParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
     };
     let written = api
-        .replace_status(text(canary, "/metadata/name"), &params, &object)
+        .replace_status(text(live, "/metadata/name"), &params, &object)
         .await
         .map_err(|source| Error::Write {
             act: "recording the status",
@@ -570,6 +584,6 @@ pub async fn record_status(
         what: "an answer",
         source,
     })?;
-    ctx.cache.put(Kind::Canary, json.clone());
+    ctx.cache.put(kind, json.clone());
     Ok(Arc::new(json))
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{index::Part, kinds::Kind};
 use crate::defect::{Defect, planted};
@@ -67,6 +68,7 @@ struct Listing {
 /// The cache of every kind.
 pub struct Cache {
     inner: Mutex<Inner>,
+    followed: Mutex<HashMap<(Kind, String, String), watch::Sender<u64>>>,
 }
 
 impl Default for Cache {
@@ -81,6 +83,7 @@ impl Default for Cache {
                 reading: HashMap::new(),
                 doubted: HashSet::new(),
             }),
+            followed: Mutex::default(),
         }
     }
 }
@@ -88,14 +91,7 @@ impl Default for Cache {
 /// The part that `object` of `kind` belongs to.
 #[must_use]
 pub fn part_of(kind: Kind, object: &Value) -> Part {
-    let name = match kind {
-        Kind::EndpointSlice => object
-            .pointer("/metadata/labels")
-            .and_then(|labels| labels.get("kubernetes.io/service-name"))
-            .and_then(Value::as_str)
-            .unwrap_or_default(),
-        _ => text(object, "/metadata/name"),
-    };
+    let name = text(object, kind.known_by().unwrap_or("/metadata/name"));
     Part {
         kind,
         namespace: text(object, "/metadata/namespace").to_owned(),
@@ -183,14 +179,35 @@ impl Cache {
         }
         inner.groups.entry(part.clone()).or_default().insert(name);
         inner.entries.insert(
-            key,
+            key.clone(),
             Entry {
                 part,
                 version,
                 object: Some(Arc::new(slim(kind, object))),
             },
         );
+        drop(inner);
+        self.tell_followers(&key, version);
         true
+    }
+
+    /// A receiver that is told whenever the object changes.
+    #[must_use]
+    pub fn follow(&self, kind: Kind, namespace: &str, name: &str) -> watch::Receiver<u64> {
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = followed.entry(key).or_insert_with(|| watch::Sender::new(0));
+        sender.subscribe()
+    }
+
+    fn tell_followers(&self, key: &(Kind, String, String), version: u64) {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = followed.get(key) {
+            sender.send_replace(version);
+            if sender.receiver_count() == 0 {
+                followed.remove(key);
+            }
+        }
     }
 
     /// Takes in that an object is gone. Returns whether it is news.
@@ -201,6 +218,7 @@ impl Cache {
             text(object, "/metadata/name").to_owned(),
         );
         let version = version(object);
+        self.tell_followers(&key, version);
         let mut inner = self.lock();
         if let Some(reading) = inner.reading.get_mut(&part_of(kind, object)) {
             reading.removed.insert(key.2.clone(), version);
@@ -209,7 +227,7 @@ impl Cache {
             Some(known) if known.object.is_some() && known.version <= version => {
                 known.object = None;
                 known.version = version;
-                if kind == Kind::EndpointSlice {
+                if kind.known_by().is_some() {
                     // They come and go under ever new names, and no late answer to a write of ours can revive one.
                     let part = known.part.clone();
                     inner.drop_entry(&key, &part);
@@ -331,7 +349,7 @@ impl Cache {
             .clone()
     }
 
-    /// Every object of `part`: the EndpointSlices of a Service.
+    /// Every object of `part`: the EndpointSlices of a Service, the Promotions of a Canary.
     #[must_use]
     pub fn group(&self, part: &Part) -> Vec<Arc<Value>> {
         let inner = self.lock();

@@ -9,14 +9,14 @@ use std::{
 use super::kinds::Kind;
 use crate::rollout::CanaryId;
 
-/// Kind, namespace and name of an object; of an EndpointSlice the name of its Service.
+/// Kind, namespace and name of an object, or the name that it is known by ([`Kind::known_by`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Part {
     /// Kind.
     pub kind: Kind,
     /// Namespace.
     pub namespace: String,
-    /// Name, or name of the Service.
+    /// The name.
     pub name: String,
 }
 

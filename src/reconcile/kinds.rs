@@ -22,22 +22,44 @@ pub enum Kind {
     VirtualService,
     /// `networking.istio.io/v1` DestinationRule.
     DestinationRule,
+    /// `bellwether.dev/v1beta1` Promotion; known by the name of its Canary.
+    Promotion,
+    /// `bellwether.dev/v1beta1` Command; known by the name of its Canary.
+    Command,
 }
 
 impl Kind {
     /// Every kind but Canary: what Canaries are made of.
-    pub const PARTS: [Kind; 5] = [
+    pub const PARTS: [Kind; 7] = [
         Kind::Deployment,
         Kind::Service,
         Kind::EndpointSlice,
         Kind::VirtualService,
         Kind::DestinationRule,
+        Kind::Promotion,
+        Kind::Command,
     ];
 
     /// Whether it comes with Istio, and may thus be absent.
     #[must_use]
     pub fn istio(self) -> bool {
         matches!(self, Kind::VirtualService | Kind::DestinationRule)
+    }
+
+    /// Whether the controller does its work without it, if the cluster does not serve it.
+    #[must_use]
+    pub fn optional(self) -> bool {
+        self.istio() || matches!(self, Kind::Promotion | Kind::Command)
+    }
+
+    /// Field by which objects of this kind are known, if it is not their own name.
+    #[must_use]
+    pub fn known_by(self) -> Option<&'static str> {
+        match self {
+            Kind::EndpointSlice => Some("/metadata/labels/kubernetes.io~1service-name"),
+            Kind::Promotion | Kind::Command => Some("/spec/canaryRef/name"),
+            _ => None,
+        }
     }
 
     /// The resource as the API server knows it.
@@ -50,6 +72,8 @@ impl Kind {
             Kind::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
             Kind::VirtualService => ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
             Kind::DestinationRule => ("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
+            Kind::Promotion => (crate::api::GROUP, "v1beta1", "Promotion", "promotions"),
+            Kind::Command => (crate::api::GROUP, "v1beta1", "Command", "commands"),
         };
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
     }

@@ -11,6 +11,7 @@ pub mod index;
 pub mod kinds;
 pub mod local;
 pub mod observe;
+pub mod promotions;
 pub mod queue;
 pub mod run;
 pub mod snapshot;
@@ -137,10 +138,12 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         Ok(spec) => spec,
         Err(invalid) => return refuse(ctx, id, &object, &invalid.to_string()).await,
     };
-    ctx.index.set(id, snapshot::parts(&spec.names));
+    ctx.index.set(id, snapshot::parts(&spec));
     let snap = snapshot::take(ctx, &spec, object, Arc::new(canary)).await?;
     let now = ctx.clock.now();
-    let seen = observe::observe(ctx, &spec, &snap, now);
+    let mut seen = observe::observe(ctx, &spec, &snap, now);
+    let promoting = promotions::decide(ctx, &spec, &snap, &seen.status, now);
+    seen.orders.clone_from(&promoting.orders);
     ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
     let decision = rollout::decide(&spec, &seen, now);
     ctx.metrics.observe(id, &seen.status);
@@ -148,10 +151,15 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     if decision.repair {
         ctx.local.repaired(id, now);
     }
+    let again = !decision.acts.is_empty() || !promoting.acts.is_empty();
     act::Round::new(ctx, &spec, &snap).perform(&decision.acts).await?;
+    if decision.acts.is_empty() {
+        // What the rollout writes, promotions look at in the next round.
+        promotions::perform(ctx, &spec, &snap, &promoting.acts).await?;
+    }
     Ok(Next {
-        again: !decision.acts.is_empty(),
-        wake_at: decision.wake_at,
+        again,
+        wake_at: decision.wake_at.into_iter().chain(promoting.wake_at).min(),
         urgent: decision.urgent,
     })
 }

@@ -65,6 +65,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         template_since: ctx.local.template_since(&spec.id, digest, now),
         sampled_since: ctx.sampler.watched_since(&spec.id).unwrap_or(now),
         sample: ctx.sampler.latest(&spec.id),
+        orders: Vec::new(),
         repairs: ctx.local.repairs(&spec.id, now),
         told: ctx.local.told(&spec.id),
         apex,

@@ -80,13 +80,16 @@ pub fn child_name(names: &Names, child: Child) -> &str {
 
 /// Every object that a Canary is concerned by.
 #[must_use]
-pub fn parts(names: &Names) -> BTreeSet<Part> {
+pub fn parts(spec: &RolloutSpec) -> BTreeSet<Part> {
+    let names = &spec.names;
     let part = |kind: Kind, name: &str| Part {
         kind,
         namespace: names.namespace.clone(),
         name: name.to_owned(),
     };
     let mut parts = BTreeSet::from([
+        part(Kind::Promotion, &spec.id.name),
+        part(Kind::Command, &spec.id.name),
         part(Kind::Deployment, &names.target),
         part(Kind::Deployment, &names.primary),
         part(Kind::VirtualService, &names.apex),
@@ -111,7 +114,7 @@ pub async fn take(
     canary: Arc<Canary>,
 ) -> Result<Snapshot, Error> {
     let names = &spec.names;
-    for part in parts(names) {
+    for part in parts(spec) {
         prime(ctx, &part).await?;
     }
     let get = |kind: Kind, name: &str| {
@@ -188,9 +191,14 @@ async fn read(ctx: &Context, part: &Part) -> Result<Vec<Value>, Error> {
         what: format!("{:?} {}/{}", part.kind, part.namespace, part.name),
         source: Box::new(source),
     };
-    let found = if part.kind == Kind::EndpointSlice {
-        let selector = format!("kubernetes.io/service-name={}", part.name);
-        let params = kube::api::ListParams::default().labels(&selector);
+    let found = if part.kind.known_by().is_some() {
+        let params = match part.kind {
+            Kind::EndpointSlice => {
+                let selector = format!("kubernetes.io/service-name={}", part.name);
+                kube::api::ListParams::default().labels(&selector)
+            }
+            _ => kube::api::ListParams::default(),
+        };
         api.list(&params).await.map_err(failed)?.items
     } else {
         api.get_opt(&part.name)

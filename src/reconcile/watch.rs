@@ -135,7 +135,7 @@ fn register(ctx: &Context, json: &Value) {
         return;
     };
     if let Ok(spec) = rollout::validate(&canary, ctx.settings.drain) {
-        ctx.index.set(&spec.id, snapshot::parts(&spec.names));
+        ctx.index.set(&spec.id, snapshot::parts(&spec));
     }
 }
 
@@ -200,7 +200,7 @@ fn note_failure(ctx: &Context, queue: &Queue, kind: Kind, error: &watcher::Error
     };
     ctx.metrics.watch_failed(kind);
     tracing::warn!(?kind, %error, "watch failed; it is tried again");
-    if !kind.istio() {
+    if !kind.optional() {
         return false;
     }
     let first = ctx.cache.availability(kind);

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Child, Serves, Weight};
-use crate::{api::CanaryStatus, judge::Sample};
+use crate::{
+    api::{CanaryStatus, Verb},
+    judge::Sample,
+};
 
 /// The world as one decision sees it.
 #[derive(Clone, Debug)]
@@ -43,10 +46,27 @@ pub struct Observed {
     pub sampled_since: DateTime<Utc>,
     /// The latest sample of the metrics.
     pub sample: Option<Arc<Sample>>,
+    /// Orders that were not heeded or refused yet, oldest first.
+    pub orders: Vec<Order>,
     /// How often somebody else's edit was put right in the last minute.
     pub repairs: usize,
     /// Number of the newest fact of the outbox that is known to be told.
     pub told: i64,
+}
+
+/// An order about one revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What makes it unique.
+    pub id: String,
+    /// What is to be done.
+    pub verb: Verb,
+    /// The revision that is meant.
+    pub revision: String,
+    /// Who orders it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A Deployment.

@@ -58,6 +58,7 @@ struct Process {
     /// Cancelled when a fault kills it, or when it ends by itself.
     dead: CancellationToken,
     tasks: JoinSet<()>,
+    ctx: Option<Arc<Context>>,
 }
 
 /// Whose credentials each start of a replica uses, so that a change shows which process made it.
@@ -162,6 +163,7 @@ impl SimCluster {
             name,
             dead: CancellationToken::new(),
             tasks: JoinSet::new(),
+            ctx: None,
         };
         self.start_in(&mut process, name, self.clock.skewed(skew));
         self.processes.insert(replica, process);
@@ -219,6 +221,7 @@ impl SimCluster {
         let deciding = reconcile::run::run(ctx.clone(), sampled, CancellationToken::new());
         process.tasks.spawn(deciding);
         process.tasks.spawn(async move { sampler.run().await });
+        process.ctx = Some(ctx.clone());
         process.tasks.spawn(outbox::deliver(ctx, facts));
     }
 
@@ -236,6 +239,12 @@ impl SimCluster {
     #[must_use]
     pub fn process_of(&self, replica: usize) -> Option<&'static str> {
         self.processes.get(&replica).map(|process| process.name)
+    }
+
+    /// What a replica works with.
+    #[must_use]
+    pub fn context_of(&self, replica: usize) -> Option<Arc<Context>> {
+        self.processes.get(&replica)?.ctx.clone()
     }
 
     /// The world was changed by hand: Kubernetes' own controllers look at it.

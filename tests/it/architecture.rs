@@ -49,7 +49,13 @@ fn pure_core_names_no_client_clock_runtime_or_log() {
         "rand::",
     ];
     assert_absent(
-        &["src/rollout", "src/judge", "src/traffic", "src/workload"],
+        &[
+            "src/rollout",
+            "src/judge",
+            "src/traffic",
+            "src/workload",
+            "src/promotion",
+        ],
         &words,
     );
 }

@@ -22,17 +22,19 @@ fn canary(change: impl FnOnce(&mut Value)) -> Canary {
 }
 
 #[test]
-fn crd_file_is_what_the_types_say() {
-    let output = Command::new(env!("CARGO_BIN_EXE_bellwether"))
-        .arg("crd")
-        .output()
-        .unwrap();
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/canaries.yaml");
-    let written = std::fs::read_to_string(file).unwrap();
-    assert!(
-        String::from_utf8(output.stdout).unwrap() == written,
-        "crds/canaries.yaml is old; run: make crds"
-    );
+fn crd_files_are_what_the_types_say() {
+    for name in ["canaries", "promotions", "commands"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_bellwether"))
+            .args(["crd", name])
+            .output()
+            .unwrap();
+        let file = format!("{}/crds/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            String::from_utf8(output.stdout).unwrap() == written,
+            "{file} is old; run: make crds"
+        );
+    }
 }
 
 #[test]

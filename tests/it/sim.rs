@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
-const NS: &str = "shop";
+pub const NS: &str = "shop";
 
 fn deployment(image: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"}, "spec": {
@@ -53,7 +53,7 @@ fn canary() -> Value {
     }})
 }
 
-fn key(kind: Kind) -> Key {
+pub fn key(kind: Kind) -> Key {
     Key::new(kind, NS, "shop")
 }
 
@@ -72,7 +72,7 @@ impl Witness for Journal {
     }
 }
 
-fn run<T>(story: impl Future<Output = T>) -> T {
+pub fn run<T>(story: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -81,7 +81,7 @@ fn run<T>(story: impl Future<Output = T>) -> T {
         .block_on(story)
 }
 
-async fn under_canary(seed: u64) -> SimCluster {
+pub async fn under_canary(seed: u64) -> SimCluster {
     let mut cluster = SimCluster::start(seed, TimeDelta::seconds(2));
     for object in [deployment("shop:good-1"), service(), route()] {
         cluster.apply(NS, object).unwrap();
@@ -95,7 +95,7 @@ async fn under_canary(seed: u64) -> SimCluster {
     cluster
 }
 
-async fn await_phase(cluster: &SimCluster, phase: &str, seconds: i64) {
+pub async fn await_phase(cluster: &SimCluster, phase: &str, seconds: i64) {
     let met = cluster
         .wait(&key(Kind::CANARY), TimeDelta::seconds(seconds), |c| {
             c["status"]["phase"] == phase

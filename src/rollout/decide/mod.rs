@@ -7,6 +7,7 @@ mod change;
 mod checks;
 mod conditions;
 mod fence;
+mod orders;
 mod plan;
 mod progressing;
 mod promoting;
@@ -64,6 +65,9 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
         HoldReason::RouteInvalid,
         HoldReason::InvalidSpec,
     ]);
+    if orders::heed(&mut plan) {
+        return plan.finish();
+    }
     match plan.next.phase {
         None | Some(Phase::Initializing) => bootstrap::decide(&mut plan),
         Some(Phase::Initialized | Phase::Succeeded | Phase::Failed | Phase::Terminating) => {

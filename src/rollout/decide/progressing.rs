@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use super::{
     change::{self, Change},
     checks::{self, METRIC_HOLDS, Verdict},
+    orders,
     plan::Plan,
     rest, retire,
 };
@@ -118,8 +119,8 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
         }
         return;
     }
-    if plan.spec.skip_analysis {
-        return super::promoting::begin(plan);
+    if orders::promote_unanalysed(plan, target) || orders::paused(plan) {
+        return;
     }
     let paused = retreat
         .filter(|h| matches!(h.reason, HoldReason::Dark | HoldReason::TrafficNotShifting))
@@ -128,12 +129,7 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
         return;
     }
     plan.next.hold = None;
-    let index = plan
-        .next
-        .step
-        .as_ref()
-        .map_or(0, |s| usize::try_from(s.index).unwrap_or(0));
-    raise(plan, index);
+    raise(plan, present_step(plan));
 }
 
 fn not_ready_text(plan: &Plan<'_>, target: &Workload) -> String {
@@ -203,6 +199,9 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     if plan.next.step.is_none() {
         // Overtaken while the primary could not take all traffic back at once.
         return overtaken_under_traffic(plan, target);
+    }
+    if orders::promote_unanalysed(plan, target) {
+        return;
     }
     let full = plan
         .primary()
@@ -364,18 +363,11 @@ fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
 
 fn passed(plan: &mut Plan<'_>) {
     plan.clear_hold(&METRIC_HOLDS);
-    if !primary_ready(plan) {
+    if orders::paused(plan) || !primary_ready(plan) {
         return;
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
-    let index = plan
-        .next
-        .step
-        .as_ref()
-        .map_or(0, |s| usize::try_from(s.index).unwrap_or(0));
-    if index < plan.spec.steps.last() && plan.weight() < plan.spec.steps.weight(plan.spec.steps.last()) {
-        raise(plan, index + 1 + usize::from(planted(Defect::SkipsAStep)));
-    } else {
+    if !next_step(plan) {
         plan.tell(
             NoticeKind::Normal,
             "AnalysisPassed",
@@ -383,4 +375,32 @@ fn passed(plan: &mut Plan<'_>) {
         );
         super::promoting::begin(plan);
     }
+}
+
+/// Somebody orders the next step, whatever the evidence; pods that can carry it are needed all the same (I2).
+pub(super) fn advance(plan: &mut Plan<'_>) {
+    plan.next.hold = None;
+    if plan.target().is_some_and(Workload::ready) {
+        if plan.weight().is_zero() {
+            raise(plan, present_step(plan));
+        } else if !next_step(plan) {
+            super::promoting::begin(plan);
+        }
+    }
+    plan.record();
+}
+
+fn present_step(plan: &Plan<'_>) -> usize {
+    let step = plan.next.step.as_ref();
+    step.map_or(0, |step| usize::try_from(step.index).unwrap_or(0))
+}
+
+/// Takes the next step; returns whether there was one left.
+fn next_step(plan: &mut Plan<'_>) -> bool {
+    let (index, last) = (present_step(plan), plan.spec.steps.last());
+    let left = index < last && plan.weight() < plan.spec.steps.weight(last);
+    if left {
+        raise(plan, index + 1 + usize::from(planted(Defect::SkipsAStep)));
+    }
+    left
 }

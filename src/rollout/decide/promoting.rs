@@ -7,6 +7,7 @@
 use super::{
     change::{self, Change},
     checks::{self, Verdict},
+    orders,
     plan::Plan,
     progressing, retire, silence,
 };
@@ -172,7 +173,7 @@ fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
 
 /// Evidence stays armed while the canary has traffic; what is missing does not stop a promotion that was earned.
 fn armed(plan: &mut Plan<'_>) -> Verdict {
-    if plan.weight().is_zero() || plan.next.step.is_none() || plan.spec.skip_analysis {
+    if plan.weight().is_zero() || plan.next.step.is_none() || orders::skips_analysis(plan) {
         return Verdict::Wait;
     }
     match checks::evaluate(plan) {
@@ -220,16 +221,17 @@ fn succeed(plan: &mut Plan<'_>) {
         .as_ref()
         .map_or("", |r| r.get(..12).unwrap_or(r))
         .to_owned();
-    let outcome = if plan.spec.skip_analysis {
+    let outcome = if orders::skips_analysis(plan) {
         Outcome::FastPromoted
     } else {
         Outcome::Promoted
     };
     let text = format!("revision {short} is promoted; the primary serves all traffic");
-    plan.next
-        .revision
-        .promoted
-        .clone_from(&plan.next.revision.current);
+    let current = plan.next.revision.current.clone();
+    let before = std::mem::replace(&mut plan.next.revision.promoted, current);
+    if before != plan.next.revision.promoted {
+        plan.next.revision.previous = before;
+    }
     plan.remember(outcome, &text);
     plan.next.step = None;
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);

@@ -136,10 +136,12 @@ pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
     plan.next.revision = RevisionStatus {
         current: Some(revision),
         promoted: plan.next.revision.promoted.take(),
+        previous: plan.next.revision.previous.take(),
         mark: plan.target().and_then(|t| t.mark.clone()),
         started_at: Some(plan.now),
     };
     plan.next.canary_weight = 0;
+    plan.next.pause = None;
     plan.next.failed_checks = 0;
     plan.next.step = None;
     plan.next.hold = None;

@@ -21,11 +21,12 @@ pub(super) fn begin(plan: &mut Plan<'_>, kind: RetirementKind, verdict: &str) {
     let (reason, text) = match kind {
         RetirementKind::RollBack => ("RolledBack", format!("rolled back: {verdict}")),
         RetirementKind::Abort => ("Aborted", format!("aborted: {verdict}")),
+        RetirementKind::Cancel => ("Aborted", format!("aborted {verdict}")),
         RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => {
             ("PromotionFailed", format!("promotion failed: {verdict}"))
         }
     };
-    let severity = if kind == RetirementKind::Abort {
+    let severity = if matches!(kind, RetirementKind::Abort | RetirementKind::Cancel) {
         NoticeKind::Normal
     } else {
         NoticeKind::Warning
@@ -48,7 +49,7 @@ pub(super) fn proceed(plan: &mut Plan<'_>) {
         return;
     };
     match retirement.kind {
-        RetirementKind::RollBack | RetirementKind::Abort => {
+        RetirementKind::RollBack | RetirementKind::Abort | RetirementKind::Cancel => {
             move_traffic(plan, retirement.kind);
             if !plan.weight().is_zero() {
                 let text = format!("{} cannot carry the traffic", plan.spec.names.primary);
@@ -157,6 +158,7 @@ fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
     let (phase, outcome, said) = match retirement.kind {
         RetirementKind::RollBack => (Phase::Failed, Outcome::RolledBack, format!("rolled back: {text}")),
         RetirementKind::Abort => (Phase::Initialized, Outcome::Aborted, format!("aborted: {text}")),
+        RetirementKind::Cancel => (Phase::Failed, Outcome::Aborted, format!("aborted {text}")),
         RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => (
             Phase::Failed,
             Outcome::Failed,

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    api::{CanaryStatus, HoldReason, Phase, RetirementKind, RevisionStatus, StepStatus},
+    api::{CanaryStatus, HoldReason, Phase, RetirementKind, RevisionStatus, StepStatus, Verb},
     judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
     rollout::{
-        Act, Apex, CanaryId, Names, Observed, RolloutSpec, Routes, Serves, Steps, Weight, Workload, decide,
+        Act, Apex, CanaryId, Names, Observed, Order, RolloutSpec, Routes, Serves, Steps, Weight, Workload,
+        decide,
     },
 };
 
@@ -102,6 +103,7 @@ fn first_step(reading: Reading) -> Observed {
             revision: RevisionStatus {
                 current: Some("b".to_owned()),
                 promoted: Some("a".to_owned()),
+                previous: None,
                 mark: Some("2".to_owned()),
                 started_at: Some(at(-5)),
             },
@@ -132,6 +134,7 @@ fn first_step(reading: Reading) -> Observed {
         sampled_since: at(0),
         template_since: at(-5),
         sample: Some(Arc::new(sample)),
+        orders: vec![],
         repairs: 0,
         told: 0,
     }
@@ -319,4 +322,169 @@ fn primary_that_kept_an_analysed_template_has_it_as_the_promoted_revision_when_t
         status.canary_weight, 100,
         "a fix is never rolled back onto a broken primary"
     );
+}
+
+fn order(verb: Verb, revision: &str) -> Vec<Order> {
+    vec![Order {
+        id: "1".to_owned(),
+        verb,
+        revision: revision.to_owned(),
+        by: "mia".to_owned(),
+        reason: "it is late".to_owned(),
+    }]
+}
+
+/// At rest after revision `b` failed; `a` is promoted.
+fn at_rest() -> Observed {
+    let mut seen = first_step(Reading::NoData);
+    seen.status.phase = Some(Phase::Failed);
+    seen.status.canary_weight = 0;
+    seen.status.step = None;
+    seen.routes = at_weight(0);
+    let mut target = workload("b", "2");
+    (
+        target.desired,
+        target.total,
+        target.updated,
+        target.available,
+        target.endpoints,
+    ) = (0, 0, 0, 0, 0);
+    seen.target = Some(target);
+    seen
+}
+
+#[test]
+fn order_that_names_another_revision_changes_nothing_and_is_answered() {
+    for verb in [Verb::Abort, Verb::Pause, Verb::Advance, Verb::SkipAnalysis] {
+        let mut seen = first_step(Reading::Value(100.0));
+        seen.orders = order(verb, "a");
+        let decision = decide(&spec(), &seen, at(3));
+        assert_eq!(decision.acts.len(), 1, "{:?}", decision.acts);
+        let status = recorded(&decision.acts[0]);
+        assert!(status.interventions[0].refused.is_some(), "{verb:?}");
+        assert_eq!(
+            (status.canary_weight, &status.retirement, &status.pause),
+            (10, &None, &None)
+        );
+    }
+}
+
+#[test]
+fn order_is_heeded_once() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.orders = order(Verb::Advance, "b");
+    let decision = decide(&spec(), &seen, at(3));
+    let status = recorded(&decision.acts[0]);
+    assert_eq!((status.canary_weight, status.interventions.len()), (50, 1));
+    assert_eq!(decision.acts[1], Act::Route(Weight::saturating(50)));
+    seen.status = status.clone();
+    seen.routes = at_weight(50);
+    let again = decide(&spec(), &seen, at(4));
+    assert_eq!(again.acts, []);
+}
+
+#[test]
+fn abort_takes_the_traffic_back_before_it_is_recorded_and_ends_as_aborted() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.orders = order(Verb::Abort, "b");
+    let decision = decide(&spec(), &seen, at(3));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    let status = recorded(&decision.acts[1]);
+    assert_eq!(
+        status.retirement.as_ref().map(|r| r.kind),
+        Some(RetirementKind::Cancel)
+    );
+    assert!(
+        status
+            .message
+            .as_ref()
+            .is_some_and(|m| m.contains("mia") && m.contains("it is late"))
+    );
+
+    let mut gone = at_rest();
+    gone.status.phase = Some(Phase::Progressing);
+    gone.status.retirement.clone_from(&status.retirement);
+    let ended = decide(&spec(), &gone, at(60));
+    let status = recorded(ended.acts.last().unwrap());
+    assert_eq!(status.phase, Some(Phase::Failed));
+    assert_eq!(status.history[0].outcome, crate::api::Outcome::Aborted);
+    assert_eq!(
+        status.revision.current.as_deref(),
+        Some("b"),
+        "the workload keeps it; it is not released again"
+    );
+}
+
+#[test]
+fn paused_release_takes_no_step_and_is_still_rolled_back_if_it_is_bad() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.orders = order(Verb::Pause, "b");
+    let paused = decide(&spec(), &seen, at(3));
+    seen.status = recorded(&paused.acts[0]).clone();
+    let held = decide(&spec(), &seen, at(10));
+    let status = recorded(&held.acts[0]);
+    assert_eq!(status.hold.as_ref().map(|h| h.reason), Some(HoldReason::Paused));
+    assert_eq!(status.canary_weight, 10);
+
+    let mut bad = first_step(Reading::Value(90.0));
+    bad.status = seen.status.clone();
+    let decision = decide(&spec(), &bad, at(10));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+
+    seen.orders = order(Verb::Resume, "b");
+    seen.orders[0].id = "2".to_owned();
+    let resumed = decide(&spec(), &seen, at(10));
+    seen.status = recorded(&resumed.acts[0]).clone();
+    let goes_on = decide(&spec(), &seen, at(10));
+    assert_eq!(recorded(&goes_on.acts[0]).canary_weight, 50);
+}
+
+#[test]
+fn skipping_the_analysis_promotes_at_once() {
+    let mut seen = first_step(Reading::NoData);
+    seen.orders = order(Verb::SkipAnalysis, "b");
+    let ordered = decide(&spec(), &seen, at(3));
+    seen.status = recorded(&ordered.acts[0]).clone();
+    let decision = decide(&spec(), &seen, at(3));
+    assert_eq!(recorded(&decision.acts[0]).phase, Some(Phase::Promoting));
+}
+
+#[test]
+fn undo_makes_the_revision_before_the_promoted_one_and_the_primary_follows() {
+    let mut seen = at_rest();
+    seen.status.phase = Some(Phase::Succeeded);
+    seen.status.revision.promoted = Some("b".to_owned());
+    seen.status.revision.previous = Some("a".to_owned());
+    seen.primary = Some(workload("b", "9"));
+    seen.orders = order(Verb::Undo, "b");
+    let ordered = decide(&spec(), &seen, at(3));
+    seen.status = recorded(&ordered.acts[0]).clone();
+    assert_eq!(
+        (seen.status.phase, seen.status.revision.promoted.as_deref()),
+        (Some(Phase::Failed), Some("a"))
+    );
+    let decision = decide(&spec(), &seen, at(4));
+    let restore = Act::Restore {
+        revision: "a".to_owned(),
+    };
+    assert!(decision.acts.contains(&restore), "{:?}", decision.acts);
+    seen.primary = Some(workload("a", "10"));
+    assert_eq!(
+        decide(&spec(), &seen, at(5)).acts,
+        [],
+        "the undone revision is not released again by itself"
+    );
+}
+
+#[test]
+fn retry_releases_the_failed_revision_once_more() {
+    let mut seen = at_rest();
+    seen.orders = order(Verb::Retry, "b");
+    let decision = decide(&spec(), &seen, at(30));
+    let status = recorded(&decision.acts[0]);
+    assert_eq!(
+        (status.phase, status.revision.started_at),
+        (Some(Phase::Progressing), Some(at(30)))
+    );
+    assert_eq!(decision.acts[1], Act::ScaleTarget(2));
 }

@@ -201,6 +201,7 @@ impl World {
                 },
             })),
             repairs: 0,
+            orders: vec![],
             told: self.status.outbox.seq,
         }
     }

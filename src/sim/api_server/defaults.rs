@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{refusal::Refusal, resources::Kind, schema};
-use crate::api::Canary;
+use crate::api::{Canary, Command, Promotion};
 
 /// Drops unknown fields and adds defaults; `address` is for a Service that has none.
 ///
@@ -21,8 +21,7 @@ pub fn fill(kind: Kind, object: &mut Value, address: &str) -> Result<(), Refusal
             shape::<ServiceSpec>(&mut object["spec"])?;
             fill_service(object, address);
         }
-        Kind::CANARY => schema::shape_canary(object),
-        _ => {}
+        _ => schema::shape_custom(kind, object),
     }
     Ok(())
 }
@@ -86,7 +85,7 @@ fn fill_service(object: &mut Value, ip: &str) {
     }
 }
 
-/// Refuses what is invalid, compared with what the object was. The rules of Canaries are those of their CRD.
+/// Refuses what is invalid, compared with what the object was. The rules of custom resources are those of their CRDs.
 ///
 /// # Errors
 /// With the fields named.
@@ -94,8 +93,8 @@ pub fn validate(kind: Kind, object: &Value, old: Option<&Value>) -> Result<(), R
     let problems = match kind {
         Kind::DEPLOYMENT => deployment_problems(object, old),
         Kind::SERVICE => immutable("spec.clusterIP", "/spec/clusterIP", object, old),
-        Kind::CANARY if old.is_none_or(|old| old["spec"] != object["spec"]) => {
-            schema::canary_problems(object, old)
+        _ if schema::known(kind) && old.is_none_or(|old| old["spec"] != object["spec"]) => {
+            schema::problems(kind, object, old)
         }
         _ => Vec::new(),
     };
@@ -103,11 +102,15 @@ pub fn validate(kind: Kind, object: &Value, old: Option<&Value>) -> Result<(), R
     if !problems.is_empty() {
         return Err(Refusal::invalid(kind, name, &problems));
     }
-    if kind == Kind::CANARY {
-        serde_json::from_value::<Canary>(object.clone())
-            .map_err(|error| Refusal::invalid(kind, name, &[error.to_string()]))?;
-    }
-    Ok(())
+    let typed = match kind {
+        Kind::CANARY => serde_json::from_value::<Canary>(object.clone()).err(),
+        Kind::PROMOTION => serde_json::from_value::<Promotion>(object.clone()).err(),
+        Kind::COMMAND => serde_json::from_value::<Command>(object.clone()).err(),
+        _ => None,
+    };
+    typed.map_or(Ok(()), |error| {
+        Err(Refusal::invalid(kind, name, &[error.to_string()]))
+    })
 }
 
 fn deployment_problems(object: &Value, old: Option<&Value>) -> Vec<String> {

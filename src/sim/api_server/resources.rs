@@ -86,6 +86,11 @@ impl Kind {
     /// `autoscaling/v2` HorizontalPodAutoscaler.
     pub const AUTOSCALER: Kind = Kind(9);
 
+    /// `bellwether.dev/v1beta1` Promotion.
+    pub const PROMOTION: Kind = Kind(10);
+    /// `bellwether.dev/v1beta1` Command.
+    pub const COMMAND: Kind = Kind(11);
+
     /// What is known of the kind.
     #[must_use]
     pub fn resource(self) -> &'static Resource {
@@ -131,7 +136,7 @@ const fn resource(
     }
 }
 
-static RESOURCES: [Resource; 10] = [
+static RESOURCES: [Resource; 12] = [
     resource("apps", "v1", "deployments", "Deployment", Generation::Spec),
     resource("apps", "v1", "replicasets", "ReplicaSet", Generation::Spec),
     resource("", "v1", "services", "Service", Generation::None),
@@ -174,4 +179,18 @@ static RESOURCES: [Resource; 10] = [
         generation: Generation::None,
         custom: false,
     },
+    resource(
+        "bellwether.dev",
+        "v1beta1",
+        "promotions",
+        "Promotion",
+        Generation::AllButStatus,
+    ),
+    resource(
+        "bellwether.dev",
+        "v1beta1",
+        "commands",
+        "Command",
+        Generation::AllButStatus,
+    ),
 ];

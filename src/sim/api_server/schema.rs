@@ -9,22 +9,49 @@ use kube::{
 };
 use serde_json::Value;
 
-use crate::api::Canary;
+use super::resources::Kind;
+use crate::api::{Canary, Command, Promotion};
 
-static CANARY: LazyLock<Value> = LazyLock::new(|| {
-    let crd = serde_json::to_value(Canary::crd()).unwrap_or_default();
+fn schema_of<T: CustomResourceExt>() -> Value {
+    let crd = serde_json::to_value(T::crd()).unwrap_or_default();
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
+
+static SCHEMAS: LazyLock<[(Kind, Value); 3]> = LazyLock::new(|| {
+    [
+        (Kind::CANARY, schema_of::<Canary>()),
+        (Kind::PROMOTION, schema_of::<Promotion>()),
+        (Kind::COMMAND, schema_of::<Command>()),
+    ]
 });
 
 thread_local! {
-    static RULES: (Validator, CompiledSchema) = (Validator::new(), compile_schema(&CANARY));
+    static RULES: (Validator, Vec<(Kind, CompiledSchema)>) = (
+        Validator::new(),
+        SCHEMAS.iter().map(|(kind, schema)| (*kind, compile_schema(schema))).collect(),
+    );
 }
 
-/// Drops what the schema of Canaries does not know and fills in its defaults.
-pub fn shape_canary(object: &mut Value) {
+/// The schema of a kind that one of our CRDs brings.
+fn of(kind: Kind) -> Option<&'static Value> {
+    SCHEMAS
+        .iter()
+        .find(|(of, _)| *of == kind)
+        .map(|(_, schema)| schema)
+}
+
+/// Whether one of our CRDs brings this kind.
+#[must_use]
+pub fn known(kind: Kind) -> bool {
+    of(kind).is_some()
+}
+
+/// Drops what the schema of this kind does not know and fills in its defaults.
+pub fn shape_custom(kind: Kind, object: &mut Value) {
+    let Some(schema) = of(kind) else { return };
     for part in ["spec", "status"] {
         if let Some(value) = object.get_mut(part) {
-            shape(&CANARY["properties"][part], value);
+            shape(&schema["properties"][part], value);
         }
     }
 }
@@ -66,17 +93,25 @@ fn shape(schema: &Value, value: &mut Value) {
     }
 }
 
-/// What is wrong with a Canary, compared with what it was.
+/// What is wrong with an object, compared with what it was.
 #[must_use]
-pub fn canary_problems(object: &Value, old: Option<&Value>) -> Vec<String> {
+pub fn problems(kind: Kind, object: &Value, old: Option<&Value>) -> Vec<String> {
+    let Some(schema) = of(kind) else {
+        return Vec::new();
+    };
     let mut problems = Vec::new();
     check_bounds(
-        &CANARY["properties"]["spec"],
+        &schema["properties"]["spec"],
         &object["spec"],
         "spec",
         &mut problems,
     );
-    let broken = RULES.with(|(validator, rules)| validator.validate_compiled(rules, object, old));
+    let broken = RULES.with(|(validator, all)| {
+        let rules = all.iter().find(|(of, _)| *of == kind);
+        rules.map_or(Ok(()), |(_, rules)| {
+            validator.validate_compiled(rules, object, old)
+        })
+    });
     let broken = broken.err().map(ValidationErrors::into_vec).unwrap_or_default();
     problems.extend(
         broken

@@ -281,7 +281,7 @@ impl Writer {
         }
         identity::check(key, live, &new)?;
         identity::keep(live, &mut new);
-        if !how.status || key.kind == Kind::CANARY {
+        if !how.status || super::schema::known(key.kind) {
             defaults::fill(key.kind, &mut new, text(live, "/spec/clusterIP"))?;
             defaults::validate(key.kind, &new, Some(live))?;
         }

@@ -1,0 +1,88 @@
+//! `Command`: what a person, or a pipeline, wants done with one revision of a Canary, and who wants it and why.
+//!
+//! Commands are objects of their own, so that only the controller writes the Canary's status, rights can be split, and
+//! what was done is on record. A command speaks of one revision: it never acts on another that came meanwhile (W41).
+
+#![allow(clippy::duplicated_attributes, reason = "columns of the same type repeat it")]
+
+use chrono::{DateTime, Utc};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::promotion::{AbortAction, CanaryRef};
+
+/// One order about one revision of a Canary.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[kube(
+    group = "bellwether.dev",
+    version = "v1beta1",
+    kind = "Command",
+    plural = "commands",
+    namespaced,
+    status = "CommandStatus",
+    doc = "A Command orders something about one revision of a Canary: abort, pause, resume, advance, skip its analysis, undo or retry it.",
+    printcolumn(name = "Canary", type_ = "string", json_path = ".spec.canaryRef.name"),
+    printcolumn(name = "Verb", type_ = "string", json_path = ".spec.verb"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),
+    printcolumn(name = "By", type_ = "string", json_path = ".spec.requestedBy"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(validation = Rule::new("self == oldSelf").message("spec: cannot change; create another Command"))]
+#[x_kube(validation = Rule::new("has(self.revision) != has(self.promotion)").message("spec: set exactly one of revision and promotion"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CommandSpec {
+    /// The Canary, in the same namespace.
+    pub canary_ref: CanaryRef,
+    /// What is to be done.
+    pub verb: Verb,
+    /// The revision that is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 64))]
+    pub revision: Option<String>,
+    /// Instead: the Promotion whose revision is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub promotion: Option<String>,
+    /// Of an abort: what becomes of the release. Default: what the Promotion's policy says, or `rollback`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<AbortAction>,
+    /// Why, in a person's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000))]
+    pub reason: Option<String>,
+    /// Who; the hook API sets whom it authenticated.
+    #[schemars(length(min = 1, max = 500))]
+    pub requested_by: String,
+}
+
+/// What is to be done with a revision.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    /// Call the release off.
+    Abort,
+    /// Take no further step until it is resumed. What protects users goes on.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// Take the next step now, whatever the evidence.
+    Advance,
+    /// Promote now, without further analysis.
+    SkipAnalysis,
+    /// Return the primary to the revision that was promoted before this one.
+    Undo,
+    /// Release a revision that failed once more.
+    Retry,
+}
+
+/// What became of an order.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandStatus {
+    /// Done, or refused and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// When it was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,249 @@
+//! A running promotion: the workload is changed, the Canary is followed, and its end is the promotion's.
+
+use chrono::{DateTime, Utc};
+
+use super::{Act, Decision, Demand, Seen, Target, Wanted, Wish, aborted_by, finish, say, wanted};
+use crate::{
+    api::{AbortAction, Outcome, PastRollout, Phase, PromotionPhase, PromotionStatus, Verb},
+    rollout::Order,
+};
+
+/// A promotion that is running, with all that bears on it.
+#[derive(Clone, Copy)]
+pub(super) struct Running<'a> {
+    pub(super) seen: &'a Seen<'a>,
+    pub(super) wish: &'a Wish,
+    pub(super) demands: &'a [Demand],
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Follows what was begun.
+pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision: &mut Decision) {
+    let Running {
+        seen,
+        wish,
+        demands,
+        now,
+    } = running;
+    if let Some(revision) = wish.status.revision.clone() {
+        return follow_revision(running, &revision, next, decision);
+    }
+    let Some(target) = &seen.target else {
+        return finish(
+            next,
+            PromotionPhase::Failed,
+            "TargetNotFound",
+            "the workload does not exist",
+            now,
+        );
+    };
+    match wanted(&wish.spec, target) {
+        Err(problem) => finish(next, PromotionPhase::Failed, "ContainerNotFound", &problem, now),
+        Ok(wanted) if wanted.met_by(target) => {
+            next.revision = Some(target.revision.clone());
+            let short = target.revision.get(..12).unwrap_or(&target.revision);
+            say(
+                next,
+                "Shipped",
+                &format!("the workload has it as revision {short}"),
+            );
+        }
+        Ok(_) if aborted_by(wish, demands).is_some() => {
+            finish(
+                next,
+                PromotionPhase::Aborted,
+                "Aborted",
+                "called off before the workload was changed",
+                now,
+            );
+        }
+        Ok(_) if now >= wish.deadline() => {
+            let text = "the workload was not changed before the deadline (policy.deadlineSeconds)";
+            finish(next, PromotionPhase::Failed, "DeadlineExceeded", text, now);
+        }
+        Ok(_) if wish.status.base.as_deref() != Some(&target.revision) => {
+            let text = "the workload was changed meanwhile, and not to what was asked for: by somebody else, or by an \
+                        admission webhook";
+            finish(next, PromotionPhase::Superseded, "Superseded", text, now);
+        }
+        Ok(Wanted::Images(images)) if wish.spec.r#await.is_none() => {
+            decision.wake(wish.deadline());
+            decision.acts.push(Act::Ship(wish.name.clone(), images));
+        }
+        Ok(_) => {
+            // What was awaited was there, and was changed again.
+            let text = "the workload was changed by somebody else before its release began";
+            finish(next, PromotionPhase::Superseded, "Superseded", text, now);
+        }
+    }
+}
+
+fn follow_revision(
+    running: Running<'_>,
+    revision: &str,
+    next: &mut PromotionStatus,
+    decision: &mut Decision,
+) {
+    let Running {
+        seen,
+        wish,
+        demands,
+        now,
+    } = running;
+    let canary = seen.canary;
+    mirror(seen, revision, next);
+    if let Some(past) = ended(seen, wish, revision) {
+        return conclude(wish, past, now, next);
+    }
+    let at_rest = matches!(
+        canary.phase,
+        Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
+    );
+    let current = canary.revision.current.as_deref();
+    if at_rest && canary.revision.promoted.as_deref() == Some(revision) && current == Some(revision) {
+        let text = "the primary runs this revision already; there was nothing to release";
+        return finish(next, PromotionPhase::Promoted, "AlreadyPromoted", text, now);
+    }
+    let gone = seen
+        .target
+        .as_ref()
+        .is_none_or(|target: &Target| target.revision != revision);
+    if gone && current != Some(revision) {
+        let text = "the workload was changed by somebody else";
+        return finish(next, PromotionPhase::Superseded, "Superseded", text, now);
+    }
+    if let Some(demand) = aborted_by(wish, demands) {
+        let action = demand.spec.action.unwrap_or(wish.spec.policy.on_abort);
+        let heeded = canary.interventions.iter().find(|known| known.id == demand.uid);
+        let refused = heeded.and_then(|known| known.refused.clone());
+        match action {
+            AbortAction::None => {
+                return finish(
+                    next,
+                    PromotionPhase::Aborted,
+                    "Aborted",
+                    "called off; the release goes on by itself",
+                    now,
+                );
+            }
+            AbortAction::Pause if heeded.is_some() && refused.is_none() => {
+                return finish(
+                    next,
+                    PromotionPhase::Aborted,
+                    "Aborted",
+                    "called off; the release is paused",
+                    now,
+                );
+            }
+            _ if refused.is_some() && at_rest => {
+                let text = "called off before its release began";
+                return finish(next, PromotionPhase::Aborted, "Aborted", text, now);
+            }
+            _ => {}
+        }
+    }
+    if now >= wish.deadline() {
+        return overdue(running, revision, next, decision);
+    }
+    decision.wake(wish.deadline());
+    if at_rest && canary.phase == Some(Phase::Failed) && current == Some(revision) {
+        // It failed before, and is asked for again.
+        ask(
+            running,
+            format!("retry/{}", wish.uid),
+            Verb::Retry,
+            revision,
+            decision,
+        );
+    }
+}
+
+/// The deadline is over: the release is called off, and the promotion has failed once that is done.
+fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, decision: &mut Decision) {
+    let Running { seen, wish, now, .. } = running;
+    let id = format!("deadline/{}", wish.uid);
+    let answered = seen.canary.interventions.iter().find(|known| known.id == id);
+    if answered.is_some_and(|known| known.refused.is_some()) {
+        let text = "its deadline is over (policy.deadlineSeconds), and no release of it is under way";
+        return finish(next, PromotionPhase::Failed, "DeadlineExceeded", text, now);
+    }
+    if super::not_noticed(seen, revision) {
+        let text = "its deadline is over (policy.deadlineSeconds) before its release began";
+        return finish(next, PromotionPhase::Failed, "DeadlineExceeded", text, now);
+    }
+    say(
+        next,
+        "DeadlineExceeded",
+        "its deadline is over (policy.deadlineSeconds); the release is rolled back",
+    );
+    ask(running, id, Verb::Abort, revision, decision);
+}
+
+/// An order of the promotion itself, unless it was heeded or refused already.
+fn ask(running: Running<'_>, id: String, verb: Verb, revision: &str, decision: &mut Decision) {
+    let Running { seen, wish, .. } = running;
+    if seen.canary.interventions.iter().any(|known| known.id == id) {
+        return;
+    }
+    decision.orders.push(Order {
+        id,
+        verb,
+        revision: revision.to_owned(),
+        by: format!("Promotion {}", wish.name),
+        reason: match verb {
+            Verb::Abort => "policy.deadlineSeconds".to_owned(),
+            _ => String::new(),
+        },
+    });
+}
+
+/// How the rollout of this revision ended since the promotion began.
+fn ended<'a>(seen: &'a Seen<'_>, wish: &Wish, revision: &str) -> Option<&'a PastRollout> {
+    let began = wish.status.started_at?;
+    let past = seen
+        .canary
+        .history
+        .iter()
+        .find(|past| past.revision == revision)?;
+    let under_way = matches!(
+        seen.canary.phase,
+        Some(Phase::Progressing | Phase::Promoting | Phase::Finalising)
+    );
+    // A retry of the same revision is another rollout.
+    let again = under_way && seen.canary.revision.current.as_deref() == Some(revision);
+    (past.ended_at >= began && !again).then_some(past)
+}
+
+fn conclude(wish: &Wish, past: &PastRollout, now: DateTime<Utc>, next: &mut PromotionStatus) {
+    let overdue = wish.status.reason.as_deref() == Some("DeadlineExceeded");
+    let (phase, reason) = match past.outcome {
+        Outcome::Promoted => (PromotionPhase::Promoted, "Promoted"),
+        Outcome::FastPromoted => (PromotionPhase::Promoted, "PromotedUnanalysed"),
+        _ if overdue => (PromotionPhase::Failed, "DeadlineExceeded"),
+        Outcome::RolledBack => (PromotionPhase::RolledBack, "RolledBack"),
+        Outcome::Aborted => (PromotionPhase::Aborted, "Aborted"),
+        Outcome::Superseded => (PromotionPhase::Superseded, "Superseded"),
+        Outcome::Failed => (PromotionPhase::Failed, "PromotionFailed"),
+    };
+    finish(next, phase, reason, &past.message, now);
+}
+
+/// What the Canary says of this revision is what the promotion says.
+fn mirror(seen: &Seen<'_>, revision: &str, next: &mut PromotionStatus) {
+    let canary = seen.canary;
+    if canary.revision.current.as_deref() != Some(revision) {
+        return;
+    }
+    let under_way = !matches!(
+        canary.phase,
+        Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
+    );
+    next.weight = canary.canary_weight;
+    next.step = canary.step.as_ref().map(|step| step.index + 1);
+    next.held = canary.hold.as_ref().map(|hold| hold.reason.to_string());
+    next.checks.clone_from(&canary.checks);
+    if let Some(message) = canary.message.as_ref().filter(|_| under_way) {
+        let reason = canary.phase.map(|phase| phase.to_string()).unwrap_or_default();
+        say(next, &reason, message);
+    }
+}

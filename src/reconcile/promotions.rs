@@ -1,0 +1,243 @@
+//! Promotions and Commands of one Canary: what the cache knows of them, and what is written for them.
+//!
+//! Invariant: the workload gets other images only for a Promotion whose intent is recorded, and only on the state of it
+//! that was decided on.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use serde_json::{Value, json};
+
+use super::{Context, act::replace_status, error::Error, index::Part, kinds::Kind, snapshot::Snapshot};
+use crate::{
+    api::{CanaryStatus, Command, Promotion},
+    promotion::{self, Act, Decision, Demand, Seen, Target, Wish},
+    rollout::RolloutSpec,
+    workload::{deployment, marks::MANAGER, text},
+};
+
+/// What the Promotions and Commands of this Canary ask for.
+pub fn decide(
+    ctx: &Context,
+    spec: &RolloutSpec,
+    snap: &Snapshot,
+    canary: &CanaryStatus,
+    now: DateTime<Utc>,
+) -> Decision {
+    let wishes: Vec<Wish> = objects(ctx, spec, Kind::Promotion)
+        .iter()
+        .filter_map(|object| wish(object))
+        .collect();
+    let demands: Vec<Demand> = objects(ctx, spec, Kind::Command)
+        .iter()
+        .filter_map(|object| demand(object))
+        .collect();
+    if wishes.is_empty() && demands.is_empty() {
+        return Decision::default();
+    }
+    let seen = Seen {
+        canary,
+        target: snap.target.as_ref().map(|object| target(object)),
+        wishes,
+        demands,
+        frozen: None,
+    };
+    promotion::decide(&seen, now)
+}
+
+fn objects(ctx: &Context, spec: &RolloutSpec, kind: Kind) -> Vec<Arc<Value>> {
+    ctx.cache.group(&Part {
+        kind,
+        namespace: spec.id.namespace.clone(),
+        name: spec.id.name.clone(),
+    })
+}
+
+/// A Promotion as a decision sees it. One that is being deleted, or cannot be read, is none.
+fn wish(object: &Value) -> Option<Wish> {
+    let promotion: Promotion = serde_json::from_value(object.clone()).ok()?;
+    let metadata = promotion.metadata;
+    metadata.deletion_timestamp.is_none().then_some(Wish {
+        name: metadata.name?,
+        uid: metadata.uid?,
+        created_at: created_at(object)?,
+        spec: promotion.spec,
+        status: promotion.status.unwrap_or_default(),
+    })
+}
+
+fn demand(object: &Value) -> Option<Demand> {
+    let command: Command = serde_json::from_value(object.clone()).ok()?;
+    let metadata = command.metadata;
+    metadata.deletion_timestamp.is_none().then_some(Demand {
+        name: metadata.name?,
+        uid: metadata.uid?,
+        created_at: created_at(object)?,
+        spec: command.spec,
+        status: command.status.unwrap_or_default(),
+    })
+}
+
+fn created_at(object: &Value) -> Option<DateTime<Utc>> {
+    text(object, "/metadata/creationTimestamp").parse().ok()
+}
+
+fn target(object: &Value) -> Target {
+    let containers = object
+        .pointer("/spec/template/spec/containers")
+        .and_then(Value::as_array);
+    Target {
+        revision: deployment::revision(object.pointer("/spec/template").unwrap_or(&Value::Null)),
+        images: containers
+            .into_iter()
+            .flatten()
+            .map(|container| {
+                (
+                    text(container, "/name").to_owned(),
+                    text(container, "/image").to_owned(),
+                )
+            })
+            .collect(),
+    }
+}
+
+/// Carries out `acts` in order.
+///
+/// # Errors
+/// The first act that fails; the ones after it are not tried.
+pub async fn perform(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, acts: &[Act]) -> Result<(), Error> {
+    for act in acts {
+        tracing::debug!(canary = %spec.id, ?act, "act");
+        if !ctx.leadership.leads() {
+            return Err(Error::NotLeading(spec.id.clone()));
+        }
+        match act {
+            Act::Record(name, status) => record(ctx, spec, Kind::Promotion, name, status).await?,
+            Act::Answer(name, status) => record(ctx, spec, Kind::Command, name, status).await?,
+            Act::Ship(name, images) => ship(ctx, spec, snap, name, images).await?,
+            Act::Forget(name) => delete(ctx, spec, Kind::Promotion, name).await?,
+            Act::ForgetCommand(name) => delete(ctx, spec, Kind::Command, name).await?,
+        }
+    }
+    Ok(())
+}
+
+fn find(ctx: &Context, spec: &RolloutSpec, kind: Kind, name: &str) -> Result<Arc<Value>, Error> {
+    let part = Part {
+        kind,
+        namespace: spec.id.namespace.clone(),
+        name: name.to_owned(),
+    };
+    ctx.cache.get(&part).ok_or_else(|| Error::Stale {
+        act: "writing a promotion",
+        what: format!("{}/{name}", spec.id.namespace),
+    })
+}
+
+async fn record(
+    ctx: &Context,
+    spec: &RolloutSpec,
+    kind: Kind,
+    name: &str,
+    status: &(impl serde::Serialize + Sync),
+) -> Result<(), Error> {
+    let live = find(ctx, spec, kind, name)?;
+    replace_status(ctx, kind, &live, &spec.id.namespace, status)
+        .await
+        .map(drop)
+        .inspect_err(|error| doubt(ctx, spec, kind, &spec.id.name, error))
+}
+
+/// What a refused write was decided on is read once before the next decision; what is gone, too: the answer to an earlier
+/// write of ours may have brought it back into the cache.
+fn doubt(ctx: &Context, spec: &RolloutSpec, kind: Kind, known_by: &str, error: &Error) {
+    let gone = matches!(error, Error::Write { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404));
+    if error.is_conflict() || gone {
+        ctx.cache.doubt(Part {
+            kind,
+            namespace: spec.names.namespace.clone(),
+            name: known_by.to_owned(),
+        });
+    }
+}
+
+/// Gives containers of the workload other images, on the state that was decided on, and says for whom.
+async fn ship(
+    ctx: &Context,
+    spec: &RolloutSpec,
+    snap: &Snapshot,
+    promotion: &str,
+    images: &BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let name = &spec.names.target;
+    let live = snap.target.as_ref().ok_or_else(|| Error::Stale {
+        act: "shipping",
+        what: format!("{}/{name}", spec.names.namespace),
+    })?;
+    let mut ops = vec![
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
+    ];
+    let containers = live
+        .pointer("/spec/template/spec/containers")
+        .and_then(Value::as_array);
+    for (n, container) in containers.into_iter().flatten().enumerate() {
+        if let Some(image) = images.get(text(container, "/name")) {
+            let path = format!("/spec/template/spec/containers/{n}/image");
+            ops.push(json!({"op": "replace", "path": path, "value": image}));
+        }
+    }
+    tracing::info!(canary = %spec.id, promotion, ?images, "the workload gets other images");
+    let patch: json_patch::Patch =
+        serde_json::from_value(Value::Array(ops)).map_err(|source| Error::Json {
+            what: "a patch",
+            source,
+        })?;
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = Kind::Deployment.api(&ctx.client, &spec.names.namespace);
+    let written = api.patch(name, &params, &Patch::Json::<()>(patch)).await;
+    let written = written
+        .map_err(|source| Error::Write {
+            act: "shipping",
+            source: Box::new(source),
+        })
+        .inspect_err(|error| doubt(ctx, spec, Kind::Deployment, name, error))?;
+    let json = serde_json::to_value(&written).map_err(|source| Error::Json {
+        what: "an answer",
+        source,
+    })?;
+    ctx.cache.put(Kind::Deployment, json);
+    Ok(())
+}
+
+async fn delete(ctx: &Context, spec: &RolloutSpec, kind: Kind, name: &str) -> Result<(), Error> {
+    let live = find(ctx, spec, kind, name)?;
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(text(&live, "/metadata/uid").to_owned()),
+            resource_version: Some(text(&live, "/metadata/resourceVersion").to_owned()),
+        }),
+        ..DeleteParams::background()
+    };
+    match kind
+        .api(&ctx.client, &spec.id.namespace)
+        .delete(name, &params)
+        .await
+    {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(source) => {
+            let error = Error::Write {
+                act: "forgetting a promotion",
+                source: Box::new(source),
+            };
+            doubt(ctx, spec, kind, &spec.id.name, &error);
+            return Err(error);
+        }
+    }
+    ctx.cache.remove(kind, &live);
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! Orders about one revision: abort, pause, resume, advance, skip its analysis, undo, retry.
+//!
+//! Invariants: an order acts on the revision that it names or on none (W41); it is recorded with who and why in the same
+//! write as its effect, so that it is heeded once, whatever dies in between.
+
+use super::{plan::Plan, progressing, promoting, rest, retire};
+use crate::{
+    api::{HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind, Verb},
+    rollout::{Order, Workload},
+};
+
+/// Orders that are remembered.
+const LIMIT: usize = 16;
+
+/// Heeds or refuses the oldest order; returns whether there was one.
+pub(super) fn heed(plan: &mut Plan<'_>) -> bool {
+    let seen = plan.seen;
+    let known = |order: &&Order| !plan.next.interventions.iter().any(|known| known.id == order.id);
+    let Some(order) = seen.orders.iter().find(known) else {
+        return false;
+    };
+    let refused = refusal(plan, order);
+    let heeded = refused.is_none();
+    note(plan, order, refused);
+    if heeded {
+        carry_out(plan, order);
+    } else {
+        plan.record();
+    }
+    true
+}
+
+/// Writes down what becomes of the order; the record comes with the effect.
+fn note(plan: &mut Plan<'_>, order: &Order, refused: Option<String>) {
+    let short = order.revision.get(..12).unwrap_or(&order.revision);
+    let why = if order.reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", order.reason)
+    };
+    let (kind, reason, text) = match &refused {
+        None => (
+            NoticeKind::Normal,
+            format!("Ordered{:?}", order.verb),
+            format!("{} ordered {:?} of revision {short}{why}", order.by, order.verb),
+        ),
+        Some(problem) => (
+            NoticeKind::Warning,
+            "OrderRefused".to_owned(),
+            format!("{:?} ordered by {}: {problem}", order.verb, order.by),
+        ),
+    };
+    plan.tell(kind, &reason, text);
+    plan.next.interventions.push(Intervention {
+        id: order.id.clone(),
+        verb: order.verb,
+        revision: order.revision.clone(),
+        by: order.by.clone(),
+        reason: order.reason.clone(),
+        at: plan.now,
+        refused,
+    });
+    let excess = plan.next.interventions.len().saturating_sub(LIMIT);
+    plan.next.interventions.drain(..excess);
+}
+
+/// Why an order cannot be heeded now.
+fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
+    let revision = &plan.next.revision;
+    let phase = plan.next.phase;
+    let meant = |known: &Option<String>, what: &str| {
+        let known = known.as_deref().unwrap_or("none");
+        let there = known.get(..12).unwrap_or(known);
+        (known != order.revision)
+            .then(|| format!("it names another revision than the {what} one, which is {there}"))
+    };
+    let under_way =
+        matches!(phase, Some(Phase::Progressing | Phase::Promoting)) && plan.next.retirement.is_none();
+    match order.verb {
+        Verb::Abort | Verb::Pause | Verb::Resume | Verb::Advance | Verb::SkipAnalysis => {
+            meant(&revision.current, "present").or_else(|| {
+                (!under_way)
+                    .then(|| "no release is under way".to_owned())
+                    .or_else(|| {
+                        let taken = phase == Some(Phase::Promoting) && order.verb != Verb::Abort;
+                        taken.then(|| "the primary takes the revision over already".to_owned())
+                    })
+            })
+        }
+        Verb::Undo => meant(&revision.promoted, "promoted")
+            .or_else(|| (!at_rest(plan)).then(|| "a release is under way; abort it first".to_owned()))
+            .or_else(|| {
+                let none = revision.previous.is_none();
+                none.then(|| "no revision is known that was promoted before it".to_owned())
+            }),
+        Verb::Retry => meant(&revision.current, "present")
+            .or_else(|| (!at_rest(plan)).then(|| "a release is under way".to_owned()))
+            .or_else(|| {
+                let there = plan
+                    .target()
+                    .is_some_and(|target| target.revision == order.revision);
+                (!there).then(|| "the workload has another revision".to_owned())
+            })
+            .or_else(|| {
+                let promoted = revision.promoted.as_ref() == Some(&order.revision);
+                promoted.then(|| "it is promoted already".to_owned())
+            }),
+    }
+}
+
+fn at_rest(plan: &Plan<'_>) -> bool {
+    let ended = matches!(
+        plan.next.phase,
+        Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
+    );
+    ended && plan.next.canary_weight == 0
+}
+
+fn carry_out(plan: &mut Plan<'_>, order: &Order) {
+    let said = if order.reason.is_empty() {
+        format!("by {}", order.by)
+    } else {
+        format!("by {}: {}", order.by, order.reason)
+    };
+    match order.verb {
+        Verb::Abort => abort(plan, &said),
+        Verb::Pause => {
+            plan.next.pause = Some(Pause {
+                by: order.by.clone(),
+                reason: order.reason.clone(),
+                since: plan.now,
+            });
+            plan.say(format!("paused {said}"));
+            plan.record();
+        }
+        Verb::Resume => {
+            plan.next.pause = None;
+            plan.clear_hold(&[HoldReason::Paused]);
+            plan.say(format!("resumed {said}"));
+            plan.record();
+        }
+        Verb::Advance => {
+            plan.next.pause = None;
+            progressing::advance(plan);
+        }
+        Verb::SkipAnalysis => {
+            plan.next.pause = None;
+            plan.say(format!("the rest of the analysis is skipped {said}"));
+            plan.record();
+        }
+        Verb::Undo => undo(plan, &said),
+        Verb::Retry => rest::start(plan, order.revision.clone()),
+    }
+}
+
+/// Before the primary has the revision it is withdrawn as if it were bad; afterwards the promotion is undone (W4).
+fn abort(plan: &mut Plan<'_>, said: &str) {
+    let taken_over = plan.next.phase == Some(Phase::Promoting)
+        && plan.primary().map(|primary: &Workload| &primary.revision) == plan.next.revision.current.as_ref();
+    plan.next.pause = None;
+    if taken_over {
+        return retire::begin(plan, RetirementKind::UndoOnPrimary, &format!("aborted {said}"));
+    }
+    plan.enter(Phase::Progressing);
+    retire::begin(plan, RetirementKind::Cancel, said);
+}
+
+/// The revision before is the promoted one again; the primary follows it (`rest`), from its own ReplicaSets.
+fn undo(plan: &mut Plan<'_>, said: &str) {
+    let previous = plan.next.revision.previous.take();
+    let undone = plan.next.revision.promoted.take();
+    plan.next.revision.promoted = previous;
+    plan.next.revision.current = plan.target().map(|target| target.revision.clone()).or(undone);
+    plan.next.revision.mark = plan.target().and_then(|target| target.mark.clone());
+    plan.enter(Phase::Failed);
+    plan.next.last_transition_time = Some(plan.now);
+    let text = format!(
+        "undone {said}; {} returns to the revision before",
+        plan.spec.names.primary
+    );
+    plan.say(text.clone());
+    plan.tell(NoticeKind::Warning, "Undone", text);
+    plan.record();
+}
+
+/// Whether the present revision is to be promoted without further analysis.
+pub(super) fn skips_analysis(plan: &Plan<'_>) -> bool {
+    let current = plan.next.revision.current.as_deref();
+    let since = plan.next.revision.started_at;
+    plan.spec.skip_analysis
+        || plan.next.interventions.iter().any(|known| {
+            known.verb == Verb::SkipAnalysis
+                && known.refused.is_none()
+                && Some(known.revision.as_str()) == current
+                && since.is_none_or(|since| known.at >= since)
+        })
+}
+
+/// Names the pause, if somebody ordered one; returns whether no further step may be taken.
+pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
+    let Some(pause) = plan.next.pause.clone() else {
+        plan.clear_hold(&[HoldReason::Paused]);
+        return false;
+    };
+    let why = if pause.reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", pause.reason)
+    };
+    let text = format!("paused by {}{why}", pause.by);
+    plan.hold(HoldReason::Paused, &text);
+    plan.say(format!("held at weight {}: {text}", plan.weight()));
+    true
+}
+
+/// Promotes if the order to skip the analysis stands and the pods are there.
+pub(super) fn promote_unanalysed(plan: &mut Plan<'_>, target: &Workload) -> bool {
+    let skips = skips_analysis(plan) && target.ready();
+    if skips {
+        promoting::begin(plan);
+    }
+    skips
+}
