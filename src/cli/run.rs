@@ -10,9 +10,11 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::hook::HookFlags;
 use crate::{
     admin,
     clock::{Clock, SystemClock},
+    hook_api,
     jitter::Jitter,
     leader::{self, Candidate, Leadership, election::Timing},
     metrics::Metrics,
@@ -145,6 +147,9 @@ pub(super) struct Run {
     )]
     log_format: LogFormat,
 
+    #[command(flatten)]
+    hook: HookFlags,
+
     /// Port of /healthz, /readyz and /metrics; 0 takes a free one
     #[arg(
         long,
@@ -199,6 +204,14 @@ impl Run {
         });
         let address = SocketAddr::from(([0, 0, 0, 0], self.port));
         let admin = tokio::spawn(admin::serve(ctx.clone(), address, stop.clone()));
+        let hook = self.hook.hook(&ctx)?;
+        let serving = hook.map(|(hook, listen)| tokio::spawn(hook_api::serve(hook, listen, stop.clone())));
+        let mut serving = std::pin::pin!(async move {
+            match serving {
+                Some(serving) => serving.await,
+                None => std::future::pending().await,
+            }
+        });
         let sampling = tokio::spawn(
             stop.clone()
                 .run_until_cancelled_owned(async move { sampler.run().await }),
@@ -216,6 +229,7 @@ impl Run {
         // Whichever ends first ends the process: none of them may be missing unnoticed.
         tokio::select! {
             ended = admin => ended?.context("admin server")?,
+            ended = &mut serving => ended?.context("hook API")?,
             ended = &mut controller => ended?,
             ended = sampling => drop(ended?),
             ended = telling => drop(ended?),

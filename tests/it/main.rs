@@ -8,5 +8,6 @@
 
 mod architecture;
 mod crd;
+mod hook_api;
 mod rehearse;
 mod sim;

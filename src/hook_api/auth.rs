@@ -1,0 +1,254 @@
+//! Who asks, and whether they may.
+//!
+//! A token is looked at by each way in turn; the first that knows it names the user. Then the cluster's own RBAC decides,
+//! through a SubjectAccessReview. Invariants: whatever cannot be asked is refused; only "yes" is remembered, for a minute;
+//! no token is kept, logged or compared as such, only its digest.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use k8s_openapi::api::{
+    authentication::v1::{TokenReview, TokenReviewSpec},
+    authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
+};
+use kube::api::{Api, PostParams};
+use sha2::{Digest, Sha256};
+
+use super::{
+    problem::{Code, Problem},
+    tokens::Tokens,
+};
+use crate::{api::GROUP, clock::Clock};
+
+/// Audience that a Kubernetes token must have been made for.
+pub const AUDIENCE: &str = "bellwether";
+/// How long a "yes" is remembered.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How many are remembered at most.
+const LIMIT: usize = 10_000;
+/// How long one review may take.
+const REVIEW_LIMIT: Duration = Duration::from_secs(5);
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct User {
+    /// Name.
+    pub name: String,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// What else the API server says of them, for RBAC.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Deed {
+    /// Verb of RBAC.
+    pub verb: &'static str,
+    /// Resource of our group.
+    pub resource: &'static str,
+    /// Subresource.
+    pub subresource: Option<&'static str>,
+}
+
+/// Where reviews are made.
+#[async_trait]
+pub trait Reviewer: Send + Sync {
+    /// Whose Kubernetes token this is, if it was made for us.
+    async fn whose(&self, token: &str) -> Result<Option<User>, Problem>;
+    /// Whether `user` may do `deed` with the object `name`.
+    async fn may(&self, user: &User, deed: Deed, namespace: &str, name: &str) -> Result<bool, Problem>;
+}
+
+/// The cluster itself.
+pub struct Cluster(pub kube::Client);
+
+#[async_trait]
+impl Reviewer for Cluster {
+    async fn whose(&self, token: &str) -> Result<Option<User>, Problem> {
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                audiences: Some(vec![AUDIENCE.to_owned()]),
+            },
+            ..TokenReview::default()
+        };
+        let api: Api<TokenReview> = Api::all(self.0.clone());
+        let status = api
+            .create(&PostParams::default(), &review)
+            .await?
+            .status
+            .unwrap_or_default();
+        // A server that knows nothing of audiences answers without any: such a token may be for the API server itself.
+        let ours = status
+            .audiences
+            .iter()
+            .flatten()
+            .any(|audience| audience == AUDIENCE);
+        let user = status.user.filter(|_| status.authenticated == Some(true) && ours);
+        Ok(user.and_then(|user| {
+            Some(User {
+                name: user.username.filter(|name| !name.is_empty())?,
+                groups: user.groups.unwrap_or_default(),
+                extra: user.extra.unwrap_or_default(),
+            })
+        }))
+    }
+
+    async fn may(&self, user: &User, deed: Deed, namespace: &str, name: &str) -> Result<bool, Problem> {
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(user.name.clone()),
+                groups: Some(user.groups.clone()),
+                extra: Some(user.extra.clone()),
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some(GROUP.to_owned()),
+                    resource: Some(deed.resource.to_owned()),
+                    subresource: deed.subresource.map(str::to_owned),
+                    verb: Some(deed.verb.to_owned()),
+                    namespace: Some(namespace.to_owned()),
+                    name: Some(name.to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let api: Api<SubjectAccessReview> = Api::all(self.0.clone());
+        let status = api.create(&PostParams::default(), &review).await?.status;
+        Ok(status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+    }
+}
+
+/// Whether somebody may do something: user, deed, namespace, name.
+type Right = (User, Deed, String, String);
+
+/// Lets in who may.
+pub struct Gatekeeper {
+    reviewer: Arc<dyn Reviewer>,
+    tokens: Tokens,
+    clock: Arc<dyn Clock>,
+    known: Memory<[u8; 32], User>,
+    allowed: Memory<Right, ()>,
+}
+
+impl Gatekeeper {
+    /// A gatekeeper that asks `reviewer`, and knows static `tokens`.
+    #[must_use]
+    pub fn new(reviewer: Arc<dyn Reviewer>, tokens: Tokens, clock: Arc<dyn Clock>) -> Gatekeeper {
+        Gatekeeper {
+            reviewer,
+            tokens,
+            clock,
+            known: Memory::new(),
+            allowed: Memory::new(),
+        }
+    }
+
+    /// The user of a request with this `Authorization`, if they may do `deed` with the object `name`.
+    ///
+    /// # Errors
+    /// If nobody is known by it, if they may not, or if that cannot be found out.
+    pub async fn admit(
+        &self,
+        authorization: Option<&str>,
+        deed: Deed,
+        namespace: &str,
+        name: &str,
+    ) -> Result<User, Problem> {
+        let token = bearer(authorization)?;
+        let user = self.user(token, namespace).await?;
+        let right = (user.clone(), deed, namespace.to_owned(), name.to_owned());
+        if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
+            return Ok(user);
+        }
+        let asked = self.reviewer.may(&user, deed, namespace, name);
+        let may = tokio::time::timeout(REVIEW_LIMIT, asked)
+            .await
+            .map_err(|_| slow())??;
+        if !may {
+            let path = deed.subresource.map_or(String::new(), |sub| format!("/{sub}"));
+            return Err(Problem::new(
+                Code::Forbidden,
+                format!(
+                    "{} may not {} {}{path}.{GROUP} in namespace {namespace}",
+                    user.name, deed.verb, deed.resource
+                ),
+            ));
+        }
+        self.allowed.keep(right, (), self.clock.monotonic());
+        Ok(user)
+    }
+
+    async fn user(&self, token: &str, namespace: &str) -> Result<User, Problem> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        if let Some(user) = self.tokens.user(&digest, namespace)? {
+            return Ok(user);
+        }
+        let now = self.clock.monotonic();
+        if let Some(user) = self.known.recall(&digest, now) {
+            return Ok(user);
+        }
+        let asked = self.reviewer.whose(token);
+        let user = tokio::time::timeout(REVIEW_LIMIT, asked)
+            .await
+            .map_err(|_| slow())??;
+        let user = user.ok_or_else(|| {
+            let text = format!("nobody is known by this token; it must be made for the audience {AUDIENCE}");
+            Problem::new(Code::Unauthenticated, text)
+        })?;
+        self.known.keep(digest, user.clone(), now);
+        Ok(user)
+    }
+}
+
+fn slow() -> Problem {
+    Problem::new(
+        Code::Unavailable,
+        "the API server does not say in time who this is or what they may",
+    )
+}
+
+fn bearer(authorization: Option<&str>) -> Result<&str, Problem> {
+    authorization
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| {
+            Problem::new(
+                Code::Unauthenticated,
+                "header Authorization: Bearer <token> is missing",
+            )
+        })
+}
+
+/// Remembers for a minute.
+struct Memory<K, V>(Mutex<HashMap<K, (V, Duration)>>);
+
+impl<K: std::hash::Hash + Eq, V: Clone> Memory<K, V> {
+    fn new() -> Memory<K, V> {
+        Memory(Mutex::default())
+    }
+
+    fn recall(&self, key: &K, now: Duration) -> Option<V> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = memory.get(key).filter(|(_, until)| now < *until);
+        known.map(|(what, _)| what.clone())
+    }
+
+    /// What is over goes when room is needed.
+    fn keep(&self, key: K, what: V, now: Duration) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.len() >= LIMIT {
+            memory.retain(|_, (_, until)| now < *until);
+        }
+        if memory.len() < LIMIT {
+            memory.insert(key, (what, now + REMEMBERED));
+        }
+    }
+}

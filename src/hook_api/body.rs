@@ -1,0 +1,129 @@
+//! What requests say. Unknown fields are errors: a misspelt field of a deploy request must not pass.
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::problem::{Code, Problem};
+use crate::api::{AbortAction, Awaited, CanaryRef, Policy, PromotionSpec, Requester};
+
+/// A promotion to start. Exactly one of `image`, `images` and `await`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewPromotion {
+    /// Image of the workload's only container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 500))]
+    pub image: Option<String>,
+    /// Image by name of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<BTreeMap<String, String>>,
+    /// What the workload will have when somebody else has changed it.
+    #[serde(default, rename = "await", skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Awaited>,
+    /// Who asks.
+    #[serde(default)]
+    pub requester: Requester,
+    /// What to do when things go otherwise.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+impl NewPromotion {
+    /// As the object's specification.
+    #[must_use]
+    pub fn into_spec(self, canary: &str, digest: String) -> PromotionSpec {
+        PromotionSpec {
+            canary_ref: CanaryRef {
+                name: canary.to_owned(),
+            },
+            image: self.image,
+            images: self.images,
+            r#await: self.awaited,
+            requester: self.requester,
+            policy: self.policy,
+            request_digest: Some(digest),
+        }
+    }
+
+    /// What would be refused whatever the cluster says.
+    ///
+    /// # Errors
+    /// The first field that cannot be used.
+    pub fn check(&self) -> Result<(), Problem> {
+        let ways = [
+            self.image.is_some(),
+            self.images.is_some(),
+            self.awaited.is_some(),
+        ];
+        if ways.iter().filter(|way| **way).count() != 1 {
+            return Err(bad("set exactly one of image, images and await"));
+        }
+        if self.requester.authenticated_as.is_some() {
+            return Err(bad("requester.authenticatedAs: is set by Bellwether"));
+        }
+        Ok(())
+    }
+}
+
+/// An abort.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Abort {
+    /// What becomes of the release; what the promotion's policy says, if absent.
+    #[serde(default)]
+    pub action: Option<AbortAction>,
+    /// Why.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub reason: Option<String>,
+}
+
+/// An order about a promotion.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Order {
+    /// Why.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub reason: Option<String>,
+}
+
+/// An order about a revision of a Canary.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RevisionOrder {
+    /// The revision that is meant, as the Canary's state names it.
+    #[schemars(length(min = 8, max = 64))]
+    pub revision: String,
+    /// Why.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub reason: Option<String>,
+}
+
+/// Reads a body; an empty one is an empty object.
+///
+/// # Errors
+/// If it is not what it must be.
+pub fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
+    let text = if bytes.is_empty() { &b"{}"[..] } else { bytes };
+    serde_json::from_slice(text).map_err(|error| bad(format!("body: {error}")))
+}
+
+/// A reason of an order, within bounds.
+///
+/// # Errors
+/// If it is too long.
+pub fn reason(reason: Option<String>) -> Result<Option<String>, Problem> {
+    match reason {
+        Some(text) if text.chars().count() > 1000 => Err(bad("reason: must have at most 1000 characters")),
+        other => Ok(other),
+    }
+}
+
+fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::BadRequest, detail)
+}

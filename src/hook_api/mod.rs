@@ -1,0 +1,56 @@
+//! The hook API: one call starts a promotion, the next ones wait for its verdict.
+//!
+//! Every replica serves it, because all it does is to read what the watches know and to create Kubernetes objects: whatever
+//! dies, nothing that a pipeline started is lost. Invariants: no write without an authenticated user whom the cluster's own
+//! RBAC allows it; the same key is the same promotion; a wait costs no request to the API server.
+
+pub mod auth; // who asks, and whether they may
+mod body; // what a request says
+mod calls; // one function per call
+pub mod openapi; // the description of the API, from the types
+pub mod problem; // errors, as problem+json
+mod route; // every call, as one table
+mod serve; // connections, TLS, limits
+mod tokens; // static bearer tokens
+pub mod view; // what an answer says
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::reconcile::Context;
+use auth::Gatekeeper;
+
+pub use problem::Problem;
+pub use route::router;
+pub use serve::{Listen, serve};
+pub use tokens::Tokens;
+
+/// Longest body in bytes.
+pub const BODY_LIMIT: usize = 256 * 1024;
+/// Longest wait in seconds: proxies close what is silent for longer.
+pub const WAIT_LIMIT: u64 = 25;
+/// Clients that may wait at once.
+pub const WAITERS: usize = 5000;
+
+/// What every call needs.
+pub struct Hook {
+    /// Caches, client and clock.
+    pub ctx: Arc<Context>,
+    /// Who may.
+    pub gatekeeper: Gatekeeper,
+    /// Room for those who wait.
+    pub waiters: Semaphore,
+}
+
+impl Hook {
+    /// A hook on the caches of `ctx`.
+    #[must_use]
+    pub fn new(ctx: Arc<Context>, gatekeeper: Gatekeeper) -> Arc<Hook> {
+        Arc::new(Hook {
+            ctx,
+            gatekeeper,
+            waiters: Semaphore::new(WAITERS),
+        })
+    }
+}

@@ -1,0 +1,492 @@
+//! The hook API on the simulated cluster: the real router over the caches of the real controller, whose clients are called
+//! without sockets.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Response, StatusCode},
+};
+use bellwether::{
+    clock::Clock,
+    hook_api::{
+        Hook, Tokens,
+        auth::{Deed, Gatekeeper, Reviewer, User},
+    },
+    sim::{
+        api_server::{Key, Kind},
+        cluster::SimCluster,
+    },
+};
+use chrono::TimeDelta;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower_service::Service;
+
+use crate::sim::{NS, await_phase, key, run, under_canary};
+
+/// Knows `good` and `reader`, who may only read.
+struct People;
+
+#[async_trait]
+impl Reviewer for People {
+    async fn whose(&self, token: &str) -> Result<Option<User>, bellwether::hook_api::Problem> {
+        let known = ["good", "reader"].contains(&token);
+        Ok(known.then(|| User {
+            name: token.to_owned(),
+            ..User::default()
+        }))
+    }
+
+    async fn may(
+        &self,
+        user: &User,
+        deed: Deed,
+        namespace: &str,
+        _: &str,
+    ) -> Result<bool, bellwether::hook_api::Problem> {
+        Ok(namespace == NS && (user.name == "good" || deed.verb == "get"))
+    }
+}
+
+fn api(cluster: &SimCluster) -> Router {
+    let ctx = cluster.context_of(0).unwrap();
+    let clock: Arc<dyn Clock> = ctx.clock.clone();
+    let gatekeeper = Gatekeeper::new(Arc::new(People), Tokens::none(clock.clone()), clock);
+    bellwether::hook_api::router(Hook::new(ctx, gatekeeper))
+}
+
+struct Call {
+    method: &'static str,
+    path: String,
+    token: Option<&'static str>,
+    key: Option<String>,
+    body: String,
+}
+
+fn get(path: impl Into<String>) -> Call {
+    Call {
+        method: "GET",
+        path: format!("/v1/namespaces/{NS}/{}", path.into()),
+        token: Some("good"),
+        key: None,
+        body: String::new(),
+    }
+}
+
+fn post(path: impl Into<String>, body: &Value) -> Call {
+    Call {
+        method: "POST",
+        body: body.to_string(),
+        ..get(path)
+    }
+}
+
+fn promote(key: &str, image: &str) -> Call {
+    Call {
+        key: Some(key.to_owned()),
+        ..post("canaries/shop/promotions", &json!({"image": image}))
+    }
+}
+
+async fn respond(api: &Router, call: Call) -> Response<Body> {
+    let mut request = Request::builder().method(call.method).uri(&call.path);
+    if let Some(token) = call.token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    if let Some(key) = call.key {
+        request = request.header("Idempotency-Key", key);
+    }
+    api.clone()
+        .call(request.body(Body::from(call.body)).unwrap())
+        .await
+        .unwrap()
+}
+
+async fn text(response: Response<Body>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn send(api: &Router, call: Call) -> (StatusCode, Value) {
+    let response = respond(api, call).await;
+    let status = response.status();
+    let text = text(response).await;
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// Waits by long polls until the promotion is over; reads its log on the way. Returns the state and the whole log.
+async fn wait(api: &Router, id: &str) -> (Value, String) {
+    let (mut log, mut offset, mut seq) = (String::new(), 0, -1);
+    for _ in 0..200 {
+        let (status, state) = send(api, get(format!("promotions/{id}?waitSeconds=20&afterSeq={seq}"))).await;
+        assert_eq!(status, StatusCode::OK, "{state}");
+        seq = state["seq"].as_i64().unwrap();
+        let part = respond(api, get(format!("promotions/{id}/log?start={offset}"))).await;
+        offset = part.headers()["x-text-size"].to_str().unwrap().parse().unwrap();
+        log.push_str(&text(part).await);
+        if state["finished"] == true {
+            return (state, log);
+        }
+    }
+    panic!("promotion {id} does not end: {log}");
+}
+
+#[test]
+fn pipeline_promotes_and_gets_the_verdict_with_its_log() {
+    run(async {
+        let cluster = under_canary(3).await;
+        let api = api(&cluster);
+        let (status, made) = send(&api, promote("build-1", "shop:good-2")).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        let id = made["id"].as_str().unwrap();
+        let (state, log) = wait(&api, id).await;
+        assert_eq!(
+            (&state["result"], &state["exitCode"]),
+            (&json!("Promoted"), &json!(0)),
+            "{log}"
+        );
+        assert_eq!(state["logBytes"].as_i64().unwrap() as usize, log.len());
+        for weight in [
+            "weight 10 %",
+            "weight 30 %",
+            "weight 50 %",
+            "request-success-rate 100.00",
+        ] {
+            assert!(log.contains(weight), "{weight} is not in\n{log}");
+        }
+        let (status, _) = send(&api, get(format!("promotions/{id}/result"))).await;
+        assert_eq!(status, StatusCode::OK);
+
+        let (_, made) = send(&api, promote("build-2", "shop:errors60-1")).await;
+        let id = made["id"].as_str().unwrap();
+        let (state, log) = wait(&api, id).await;
+        assert_eq!(
+            (&state["result"], &state["exitCode"]),
+            (&json!("RolledBack"), &json!(3)),
+            "{log}"
+        );
+        assert!(
+            state["message"]
+                .as_str()
+                .unwrap()
+                .contains("request-success-rate"),
+            "{state}"
+        );
+        let (status, _) = send(&api, get(format!("promotions/{id}/result"))).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+    });
+}
+
+#[test]
+fn same_key_is_the_same_promotion_however_often_it_comes() {
+    run(async {
+        let cluster = under_canary(4).await;
+        let api = api(&cluster);
+        let calls = (0..100).map(|_| send(&api, promote("once", "shop:good-2")));
+        let answers = futures::future::join_all(calls).await;
+        let created = answers
+            .iter()
+            .filter(|(status, _)| *status == StatusCode::CREATED)
+            .count();
+        assert_eq!(created, 1);
+        let first = &answers[0].1["id"];
+        for (status, answer) in &answers {
+            assert!([StatusCode::CREATED, StatusCode::OK].contains(status), "{answer}");
+            assert_eq!(&answer["id"], first);
+        }
+        let (status, problem) = send(&api, promote("once", "shop:good-3")).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &json!("key_reused"))
+        );
+        let (status, problem) = send(&api, promote("twice", "shop:good-3")).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::CONFLICT, &json!("conflict"))
+        );
+        assert!(
+            problem["other"]
+                .as_str()
+                .unwrap()
+                .ends_with(first.as_str().unwrap())
+        );
+        let (state, _) = wait(&api, first.as_str().unwrap()).await;
+        assert_eq!(state["result"], "Promoted");
+    });
+}
+
+#[test]
+fn controller_that_dies_loses_no_wait_and_no_line() {
+    run(async {
+        let mut cluster = under_canary(5).await;
+        let before = api(&cluster);
+        let (_, made) = send(&before, promote("survives", "shop:good-2")).await;
+        let id = made["id"].as_str().unwrap().to_owned();
+        let weight = |canary: &Value| canary["status"]["canaryWeight"] == 30;
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(120), weight)
+                .await
+        );
+        let part = respond(&before, get(format!("promotions/{id}/log"))).await;
+        let offset: usize = part.headers()["x-text-size"].to_str().unwrap().parse().unwrap();
+        let first = text(part).await;
+        assert_eq!(first.len(), offset);
+        cluster.kill_controller();
+        cluster.pass(TimeDelta::seconds(7)).await;
+        cluster.start_controller();
+        cluster.pass(TimeDelta::seconds(2)).await;
+        let after = api(&cluster);
+        let (state, whole) = wait(&after, &id).await;
+        assert_eq!(state["result"], "Promoted", "{whole}");
+        assert!(
+            whole.starts_with(&first),
+            "the log begins otherwise:\n{first}\n---\n{whole}"
+        );
+        let (status, again) = send(&after, promote("survives", "shop:good-2")).await;
+        assert_eq!(
+            (status, &again["id"], &again["finished"]),
+            (StatusCode::OK, &json!(id), &json!(true))
+        );
+    });
+}
+
+#[test]
+fn abort_rolls_back_and_says_who_and_why() {
+    run(async {
+        let cluster = under_canary(6).await;
+        let api = api(&cluster);
+        let (_, made) = send(&api, promote("aborted", "shop:good-2")).await;
+        let id = made["id"].as_str().unwrap();
+        let weight = |canary: &Value| canary["status"]["canaryWeight"] == 30;
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(120), weight)
+                .await
+        );
+        let abort = || {
+            post(
+                format!("promotions/{id}/abort"),
+                &json!({"reason": "wrong branch"}),
+            )
+        };
+        let (status, _) = send(&api, abort()).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        let (status, _) = send(&api, abort()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "again is as good as once");
+        let (state, log) = wait(&api, id).await;
+        assert_eq!(
+            (&state["result"], &state["exitCode"]),
+            (&json!("Aborted"), &json!(5)),
+            "{log}"
+        );
+        assert!(log.contains("good") && log.contains("wrong branch"), "{log}");
+        let routes = cluster.get(&key(Kind::VIRTUAL_SERVICE)).unwrap();
+        assert_eq!(bellwether::sim::invariants::canary_weight(&routes), 0);
+        let (status, _) = send(&api, abort()).await;
+        assert_eq!(status, StatusCode::OK, "it is over");
+        let (status, _) = send(&api, get(format!("promotions/{id}/result"))).await;
+        assert_eq!(status, StatusCode::GONE);
+    });
+}
+
+#[test]
+fn retry_and_undo_name_their_revision() {
+    run(async {
+        let cluster = under_canary(7).await;
+        let api = api(&cluster);
+        let (_, made) = send(&api, promote("good", "shop:good-2")).await;
+        let (state, _) = wait(&api, made["id"].as_str().unwrap()).await;
+        let revision = state["revision"].as_str().unwrap().to_owned();
+        let undo = |revision: &str| {
+            post(
+                "canaries/shop/undo",
+                &json!({"revision": revision, "reason": "customers complain"}),
+            )
+        };
+        let (status, _) = send(&api, undo("00000000deadbeef")).await;
+        assert_eq!(
+            status,
+            StatusCode::ACCEPTED,
+            "it is refused by the Canary, and recorded"
+        );
+        cluster.pass(TimeDelta::seconds(3)).await;
+        let (_, canary) = send(&api, get("canaries/shop")).await;
+        assert_eq!(canary["promoted"], revision.as_str());
+        send(&api, undo(&revision)).await;
+        let primary = Key::new(Kind::DEPLOYMENT, NS, "shop-primary");
+        let undone = |deployment: &Value| {
+            deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:good-1"
+        };
+        assert!(cluster.wait(&primary, TimeDelta::seconds(30), undone).await);
+        await_phase(&cluster, "Failed", 10).await;
+        let retry = post("canaries/shop/retry", &json!({"revision": revision}));
+        let (status, _) = send(&api, retry).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        await_phase(&cluster, "Succeeded", 200).await;
+    });
+}
+
+#[test]
+fn nobody_unknown_writes_and_nobody_does_what_they_may_not() {
+    run(async {
+        let cluster = under_canary(8).await;
+        let api = api(&cluster);
+        for (token, expected) in [
+            (None, StatusCode::UNAUTHORIZED),
+            (Some("stranger"), StatusCode::UNAUTHORIZED),
+            (Some("reader"), StatusCode::FORBIDDEN),
+        ] {
+            let call = Call {
+                token,
+                ..promote("key", "shop:good-2")
+            };
+            let (status, problem) = send(&api, call).await;
+            assert_eq!(status, expected, "{token:?}: {problem}");
+        }
+        let call = Call {
+            path: "/v1/namespaces/other/canaries/shop".to_owned(),
+            ..get("")
+        };
+        assert_eq!(send(&api, call).await.0, StatusCode::FORBIDDEN);
+        let call = Call {
+            token: Some("reader"),
+            ..get("canaries/shop")
+        };
+        assert_eq!(send(&api, call).await.0, StatusCode::OK);
+        let promotions = cluster
+            .server
+            .read(|store| store.all().filter(|(key, _)| key.kind == Kind::PROMOTION).count());
+        assert_eq!(promotions, 0);
+    });
+}
+
+#[test]
+fn nonsense_is_refused_and_says_what_would_be_right() {
+    run(async {
+        let cluster = under_canary(9).await;
+        let api = api(&cluster);
+        let with = |body: Value| Call {
+            body: body.to_string(),
+            ..promote("nonsense", "")
+        };
+        let cases = [
+            (with(json!({"imgae": "shop:good-2"})), 400, "imgae"),
+            (with(json!({})), 400, "exactly one of image"),
+            (
+                with(json!({"image": "a", "images": {"app": "b"}})),
+                400,
+                "exactly one of image",
+            ),
+            (with(json!({"image": 7})), 400, "image"),
+            (
+                with(json!({"image": "a", "policy": {"conflict": "maybe"}})),
+                400,
+                "maybe",
+            ),
+            (
+                with(json!({"image": "a", "policy": {"deadlineSeconds": 1}})),
+                400,
+                "deadlineSeconds",
+            ),
+            (
+                with(json!({"image": "a", "requester": {"authenticatedAs": "root"}})),
+                400,
+                "authenticatedAs",
+            ),
+            (
+                Call {
+                    key: None,
+                    ..promote("", "shop:good-2")
+                },
+                400,
+                "Idempotency-Key",
+            ),
+            (promote(&"k".repeat(201), "shop:good-2"), 400, "Idempotency-Key"),
+            (
+                Call {
+                    body: "x".repeat(300 * 1024),
+                    ..promote("long", "")
+                },
+                413,
+                "bytes",
+            ),
+            (
+                Call {
+                    key: Some("k".to_owned()),
+                    ..post("canaries/none/promotions", &json!({"image": "a"}))
+                },
+                404,
+                "no Canary",
+            ),
+            (get("promotions/p-none"), 404, "no promotion"),
+            (get("promotions/p-none?waitSeconds=26"), 400, "waitSeconds"),
+            (get("promotions/p-none?waitseconds=2"), 400, "waitseconds"),
+            (get("promotions/p-none/log?start=-1"), 400, "start"),
+            (get("promotions/..%2f..%2fx"), 404, "no promotion"),
+            (get("elsewhere"), 404, "openapi"),
+            (post("canaries/shop", &json!({})), 405, "method"),
+        ];
+        for (call, expected, named) in cases {
+            let (method, path) = (call.method, call.path.clone());
+            let response = respond(&api, call).await;
+            let status = response.status().as_u16();
+            let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+            let text = text(response).await;
+            assert_eq!(status, expected, "{method} {path}: {text}");
+            assert_eq!(kind, "application/problem+json; charset=utf-8", "{method} {path}");
+            assert!(text.contains(named), "{method} {path}: {named} is not in {text}");
+        }
+        let promotions = cluster
+            .server
+            .read(|store| store.all().filter(|(key, _)| key.kind == Kind::PROMOTION).count());
+        assert_eq!(promotions, 0);
+    });
+}
+
+#[test]
+fn description_names_every_path_and_every_path_it_names_is_served() {
+    run(async {
+        let cluster = under_canary(10).await;
+        let api = api(&cluster);
+        let call = Call {
+            path: "/v1/openapi.json".to_owned(),
+            token: None,
+            ..get("")
+        };
+        let (status, document) = send(&api, call).await;
+        assert_eq!((status, &document["openapi"]), (StatusCode::OK, &json!("3.1.0")));
+        let paths = document["paths"].as_object().unwrap();
+        assert_eq!(paths.len(), 12);
+        for (path, methods) in paths {
+            for method in methods.as_object().unwrap().keys() {
+                let filled = path
+                    .replace("{namespace}", NS)
+                    .replace("{canary}", "shop")
+                    .replace("{id}", "p-none");
+                let call = Call {
+                    method: if method == "post" { "POST" } else { "GET" },
+                    path: filled,
+                    key: Some("key".to_owned()),
+                    ..get("")
+                };
+                let (status, answer) = send(&api, call).await;
+                let unserved = answer["detail"]
+                    .as_str()
+                    .is_some_and(|detail| detail.contains("openapi.json"));
+                assert!(
+                    !unserved && status != StatusCode::METHOD_NOT_ALLOWED,
+                    "{method} {path}: {answer}"
+                );
+            }
+        }
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = reference.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer} is nowhere");
+        }
+    });
+}
