@@ -19,6 +19,10 @@ const FIELD_MANAGER: &str = "story";
 pub enum Kind {
     /// `bellwether.dev/v1beta1` Canary
     Canary,
+    /// `bellwether.dev/v1beta1` Promotion
+    Promotion,
+    /// `bellwether.dev/v1beta1` Command
+    Command,
     /// `apps/v1` Deployment
     Deployment,
     /// `apps/v1` ReplicaSet
@@ -43,6 +47,8 @@ impl Kind {
     fn resource(self) -> ApiResource {
         let (group, version, kind) = match self {
             Self::Canary => ("bellwether.dev", "v1beta1", "Canary"),
+            Self::Promotion => ("bellwether.dev", "v1beta1", "Promotion"),
+            Self::Command => ("bellwether.dev", "v1beta1", "Command"),
             Self::Deployment => ("apps", "v1", "Deployment"),
             Self::ReplicaSet => ("apps", "v1", "ReplicaSet"),
             Self::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice"),

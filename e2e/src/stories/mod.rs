@@ -3,6 +3,7 @@
 mod cost;
 mod faults;
 mod people;
+mod pipelines;
 mod platform;
 mod probing;
 mod releases;
@@ -53,6 +54,10 @@ pub fn all() -> Vec<Story> {
         Story::new("created-routes", Shared, switches::created_routes),
         Story::new("rivals", Shared, switches::rivals),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
+        Story::new("promotion", Shared, pipelines::promotion).within(LONG),
+        Story::new("pipeline", Shared, pipelines::pipeline)
+            .within(LONG)
+            .real_only("it speaks HTTP, with tokens of the real API server"),
         Story::new("deleted", Shared, people::deleted).within(LONG),
         Story::new("namespace-deleted", Shared, people::namespace_deleted).real_only(NAMESPACES),
         Story::new("bad-input", Shared, people::bad_input),
