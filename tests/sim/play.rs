@@ -204,7 +204,12 @@ impl Play {
             return Err(first.clone());
         }
         let now = self.cluster.now();
-        let told = self.cluster.world().traffic.told;
+        let (told, trouble) = {
+            let world = self.cluster.world();
+            (world.traffic.told, world.trouble)
+        };
+        // Proxies that do not follow, and metrics that say nothing of anybody: nobody can know who is still reached.
+        self.disturbed |= !told && trouble == Trouble::Empty;
         for n in 0..self.story.setups.len() {
             if !told
                 && ["Promoting", "Finalising"]

@@ -294,6 +294,15 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Makes the routes lead to the primary alone; what somebody else sends to the canary stays there while the primary
+    /// cannot take it.
+    pub(super) fn route_home(&mut self) {
+        let elsewhere = self.seen.routes.weight().is_some_and(|weight| !weight.is_zero());
+        if !elsewhere || self.least_weight().is_zero() {
+            self.route(Weight::ZERO);
+        }
+    }
+
     /// Whether the routes carry `weight`, and have done so long enough that every proxy follows (I2). Looks again
     /// when they will have.
     pub(super) fn settled_at(&mut self, weight: Weight) -> bool {

@@ -84,10 +84,7 @@ fn target_missing(plan: &mut Plan<'_>) {
 
 /// No traffic yet, or none any more after a retreat: wait for pods, or for the end of the hold.
 fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
-    // What somebody sends to the canary stays there while the primary cannot take it.
-    if plan.least_weight().is_zero() || plan.seen.routes.weight().is_none_or(Weight::is_zero) {
-        plan.route(Weight::ZERO);
-    }
+    plan.route_home();
     let retreat = plan.next.hold.clone().filter(|h| h.retreated);
     if let Some(hold) = &retreat
         && matches!(hold.reason, HoldReason::NoData | HoldReason::MetricsUnavailable)

@@ -16,7 +16,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         return after_failed_promotion(plan);
     }
     plan.mend_children();
-    plan.route(Weight::ZERO);
+    plan.route_home();
     plan.point_apex(Serves::Primary);
     let respecified = plan.seen.status.observed_generation != Some(plan.spec.generation);
     if plan.acting() && !respecified && !plan.repair() {

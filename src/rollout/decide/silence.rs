@@ -36,6 +36,7 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
     };
     match count(&sample, side) {
         Reading::Error(_) => blind(plan, window(&sample)),
+        Reading::Value(count) if count.is_nan() => blind(plan, window(&sample)),
         reading if has_requests(reading) => {
             if sample.at >= from + window(&sample) * PATIENCE {
                 still_reached(plan, side, reading);

@@ -55,7 +55,7 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
     step(seen, book, record, (old, new), found);
     retirement(seen, old, new, found);
     evidence(seen, old, new, found);
-    rest(seen, old, new, found);
+    rest(seen, book, old, new, found);
 }
 
 /// Writes of a status within [`SPAN`] that nothing can ask for: then each undoes the one before.
@@ -237,7 +237,7 @@ fn evidence(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) 
 }
 
 /// I4: a phase of rest is written when it is true.
-fn rest(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) {
+fn rest(seen: &Seen<'_>, book: &Book, old: &Value, new: &Value, found: &mut Vec<String>) {
     let entered = ["Initialized", "Succeeded", "Failed"]
         .iter()
         .any(|phase| new["phase"] == *phase && old["phase"] != *phase);
@@ -246,7 +246,9 @@ fn rest(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) {
     }
     let phase = &new["phase"];
     let weight = seen.weight_of_routes();
-    if weight > 0 {
+    // What somebody edits this moment, nobody can know yet.
+    let edited = book.edited_at.is_some_and(|at| seen.at - at < routes::SEEN);
+    if weight > 0 && !edited {
         found.push(format!("{phase} while the canary has weight {weight} (I4)"));
     }
     let Some(target) = seen.get(Kind::DEPLOYMENT, &seen.names.canary) else {

@@ -161,7 +161,13 @@ fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
     let mut found = Vec::new();
     let deleted = seen.change.happened == Happened::Deleted;
     let stale = record.stale_until.is_some_and(|until| seen.at <= until);
+    // Hands are off a Canary that is suspended: what comes was sent before, and nothing may be touched to fence it off.
+    let late = seen.ours
+        && seen
+            .canary()
+            .is_some_and(|canary| canary["spec"]["suspend"] == true);
     match seen.change.key.kind {
+        Kind::VIRTUAL_SERVICE | Kind::SERVICE | Kind::DEPLOYMENT if late => {}
         Kind::VIRTUAL_SERVICE if !deleted => routes::changed(seen, book, stale, &mut found),
         Kind::ENDPOINT_SLICE => routes::endpoints(seen, book),
         Kind::SERVICE if !deleted && !stale => routes::pointed(seen, book, &mut found),

@@ -23,7 +23,7 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut
     if new > old {
         raised(seen, book, new, stale, found);
     }
-    if new < old && seen.canary().is_some() {
+    if new < old && !stale && seen.canary().is_some() {
         let back = bare(seen, book, &seen.names.primary);
         let known = book.served.get(&seen.names.canary_service);
         let known = known.is_some_and(|since| seen.at - *since > SEEN);
@@ -45,7 +45,7 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut
 }
 
 /// How long an event may take to whoever decides.
-const SEEN: TimeDelta = TimeDelta::seconds(15);
+pub(super) const SEEN: TimeDelta = TimeDelta::seconds(15);
 
 /// Remembers since when a Service has no ready pod.
 pub(super) fn endpoints(seen: &Seen<'_>, book: &mut Book) {
