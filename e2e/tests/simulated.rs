@@ -63,6 +63,7 @@ stories! {
     created_routes: "created-routes",
     rivals: "rivals",
     edited_by_hand: "edited-by-hand",
+    promotion: "promotion",
     deleted: "deleted",
     bad_input: "bad-input",
     metrics_lost: "metrics-lost",

@@ -110,7 +110,11 @@ pub struct RevisionOrder {
 /// If it is not what it must be.
 pub fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
     let text = if bytes.is_empty() { &b"{}"[..] } else { bytes };
-    serde_json::from_slice(text).map_err(|error| bad(format!("body: {error}")))
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let read = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| bad(format!("body: {}: {}", error.path(), error.inner())))?;
+    json.end().map_err(|error| bad(format!("body: {error}")))?;
+    Ok(read)
 }
 
 /// A reason of an order, within bounds.

@@ -22,6 +22,7 @@ use crate::{
     api::{Canary, CanaryRef, CommandSpec, Conflict, GROUP, Promotion, PromotionPhase, Requester, Verb},
     promotion::names,
     reconcile::{index::Part, kinds::Kind},
+    workload::text,
 };
 
 /// What the headers of a request say.
@@ -115,9 +116,8 @@ impl Hook {
         };
         let all = self.ctx.cache.group(&part);
         all.iter()
-            .filter_map(|object| typed::<Promotion>(object))
-            .filter(|promotion| !over(promotion))
-            .filter_map(|promotion| promotion.metadata.name)
+            .filter(|object| object.pointer("/status/finishedAt").is_none())
+            .map(|object| text(object, "/metadata/name").to_owned())
             .collect()
     }
 

@@ -75,6 +75,8 @@ pub struct Target {
 pub struct Seen<'a> {
     /// The Canary's status.
     pub canary: &'a CanaryStatus,
+    /// Whether the Canary is being deleted.
+    pub deleting: bool,
     /// The workload, if it exists.
     pub target: Option<Target>,
     /// Its Promotions.
@@ -183,6 +185,11 @@ fn step(
     decision: &mut Decision,
 ) -> PromotionStatus {
     let mut next = wish.status.clone();
+    if seen.deleting {
+        let text = "the Canary is being deleted";
+        finish(&mut next, PromotionPhase::Failed, "CanaryDeleted", text, now);
+        return next;
+    }
     if wish.running() {
         if others.newer_supersedes {
             finish(

@@ -59,6 +59,7 @@ struct Stage {
     wishes: Vec<Wish>,
     demands: Vec<Demand>,
     frozen: Option<String>,
+    deleting: bool,
     orders: Vec<Order>,
     now: DateTime<Utc>,
 }
@@ -71,6 +72,7 @@ impl Stage {
             wishes,
             demands: Vec::new(),
             frozen: None,
+            deleting: false,
             orders: Vec::new(),
             now: at(1),
         }
@@ -82,6 +84,7 @@ impl Stage {
         for _ in 0..20 {
             let seen = Seen {
                 canary: &self.canary,
+                deleting: self.deleting,
                 target: Some(self.target.clone()),
                 wishes: self.wishes.clone(),
                 demands: self.demands.clone(),
@@ -384,6 +387,7 @@ fn workload_that_somebody_else_changes_meanwhile_is_not_changed_back() {
     // The intent is recorded, and then somebody pushes.
     let seen = Seen {
         canary: &stage.canary.clone(),
+        deleting: false,
         target: Some(stage.target.clone()),
         wishes: stage.wishes.clone(),
         demands: Vec::new(),
@@ -449,4 +453,16 @@ fn what_is_over_goes_after_its_time() {
     stage.now += TimeDelta::seconds(TTL) + COMMAND_TTL;
     stage.settle();
     assert!(stage.wishes.is_empty() && stage.demands.is_empty());
+}
+
+#[test]
+fn promotions_end_with_their_canary() {
+    let mut stage = running();
+    stage.deleting = true;
+    stage.settle();
+    assert_eq!(
+        (stage.phase(0), stage.reason(0)),
+        (Some(PromotionPhase::Failed), "CanaryDeleted")
+    );
+    assert!(stage.orders.is_empty());
 }

@@ -152,8 +152,12 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         ctx.local.repaired(id, now);
     }
     let again = !decision.acts.is_empty() || !promoting.acts.is_empty();
+    if spec.deleting {
+        // Its last act may be the one that lets it go.
+        promotions::perform(ctx, &spec, &snap, &promoting.acts).await?;
+    }
     act::Round::new(ctx, &spec, &snap).perform(&decision.acts).await?;
-    if decision.acts.is_empty() {
+    if decision.acts.is_empty() && !spec.deleting {
         // What the rollout writes, promotions look at in the next round.
         promotions::perform(ctx, &spec, &snap, &promoting.acts).await?;
     }

@@ -38,6 +38,7 @@ pub fn decide(
     }
     let seen = Seen {
         canary,
+        deleting: spec.deleting,
         target: snap.target.as_ref().map(|object| target(object)),
         wishes,
         demands,
@@ -54,14 +55,22 @@ fn objects(ctx: &Context, spec: &RolloutSpec, kind: Kind) -> Vec<Arc<Value>> {
     })
 }
 
-/// A Promotion as a decision sees it. One that is being deleted, or cannot be read, is none.
+/// A Promotion as a decision sees it. One that is being deleted, or cannot be read, is none. Of one that is over only the
+/// end counts: there may be many, and their logs are long.
 fn wish(object: &Value) -> Option<Wish> {
-    let promotion: Promotion = serde_json::from_value(object.clone()).ok()?;
+    let mut object = object.clone();
+    if object.pointer("/status/finishedAt").is_some()
+        && let Some(log) = object.pointer_mut("/status/log")
+    {
+        *log = json!({});
+    }
+    let created_at = created_at(&object)?;
+    let promotion: Promotion = serde_json::from_value(object).ok()?;
     let metadata = promotion.metadata;
     metadata.deletion_timestamp.is_none().then_some(Wish {
         name: metadata.name?,
         uid: metadata.uid?,
-        created_at: created_at(object)?,
+        created_at,
         spec: promotion.spec,
         status: promotion.status.unwrap_or_default(),
     })
