@@ -96,6 +96,7 @@ pub async fn pipeline(stage: Arc<Stage>) -> Result<()> {
     controller.start().await?;
     stage.apply(&shop::canary()).await?;
     shop::wait_phase(&stage, "Initialized", SOON).await?;
+    let traffic = stage.traffic(RATE);
     let ours = token(&stage, "jenkins", "bellwether").await?;
     let foreign = token(&stage, "jenkins", "https://kubernetes.default.svc").await?;
     let pipeline = Pipeline::new(&stage, &ours)?;
@@ -138,6 +139,7 @@ pub async fn pipeline(stage: Arc<Stage>) -> Result<()> {
     for line in log.lines() {
         stage.note(line);
     }
+    traffic.so_far().ensure_none_failed()?;
     let (code, made) = pipeline.start("bad", "shop:errors60-1").await?;
     ensure!(code == 201, "it gives {code}: {made}");
     let (state, _) = pipeline.wait(made["id"].as_str().context("no id")?).await?;
@@ -145,6 +147,7 @@ pub async fn pipeline(stage: Arc<Stage>) -> Result<()> {
         state["result"] == "RolledBack" && state["exitCode"] == 3,
         "it ends with {state}"
     );
+    traffic.stop().await;
     controller.kill().await
 }
 
