@@ -33,7 +33,9 @@ demo: ## a good and a bad release on the real cluster, to watch
 	$(BUILD)
 	$(CARGO) run --locked --quiet --package bellwether-e2e -- demo
 
-jenkins: ## the fake Jenkins under clients that others wrote for the real one; needs Python
+jenkins: ## the Jenkins library on Jenkins' own Groovy, and the fake Jenkins under clients that others wrote
+	@for tool in java mvn python3 curl; do command -v $$tool > /dev/null || { echo "make jenkins needs $$tool"; exit 1; }; done
+	jenkins/test/run.sh
 	$(CARGO) test --locked --package bellwether-e2e --test fake_jenkins
 
 e2e: ## the stories on the real cluster
