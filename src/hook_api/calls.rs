@@ -259,8 +259,6 @@ pub async fn state(
     }
     hook.admit(caller, deed("get", "promotions", None), namespace, id)
         .await?;
-    // Followed before it is looked at, so that no change is missed.
-    let mut changes = hook.ctx.cache.follow(Kind::Promotion, namespace, id);
     let promotion = hook.find_promotion(namespace, id).await?;
     let known = |promotion: &Promotion| {
         let seq = promotion.status.as_ref().map_or(0, |status| status.seq);
@@ -276,8 +274,10 @@ pub async fn state(
             "too many clients wait; ask again without waiting",
         )
     })?;
+    let mut changes = hook.ctx.cache.follow(Kind::Promotion, namespace, id);
     let news = async {
         loop {
+            // Marked before it is looked at, so that no change is missed.
             changes.mark_unchanged();
             let seen = hook
                 .cached(Kind::Promotion, namespace, id)

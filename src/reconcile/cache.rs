@@ -103,6 +103,9 @@ fn version(object: &Value) -> u64 {
     text(object, "/metadata/resourceVersion").parse().unwrap_or(0)
 }
 
+/// Objects that are followed, beyond which those that nobody follows any more are forgotten.
+const FOLLOWED: usize = 1024;
+
 /// Field of a cached object's metadata: which entry of `managedFields` says that we created it and have not applied it
 /// since. Fields that the next apply leaves out would stay, for they belong to that entry as well.
 pub const UNAPPLIED: &str = "unapplied";
@@ -196,6 +199,9 @@ impl Cache {
     pub fn follow(&self, kind: Kind, namespace: &str, name: &str) -> watch::Receiver<u64> {
         let key = (kind, namespace.to_owned(), name.to_owned());
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if followed.len() >= FOLLOWED {
+            followed.retain(|_, sender| sender.receiver_count() > 0);
+        }
         let sender = followed.entry(key).or_insert_with(|| watch::Sender::new(0));
         sender.subscribe()
     }

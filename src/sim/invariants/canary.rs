@@ -154,6 +154,17 @@ fn started(status: &Value) -> Option<DateTime<Utc>> {
     status["step"]["startedAt"].as_str()?.parse().ok()
 }
 
+/// How long the evidence of a step takes: its own interval, or the longest window of a metric.
+fn longest_interval(canary: &Value) -> TimeDelta {
+    let analysis = &canary["spec"]["analysis"];
+    let metrics = analysis["metrics"].as_array().into_iter().flatten();
+    let texts = metrics
+        .chain([analysis])
+        .filter_map(|part| part["interval"].as_str());
+    let seconds = texts.filter_map(|text| text.strip_suffix('s')?.parse().ok());
+    TimeDelta::seconds(seconds.max().unwrap_or(0))
+}
+
 fn evidence_of_step(
     seen: &Seen<'_>,
     book: &Book,
@@ -166,16 +177,7 @@ fn evidence_of_step(
     if index > before + 1 {
         found.push(format!("step {index} follows step {before} (I5)"));
     }
-    let interval = seen
-        .canary()
-        .and_then(|canary| {
-            canary["spec"]["analysis"]["interval"]
-                .as_str()?
-                .strip_suffix('s')?
-                .parse()
-                .ok()
-        })
-        .map_or(TimeDelta::zero(), TimeDelta::seconds);
+    let interval = seen.canary().map_or(TimeDelta::zero(), longest_interval);
     // A step begins when it is decided on; until that is written a slow request may take its time.
     let lasted = started(new)
         .zip(started(old))
