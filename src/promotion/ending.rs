@@ -66,6 +66,8 @@ pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision:
                         admission webhook";
             finish(next, PromotionPhase::Superseded, "Superseded", text, now);
         }
+        // Hands are off the workload: it waits.
+        Ok(_) if seen.frozen.is_some() => decision.wake(wish.deadline()),
         Ok(Wanted::Images(images)) if wish.spec.r#await.is_none() => {
             decision.wake(wish.deadline());
             decision.acts.push(Act::Ship(wish.name.clone(), images));

@@ -466,3 +466,23 @@ fn promotions_end_with_their_canary() {
     );
     assert!(stage.orders.is_empty());
 }
+
+#[test]
+fn workload_is_not_changed_while_hands_are_off_it() {
+    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
+    let seen = Seen {
+        canary: &stage.canary.clone(),
+        deleting: false,
+        target: Some(stage.target.clone()),
+        wishes: stage.wishes.clone(),
+        demands: Vec::new(),
+        frozen: None,
+    };
+    let first = decide(&seen, stage.now);
+    stage.carry_out(&first.acts[0]);
+    stage.frozen = Some("the Canary is suspended".to_owned());
+    assert_eq!(stage.settle(), [], "the intent is there, and it waits");
+    stage.frozen = None;
+    stage.settle();
+    assert_eq!(stage.target.images["app"], "web:2");
+}

@@ -142,7 +142,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     let snap = snapshot::take(ctx, &spec, object, Arc::new(canary)).await?;
     let now = ctx.clock.now();
     let mut seen = observe::observe(ctx, &spec, &snap, now);
-    let promoting = promotions::decide(ctx, &spec, &snap, &seen.status, now);
+    let promoting = promotions::decide(&spec, &snap, &seen, now);
     seen.orders.clone_from(&promoting.orders);
     ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
     let decision = rollout::decide(&spec, &seen, now);

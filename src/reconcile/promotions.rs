@@ -11,48 +11,38 @@ use serde_json::{Value, json};
 
 use super::{Context, act::replace_status, error::Error, index::Part, kinds::Kind, snapshot::Snapshot};
 use crate::{
-    api::{CanaryStatus, Command, Promotion},
+    api::{Command, Promotion},
     promotion::{self, Act, Decision, Demand, Seen, Target, Wish},
-    rollout::RolloutSpec,
-    workload::{deployment, marks::MANAGER, text},
+    rollout::{Observed, RolloutSpec},
+    workload::{marks::MANAGER, text},
 };
 
-/// What the Promotions and Commands of this Canary ask for.
-pub fn decide(
-    ctx: &Context,
-    spec: &RolloutSpec,
-    snap: &Snapshot,
-    canary: &CanaryStatus,
-    now: DateTime<Utc>,
-) -> Decision {
-    let wishes: Vec<Wish> = objects(ctx, spec, Kind::Promotion)
-        .iter()
-        .filter_map(|object| wish(object))
-        .collect();
-    let demands: Vec<Demand> = objects(ctx, spec, Kind::Command)
-        .iter()
-        .filter_map(|object| demand(object))
-        .collect();
-    if wishes.is_empty() && demands.is_empty() {
+/// What the Promotions and Commands of this Canary ask for, beside what was observed of it.
+pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: DateTime<Utc>) -> Decision {
+    let seen = Seen {
+        canary: &observed.status,
+        deleting: spec.deleting,
+        target: observed
+            .target
+            .as_ref()
+            .zip(snap.target.as_ref())
+            .map(|(workload, object)| target(&workload.revision, object)),
+        wishes: snap.promotions.iter().filter_map(|object| wish(object)).collect(),
+        demands: snap.commands.iter().filter_map(|object| demand(object)).collect(),
+        frozen: hands_off(spec, observed),
+    };
+    if seen.wishes.is_empty() && seen.demands.is_empty() {
         return Decision::default();
     }
-    let seen = Seen {
-        canary,
-        deleting: spec.deleting,
-        target: snap.target.as_ref().map(|object| target(object)),
-        wishes,
-        demands,
-        frozen: None,
-    };
     promotion::decide(&seen, now)
 }
 
-fn objects(ctx: &Context, spec: &RolloutSpec, kind: Kind) -> Vec<Arc<Value>> {
-    ctx.cache.group(&Part {
-        kind,
-        namespace: spec.id.namespace.clone(),
-        name: spec.id.name.clone(),
-    })
+/// Why nothing of this Canary may be touched.
+fn hands_off(spec: &RolloutSpec, observed: &Observed) -> Option<String> {
+    let suspended = spec
+        .suspend
+        .then(|| "the Canary is suspended (spec.suspend)".to_owned());
+    suspended.or_else(|| observed.conflict.clone())
 }
 
 /// A Promotion as a decision sees it. One that is being deleted, or cannot be read, is none. Of one that is over only the
@@ -92,12 +82,12 @@ fn created_at(object: &Value) -> Option<DateTime<Utc>> {
     text(object, "/metadata/creationTimestamp").parse().ok()
 }
 
-fn target(object: &Value) -> Target {
+fn target(revision: &str, object: &Value) -> Target {
     let containers = object
         .pointer("/spec/template/spec/containers")
         .and_then(Value::as_array);
     Target {
-        revision: deployment::revision(object.pointer("/spec/template").unwrap_or(&Value::Null)),
+        revision: revision.to_owned(),
         images: containers
             .into_iter()
             .flatten()
@@ -121,26 +111,35 @@ pub async fn perform(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, acts: &
         if !ctx.leadership.leads() {
             return Err(Error::NotLeading(spec.id.clone()));
         }
+        let of = |kind: Kind, name: &str| decided_on(snap, kind, name);
         match act {
-            Act::Record(name, status) => record(ctx, spec, Kind::Promotion, name, status).await?,
-            Act::Answer(name, status) => record(ctx, spec, Kind::Command, name, status).await?,
+            Act::Record(name, status) => {
+                record(ctx, spec, Kind::Promotion, of(Kind::Promotion, name)?, status).await?;
+            }
+            Act::Answer(name, status) => {
+                record(ctx, spec, Kind::Command, of(Kind::Command, name)?, status).await?;
+            }
             Act::Ship(name, images) => ship(ctx, spec, snap, name, images).await?,
-            Act::Forget(name) => delete(ctx, spec, Kind::Promotion, name).await?,
-            Act::ForgetCommand(name) => delete(ctx, spec, Kind::Command, name).await?,
+            Act::Forget(name) => delete(ctx, spec, Kind::Promotion, of(Kind::Promotion, name)?).await?,
+            Act::ForgetCommand(name) => delete(ctx, spec, Kind::Command, of(Kind::Command, name)?).await?,
         }
     }
     Ok(())
 }
 
-fn find(ctx: &Context, spec: &RolloutSpec, kind: Kind, name: &str) -> Result<Arc<Value>, Error> {
-    let part = Part {
-        kind,
-        namespace: spec.id.namespace.clone(),
-        name: name.to_owned(),
+/// The object of this name that was decided on.
+fn decided_on<'a>(snap: &'a Snapshot, kind: Kind, name: &str) -> Result<&'a Arc<Value>, Error> {
+    let objects = if kind == Kind::Command {
+        &snap.commands
+    } else {
+        &snap.promotions
     };
-    ctx.cache.get(&part).ok_or_else(|| Error::Stale {
+    let found = objects
+        .iter()
+        .find(|object| text(object, "/metadata/name") == name);
+    found.ok_or_else(|| Error::Stale {
         act: "writing a promotion",
-        what: format!("{}/{name}", spec.id.namespace),
+        what: name.to_owned(),
     })
 }
 
@@ -148,11 +147,10 @@ async fn record(
     ctx: &Context,
     spec: &RolloutSpec,
     kind: Kind,
-    name: &str,
+    live: &Value,
     status: &(impl serde::Serialize + Sync),
 ) -> Result<(), Error> {
-    let live = find(ctx, spec, kind, name)?;
-    replace_status(ctx, kind, &live, &spec.id.namespace, status)
+    replace_status(ctx, kind, live, &spec.id.namespace, status)
         .await
         .map(drop)
         .inspect_err(|error| doubt(ctx, spec, kind, &spec.id.name, error))
@@ -222,18 +220,17 @@ async fn ship(
     Ok(())
 }
 
-async fn delete(ctx: &Context, spec: &RolloutSpec, kind: Kind, name: &str) -> Result<(), Error> {
-    let live = find(ctx, spec, kind, name)?;
+async fn delete(ctx: &Context, spec: &RolloutSpec, kind: Kind, live: &Value) -> Result<(), Error> {
     let params = DeleteParams {
         preconditions: Some(Preconditions {
-            uid: Some(text(&live, "/metadata/uid").to_owned()),
-            resource_version: Some(text(&live, "/metadata/resourceVersion").to_owned()),
+            uid: Some(text(live, "/metadata/uid").to_owned()),
+            resource_version: Some(text(live, "/metadata/resourceVersion").to_owned()),
         }),
         ..DeleteParams::background()
     };
     match kind
         .api(&ctx.client, &spec.id.namespace)
-        .delete(name, &params)
+        .delete(text(live, "/metadata/name"), &params)
         .await
     {
         Ok(_) => {}
@@ -247,6 +244,6 @@ async fn delete(ctx: &Context, spec: &RolloutSpec, kind: Kind, name: &str) -> Re
             return Err(error);
         }
     }
-    ctx.cache.remove(kind, &live);
+    ctx.cache.remove(kind, live);
     Ok(())
 }

@@ -45,6 +45,10 @@ pub struct Snapshot {
     pub istio: Availability,
     /// Ready endpoints of the apex, primary and canary Services.
     pub endpoints: [i32; 3],
+    /// Its Promotions.
+    pub promotions: Vec<Arc<Value>>,
+    /// Its Commands.
+    pub commands: Vec<Arc<Value>>,
     /// The telling label.
     pub selector: Option<Result<Selector, Unfit>>,
 }
@@ -124,6 +128,13 @@ pub async fn take(
             name: name.to_owned(),
         })
     };
+    let of_canary = |kind: Kind| {
+        ctx.cache.group(&Part {
+            kind,
+            namespace: spec.id.namespace.clone(),
+            name: spec.id.name.clone(),
+        })
+    };
     let target = get(Kind::Deployment, &names.target);
     let selector = target
         .as_ref()
@@ -151,6 +162,8 @@ pub async fn take(
         canary_rule: get(Kind::DestinationRule, &names.canary_service),
         routes: get(Kind::VirtualService, &names.apex),
         istio: istio(ctx),
+        promotions: of_canary(Kind::Promotion),
+        commands: of_canary(Kind::Command),
         endpoints,
         selector,
         target,
