@@ -43,6 +43,6 @@ e2e: ## the stories on the real cluster
 	$(CARGO) run --locked --package bellwether-e2e -- test
 
 crds: ## generate crds/ from the types
-	for name in canaries promotions commands; do \
+	for name in canaries promotions commands approvals freezes clusterfreezes; do \
 		$(CARGO) run --locked --quiet --package bellwether -- crd $$name > crds/$$name.yaml || exit 1; \
 	done

@@ -7,6 +7,8 @@ pub mod api; // the custom resources: types, schema, CEL rules
 pub mod cli; // one file per subcommand
 pub mod clock; // the only place that asks for the time
 pub mod defect; // deliberate defects, which the simulation must find; none in release builds
+pub mod freeze; // PURE: whether a release may begin now
+pub mod gates; // jobs at gates, apart from the reconcile path
 pub mod hook_api; // the HTTP API that pipelines call
 pub mod jenkins; // Jenkins as a peer: a job is triggered once, followed, and stopped if need be
 pub mod jitter; // the only place that asks for chance

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{schema, status::CanaryStatus};
+use super::{gate::Gate, schema, status::CanaryStatus};
 
 /// How every change of one workload is released: in which steps, judged by what, over which routes.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug)]
@@ -224,6 +224,11 @@ pub struct Analysis {
     #[serde(default)]
     #[schemars(length(max = 32))]
     pub metrics: Vec<Metric>,
+    /// What a release waits for beside its checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    pub gates: Vec<Gate>,
 }
 
 /// A check: a metric and the range its value must lie in.

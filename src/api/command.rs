@@ -35,6 +35,7 @@ pub struct CommandSpec {
     /// The Canary, in the same namespace.
     pub canary_ref: CanaryRef,
     /// What is to be done.
+    #[x_kube(validation = Rule::new("!(self in ['Approve', 'Reject'])").message("spec.verb: a gate is approved or rejected by an Approval"))]
     pub verb: Verb,
     /// The revision that is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +74,10 @@ pub enum Verb {
     Undo,
     /// Release a revision that failed once more.
     Retry,
+    /// Open a gate; ordered by an Approval.
+    Approve,
+    /// Reject a gate; ordered by an Approval.
+    Reject,
 }
 
 /// What became of an order.

@@ -3,16 +3,22 @@
 //! The types stand apart from any API group except where `CustomResource` ties them to `bellwether.dev`, so that
 //! a second group can reuse them. Invariant: nothing here names another module of the controller.
 
+mod approval;
 mod canary;
 mod command;
+mod freeze;
+mod gate;
 mod promotion;
 mod schema;
 mod status;
 
+pub use approval::{Approval, ApprovalSpec, GateDecision};
 pub use canary::{
     Analysis, Canary, CanarySpec, Metadata, Metric, Service, ServicePort, TargetRef, ThresholdRange,
 };
 pub use command::{Command, CommandSpec, CommandStatus, Verb};
+pub use freeze::{ClusterFreeze, ClusterFreezeSpec, Freeze, FreezeSpec, FreezeWindow, UnderWay};
+pub use gate::{ApprovalGate, Gate, GatePoint, GateState, GateStatus, JenkinsGate};
 pub use promotion::{
     AbortAction, Awaited, CanaryRef, Conflict, Log, Policy, Promotion, PromotionPhase, PromotionSpec,
     PromotionStatus, Requester,

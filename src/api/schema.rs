@@ -35,6 +35,28 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A duration like `62h`, from a minute to 31 days.
+pub(super) fn long_duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 20,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^([0-9]{1,6}(h|m|s))+$') && duration(self) >= duration('1m') && duration(self) <= duration('744h')",
+            "message": "must be a duration from 1m to 744h, such as 62h or 1h30m"
+        }]
+    })
+}
+
+/// Parameters of a build.
+pub(super) fn parameters(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "nullable": true,
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 4000}
+    })
+}
+
 /// A number of percent from 0 to 100.
 pub(super) fn percent(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "nullable": true, "minimum": 0, "maximum": 100})

@@ -9,7 +9,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::command::Verb;
+use super::{command::Verb, gate::GateStatus};
 
 /// What is known and remembered of a Canary.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -51,6 +51,9 @@ pub struct CanaryStatus {
     /// Somebody's order to take no further step with the present revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
+    /// The gates that the present revision has come to, or that were decided on for it beforehand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateStatus>,
     /// Orders that were heeded or refused, newest last; at most sixteen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<Intervention>,
@@ -176,6 +179,12 @@ pub enum HoldReason {
     Suspended,
     /// Somebody paused the release.
     Paused,
+    /// A gate waits for somebody's approval.
+    AwaitingApproval,
+    /// A gate waits for the end of a job.
+    AwaitingJob,
+    /// A freeze is in force.
+    Frozen,
     /// Pods of the canary or the primary are not ready.
     WorkloadNotReady,
     /// The observed share does not follow the weight.
@@ -221,6 +230,9 @@ pub struct Intervention {
     pub id: String,
     /// What was ordered.
     pub verb: Verb,
+    /// The gate that was decided on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<String>,
     /// The revision that was meant.
     pub revision: String,
     /// Who.

@@ -5,13 +5,16 @@ use std::io::Write;
 use clap::{Parser, ValueEnum};
 use kube::CustomResourceExt;
 
-use crate::api::{Canary, Command, Promotion};
+use crate::api::{Approval, Canary, ClusterFreeze, Command, Freeze, Promotion};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Resource {
     Canaries,
     Promotions,
     Commands,
+    Approvals,
+    Freezes,
+    Clusterfreezes,
 }
 
 /// Print the CustomResourceDefinitions as YAML.
@@ -23,7 +26,14 @@ pub(super) struct Crd {
 
 impl Crd {
     pub(super) fn print(&self) -> anyhow::Result<()> {
-        let all = [Resource::Canaries, Resource::Promotions, Resource::Commands];
+        let all = [
+            Resource::Canaries,
+            Resource::Promotions,
+            Resource::Commands,
+            Resource::Approvals,
+            Resource::Freezes,
+            Resource::Clusterfreezes,
+        ];
         let wanted = self.resource.map_or(all.to_vec(), |resource| vec![resource]);
         let mut out = std::io::stdout();
         for (n, resource) in wanted.into_iter().enumerate() {
@@ -31,6 +41,9 @@ impl Crd {
                 Resource::Canaries => Canary::crd(),
                 Resource::Promotions => Promotion::crd(),
                 Resource::Commands => Command::crd(),
+                Resource::Approvals => Approval::crd(),
+                Resource::Freezes => Freeze::crd(),
+                Resource::Clusterfreezes => ClusterFreeze::crd(),
             };
             let yaml = serde_saphyr::to_string(&crd)?;
             let between = if n == 0 { "" } else { "---\n" };

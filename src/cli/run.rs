@@ -14,6 +14,7 @@ use super::hook::HookFlags;
 use crate::{
     admin,
     clock::{Clock, SystemClock},
+    gates::{Gates, Sites},
     hook_api,
     jitter::Jitter,
     leader::{self, Candidate, Leadership, election::Timing},
@@ -150,6 +151,15 @@ pub(super) struct Run {
     #[command(flatten)]
     hook: HookFlags,
 
+    /// File of the Jenkins whose jobs gates may name: a list of name, url, user, token or password, namespaces and caFile
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BELLWETHER_JENKINS_FILE",
+        help_heading = "Gates"
+    )]
+    jenkins_file: Option<PathBuf>,
+
     /// Port of /healthz, /readyz and /metrics; 0 takes a free one
     #[arg(
         long,
@@ -183,6 +193,11 @@ impl Run {
         let traffic_window =
             Duration::from_secs(u64::from(self.scrape_interval_seconds) * 5 / 2).max(Duration::from_secs(3));
         let sampling = metrics_source::Settings { traffic_window };
+        let sites = match &self.jenkins_file {
+            Some(path) => Sites::of_file(path).context("--jenkins-file")?,
+            None => Sites::none(),
+        };
+        let gates = Gates::new(sites, jitter.clone(), leadership.clone(), woken.clone());
         let sampler = Arc::new(Sampler::new(Arc::new(source), clock.clone(), sampling, woken));
         let (outbox, facts) = Outbox::new();
         let ctx = Arc::new(Context {
@@ -200,6 +215,7 @@ impl Run {
             local: Default::default(),
             sampler: sampler.clone(),
             outbox,
+            gates,
             metrics: Metrics::new(),
         });
         let address = SocketAddr::from(([0, 0, 0, 0], self.port));

@@ -104,6 +104,35 @@ pub struct RevisionOrder {
     pub reason: Option<String>,
 }
 
+/// A yes or no at a gate, for the release of a promotion.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settlement {
+    /// Name of the gate.
+    #[schemars(length(min = 1, max = 63))]
+    pub gate: String,
+    /// Why.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub comment: Option<String>,
+}
+
+/// A yes or no at a gate, for a revision of a Canary.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RevisionSettlement {
+    /// Name of the gate.
+    #[schemars(length(min = 1, max = 63))]
+    pub gate: String,
+    /// The revision that is meant, as the Canary's state names it.
+    #[schemars(length(min = 8, max = 64))]
+    pub revision: String,
+    /// Why.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub comment: Option<String>,
+}
+
 /// Reads a body; an empty one is an empty object.
 ///
 /// # Errors
@@ -117,13 +146,15 @@ pub fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
     Ok(read)
 }
 
-/// A reason of an order, within bounds.
+/// A text in somebody's words, within bounds; `field` is its name.
 ///
 /// # Errors
 /// If it is too long.
-pub fn reason(reason: Option<String>) -> Result<Option<String>, Problem> {
-    match reason {
-        Some(text) if text.chars().count() > 1000 => Err(bad("reason: must have at most 1000 characters")),
+pub fn words(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
+    match text {
+        Some(text) if text.chars().count() > 1000 => {
+            Err(bad(format!("{field}: must have at most 1000 characters")))
+        }
         other => Ok(other),
     }
 }

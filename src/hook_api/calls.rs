@@ -13,15 +13,19 @@ use serde_json::{Value, json};
 use super::{
     Hook, WAIT_LIMIT,
     auth::{Deed, User},
-    body::{self, Abort, NewPromotion, Order, RevisionOrder},
+    body::{self, Abort, NewPromotion, Order, RevisionOrder, RevisionSettlement, Settlement},
     problem::{Code, Problem},
     route::Wait,
     view::{Accepted, CanaryView, PromotionView, path, typed},
 };
 use crate::{
-    api::{Canary, CanaryRef, CommandSpec, Conflict, GROUP, Promotion, PromotionPhase, Requester, Verb},
+    api::{
+        ApprovalSpec, Canary, CanaryRef, CommandSpec, Conflict, GROUP, GateDecision, Promotion,
+        PromotionPhase, Requester, Verb,
+    },
+    freeze,
     promotion::names,
-    reconcile::{index::Part, kinds::Kind},
+    reconcile::{index::Part, kinds::Kind, snapshot},
     workload::text,
 };
 
@@ -43,6 +47,9 @@ const fn deed(verb: &'static str, resource: &'static str, subresource: Option<&'
         subresource,
     }
 }
+
+/// Whoever may create Approvals may approve.
+const APPROVE: Deed = deed("create", "approvals", None);
 
 impl Hook {
     async fn admit(&self, caller: &Caller, deed: Deed, namespace: &str, name: &str) -> Result<User, Problem> {
@@ -210,6 +217,14 @@ pub async fn start(
         let text = format!("promotion {other} of this Canary is not over (policy.conflict: reject)");
         return Err(Problem::new(Code::Conflict, text).with_other(path(namespace, other)));
     }
+    let ctx = &hook.ctx;
+    let freezes = snapshot::freezes_of(&ctx.cache, namespace, canary);
+    if let Some(why) = freeze::in_force(&freezes, ctx.clock.now()).frozen
+        && wanted.policy.conflict == Conflict::Reject
+    {
+        let text = format!("no release may begin: {why}; with policy.conflict: queue it waits for the end");
+        return Err(Problem::new(Code::Frozen, text));
+    }
     let mut spec = wanted.into_spec(canary, digest.clone());
     spec.requester.authenticated_as = Some(user.name);
     let created = hook.create(Kind::Promotion, namespace, &name, &spec).await?;
@@ -369,12 +384,17 @@ pub async fn abort(
         revision: None,
         promotion: Some(id.to_owned()),
         action,
-        reason: body::reason(reason)?,
+        reason: body::words("reason", reason)?,
         requested_by: user.name,
     };
     // One abort of a promotion is as good as many.
     let name = names::command(namespace, &[id], "abort");
-    about_promotion(hook, namespace, &promotion, &name, &spec).await
+    let place = Place {
+        kind: Kind::Command,
+        namespace,
+        name: &name,
+    };
+    about_promotion(hook, place, &promotion, &spec).await
 }
 
 /// Orders something about the release of a promotion.
@@ -402,24 +422,108 @@ pub async fn order(
         revision: None,
         promotion: Some(id.to_owned()),
         action: None,
-        reason: body::reason(reason)?,
+        reason: body::words("reason", reason)?,
         requested_by: user.name,
     };
     let name = names::command(namespace, &[id, &key(hook, caller)], subresource(verb));
-    about_promotion(hook, namespace, &promotion, &name, &spec).await
+    let place = Place {
+        kind: Kind::Command,
+        namespace,
+        name: &name,
+    };
+    about_promotion(hook, place, &promotion, &spec).await
+}
+
+/// Approves or rejects a gate for the release of a promotion.
+pub async fn settle(
+    hook: &Hook,
+    caller: &Caller,
+    namespace: &str,
+    id: &str,
+    bytes: &Bytes,
+    decision: GateDecision,
+) -> Result<Response, Problem> {
+    let user = hook.admit(caller, APPROVE, namespace, "").await?;
+    let Settlement { gate, comment } = body::read(bytes)?;
+    let promotion = hook.find_promotion(namespace, id).await?;
+    // One decision of one person about one gate is as good as many.
+    let name = names::approval(namespace, &[id, &gate, &user.name], &format!("{decision:?}"));
+    let spec = ApprovalSpec {
+        canary_ref: promotion.spec.canary_ref.clone(),
+        gate,
+        decision,
+        revision: None,
+        promotion: Some(id.to_owned()),
+        comment: body::words("comment", comment)?,
+        approved_by: user.name,
+    };
+    let place = Place {
+        kind: Kind::Approval,
+        namespace,
+        name: &name,
+    };
+    about_promotion(hook, place, &promotion, &spec).await
+}
+
+/// Approves or rejects a gate for a revision of a Canary.
+pub async fn revision_settle(
+    hook: &Hook,
+    caller: &Caller,
+    namespace: &str,
+    canary: &str,
+    bytes: &Bytes,
+    decision: GateDecision,
+) -> Result<Response, Problem> {
+    let user = hook.admit(caller, APPROVE, namespace, "").await?;
+    let RevisionSettlement {
+        gate,
+        revision,
+        comment,
+    } = body::read(bytes)?;
+    hook.find_canary(namespace, canary)?;
+    let subject = [canary, &revision, &gate, &key(hook, caller)];
+    let name = names::approval(namespace, &subject, &format!("{decision:?}"));
+    let spec = ApprovalSpec {
+        canary_ref: CanaryRef {
+            name: canary.to_owned(),
+        },
+        gate,
+        decision,
+        revision: Some(revision),
+        promotion: None,
+        comment: body::words("comment", comment)?,
+        approved_by: user.name,
+    };
+    hook.create(Kind::Approval, namespace, &name, &spec).await?;
+    let accepted = Accepted {
+        command: Some(name),
+        promotion: None,
+    };
+    Ok((StatusCode::ACCEPTED, axum::Json(accepted)).into_response())
+}
+
+/// An object to create.
+struct Place<'a> {
+    kind: Kind,
+    namespace: &'a str,
+    name: &'a str,
 }
 
 async fn about_promotion(
     hook: &Hook,
-    namespace: &str,
+    place: Place<'_>,
     promotion: &Promotion,
-    name: &str,
-    spec: &CommandSpec,
+    spec: &(impl serde::Serialize + Sync),
 ) -> Result<Response, Problem> {
+    let Place {
+        kind,
+        namespace,
+        name,
+    } = place;
     let (status, command) = if over(promotion) {
         (StatusCode::OK, None)
     } else {
-        hook.create(Kind::Command, namespace, name, spec).await?;
+        hook.create(kind, namespace, name, spec).await?;
         (StatusCode::ACCEPTED, Some(name.to_owned()))
     };
     let accepted = Accepted {
@@ -461,7 +565,7 @@ pub async fn revision_order(
         revision: Some(revision),
         promotion: None,
         action: None,
-        reason: body::reason(reason)?,
+        reason: body::words("reason", reason)?,
         requested_by: user.name,
     };
     hook.create(Kind::Command, namespace, &name, &spec).await?;
@@ -486,5 +590,7 @@ fn subresource(verb: Verb) -> &'static str {
         Verb::SkipAnalysis => "skip-analysis",
         Verb::Undo => "undo",
         Verb::Retry => "retry",
+        Verb::Approve => "approve",
+        Verb::Reject => "reject",
     }
 }

@@ -95,8 +95,8 @@ pub struct Operation {
     pub method: &'static str,
     /// Path with its parameters in braces.
     pub path: String,
-    id: &'static str,
-    summary: &'static str,
+    id: String,
+    summary: String,
     parameters: Vec<Parameter>,
     body: Option<Body>,
     answers: Vec<(u16, &'static str)>,
@@ -107,12 +107,12 @@ pub struct Operation {
 impl Operation {
     /// A call that takes and answers nothing yet.
     #[must_use]
-    pub fn new(method: &'static str, path: &str, id: &'static str, summary: &'static str) -> Operation {
+    pub fn new(method: &'static str, path: &str, id: &str, summary: &str) -> Operation {
         Operation {
             method,
             path: path.to_owned(),
-            id,
-            summary,
+            id: id.to_owned(),
+            summary: summary.to_owned(),
             parameters: Vec::new(),
             body: None,
             answers: Vec::new(),

@@ -14,13 +14,13 @@ use serde::Deserialize;
 
 use super::{
     BODY_LIMIT, Hook,
-    body::{Abort, NewPromotion, Order, RevisionOrder},
+    body::{Abort, NewPromotion, Order, RevisionOrder, RevisionSettlement, Settlement},
     calls::{self, Caller},
     openapi::{self, Body, Operation, Parameter},
     problem::{Code, Problem},
     view::{Accepted, CanaryView, PromotionView},
 };
-use crate::api::Verb;
+use crate::api::{GateDecision, Verb};
 
 /// Parameters of a wait.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -146,6 +146,33 @@ pub fn operations() -> Vec<Operation> {
             .refuses(&[400, 404, 413]),
         );
     }
+    for (path, id, summary, _) in SETTLEMENTS {
+        all.push(
+            Operation::new(
+                "post",
+                &format!("/v1/namespaces/{{namespace}}/promotions/{{id}}/{path}"),
+                &format!("{id}OfPromotion"),
+                &format!("{summary} for the release of a promotion"),
+            )
+            .takes(Body::of::<Settlement>(true))
+            .answers(
+                &[(200, "It was over"), (202, "It is on record")],
+                Body::of::<Accepted>(true),
+            )
+            .refuses(&[400, 404, 413]),
+        );
+        all.push(
+            Operation::new(
+                "post",
+                &format!("/v1/namespaces/{{namespace}}/canaries/{{canary}}/{path}"),
+                &format!("{id}OfRevision"),
+                &format!("{summary} for a revision"),
+            )
+            .takes(Body::of::<RevisionSettlement>(true))
+            .answers(&[(202, "It is on record")], Body::of::<Accepted>(true))
+            .refuses(&[400, 404, 413]),
+        );
+    }
     for (path, id, summary, _) in REVISION_ORDERS {
         all.push(
             Operation::new(
@@ -161,6 +188,12 @@ pub fn operations() -> Vec<Operation> {
     }
     all
 }
+
+/// What is said at gates.
+const SETTLEMENTS: [(&str, &str, &str, GateDecision); 2] = [
+    ("approve", "approveGate", "Approve a gate", GateDecision::Approve),
+    ("reject", "rejectGate", "Reject a gate", GateDecision::Reject),
+];
 
 /// Orders about the release of a promotion.
 const ORDERS: [(&str, &str, &str, Verb); 4] = [
@@ -227,6 +260,24 @@ pub fn router(hook: Arc<Hook>) -> Router {
                          body: RequestBody| { order(hook, path, headers, body, verb) };
         router = router.route(
             &format!("/v1/namespaces/{{namespace}}/promotions/{{id}}/{path}"),
+            plain(post(call)),
+        );
+    }
+    for (path, _, _, decision) in SETTLEMENTS {
+        let call =
+            move |hook: Shared, path: Path<(String, String)>, headers: HeaderMap, body: RequestBody| {
+                settle(hook, path, headers, body, decision)
+            };
+        router = router.route(
+            &format!("/v1/namespaces/{{namespace}}/promotions/{{id}}/{path}"),
+            plain(post(call)),
+        );
+        let call =
+            move |hook: Shared, path: Path<(String, String)>, headers: HeaderMap, body: RequestBody| {
+                revision_settle(hook, path, headers, body, decision)
+            };
+        router = router.route(
+            &format!("/v1/namespaces/{{namespace}}/canaries/{{canary}}/{path}"),
             plain(post(call)),
         );
     }
@@ -376,4 +427,24 @@ async fn revision_order(
     verb: Verb,
 ) -> Result<Response, Problem> {
     calls::revision_order(&hook, &caller(&headers)?, &namespace, &canary, &body, verb).await
+}
+
+async fn settle(
+    State(hook): Shared,
+    Path((namespace, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    RequestBody(body): RequestBody,
+    decision: GateDecision,
+) -> Result<Response, Problem> {
+    calls::settle(&hook, &caller(&headers)?, &namespace, &id, &body, decision).await
+}
+
+async fn revision_settle(
+    State(hook): Shared,
+    Path((namespace, canary)): Path<(String, String)>,
+    headers: HeaderMap,
+    RequestBody(body): RequestBody,
+    decision: GateDecision,
+) -> Result<Response, Problem> {
+    calls::revision_settle(&hook, &caller(&headers)?, &namespace, &canary, &body, decision).await
 }

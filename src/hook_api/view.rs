@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::{Canary, CheckStatus, Promotion, PromotionPhase, Requester},
+    api::{Canary, CheckStatus, GatePoint, GateState, GateStatus, Promotion, PromotionPhase, Requester},
     rollout,
 };
 
@@ -59,6 +59,8 @@ pub struct PromotionView {
     pub steps: Option<usize>,
     /// What holds the release back.
     pub held: Option<String>,
+    /// The gates that the release has come to.
+    pub gates: Vec<GateView>,
     /// The last checks with their values.
     pub checks: Vec<CheckStatus>,
     /// The image that was asked for, of a workload with one container.
@@ -122,6 +124,7 @@ impl PromotionView {
             step: status.step,
             steps: canary.and_then(steps),
             held: status.held,
+            gates: status.gates.into_iter().map(GateView::of).collect(),
             checks: status.checks,
             image: spec.image.clone().or(awaited.image),
             images: spec.images.clone().or(awaited.images).unwrap_or_default(),
@@ -169,8 +172,44 @@ pub struct CanaryView {
     pub promoted: Option<String>,
     /// What holds the rollout back.
     pub held: Option<String>,
+    /// The gates that the release has come to.
+    pub gates: Vec<GateView>,
     /// Promotions of it that are not over.
     pub promotions: Vec<String>,
+}
+
+/// A gate.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateView {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub at: GatePoint,
+    /// Whether it is open.
+    pub state: GateState,
+    /// Since when the release has come to it.
+    pub since: DateTime<Utc>,
+    /// Who opened or rejected it.
+    pub by: Option<String>,
+    /// Why it is as it is.
+    pub message: Option<String>,
+    /// The build, for people.
+    pub url: Option<String>,
+}
+
+impl GateView {
+    fn of(gate: GateStatus) -> GateView {
+        GateView {
+            name: gate.name,
+            at: gate.at,
+            state: gate.state,
+            since: gate.since,
+            by: gate.by,
+            message: gate.message,
+            url: gate.url,
+        }
+    }
 }
 
 impl CanaryView {
@@ -187,6 +226,7 @@ impl CanaryView {
             revision: status.revision.current,
             promoted: status.revision.promoted,
             held: status.hold.map(|hold| hold.reason.to_string()),
+            gates: status.gates.into_iter().map(GateView::of).collect(),
             promotions,
         }
     }

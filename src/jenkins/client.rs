@@ -68,15 +68,22 @@ struct Reply {
 }
 
 impl Client {
-    /// The Jenkins at `url`, which may have a context path. A process-wide TLS provider must be installed before.
+    /// The Jenkins at `url`, which may have a context path; certificates in `ca`, in PEM, are trusted beside the usual
+    /// ones. A process-wide TLS provider must be installed before.
     ///
     /// # Errors
-    /// If `url` cannot be one, or no client can be made.
-    pub fn new(url: &str, login: Login, timeouts: Timeouts) -> Result<Client, Error> {
-        let http = reqwest::Client::builder()
+    /// If `url` or `ca` cannot be used, or no client can be made.
+    pub fn new(url: &str, login: Login, timeouts: Timeouts, ca: Option<&[u8]>) -> Result<Client, Error> {
+        let mut http = reqwest::Client::builder()
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.total)
-            .redirect(Policy::none())
+            .redirect(Policy::none());
+        if let Some(pem) = ca {
+            let trusted = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|error| Error::Setup(format!("caFile: {}", shortened(&cause(&error)))))?;
+            http = http.tls_certs_merge(trusted);
+        }
+        let http = http
             .build()
             .map_err(|error| Error::Setup(shortened(&cause(&error))))?;
         Ok(Client {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Act, Decision, Demand, Seen, Target, Wanted, Wish, aborted_by, finish, say, wanted};
 use crate::{
-    api::{AbortAction, Outcome, PastRollout, Phase, PromotionPhase, PromotionStatus, Verb},
+    api::{AbortAction, GateStatus, Outcome, PastRollout, Phase, PromotionPhase, PromotionStatus, Verb},
     rollout::Order,
 };
 
@@ -196,6 +196,8 @@ fn ask(running: Running<'_>, id: String, verb: Verb, revision: &str, decision: &
             Verb::Abort => "policy.deadlineSeconds".to_owned(),
             _ => String::new(),
         },
+        gate: None,
+        own: true,
     });
 }
 
@@ -209,7 +211,13 @@ fn ended<'a>(seen: &'a Seen<'_>, wish: &Wish, revision: &str) -> Option<&'a Past
         .find(|past| past.revision == revision)?;
     let under_way = matches!(
         seen.canary.phase,
-        Some(Phase::Progressing | Phase::Promoting | Phase::Finalising)
+        Some(
+            Phase::Waiting
+                | Phase::Progressing
+                | Phase::WaitingPromotion
+                | Phase::Promoting
+                | Phase::Finalising
+        )
     );
     // A retry of the same revision is another rollout.
     let again = under_way && seen.canary.revision.current.as_deref() == Some(revision);
@@ -244,6 +252,8 @@ fn mirror(seen: &Seen<'_>, revision: &str, next: &mut PromotionStatus) {
     next.step = canary.step.as_ref().map(|step| step.index + 1);
     next.held = canary.hold.as_ref().map(|hold| hold.reason.to_string());
     next.checks.clone_from(&canary.checks);
+    let gates = canary.gates.iter().cloned();
+    next.gates = gates.map(|gate| GateStatus { run: None, ..gate }).collect();
     if let Some(message) = canary.message.as_ref().filter(|_| under_way) {
         let reason = canary.phase.map(|phase| phase.to_string()).unwrap_or_default();
         say(next, &reason, message);

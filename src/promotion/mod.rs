@@ -46,17 +46,30 @@ pub struct Wish {
     pub status: PromotionStatus,
 }
 
-/// A Command.
+/// In which form a demand came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A Command.
+    Command,
+    /// An Approval.
+    Approval,
+}
+
+/// A Command or an Approval.
 #[derive(Clone, Debug)]
 pub struct Demand {
+    /// In which form it came.
+    pub form: Form,
     /// Its name.
     pub name: String,
     /// Its UID.
     pub uid: String,
     /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// What it orders.
+    /// What it orders; of an Approval, `Approve` or `Reject`.
     pub spec: CommandSpec,
+    /// The gate that it decides on.
+    pub gate: Option<String>,
     /// What became of it.
     pub status: CommandStatus,
 }
@@ -81,7 +94,7 @@ pub struct Seen<'a> {
     pub target: Option<Target>,
     /// Its Promotions.
     pub wishes: Vec<Wish>,
-    /// Its Commands.
+    /// Its Commands and Approvals.
     pub demands: Vec<Demand>,
     /// Why nothing may be released now.
     pub frozen: Option<String>,
@@ -94,12 +107,12 @@ pub enum Act {
     Record(String, Box<PromotionStatus>),
     /// Give the workload these images, for a Promotion.
     Ship(String, BTreeMap<String, String>),
-    /// Write the status of a Command.
-    Answer(String, CommandStatus),
+    /// Write the status of a Command or an Approval.
+    Answer(Form, String, CommandStatus),
     /// Delete a Promotion that has been over for long.
     Forget(String),
-    /// Delete a Command that was answered long ago.
-    ForgetCommand(String),
+    /// Delete a Command or an Approval that was answered long ago.
+    ForgetDemand(Form, String),
 }
 
 /// What to do.
@@ -124,8 +137,22 @@ impl Wish {
         self.status.phase.is_some_and(PromotionPhase::finished)
     }
 
+    /// Whether it was asked for by this user, or by a build that this user started.
+    fn is_of(&self, user: &str) -> bool {
+        let requester = &self.spec.requester;
+        [&requester.authenticated_as, &requester.user]
+            .into_iter()
+            .any(|known| known.as_deref() == Some(user))
+    }
+
     fn deadline(&self) -> DateTime<Utc> {
         self.created_at + TimeDelta::seconds(self.spec.policy.deadline_seconds.unwrap_or(DEADLINE))
+    }
+
+    /// Whether it has not begun.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.finished() && !self.running()
     }
 
     fn running(&self) -> bool {
@@ -357,7 +384,8 @@ fn heed_demands(
     for demand in demands {
         if let Some(answered) = demand.status.answered_at {
             if now >= answered + COMMAND_TTL {
-                decision.acts.push(Act::ForgetCommand(demand.name.clone()));
+                let forget = Act::ForgetDemand(demand.form, demand.name.clone());
+                decision.acts.push(forget);
             } else {
                 decision.wake(answered + COMMAND_TTL);
             }
@@ -368,7 +396,7 @@ fn heed_demands(
             .promotion
             .as_ref()
             .map(|name| wishes.iter().find(|wish| wish.name == *name));
-        let outcome = match answer(seen, demand, wish) {
+        let outcome = match answer(seen, wishes, demand, wish) {
             Answer::Now(outcome) => outcome,
             Answer::Later => continue,
             Answer::Ask(order) => {
@@ -380,7 +408,8 @@ fn heed_demands(
             outcome: Some(outcome),
             answered_at: Some(now),
         };
-        decision.acts.push(Act::Answer(demand.name.clone(), status));
+        let answer = Act::Answer(demand.form, demand.name.clone(), status);
+        decision.acts.push(answer);
     }
 }
 
@@ -391,7 +420,7 @@ enum Answer {
 }
 
 /// What becomes of a Command; `wish` is the Promotion that it names, if it names one that exists.
-fn answer(seen: &Seen<'_>, demand: &Demand, wish: Option<Option<&Wish>>) -> Answer {
+fn answer(seen: &Seen<'_>, wishes: &[Wish], demand: &Demand, wish: Option<Option<&Wish>>) -> Answer {
     if let Some(known) = seen
         .canary
         .interventions
@@ -429,12 +458,17 @@ fn answer(seen: &Seen<'_>, demand: &Demand, wish: Option<Option<&Wish>>) -> Answ
         (Verb::Abort, AbortAction::Pause) => Verb::Pause,
         (verb, _) => verb,
     };
+    let own = wishes
+        .iter()
+        .any(|wish| wish.status.revision.as_ref() == Some(&revision) && wish.is_of(&spec.requested_by));
     Answer::Ask(Order {
         id: demand.uid.clone(),
         verb,
         revision,
         by: spec.requested_by.clone(),
         reason: spec.reason.clone().unwrap_or_default(),
+        gate: demand.gate.clone(),
+        own,
     })
 }
 

@@ -26,6 +26,14 @@ pub fn command(namespace: &str, subject: &[&str], verb: &str) -> String {
     format!("c-{}", &digest(&parts)[..20])
 }
 
+/// Name of the Approval with which `subject` (a Promotion or a revision of a Canary, a gate, and who) is decided on.
+#[must_use]
+pub fn approval(namespace: &str, subject: &[&str], decision: &str) -> String {
+    let mut parts = vec![namespace, decision];
+    parts.extend(subject);
+    format!("a-{}", &digest(&parts)[..20])
+}
+
 /// Digest of a request, to tell the same from another.
 #[must_use]
 pub fn request(body: &str) -> String {

@@ -112,7 +112,7 @@ impl Stage {
                 wish.status = *status.clone();
             }
             Act::Ship(_, images) => self.target = target(&format!("of-{}", images["app"]), &images["app"]),
-            Act::Answer(name, status) => {
+            Act::Answer(_, name, status) => {
                 let demand = self
                     .demands
                     .iter_mut()
@@ -121,7 +121,7 @@ impl Stage {
                 demand.status = status.clone();
             }
             Act::Forget(name) => self.wishes.retain(|wish| wish.name != *name),
-            Act::ForgetCommand(name) => self.demands.retain(|demand| demand.name != *name),
+            Act::ForgetDemand(_, name) => self.demands.retain(|demand| demand.name != *name),
         }
     }
 
@@ -160,6 +160,7 @@ impl Stage {
             self.canary.interventions.push(Intervention {
                 id: order.id,
                 verb: order.verb,
+                gate: order.gate,
                 revision: order.revision,
                 by: order.by,
                 reason: order.reason,
@@ -180,6 +181,8 @@ impl Stage {
     fn demand(&mut self, verb: Verb, action: Option<AbortAction>) {
         let n = self.demands.len();
         self.demands.push(Demand {
+            form: Form::Command,
+            gate: None,
             name: format!("c-{n}"),
             uid: format!("uid-c-{n}"),
             created_at: self.now,
@@ -485,4 +488,29 @@ fn workload_is_not_changed_while_hands_are_off_it() {
     stage.frozen = None;
     stage.settle();
     assert_eq!(stage.target.images["app"], "web:2");
+}
+
+#[test]
+fn approval_of_whoever_asked_for_the_release_is_marked_as_their_own() {
+    let mut stage = running();
+    stage.wishes[0].spec.requester.authenticated_as = Some("ci".to_owned());
+    for (n, by) in ["ci", "mia"].into_iter().enumerate() {
+        stage.demand(Verb::Approve, None);
+        let demand = stage.demands.last_mut().unwrap();
+        demand.form = Form::Approval;
+        demand.gate = Some("acceptance".to_owned());
+        demand.spec.requested_by = by.to_owned();
+        stage.settle();
+        let order = stage.orders.last().unwrap();
+        assert_eq!(
+            (order.own, order.gate.as_deref()),
+            (n == 0, Some("acceptance")),
+            "{by}"
+        );
+        assert_eq!(Some(&order.revision), stage.wishes[0].status.revision.as_ref());
+    }
+    stage.heed(None);
+    let acts = stage.settle();
+    let answered = |act: &&Act| matches!(act, Act::Answer(Form::Approval, _, _));
+    assert_eq!(acts.iter().filter(answered).count(), 2);
 }

@@ -26,11 +26,17 @@ pub enum Kind {
     Promotion,
     /// `bellwether.dev/v1beta1` Command; known by the name of its Canary.
     Command,
+    /// `bellwether.dev/v1beta1` Approval; known by the name of its Canary.
+    Approval,
+    /// `bellwether.dev/v1beta1` Freeze; known by its namespace.
+    Freeze,
+    /// `bellwether.dev/v1beta1` ClusterFreeze, without a namespace; all are known together.
+    ClusterFreeze,
 }
 
 impl Kind {
     /// Every kind but Canary: what Canaries are made of.
-    pub const PARTS: [Kind; 7] = [
+    pub const PARTS: [Kind; 10] = [
         Kind::Deployment,
         Kind::Service,
         Kind::EndpointSlice,
@@ -38,6 +44,9 @@ impl Kind {
         Kind::DestinationRule,
         Kind::Promotion,
         Kind::Command,
+        Kind::Approval,
+        Kind::Freeze,
+        Kind::ClusterFreeze,
     ];
 
     /// Whether it comes with Istio, and may thus be absent.
@@ -49,7 +58,8 @@ impl Kind {
     /// Whether the controller does its work without it, if the cluster does not serve it.
     #[must_use]
     pub fn optional(self) -> bool {
-        self.istio() || matches!(self, Kind::Promotion | Kind::Command)
+        let of_ours = matches!(self, Kind::Promotion | Kind::Command | Kind::Approval);
+        self.istio() || of_ours || matches!(self, Kind::Freeze | Kind::ClusterFreeze)
     }
 
     /// Field by which objects of this kind are known, if it is not their own name.
@@ -57,7 +67,8 @@ impl Kind {
     pub fn known_by(self) -> Option<&'static str> {
         match self {
             Kind::EndpointSlice => Some("/metadata/labels/kubernetes.io~1service-name"),
-            Kind::Promotion | Kind::Command => Some("/spec/canaryRef/name"),
+            Kind::Promotion | Kind::Command | Kind::Approval => Some("/spec/canaryRef/name"),
+            Kind::Freeze | Kind::ClusterFreeze => Some("/metadata/namespace"),
             _ => None,
         }
     }
@@ -74,13 +85,25 @@ impl Kind {
             Kind::DestinationRule => ("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
             Kind::Promotion => (crate::api::GROUP, "v1beta1", "Promotion", "promotions"),
             Kind::Command => (crate::api::GROUP, "v1beta1", "Command", "commands"),
+            Kind::Approval => (crate::api::GROUP, "v1beta1", "Approval", "approvals"),
+            Kind::Freeze => (crate::api::GROUP, "v1beta1", "Freeze", "freezes"),
+            Kind::ClusterFreeze => (crate::api::GROUP, "v1beta1", "ClusterFreeze", "clusterfreezes"),
         };
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
     }
 
-    /// A client for this kind in one namespace.
+    /// Whether its objects belong to the cluster as a whole.
+    #[must_use]
+    pub fn of_cluster(self) -> bool {
+        self == Kind::ClusterFreeze
+    }
+
+    /// A client for this kind in one namespace, if it has namespaces.
     #[must_use]
     pub fn api(self, client: &kube::Client, namespace: &str) -> Api<DynamicObject> {
+        if self.of_cluster() {
+            return Api::all_with(client.clone(), &self.resource());
+        }
         Api::namespaced_with(client.clone(), namespace, &self.resource())
     }
 }

@@ -24,6 +24,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     api::Canary,
     clock::Clock,
+    gates::Gates,
     jitter::Jitter,
     leader::Leadership,
     metrics::Metrics,
@@ -70,6 +71,8 @@ pub struct Context {
     pub sampler: Arc<Sampler>,
     /// Where facts are told.
     pub outbox: Outbox,
+    /// Jobs at gates.
+    pub gates: Gates,
     /// The controller's own metrics.
     pub metrics: Metrics,
 }
@@ -128,6 +131,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         .and_then(serde_json::Value::as_str);
     if ctx.local.is_of(id, uid.unwrap_or_default()) {
         ctx.sampler.forget(id);
+        ctx.gates.forget(id);
         ctx.outbox.forget(id);
     }
     let canary: Canary = match serde_json::from_value((*object).clone()) {
@@ -145,6 +149,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     let promoting = promotions::decide(&spec, &snap, &seen, now);
     seen.orders.clone_from(&promoting.orders);
     ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
+    ctx.gates.follow(&spec, &seen.status);
     let decision = rollout::decide(&spec, &seen, now);
     ctx.metrics.observe(id, &seen.status);
     arm_sampler(ctx, &spec, &decision);
@@ -210,6 +215,7 @@ fn forget(ctx: &Context, id: &CanaryId, canary: &Part) {
     }
     ctx.cache.forget_gone(canary);
     ctx.sampler.forget(id);
+    ctx.gates.forget(id);
     ctx.local.forget(id);
     ctx.outbox.forget(id);
     ctx.metrics.forget(id);

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Context, cache::Availability, desired, index::Part, kinds::Kind, snapshot::Snapshot};
 use crate::{
     api::CanaryStatus,
+    freeze,
     rollout::{Apex, Child, Observed, RolloutSpec, Routes, Serves, Weight},
     traffic::istio::{RouteError, destination_rule, virtual_service},
     workload::{
@@ -66,6 +67,8 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         sampled_since: ctx.sampler.watched_since(&spec.id).unwrap_or(now),
         sample: ctx.sampler.latest(&spec.id),
         orders: Vec::new(),
+        gate_news: ctx.gates.news(&spec.id, &spec.uid),
+        freezing: freeze::in_force(&snap.freezes, now),
         repairs: ctx.local.repairs(&spec.id, now),
         told: ctx.local.told(&spec.id),
         apex,

@@ -1,4 +1,4 @@
-//! Promotions and Commands of one Canary: what the cache knows of them, and what is written for them.
+//! Promotions, Commands and Approvals of one Canary: what the cache knows of them, and what is written for them.
 //!
 //! Invariant: the workload gets other images only for a Promotion whose intent is recorded, and only on the state of it
 //! that was decided on.
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{Context, act::replace_status, error::Error, index::Part, kinds::Kind, snapshot::Snapshot};
 use crate::{
-    api::{Command, Promotion},
-    promotion::{self, Act, Decision, Demand, Seen, Target, Wish},
+    api::{Approval, Command, CommandSpec, GateDecision, Promotion, Verb},
+    promotion::{self, Act, Decision, Demand, Form, Seen, Target, Wish},
     rollout::{Observed, RolloutSpec},
     workload::{marks::MANAGER, text},
 };
@@ -28,13 +28,22 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
             .zip(snap.target.as_ref())
             .map(|(workload, object)| target(&workload.revision, object)),
         wishes: snap.promotions.iter().filter_map(|object| wish(object)).collect(),
-        demands: snap.commands.iter().filter_map(|object| demand(object)).collect(),
-        frozen: hands_off(spec, observed),
+        demands: demands(snap),
+        frozen: hands_off(spec, observed).or_else(|| observed.freezing.frozen.clone()),
     };
     if seen.wishes.is_empty() && seen.demands.is_empty() {
         return Decision::default();
     }
-    promotion::decide(&seen, now)
+    let mut decision = promotion::decide(&seen, now);
+    if seen.frozen.is_some() && seen.wishes.iter().any(Wish::waits) {
+        // Whoever waits for the end of a freeze is woken by it.
+        decision.wake_at = decision
+            .wake_at
+            .into_iter()
+            .chain(observed.freezing.changes_at)
+            .min();
+    }
+    decision
 }
 
 /// Why nothing of this Canary may be touched.
@@ -66,16 +75,57 @@ fn wish(object: &Value) -> Option<Wish> {
     })
 }
 
-fn demand(object: &Value) -> Option<Demand> {
+fn demands(snap: &Snapshot) -> Vec<Demand> {
+    let commands = snap.commands.iter().filter_map(|object| command(object));
+    let approvals = snap.approvals.iter().filter_map(|object| approval(object));
+    commands.chain(approvals).collect()
+}
+
+fn command(object: &Value) -> Option<Demand> {
     let command: Command = serde_json::from_value(object.clone()).ok()?;
     let metadata = command.metadata;
     metadata.deletion_timestamp.is_none().then_some(Demand {
+        form: Form::Command,
         name: metadata.name?,
         uid: metadata.uid?,
         created_at: created_at(object)?,
         spec: command.spec,
+        gate: None,
         status: command.status.unwrap_or_default(),
     })
+}
+
+/// An Approval is an order about a gate.
+fn approval(object: &Value) -> Option<Demand> {
+    let approval: Approval = serde_json::from_value(object.clone()).ok()?;
+    let (metadata, spec) = (approval.metadata, approval.spec);
+    metadata.deletion_timestamp.is_none().then_some(Demand {
+        form: Form::Approval,
+        name: metadata.name?,
+        uid: metadata.uid?,
+        created_at: created_at(object)?,
+        spec: CommandSpec {
+            canary_ref: spec.canary_ref,
+            verb: match spec.decision {
+                GateDecision::Approve => Verb::Approve,
+                GateDecision::Reject => Verb::Reject,
+            },
+            revision: spec.revision,
+            promotion: spec.promotion,
+            action: None,
+            reason: spec.comment,
+            requested_by: spec.approved_by,
+        },
+        gate: Some(spec.gate),
+        status: approval.status.unwrap_or_default(),
+    })
+}
+
+fn kind(form: Form) -> Kind {
+    match form {
+        Form::Command => Kind::Command,
+        Form::Approval => Kind::Approval,
+    }
 }
 
 fn created_at(object: &Value) -> Option<DateTime<Utc>> {
@@ -116,12 +166,16 @@ pub async fn perform(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, acts: &
             Act::Record(name, status) => {
                 record(ctx, spec, Kind::Promotion, of(Kind::Promotion, name)?, status).await?;
             }
-            Act::Answer(name, status) => {
-                record(ctx, spec, Kind::Command, of(Kind::Command, name)?, status).await?;
+            Act::Answer(form, name, status) => {
+                let kind = kind(*form);
+                record(ctx, spec, kind, of(kind, name)?, status).await?;
             }
             Act::Ship(name, images) => ship(ctx, spec, snap, name, images).await?,
             Act::Forget(name) => delete(ctx, spec, Kind::Promotion, of(Kind::Promotion, name)?).await?,
-            Act::ForgetCommand(name) => delete(ctx, spec, Kind::Command, of(Kind::Command, name)?).await?,
+            Act::ForgetDemand(form, name) => {
+                let kind = kind(*form);
+                delete(ctx, spec, kind, of(kind, name)?).await?;
+            }
         }
     }
     Ok(())
@@ -129,10 +183,10 @@ pub async fn perform(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, acts: &
 
 /// The object of this name that was decided on.
 fn decided_on<'a>(snap: &'a Snapshot, kind: Kind, name: &str) -> Result<&'a Arc<Value>, Error> {
-    let objects = if kind == Kind::Command {
-        &snap.commands
-    } else {
-        &snap.promotions
+    let objects = match kind {
+        Kind::Command => &snap.commands,
+        Kind::Approval => &snap.approvals,
+        _ => &snap.promotions,
     };
     let found = objects
         .iter()

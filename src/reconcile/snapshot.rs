@@ -4,14 +4,22 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Context, cache::Availability, error::Error, index::Part, kinds::Kind};
+use super::{
+    Context,
+    cache::{Availability, Cache},
+    error::Error,
+    index::Part,
+    kinds::Kind,
+};
 use crate::{
     api::Canary,
+    freeze::Freeze,
     rollout::{Child, Names, RolloutSpec},
     traffic::istio::ServiceNames,
     workload::{
         deployment::{self, Selector, Unfit},
         marks::Owner,
+        text,
     },
 };
 
@@ -49,6 +57,10 @@ pub struct Snapshot {
     pub promotions: Vec<Arc<Value>>,
     /// Its Commands.
     pub commands: Vec<Arc<Value>>,
+    /// Its Approvals.
+    pub approvals: Vec<Arc<Value>>,
+    /// The freezes that may concern it.
+    pub freezes: Vec<Freeze>,
     /// The telling label.
     pub selector: Option<Result<Selector, Unfit>>,
 }
@@ -82,6 +94,15 @@ pub fn child_name(names: &Names, child: Child) -> &str {
     }
 }
 
+/// The freezes of a namespace, or of the cluster.
+fn freezes(kind: Kind, namespace: &str) -> Part {
+    Part {
+        kind,
+        namespace: namespace.to_owned(),
+        name: namespace.to_owned(),
+    }
+}
+
 /// Every object that a Canary is concerned by.
 #[must_use]
 pub fn parts(spec: &RolloutSpec) -> BTreeSet<Part> {
@@ -94,6 +115,9 @@ pub fn parts(spec: &RolloutSpec) -> BTreeSet<Part> {
     let mut parts = BTreeSet::from([
         part(Kind::Promotion, &spec.id.name),
         part(Kind::Command, &spec.id.name),
+        part(Kind::Approval, &spec.id.name),
+        freezes(Kind::Freeze, &spec.id.namespace),
+        freezes(Kind::ClusterFreeze, ""),
         part(Kind::Deployment, &names.target),
         part(Kind::Deployment, &names.primary),
         part(Kind::VirtualService, &names.apex),
@@ -164,9 +188,45 @@ pub async fn take(
         istio: istio(ctx),
         promotions: of_canary(Kind::Promotion),
         commands: of_canary(Kind::Command),
+        approvals: of_canary(Kind::Approval),
+        freezes: freezes_of(&ctx.cache, &spec.id.namespace, &spec.id.name),
         endpoints,
         selector,
         target,
+    })
+}
+
+/// The freezes that may concern a Canary. Those that cannot be read may be in force; a cluster that does not serve them
+/// has none.
+#[must_use]
+pub fn freezes_of(cache: &Cache, namespace: &str, canary: &str) -> Vec<Freeze> {
+    let mut all = Vec::new();
+    for (kind, namespace) in [(Kind::Freeze, namespace), (Kind::ClusterFreeze, "")] {
+        if let Availability::Failing(why) = cache.availability(kind) {
+            all.push(Freeze::unreadable(&format!("{kind:?}"), &why));
+        }
+        let objects = cache.group(&freezes(kind, namespace));
+        all.extend(
+            objects
+                .iter()
+                .filter_map(|object| read_freeze(kind, object, canary)),
+        );
+    }
+    all
+}
+
+fn read_freeze(kind: Kind, object: &Value, canary: &str) -> Option<Freeze> {
+    let name = text(object, "/metadata/name");
+    let spec = object.get("spec").cloned().unwrap_or_default();
+    let read = match kind {
+        Kind::ClusterFreeze => serde_json::from_value(spec).map(|spec| Some(Freeze::of_cluster(name, spec))),
+        _ => serde_json::from_value(spec).map(|spec| Freeze::of_namespace(name, spec, canary)),
+    };
+    read.unwrap_or_else(|error| {
+        Some(Freeze::unreadable(
+            &format!("{kind:?} {name}"),
+            &error.to_string(),
+        ))
     })
 }
 

@@ -62,6 +62,11 @@ pub async fn watch(
 ) {
     let resource = kind.resource();
     let api: Api<DynamicObject> = match &ctx.settings.namespace {
+        // Whoever works in one namespace has no rights beyond it.
+        Some(_) if kind.of_cluster() => {
+            let _: Result<(), ()> = listed.send(());
+            return std::future::pending().await;
+        }
         Some(namespace) => Api::namespaced_with(ctx.client.clone(), namespace, &resource),
         None => Api::all_with(ctx.client.clone(), &resource),
     };

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::{Child, Serves, Weight};
 use crate::{
-    api::{CanaryStatus, Verb},
+    api::{CanaryStatus, GateState, Verb},
+    freeze::Freezing,
     judge::Sample,
 };
 
@@ -48,6 +50,10 @@ pub struct Observed {
     pub sample: Option<Arc<Sample>>,
     /// Orders that were not heeded or refused yet, oldest first.
     pub orders: Vec<Order>,
+    /// What was heard of jobs at gates since the status was written.
+    pub gate_news: Vec<GateNews>,
+    /// What freezes mean now.
+    pub freezing: Freezing,
     /// How often somebody else's edit was put right in the last minute.
     pub repairs: usize,
     /// Number of the newest fact of the outbox that is known to be told.
@@ -67,6 +73,29 @@ pub struct Order {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// The gate that is decided on.
+    pub gate: Option<String>,
+    /// Whether whoever orders it asked for the release of this revision.
+    pub own: bool,
+}
+
+/// What was heard of the job at a gate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateNews {
+    /// Name of the gate.
+    pub gate: String,
+    /// The revision that stands at it.
+    pub revision: String,
+    /// Since when it stands there, which tells one order from the next.
+    pub since: DateTime<Utc>,
+    /// Where the order is on its way.
+    pub run: Value,
+    /// Whether the gate is open.
+    pub state: GateState,
+    /// Why.
+    pub message: Option<String>,
+    /// The build, for people.
+    pub url: Option<String>,
 }
 
 /// A Deployment.

@@ -5,7 +5,10 @@ use std::fmt;
 use chrono::TimeDelta;
 
 use super::Weight;
-use crate::judge::MetricSpec;
+use crate::{
+    api::{GatePoint, JenkinsGate},
+    judge::MetricSpec,
+};
 
 /// Namespace and name of a Canary.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +77,31 @@ impl Steps {
     }
 }
 
+/// What a release waits for at one point of its way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateSpec {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub at: GatePoint,
+    /// What opens it.
+    pub opens: Opens,
+    /// How long it may stay closed.
+    pub timeout: Option<TimeDelta>,
+}
+
+/// What opens a gate.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opens {
+    /// Somebody's approval.
+    Approval {
+        /// Not of whoever asked for the release.
+        not_by_requester: bool,
+    },
+    /// A build that succeeds.
+    Jenkins(JenkinsGate),
+}
+
 /// A Canary after validation.
 #[derive(Clone, Debug)]
 pub struct RolloutSpec {
@@ -101,6 +129,8 @@ pub struct RolloutSpec {
     pub progress_deadline: TimeDelta,
     /// The checks.
     pub metrics: Vec<MetricSpec>,
+    /// What a release waits for beside its checks.
+    pub gates: Vec<GateSpec>,
     /// Promote without analysis.
     pub skip_analysis: bool,
     /// Hands off.

@@ -5,9 +5,9 @@
 use chrono::TimeDelta;
 use kube::ResourceExt;
 
-use super::{CanaryId, Names, RolloutSpec, Steps, Weight};
+use super::{CanaryId, GateSpec, Names, Opens, RolloutSpec, Steps, Weight};
 use crate::{
-    api::{Analysis, Canary, Metric},
+    api::{Analysis, Canary, Gate, Metric},
     judge::{MetricKind, MetricSpec},
 };
 
@@ -47,6 +47,7 @@ pub fn validate(canary: &Canary, drain: TimeDelta) -> Result<RolloutSpec, Invali
             spec.progress_deadline_seconds.unwrap_or(600).max(1),
         )),
         metrics: analysis.metrics.iter().map(metric).collect::<Result<_, _>>()?,
+        gates: gates(&analysis.gates)?,
         skip_analysis: spec.skip_analysis,
         suspend: spec.suspend,
         revert_on_deletion: spec.revert_on_deletion,
@@ -187,6 +188,40 @@ fn metric(metric: &Metric) -> Result<MetricSpec, Invalid> {
         window,
         min,
         max,
+    })
+}
+
+fn gates(gates: &[Gate]) -> Result<Vec<GateSpec>, Invalid> {
+    let field = "spec.analysis.gates[]";
+    for (n, gate) in gates.iter().enumerate() {
+        if gates[..n].iter().any(|earlier| earlier.name == gate.name) {
+            return Err(invalid(field, format!("{:?} is named twice", gate.name)));
+        }
+    }
+    gates.iter().map(gate).collect()
+}
+
+fn gate(gate: &Gate) -> Result<GateSpec, Invalid> {
+    let (opens, default) = match (&gate.approval, &gate.jenkins) {
+        (Some(approval), None) => {
+            let not_by_requester = approval.not_by_requester;
+            (Opens::Approval { not_by_requester }, None)
+        }
+        (None, Some(job)) => (Opens::Jenkins(job.clone()), Some("1h")),
+        _ => {
+            return Err(invalid(
+                "spec.analysis.gates[]",
+                "set exactly one of approval and jenkins",
+            ));
+        }
+    };
+    let timeout = gate.timeout.as_deref().or(default);
+    let timeout = timeout.map(|text| duration("spec.analysis.gates[].timeout", Some(text), text));
+    Ok(GateSpec {
+        name: gate.name.clone(),
+        at: gate.at,
+        opens,
+        timeout: timeout.transpose()?,
     })
 }
 

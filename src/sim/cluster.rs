@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    gates::{Gates, Sites},
     jitter::Jitter,
     leader::{self, Candidate, Leadership, election::Timing},
     metrics::Metrics,
@@ -50,6 +51,7 @@ pub struct SimCluster {
     processes: BTreeMap<usize, Process>,
     starts: u64,
     skews: Option<[TimeDelta; 2]>,
+    jenkins: Sites,
 }
 
 /// A replica of the controller; its tasks end with it.
@@ -122,6 +124,7 @@ impl SimCluster {
             processes: BTreeMap::new(),
             starts: 0,
             skews: None,
+            jenkins: Sites::none(),
         };
         let running = run_platform(cluster.server.clone(), clock, cluster.world.clone());
         cluster.platform.spawn(running);
@@ -139,6 +142,11 @@ impl SimCluster {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.catch_up(self.clock.now());
         world
+    }
+
+    /// The Jenkins that controllers know which start from now on.
+    pub fn know_jenkins(&mut self, sites: Sites) {
+        self.jenkins = sites;
     }
 
     /// Lets replicas elect a leader from now on; `skews` are how wrong their clocks are.
@@ -197,6 +205,12 @@ impl SimCluster {
             traffic_window: window.to_std().unwrap_or_default(),
         };
         let source = Arc::new(SimMetrics::new(self.world.clone(), self.clock));
+        let gates = Gates::new(
+            self.jenkins.clone(),
+            jitter.clone(),
+            leadership.clone(),
+            woken.clone(),
+        );
         let sampler = Arc::new(Sampler::new(source, clock.clone(), sampling, woken));
         let (outbox, facts) = Outbox::new();
         let ctx = Arc::new(Context {
@@ -216,6 +230,7 @@ impl SimCluster {
             local: Default::default(),
             sampler: sampler.clone(),
             outbox,
+            gates,
             metrics: Metrics::new(),
         });
         let deciding = reconcile::run::run(ctx.clone(), sampled, CancellationToken::new());

@@ -55,6 +55,7 @@ fn pure_core_names_no_client_clock_runtime_or_log() {
             "src/traffic",
             "src/workload",
             "src/promotion",
+            "src/freeze",
         ],
         &words,
     );

@@ -23,7 +23,14 @@ fn canary(change: impl FnOnce(&mut Value)) -> Canary {
 
 #[test]
 fn crd_files_are_what_the_types_say() {
-    for name in ["canaries", "promotions", "commands"] {
+    for name in [
+        "canaries",
+        "promotions",
+        "commands",
+        "approvals",
+        "freezes",
+        "clusterfreezes",
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_bellwether"))
             .args(["crd", name])
             .output()

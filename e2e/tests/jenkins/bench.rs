@@ -31,7 +31,7 @@ pub(crate) fn client_as(jenkins: &FakeJenkins, login: Login) -> Client {
         connect: Duration::from_secs(2),
         total: Duration::from_secs(2),
     };
-    Client::new(&jenkins.url(), login, timeouts).unwrap()
+    Client::new(&jenkins.url(), login, timeouts, None).unwrap()
 }
 
 pub(crate) fn client(jenkins: &FakeJenkins) -> Client {

@@ -7,6 +7,7 @@ mod change;
 mod checks;
 mod conditions;
 mod fence;
+mod gates;
 mod orders;
 mod plan;
 mod progressing;

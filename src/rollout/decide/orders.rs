@@ -3,9 +3,12 @@
 //! Invariants: an order acts on the revision that it names or on none (W41); it is recorded with who and why in the same
 //! write as its effect, so that it is heeded once, whatever dies in between.
 
-use super::{plan::Plan, progressing, promoting, rest, retire};
+use super::{gates, plan::Plan, progressing, promoting, rest, retire};
 use crate::{
-    api::{HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind, Verb},
+    api::{
+        GatePoint, GateState, HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind, UnderWay,
+        Verb,
+    },
     rollout::{Order, Workload},
 };
 
@@ -42,7 +45,13 @@ fn note(plan: &mut Plan<'_>, order: &Order, refused: Option<String>) {
         None => (
             NoticeKind::Normal,
             format!("Ordered{:?}", order.verb),
-            format!("{} ordered {:?} of revision {short}{why}", order.by, order.verb),
+            match &order.gate {
+                Some(gate) => format!(
+                    "{} ordered {:?} of gate {gate} for revision {short}{why}",
+                    order.by, order.verb
+                ),
+                None => format!("{} ordered {:?} of revision {short}{why}", order.by, order.verb),
+            },
         ),
         Some(problem) => (
             NoticeKind::Warning,
@@ -54,6 +63,7 @@ fn note(plan: &mut Plan<'_>, order: &Order, refused: Option<String>) {
     plan.next.interventions.push(Intervention {
         id: order.id.clone(),
         verb: order.verb,
+        gate: order.gate.clone(),
         revision: order.revision.clone(),
         by: order.by.clone(),
         reason: order.reason.clone(),
@@ -74,16 +84,32 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
         (known != order.revision)
             .then(|| format!("it names another revision than the {what} one, which is {there}"))
     };
-    let under_way =
-        matches!(phase, Some(Phase::Progressing | Phase::Promoting)) && plan.next.retirement.is_none();
+    let running = matches!(
+        phase,
+        Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting)
+    );
+    let under_way = running && plan.next.retirement.is_none();
     match order.verb {
-        Verb::Abort | Verb::Pause | Verb::Resume | Verb::Advance | Verb::SkipAnalysis => {
+        Verb::Abort
+        | Verb::Pause
+        | Verb::Resume
+        | Verb::Advance
+        | Verb::SkipAnalysis
+        | Verb::Approve
+        | Verb::Reject => {
+            let of_gate = matches!(order.verb, Verb::Approve | Verb::Reject);
             meant(&revision.current, "present").or_else(|| {
                 (!under_way)
                     .then(|| "no release is under way".to_owned())
                     .or_else(|| {
                         let taken = phase == Some(Phase::Promoting) && order.verb != Verb::Abort;
                         taken.then(|| "the primary takes the revision over already".to_owned())
+                    })
+                    .or_else(|| of_gate.then(|| gates::refusal(plan, order)).flatten())
+                    .or_else(|| {
+                        (order.verb == Verb::Advance)
+                            .then(|| gates::in_the_way(plan))
+                            .flatten()
                     })
             })
         }
@@ -95,6 +121,13 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
             }),
         Verb::Retry => meant(&revision.current, "present")
             .or_else(|| (!at_rest(plan)).then(|| "a release is under way".to_owned()))
+            .or_else(|| {
+                plan.seen
+                    .freezing
+                    .frozen
+                    .as_ref()
+                    .map(|why| format!("frozen: {why}"))
+            })
             .or_else(|| {
                 let there = plan
                     .target()
@@ -146,6 +179,14 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
         Verb::SkipAnalysis => {
             plan.next.pause = None;
             plan.say(format!("the rest of the analysis is skipped {said}"));
+            plan.record();
+        }
+        Verb::Approve => {
+            gates::settle(plan, order, GateState::Open);
+            plan.record();
+        }
+        Verb::Reject => {
+            gates::settle(plan, order, GateState::Rejected);
             plan.record();
         }
         Verb::Undo => undo(plan, &said),
@@ -213,9 +254,12 @@ pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
     true
 }
 
-/// Promotes if the order to skip the analysis stands and the pods are there.
+/// Promotes if the order to skip the analysis stands, the pods are there, and the last gate is open.
 pub(super) fn promote_unanalysed(plan: &mut Plan<'_>, target: &Workload) -> bool {
-    let skips = skips_analysis(plan) && target.ready();
+    let skips = skips_analysis(plan)
+        && target.ready()
+        && gates::thawed(plan, UnderWay::Hold)
+        && gates::open(plan, GatePoint::ConfirmPromotion);
     if skips {
         promoting::begin(plan);
     }

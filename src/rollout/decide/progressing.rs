@@ -5,12 +5,12 @@ use chrono::TimeDelta;
 use super::{
     change::{self, Change},
     checks::{self, METRIC_HOLDS, Verdict},
-    orders,
+    gates, orders,
     plan::Plan,
     rest, retire,
 };
 use crate::{
-    api::{HoldReason, NoticeKind, Outcome, RetirementKind, StepStatus},
+    api::{GatePoint, HoldReason, NoticeKind, Outcome, Phase, RetirementKind, StepStatus, UnderWay},
     defect::{Defect, planted},
     rollout::{Act, Weight, Workload},
 };
@@ -42,6 +42,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if plan.next.retirement.is_some() {
         return retire::proceed(plan);
     }
+    if !gates::open(plan, GatePoint::ConfirmRollout) {
+        return before_rollout(plan);
+    }
     if target.desired == 0 && plan.weight().is_zero() {
         return scale_up(plan);
     }
@@ -49,6 +52,16 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         at_zero(plan, target);
     } else {
         under_traffic(plan, target);
+    }
+}
+
+/// Nobody confirmed the rollout yet: no pod is started for it, and what traffic is left from a release that was overtaken
+/// goes back as far as the primary can take it.
+fn before_rollout(plan: &mut Plan<'_>) {
+    if plan.weight().is_zero() {
+        plan.route_home();
+    } else if plan.next.retirement.is_none() {
+        plan.lower(plan.least_weight().min(plan.weight()));
     }
 }
 
@@ -67,8 +80,11 @@ fn restart(plan: &mut Plan<'_>, revision: String) {
     let weight = plan.next.canary_weight;
     rest::begin(plan, revision);
     plan.next.canary_weight = weight;
+    let confirmed = gates::open(plan, GatePoint::ConfirmRollout);
     plan.record();
-    scale_up(plan);
+    if confirmed {
+        scale_up(plan);
+    }
 }
 
 fn target_missing(plan: &mut Plan<'_>) {
@@ -116,7 +132,10 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
         }
         return;
     }
-    if orders::promote_unanalysed(plan, target) || orders::paused(plan) {
+    if !orders::skips_analysis(plan) && !gates::open(plan, GatePoint::PreRollout) {
+        return;
+    }
+    if orders::promote_unanalysed(plan, target) || orders::paused(plan) || !may_step(plan) {
         return;
     }
     let paused = retreat
@@ -180,6 +199,7 @@ fn raise_to(plan: &mut Plan<'_>, index: usize, weight: Weight) {
         retreats: old.map_or(0, |s| s.retreats),
     });
     let steps = plan.spec.steps.last() + 1;
+    plan.enter(Phase::Progressing);
     plan.say(format!("step {} of {steps}: weight {weight}", index + 1));
     plan.tell(
         NoticeKind::Normal,
@@ -235,6 +255,9 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
             let text = not_ready_text(plan, target);
             plan.hold(HoldReason::WorkloadNotReady, &text);
         }
+        return;
+    }
+    if !gates::open(plan, GatePoint::PreRollout) {
         return;
     }
     let steps = plan.spec.steps.weights();
@@ -360,11 +383,11 @@ fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
 
 fn passed(plan: &mut Plan<'_>) {
     plan.clear_hold(&METRIC_HOLDS);
-    if orders::paused(plan) || !primary_ready(plan) {
+    if orders::paused(plan) || !may_step(plan) || !primary_ready(plan) {
         return;
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
-    if !next_step(plan) {
+    if !next_step(plan) && gates::open(plan, GatePoint::ConfirmPromotion) {
         plan.tell(
             NoticeKind::Normal,
             "AnalysisPassed",
@@ -374,13 +397,21 @@ fn passed(plan: &mut Plan<'_>) {
     }
 }
 
+/// Whether freezes let a step be taken: the first step is the beginning of a release, the others are under way.
+fn may_step(plan: &mut Plan<'_>) -> bool {
+    let first = plan.next.step.is_none();
+    gates::thawed(plan, if first { UnderWay::Finish } else { UnderWay::Hold })
+}
+
 /// Somebody orders the next step, whatever the evidence; pods that can carry it are needed all the same (I2).
 pub(super) fn advance(plan: &mut Plan<'_>) {
     plan.next.hold = None;
-    if plan.target().is_some_and(Workload::ready) {
+    if plan.target().is_some_and(Workload::ready) && may_step(plan) {
         if plan.weight().is_zero() {
-            raise(plan, present_step(plan));
-        } else if !next_step(plan) {
+            if gates::open(plan, GatePoint::ConfirmRollout) && gates::open(plan, GatePoint::PreRollout) {
+                raise(plan, present_step(plan));
+            }
+        } else if !next_step(plan) && gates::open(plan, GatePoint::ConfirmPromotion) {
             super::promoting::begin(plan);
         }
     }

@@ -3,11 +3,12 @@
 
 use super::{
     change::{self, Change},
+    gates,
     plan::Plan,
     retire,
 };
 use crate::{
-    api::{HoldReason, NoticeKind, Phase, RevisionStatus},
+    api::{GatePoint, HoldReason, NoticeKind, Phase, RevisionStatus, UnderWay},
     rollout::{Act, Serves, Weight},
 };
 
@@ -33,9 +34,16 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     };
     plan.clear_hold(&[HoldReason::TargetNotFound, HoldReason::PromotionFailed]);
     match change::detect(plan) {
-        Change::New(revision) => return start(plan, revision),
-        Change::Promoted(revision) => back_at_promoted(plan, revision),
-        Change::None => {}
+        Change::New(revision) => {
+            if gates::thawed(plan, UnderWay::Finish) {
+                return start(plan, revision);
+            }
+        }
+        Change::Promoted(revision) => {
+            plan.clear_hold(&[HoldReason::Frozen]);
+            back_at_promoted(plan, revision);
+        }
+        Change::None => plan.clear_hold(&[HoldReason::Frozen]),
     }
     follow_promoted_template(plan);
     return_to_promoted(plan);
@@ -126,8 +134,11 @@ fn back_at_promoted(plan: &mut Plan<'_>, revision: String) {
 /// Begins the rollout of `revision`: the intent first, then the pods.
 pub(super) fn start(plan: &mut Plan<'_>, revision: String) {
     begin(plan, revision);
+    let confirmed = gates::open(plan, GatePoint::ConfirmRollout);
     plan.record();
-    super::progressing::scale_up(plan);
+    if confirmed {
+        super::progressing::scale_up(plan);
+    }
 }
 
 /// Sets the status to the first moment of the rollout of `revision`.
@@ -142,6 +153,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
     };
     plan.next.canary_weight = 0;
     plan.next.pause = None;
+    plan.next.gates = Vec::new();
     plan.next.failed_checks = 0;
     plan.next.step = None;
     plan.next.hold = None;

@@ -18,6 +18,9 @@ pub(super) fn begin(plan: &mut Plan<'_>, kind: RetirementKind, verdict: &str) {
         message: verdict.to_owned(),
     });
     plan.next.hold = None;
+    if matches!(plan.next.phase, Some(Phase::Waiting | Phase::WaitingPromotion)) {
+        plan.enter(Phase::Progressing);
+    }
     let (reason, text) = match kind {
         RetirementKind::RollBack => ("RolledBack", format!("rolled back: {verdict}")),
         RetirementKind::Abort => ("Aborted", format!("aborted: {verdict}")),

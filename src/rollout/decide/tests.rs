@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     api::{CanaryStatus, HoldReason, Phase, RetirementKind, RevisionStatus, StepStatus, Verb},
+    freeze::Freezing,
     judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
     rollout::{
         Act, Apex, CanaryId, Names, Observed, Order, RolloutSpec, Routes, Serves, Steps, Weight, Workload,
@@ -48,6 +49,7 @@ pub(super) fn spec() -> RolloutSpec {
             min: Some(99.0),
             max: None,
         }],
+        gates: vec![],
         skip_analysis: false,
         suspend: false,
         revert_on_deletion: false,
@@ -135,6 +137,8 @@ fn first_step(reading: Reading) -> Observed {
         template_since: at(-5),
         sample: Some(Arc::new(sample)),
         orders: vec![],
+        gate_news: vec![],
+        freezing: Freezing::default(),
         repairs: 0,
         told: 0,
     }
@@ -331,6 +335,8 @@ fn order(verb: Verb, revision: &str) -> Vec<Order> {
         revision: revision.to_owned(),
         by: "mia".to_owned(),
         reason: "it is late".to_owned(),
+        gate: None,
+        own: false,
     }]
 }
 

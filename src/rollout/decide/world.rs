@@ -1,16 +1,24 @@
 //! A small world around [`decide`]: two Deployments, a route, metrics and people, as plain data. Whatever happens in it,
 //! no write may break an invariant, and when nothing happens any more every rollout comes to rest.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::tests::{at, spec};
 use crate::{
-    api::{CanaryStatus, Phase, RetirementKind},
+    api::{CanaryStatus, GatePoint, GateState, HoldReason, JenkinsGate, Phase, RetirementKind, Verb},
+    freeze::Freezing,
     judge::{Reading, Sample, Traffic},
-    rollout::{Act, Apex, Observed, RolloutSpec, Routes, Serves, Steps, Weight, Workload, decide},
+    rollout::{
+        Act, Apex, GateNews, GateSpec, Observed, Opens, Order, RolloutSpec, Routes, Serves, Steps, Weight,
+        Workload, decide,
+    },
 };
 
 /// Something that happens to the rollout from outside.
@@ -32,6 +40,12 @@ enum Event {
     EditRoutes(i64),
     /// Proxies follow the routes, or go on as they are.
     Mesh(bool),
+    /// Somebody approves (or rejects) the gate of this number for the present revision.
+    Settle(usize, bool),
+    /// The job at its gate ends.
+    Job(bool),
+    /// A freeze begins, which also holds what is under way, or ends.
+    Freeze(Option<bool>),
     /// The controller dies after this many acts of its next round, and forgets what only it knew.
     Crash(usize),
 }
@@ -47,6 +61,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..=100i64).prop_map(Event::EditRoutes),
         2 => any::<bool>().prop_map(Event::Mesh),
         3 => (0usize..3).prop_map(Event::Crash),
+        4 => (0usize..3, prop::bool::weighted(0.8)).prop_map(|(gate, yes)| Event::Settle(gate, yes)),
+        3 => prop::bool::weighted(0.8).prop_map(Event::Job),
+        1 => prop::option::of(any::<bool>()).prop_map(Event::Freeze),
     ]
 }
 
@@ -94,6 +111,38 @@ struct World {
     proxies_since: DateTime<Utc>,
     reached_at: Option<DateTime<Utc>>,
     crash_after: Option<usize>,
+    /// Orders about gates.
+    orders: Vec<Order>,
+    /// How many there were.
+    given: usize,
+    /// What jobs at gates ended with.
+    news: Vec<GateNews>,
+    /// Revisions and gates that somebody or a job said yes to.
+    passed: HashSet<(String, String)>,
+    freezing: Freezing,
+}
+
+/// A gate at each point, and one more that a job opens.
+fn gates() -> Vec<GateSpec> {
+    let gate = |name: &str, at: GatePoint, opens: Opens| GateSpec {
+        name: name.to_owned(),
+        at,
+        opens,
+        timeout: Some(TimeDelta::seconds(60)),
+    };
+    let approval = Opens::Approval {
+        not_by_requester: false,
+    };
+    vec![
+        gate("begin", GatePoint::ConfirmRollout, approval.clone()),
+        gate("traffic", GatePoint::PreRollout, approval.clone()),
+        gate("end", GatePoint::ConfirmPromotion, approval),
+        gate(
+            "job",
+            GatePoint::PreRollout,
+            Opens::Jenkins(JenkinsGate::default()),
+        ),
+    ]
 }
 
 impl World {
@@ -123,7 +172,26 @@ impl World {
             proxies_since: at(0),
             reached_at: None,
             crash_after: None,
+            orders: Vec::new(),
+            given: 0,
+            news: Vec::new(),
+            passed: HashSet::new(),
+            freezing: Freezing::default(),
         }
+    }
+
+    fn gated() -> World {
+        let mut world = World::new();
+        world.spec.gates = gates();
+        world
+    }
+
+    /// Whether every gate at `point` was passed by the present revision.
+    fn may_pass(&self, point: GatePoint) -> bool {
+        let revision = self.status.revision.current.clone().unwrap_or_default();
+        let at_point = self.spec.gates.iter().filter(|gate| gate.at == point);
+        let mut names = at_point.map(|gate| (revision.clone(), gate.name.clone()));
+        names.all(|key| self.passed.contains(&key))
     }
 
     fn phase(&self) -> Option<Phase> {
@@ -201,7 +269,9 @@ impl World {
                 },
             })),
             repairs: 0,
-            orders: vec![],
+            orders: self.orders.clone(),
+            gate_news: self.news.clone(),
+            freezing: self.freezing.clone(),
             told: self.status.outbox.seq,
         }
     }
@@ -254,6 +324,12 @@ impl World {
                     !revision.starts_with("bad") || self.phase() == Some(Phase::Initializing),
                     "a bad revision is promoted (I3)"
                 );
+                let first_time = self.phase() == Some(Phase::Promoting);
+                assert!(
+                    !first_time || self.may_pass(GatePoint::ConfirmPromotion),
+                    "{revision} is promoted past a closed gate: {:?}",
+                    self.status.gates
+                );
                 let healthy = self.primary_healthy;
                 let desired = replicas.or(self.primary.as_ref().map(|p| p.desired)).unwrap_or(1);
                 self.primary = Some(Pods {
@@ -268,6 +344,12 @@ impl World {
                 }
             }
             Act::ScaleTarget(replicas) => {
+                let begins = *replicas > 0 && self.phase() == Some(Phase::Progressing);
+                assert!(
+                    !begins || self.may_pass(GatePoint::ConfirmRollout),
+                    "pods are started before a closed gate: {:?}",
+                    self.status
+                );
                 assert!(
                     *replicas > 0 || self.route == Some(Weight::ZERO),
                     "the canary is scaled away at weight {:?} (I2)",
@@ -329,6 +411,12 @@ impl World {
         if exception {
             return;
         }
+        let first = self.phase().is_none_or(|phase| phase == Phase::Initializing);
+        assert!(
+            first || self.may_pass(GatePoint::ConfirmRollout) && self.may_pass(GatePoint::PreRollout),
+            "traffic passes a closed gate: {:?}",
+            self.status.gates
+        );
         let least = self.spec.steps.weight(0);
         assert!(
             self.spec.steps.weights().contains(&weight) || weight < least || self.status.step.is_none(),
@@ -390,14 +478,80 @@ impl World {
                 self.mesh = *follows;
                 self.follow();
             }
+            Event::Settle(gate, yes) => self.settle_gate(*gate, *yes),
+            Event::Job(success) => self.end_job(*success),
+            Event::Freeze(holds) => {
+                self.freezing = Freezing {
+                    frozen: holds.map(|_| "holidays".to_owned()),
+                    holds: *holds == Some(true),
+                    changes_at: None,
+                };
+            }
             Event::Crash(acts) => self.crash_after = Some(*acts),
         }
+    }
+
+    fn settle_gate(&mut self, gate: usize, yes: bool) {
+        let Some(revision) = self.status.revision.current.clone() else {
+            return;
+        };
+        let Some(gate) = self.spec.gates.get(gate).map(|gate| gate.name.clone()) else {
+            return;
+        };
+        if yes {
+            self.passed.insert((revision.clone(), gate.clone()));
+        }
+        self.given += 1;
+        self.orders.push(Order {
+            id: format!("order-{}", self.given),
+            verb: if yes { Verb::Approve } else { Verb::Reject },
+            revision,
+            by: "mia".to_owned(),
+            reason: String::new(),
+            gate: Some(gate),
+            own: false,
+        });
+    }
+
+    /// The status remembers sixteen orders; what was answered is not seen again.
+    fn forget_answered(&mut self) {
+        let known = &self.status.interventions;
+        self.orders
+            .retain(|order| !known.iter().any(|known| known.id == order.id));
+    }
+
+    fn end_job(&mut self, success: bool) {
+        let running = self
+            .status
+            .gates
+            .iter()
+            .find(|gate| gate.state == GateState::Running);
+        let (Some(gate), Some(revision)) = (running, self.status.revision.current.clone()) else {
+            return;
+        };
+        if success {
+            self.passed.insert((revision.clone(), gate.name.clone()));
+        }
+        self.news = vec![GateNews {
+            gate: gate.name.clone(),
+            revision,
+            since: gate.since,
+            run: serde_json::json!({"state": "ended"}),
+            state: if success {
+                GateState::Open
+            } else {
+                GateState::Rejected
+            },
+            message: None,
+            url: None,
+        }];
     }
 
     fn run(&mut self, events: &[Event]) {
         for event in events {
             self.happen(event);
             self.settle();
+            self.forget_answered();
         }
     }
 
@@ -409,6 +563,7 @@ impl World {
             Event::PrimaryPods(true),
             Event::Metrics(true),
             Event::Mesh(true),
+            Event::Freeze(None),
         ]);
         let bound = self.spec.progress_deadline.num_seconds() * 4;
         for _ in 0..bound {
@@ -443,6 +598,80 @@ fn primary_that_is_not_ready_yet_is_awaited_without_a_write() {
 }
 
 #[test]
+fn release_waits_at_every_gate_and_goes_on_when_it_opens() {
+    let mut world = World::gated();
+    for _ in 0..100 {
+        world.run(&[Event::Tick]);
+    }
+    assert_eq!(world.phase(), Some(Phase::Initialized), "setting up asks no gate");
+    world.run(&[Event::Push { bad: false }, Event::Tick]);
+    assert_eq!((world.phase(), world.target.desired), (Some(Phase::Waiting), 0));
+    world.run(&[Event::Settle(0, true), Event::Tick]);
+    assert_eq!(
+        (world.phase(), world.route),
+        (Some(Phase::Progressing), Some(Weight::ZERO))
+    );
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::AwaitingApproval)
+    );
+    world.run(&[Event::Settle(1, true), Event::Tick]);
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::AwaitingJob)
+    );
+    world.run(&[Event::Job(true), Event::Tick]);
+    assert_eq!(world.status.canary_weight, 10);
+    for _ in 0..45 {
+        world.run(&[Event::Tick]);
+    }
+    assert_eq!(
+        (world.phase(), world.status.canary_weight),
+        (Some(Phase::WaitingPromotion), 50)
+    );
+    world.run(&[Event::Settle(2, true)]);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+    assert_eq!(
+        world
+            .status
+            .gates
+            .iter()
+            .filter(|gate| gate.state == GateState::Open)
+            .count(),
+        4
+    );
+}
+
+#[test]
+fn freeze_keeps_a_release_from_beginning_and_its_end_lets_it_begin() {
+    let mut world = World::new();
+    world.ensure_rest();
+    world.run(&[
+        Event::Freeze(Some(false)),
+        Event::Push { bad: false },
+        Event::Tick,
+    ]);
+    assert_eq!(
+        (world.phase(), world.target.desired),
+        (Some(Phase::Initialized), 0)
+    );
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::Frozen)
+    );
+    world.run(&[Event::Freeze(None), Event::Tick, Event::Tick]);
+    assert_eq!(world.status.canary_weight, 10);
+    world.run(&[Event::Freeze(Some(false))]);
+    world.ensure_rest();
+    assert_eq!(
+        world.phase(),
+        Some(Phase::Succeeded),
+        "what is under way finishes"
+    );
+}
+
+#[test]
 fn quiet_world_rolls_a_bad_revision_back() {
     let mut world = World::new();
     world.ensure_rest();
@@ -454,6 +683,15 @@ fn quiet_world_rolls_a_bad_revision_back() {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_gate_is_passed_before_it_is_open_and_every_rollout_comes_to_rest(
+        events in prop::collection::vec(event(), 0..200),
+    ) {
+        let mut world = World::gated();
+        world.run(&events);
+        world.ensure_rest();
+    }
 
     #[test]
     fn no_write_breaks_an_invariant_and_every_rollout_comes_to_rest(

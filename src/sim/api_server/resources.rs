@@ -90,6 +90,12 @@ impl Kind {
     pub const PROMOTION: Kind = Kind(10);
     /// `bellwether.dev/v1beta1` Command.
     pub const COMMAND: Kind = Kind(11);
+    /// `bellwether.dev/v1beta1` Approval.
+    pub const APPROVAL: Kind = Kind(12);
+    /// `bellwether.dev/v1beta1` Freeze.
+    pub const FREEZE: Kind = Kind(13);
+    /// `bellwether.dev/v1beta1` ClusterFreeze; its namespace is empty.
+    pub const CLUSTER_FREEZE: Kind = Kind(14);
 
     /// What is known of the kind.
     #[must_use]
@@ -136,7 +142,21 @@ const fn resource(
     }
 }
 
-static RESOURCES: [Resource; 12] = [
+/// A kind of ours without a status.
+const fn statusless(plural: &'static str, kind: &'static str) -> Resource {
+    Resource {
+        status: false,
+        ..resource(
+            "bellwether.dev",
+            "v1beta1",
+            plural,
+            kind,
+            Generation::AllButStatus,
+        )
+    }
+}
+
+static RESOURCES: [Resource; 15] = [
     resource("apps", "v1", "deployments", "Deployment", Generation::Spec),
     resource("apps", "v1", "replicasets", "ReplicaSet", Generation::Spec),
     resource("", "v1", "services", "Service", Generation::None),
@@ -193,4 +213,13 @@ static RESOURCES: [Resource; 12] = [
         "Command",
         Generation::AllButStatus,
     ),
+    resource(
+        "bellwether.dev",
+        "v1beta1",
+        "approvals",
+        "Approval",
+        Generation::AllButStatus,
+    ),
+    statusless("freezes", "Freeze"),
+    statusless("clusterfreezes", "ClusterFreeze"),
 ];

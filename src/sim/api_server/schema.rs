@@ -10,18 +10,21 @@ use kube::{
 use serde_json::Value;
 
 use super::resources::Kind;
-use crate::api::{Canary, Command, Promotion};
+use crate::api::{Approval, Canary, ClusterFreeze, Command, Freeze, Promotion};
 
 fn schema_of<T: CustomResourceExt>() -> Value {
     let crd = serde_json::to_value(T::crd()).unwrap_or_default();
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
-static SCHEMAS: LazyLock<[(Kind, Value); 3]> = LazyLock::new(|| {
+static SCHEMAS: LazyLock<[(Kind, Value); 6]> = LazyLock::new(|| {
     [
         (Kind::CANARY, schema_of::<Canary>()),
         (Kind::PROMOTION, schema_of::<Promotion>()),
         (Kind::COMMAND, schema_of::<Command>()),
+        (Kind::APPROVAL, schema_of::<Approval>()),
+        (Kind::FREEZE, schema_of::<Freeze>()),
+        (Kind::CLUSTER_FREEZE, schema_of::<ClusterFreeze>()),
     ]
 });
 

@@ -1,0 +1,175 @@
+//! One gate's way through Jenkins.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc::UnboundedSender, watch},
+    time::Instant,
+};
+
+use super::{Jenkins, Stand, sites::Unknown};
+use crate::{
+    api::GateState,
+    jenkins::{BuildResult, Error, Order, Run, Said, State, pause},
+    jitter::Jitter,
+    leader::Leadership,
+    rollout::{CanaryId, GateNews},
+};
+
+/// How long to try to stop what nobody waits for any more.
+const HALT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Everything that one way needs.
+pub(super) struct Way {
+    pub(super) stand: Stand,
+    pub(super) site: Result<Arc<dyn Jenkins>, Unknown>,
+    pub(super) order: Result<Order, Error>,
+    pub(super) written: watch::Receiver<Option<Value>>,
+    pub(super) news: Arc<Mutex<Option<GateNews>>>,
+    pub(super) jitter: Arc<Jitter>,
+    pub(super) leadership: Leadership,
+    pub(super) woken: UnboundedSender<CanaryId>,
+}
+
+/// Asks until there is a result, each question after the status has the answer to the one before.
+pub(super) async fn drive(mut way: Way) {
+    let (site, order) = match (&way.site, &way.order) {
+        (Ok(site), Ok(order)) => (site.clone(), order.clone()),
+        (Err(unknown), _) => return way.tell(&Run::wanted(), Some(unknown.to_string())),
+        (_, Err(problem)) => return way.tell(&Run::wanted(), Some(problem.to_string())),
+    };
+    let began = Instant::now();
+    let mut run = read(way.written.borrow().as_ref());
+    let mut trouble: Option<String> = None;
+    while !run.is_over() {
+        if trouble.is_some() || run.is_waiting() {
+            rest(pause(began.elapsed(), &way.jitter)).await;
+        }
+        if !way.leadership.leads() {
+            return;
+        }
+        let answer = site.ask(&order, &run.next()).await;
+        let problem = match &answer.said {
+            Said::Trouble(error) => Some(format!("Jenkins {error}")),
+            _ => None,
+        };
+        let next = run.clone().saw(answer);
+        if next == run && problem == trouble {
+            continue;
+        }
+        trouble.clone_from(&problem);
+        way.tell(&next, problem);
+        if next != run && way.recorded(&next).await.is_none() {
+            return;
+        }
+        run = next;
+    }
+    if way.news.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        // It was over when it was found.
+        way.tell(&run, None);
+    }
+}
+
+/// Cancels or stops what is in Jenkins of an order, as far as that can be done soon.
+pub(super) async fn halt(site: Arc<dyn Jenkins>, order: Order, written: Option<Value>) {
+    let halting = async {
+        let mut run = read(written.as_ref()).withdrawn();
+        while !run.is_over() && !matches!(run.halt(), crate::jenkins::Halt::Asked(_)) {
+            let answer = site.ask(&order, &run.next()).await;
+            if matches!(answer.said, Said::Trouble(_)) {
+                break;
+            }
+            run = run.saw(answer);
+        }
+    };
+    if tokio::time::timeout(HALT_LIMIT, halting).await.is_err() {
+        tracing::warn!(job = %order.job, "a build that nobody waits for any more could not be stopped in time");
+    }
+}
+
+fn read(written: Option<&Value>) -> Run {
+    let read = written.and_then(|run| serde_json::from_value(run.clone()).ok());
+    read.unwrap_or_default()
+}
+
+impl Way {
+    /// What the status is to say of it.
+    fn tell(&self, run: &Run, problem: Option<String>) {
+        let Ok(json) = serde_json::to_value(run) else {
+            return;
+        };
+        let (state, message, url) = verdict(run.state());
+        let news = GateNews {
+            gate: self.stand.gate.clone(),
+            revision: self.stand.revision.clone(),
+            since: self.stand.since,
+            run: json,
+            state,
+            message: problem.or(message),
+            url,
+        };
+        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
+        // Nobody listens any more only when the process ends.
+        let _: Result<(), _> = self.woken.send(self.stand.canary.clone());
+    }
+
+    /// Waits until the status says what is to be gone on from.
+    async fn recorded(&mut self, run: &Run) -> Option<()> {
+        let json = serde_json::to_value(run).ok()?;
+        self.written
+            .wait_for(|written| written.as_ref() == Some(&json))
+            .await
+            .ok()
+            .map(drop)
+    }
+}
+
+/// What a state of the order means for the gate.
+fn verdict(state: &State) -> (GateState, Option<String>, Option<String>) {
+    match state {
+        State::Wanted | State::Looking(_) | State::Clear { .. } => (GateState::Running, None, None),
+        State::Queued { .. } => (
+            GateState::Running,
+            Some("in the queue of Jenkins".to_owned()),
+            None,
+        ),
+        State::Building { number, url, .. } => (
+            GateState::Running,
+            Some(format!("build {number} runs")),
+            Some(url.clone()),
+        ),
+        State::Ended { number, url, result } => {
+            let good = *result == BuildResult::Success;
+            let state = if good {
+                GateState::Open
+            } else {
+                GateState::Rejected
+            };
+            let result = format!("{result:?}").to_lowercase();
+            (
+                state,
+                Some(format!("build {number}: {result}")),
+                Some(url.clone()),
+            )
+        }
+        State::Cancelled => rejected("the build was cancelled in the queue of Jenkins"),
+        State::Lost => rejected("the build is gone from Jenkins"),
+        State::Refused { why } => rejected(&format!("Jenkins: {why}")),
+    }
+}
+
+fn rejected(why: &str) -> (GateState, Option<String>, Option<String>) {
+    (GateState::Rejected, Some(why.to_owned()), None)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Jenkins tells nobody when a build ends: it has to be asked again"
+)]
+async fn rest(span: Duration) {
+    tokio::time::sleep(span).await;
+}

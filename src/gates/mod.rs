@@ -1,0 +1,252 @@
+//! Jobs at gates: ordered and followed apart from the reconcile path.
+//!
+//! A gate whose status says `Running` has a task here. It asks Jenkins one question at a time; what follows from the
+//! answer goes into the status ([`Gates::news`]), and only when the status has it is the next question asked. So whoever
+//! finds the status, after whatever died, goes on from there, and of one order there is one build. Invariant: no round
+//! waits for anything here.
+
+mod drive; // one gate's way through Jenkins
+pub mod sites; // the Jenkins that are known
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc::UnboundedSender, watch},
+    task::AbortHandle,
+};
+
+use crate::{
+    api::{CanaryStatus, GateState, JenkinsGate},
+    jenkins::{Answer, Ask, Order},
+    jitter::Jitter,
+    leader::Leadership,
+    rollout::{CanaryId, GateNews, Names, Opens, RolloutSpec},
+};
+pub use sites::Sites;
+
+/// Who answers about jobs.
+#[async_trait]
+pub trait Jenkins: Send + Sync {
+    /// Asks one question on behalf of `order`.
+    async fn ask(&self, order: &Order, ask: &Ask) -> Answer;
+}
+
+#[async_trait]
+impl Jenkins for crate::jenkins::Client {
+    async fn ask(&self, order: &Order, ask: &Ask) -> Answer {
+        crate::jenkins::Client::ask(self, order, ask).await
+    }
+}
+
+/// Which gate of which release; another `since` is another order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stand {
+    canary: CanaryId,
+    uid: String,
+    gate: String,
+    revision: String,
+    since: DateTime<Utc>,
+}
+
+/// A gate whose job is ordered and followed.
+struct Slot {
+    stand: Stand,
+    /// What the status says of the order's way.
+    written: watch::Sender<Option<Value>>,
+    /// What was heard since.
+    news: Arc<Mutex<Option<GateNews>>>,
+    task: AbortHandle,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The gates whose jobs are followed.
+pub struct Gates {
+    sites: Sites,
+    jitter: Arc<Jitter>,
+    leadership: Leadership,
+    woken: UnboundedSender<CanaryId>,
+    slots: Mutex<HashMap<CanaryId, Vec<Slot>>>,
+}
+
+impl Gates {
+    /// No gates yet. A Canary of which there is news is sent to `woken`.
+    #[must_use]
+    pub fn new(
+        sites: Sites,
+        jitter: Arc<Jitter>,
+        leadership: Leadership,
+        woken: UnboundedSender<CanaryId>,
+    ) -> Gates {
+        Gates {
+            sites,
+            jitter,
+            leadership,
+            woken,
+            slots: Mutex::default(),
+        }
+    }
+
+    /// Follows the jobs that `status`, which must be a written one, says are running, and no others.
+    pub fn follow(&self, spec: &RolloutSpec, status: &CanaryStatus) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = wanted(spec, status);
+        if wanted.is_empty() {
+            if let Some(old) = slots.remove(&spec.id) {
+                old.into_iter().for_each(|slot| self.give_up(spec, slot));
+            }
+            return;
+        }
+        let mut old = slots.remove(&spec.id).unwrap_or_default();
+        let mut kept = Vec::with_capacity(wanted.len());
+        for (stand, job, run) in wanted {
+            match old.iter().position(|slot| slot.stand == stand) {
+                Some(at) => {
+                    let slot = old.swap_remove(at);
+                    slot.written.send_if_modified(|known| {
+                        let changed = *known != run;
+                        *known = run;
+                        changed
+                    });
+                    kept.push(slot);
+                }
+                None => kept.push(self.begin(spec, stand, job, run)),
+            }
+        }
+        slots.insert(spec.id.clone(), kept);
+        old.into_iter().for_each(|slot| self.give_up(spec, slot));
+    }
+
+    fn begin(&self, spec: &RolloutSpec, stand: Stand, job: &JenkinsGate, run: Option<Value>) -> Slot {
+        let (written, following) = watch::channel(run);
+        let news = Arc::new(Mutex::new(None));
+        let way = drive::Way {
+            stand: stand.clone(),
+            site: self.sites.find(&job.instance, &spec.id.namespace),
+            order: order(&stand, job, &spec.names),
+            written: following,
+            news: news.clone(),
+            jitter: self.jitter.clone(),
+            leadership: self.leadership.clone(),
+            woken: self.woken.clone(),
+        };
+        let task = tokio::spawn(drive::drive(way)).abort_handle();
+        Slot {
+            stand,
+            written,
+            news,
+            task,
+        }
+    }
+
+    /// The release does not wait for this job any more: what is in Jenkins is stopped, if that can be done now.
+    fn give_up(&self, spec: &RolloutSpec, slot: Slot) {
+        let gate = spec.gates.iter().find(|gate| gate.name == slot.stand.gate);
+        if let Some(Opens::Jenkins(job)) = gate.map(|gate| &gate.opens)
+            && let Ok(site) = self.sites.find(&job.instance, &spec.id.namespace)
+            && let Ok(order) = order(&slot.stand, job, &spec.names)
+        {
+            let run = slot.written.borrow().clone();
+            tokio::spawn(drive::halt(site, order, run));
+        }
+    }
+
+    /// What was heard of the jobs of this Canary since its status was written.
+    #[must_use]
+    pub fn news(&self, id: &CanaryId, uid: &str) -> Vec<GateNews> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_canary = slots.get(id).into_iter().flatten();
+        of_canary
+            .filter(|slot| slot.stand.uid == uid)
+            .filter_map(|slot| slot.news.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect()
+    }
+
+    /// Forgets a Canary that is gone.
+    pub fn forget(&self, id: &CanaryId) {
+        self.slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+}
+
+/// The gates whose jobs are running, with what is written of them.
+fn wanted<'a>(spec: &'a RolloutSpec, status: &CanaryStatus) -> Vec<(Stand, &'a JenkinsGate, Option<Value>)> {
+    if status.retirement.is_some() || spec.deleting || spec.suspend {
+        return Vec::new();
+    }
+    let Some(revision) = &status.revision.current else {
+        return Vec::new();
+    };
+    let running = status
+        .gates
+        .iter()
+        .filter(|gate| gate.state == GateState::Running);
+    running
+        .filter_map(|known| {
+            let gate = spec.gates.iter().find(|gate| gate.name == known.name)?;
+            let Opens::Jenkins(job) = &gate.opens else {
+                return None;
+            };
+            let stand = Stand {
+                canary: spec.id.clone(),
+                uid: spec.uid.clone(),
+                gate: gate.name.clone(),
+                revision: revision.clone(),
+                since: known.since,
+            };
+            Some((stand, job, known.run.clone()))
+        })
+        .collect()
+}
+
+/// Name of the parameter by which a build is found again; the job must declare it.
+pub const MARK: &str = "BELLWETHER_GATE";
+
+/// The order of a gate: the same for the same stand, whoever makes it.
+fn order(stand: &Stand, job: &JenkinsGate, names: &Names) -> Result<Order, crate::jenkins::Error> {
+    let known = [
+        ("$(namespace)", stand.canary.namespace.as_str()),
+        ("$(canary)", stand.canary.name.as_str()),
+        ("$(revision)", stand.revision.as_str()),
+        ("$(primaryService)", names.primary_service.as_str()),
+        ("$(canaryService)", names.canary_service.as_str()),
+    ];
+    let filled = |value: &String| {
+        known
+            .iter()
+            .fold(value.clone(), |text, (from, to)| text.replace(from, to))
+    };
+    let short = stand.revision.get(..12).unwrap_or(&stand.revision);
+    Ok(Order {
+        job: crate::jenkins::JobPath::parse(&job.job)?,
+        parameters: job
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), filled(value)))
+            .collect(),
+        mark: crate::jenkins::Mark {
+            name: MARK.to_owned(),
+            value: format!(
+                "{}/{short}/{}/{}",
+                stand.uid,
+                stand.gate,
+                stand.since.timestamp_millis()
+            ),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

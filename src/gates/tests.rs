@@ -1,0 +1,275 @@
+use std::{collections::VecDeque, time::Duration};
+
+use chrono::TimeDelta;
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::{
+    api::{GatePoint, GateStatus, RevisionStatus},
+    clock::SystemClock,
+    jenkins::Said,
+    rollout::{GateSpec, Steps, Weight},
+};
+
+/// Answers what a Jenkins would: one build of a job that takes everything.
+#[derive(Default)]
+struct Fake {
+    asked: Mutex<Vec<Ask>>,
+    /// What goes wrong first.
+    trouble: Mutex<VecDeque<crate::jenkins::Error>>,
+}
+
+#[async_trait]
+impl Jenkins for Fake {
+    async fn ask(&self, _: &Order, ask: &Ask) -> Answer {
+        self.asked.lock().unwrap().push(ask.clone());
+        let trouble = self.trouble.lock().unwrap().pop_front();
+        let said = match (trouble, ask) {
+            (Some(error), _) => Said::Trouble(error),
+            (None, Ask::Job) => Said::Ready { next_build: 7 },
+            (None, Ask::FindItem) => Said::NoItem,
+            (None, Ask::FindBuild { .. }) => Said::Search(crate::jenkins::Search::None),
+            (None, Ask::Trigger) => Said::Triggered(crate::jenkins::Triggered::Queued(item())),
+            _ => Said::NoItem,
+        };
+        Answer {
+            session: Some("life".to_owned()),
+            said,
+        }
+    }
+}
+
+fn item() -> crate::jenkins::ItemId {
+    serde_json::from_value(json!(12)).unwrap()
+}
+
+fn spec() -> RolloutSpec {
+    let job = JenkinsGate {
+        instance: "ci".to_owned(),
+        job: "team/acceptance".to_owned(),
+        parameters: [("TARGET".to_owned(), "$(canaryService).$(namespace)".to_owned())].into(),
+    };
+    RolloutSpec {
+        id: CanaryId {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        },
+        uid: "uid".to_owned(),
+        generation: 1,
+        deleting: false,
+        names: Names {
+            namespace: "shop".to_owned(),
+            target: "web".to_owned(),
+            primary: "web-primary".to_owned(),
+            apex: "web".to_owned(),
+            primary_service: "web-primary".to_owned(),
+            canary_service: "web-canary".to_owned(),
+        },
+        steps: Steps::new(vec![Weight::FULL]).unwrap(),
+        promotion_step: None,
+        interval: TimeDelta::seconds(10),
+        threshold: 1,
+        max_blind: TimeDelta::seconds(60),
+        progress_deadline: TimeDelta::seconds(100),
+        metrics: vec![],
+        gates: vec![GateSpec {
+            name: "acceptance".to_owned(),
+            at: GatePoint::PreRollout,
+            opens: Opens::Jenkins(job),
+            timeout: None,
+        }],
+        skip_analysis: false,
+        suspend: false,
+        revert_on_deletion: false,
+        has_gateways: true,
+        drain: TimeDelta::seconds(5),
+    }
+}
+
+fn at_the_gate() -> CanaryStatus {
+    CanaryStatus {
+        revision: RevisionStatus {
+            current: Some("0123456789abcdef".to_owned()),
+            ..RevisionStatus::default()
+        },
+        gates: vec![GateStatus {
+            name: "acceptance".to_owned(),
+            at: GatePoint::PreRollout,
+            state: GateState::Running,
+            since: DateTime::from_timestamp(1_000_000, 0).unwrap(),
+            by: None,
+            message: None,
+            url: None,
+            run: None,
+        }],
+        ..CanaryStatus::default()
+    }
+}
+
+fn gates(fake: &Arc<Fake>, namespaces: &[&str]) -> (Gates, UnboundedReceiver<CanaryId>) {
+    let (woken, wakes) = unbounded_channel();
+    let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
+    let sites = Sites::none().with("ci", fake.clone(), namespaces);
+    let leadership = Leadership::alone("test", Arc::new(SystemClock::default()));
+    let gates = Gates::new(sites, Arc::new(Jitter::seeded(1)), leadership, woken);
+    (gates, wakes)
+}
+
+/// Writes news into the status, as a round does.
+async fn next(gates: &Gates, wakes: &mut UnboundedReceiver<CanaryId>, status: &mut CanaryStatus) -> GateNews {
+    tokio::time::timeout(Duration::from_secs(600), wakes.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    let news = gates.news(&spec().id, "uid").remove(0);
+    let gate = &mut status.gates[0];
+    (gate.run, gate.state, gate.message) = (Some(news.run.clone()), news.state, news.message.clone());
+    news
+}
+
+#[tokio::test(start_paused = true)]
+async fn next_question_is_asked_only_when_the_status_has_the_answer_to_the_one_before() {
+    let fake = Arc::new(Fake::default());
+    let (gates, mut wakes) = gates(&fake, &["shop"]);
+    let mut status = at_the_gate();
+    gates.follow(&spec(), &status);
+    next(&gates, &mut wakes, &mut status).await;
+    // However often a round looks at an old status, nothing more is asked.
+    for _ in 0..5 {
+        gates.follow(&spec(), &at_the_gate());
+        tokio::time::timeout(Duration::from_secs(60), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+    }
+    assert_eq!(*fake.asked.lock().unwrap(), [Ask::Job]);
+    gates.follow(&spec(), &status);
+    next(&gates, &mut wakes, &mut status).await;
+    assert_eq!(*fake.asked.lock().unwrap(), [Ask::Job, Ask::FindItem]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trigger_is_asked_once_and_what_is_written_before_it_makes_a_successor_look_first() {
+    let fake = Arc::new(Fake::default());
+    let (first, mut wakes) = gates(&fake, &["*"]);
+    let mut status = at_the_gate();
+    loop {
+        first.follow(&spec(), &status);
+        let news = next(&first, &mut wakes, &mut status).await;
+        if news.message.as_deref() == Some("in the queue of Jenkins") {
+            break;
+        }
+    }
+    let triggers = |fake: &Fake| {
+        fake.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|ask| **ask == Ask::Trigger)
+            .count()
+    };
+    assert_eq!(triggers(&fake), 1);
+
+    // The process dies after the trigger, before its answer is written: the status says that it may be triggered.
+    let clear = json!({"state": "clear", "floor": 7, "session": "life"});
+    status.gates[0].run = Some(clear);
+    drop(first);
+    let (second, mut wakes) = gates(&fake, &["*"]);
+    second.follow(&spec(), &status);
+    next(&second, &mut wakes, &mut status).await;
+    assert_eq!(
+        fake.asked.lock().unwrap().last(),
+        Some(&Ask::FindItem),
+        "it looks"
+    );
+    assert_eq!(triggers(&fake), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_is_told_and_decides_nothing() {
+    let fake = Arc::new(Fake::default());
+    fake.trouble.lock().unwrap().extend([
+        crate::jenkins::Error::Unreachable("refused".to_owned()),
+        crate::jenkins::Error::Unreachable("refused".to_owned()),
+        crate::jenkins::Error::Unauthorized,
+    ]);
+    let (gates, mut wakes) = gates(&fake, &["shop"]);
+    let mut status = at_the_gate();
+    gates.follow(&spec(), &status);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let news = next(&gates, &mut wakes, &mut status).await;
+        assert_eq!(news.state, GateState::Running);
+        told.push(news.message);
+        gates.follow(&spec(), &status);
+    }
+    assert!(told[0].as_ref().unwrap().contains("unreachable"));
+    assert!(
+        told[1].as_ref().unwrap().contains("token is refused"),
+        "the same is told once: {told:?}"
+    );
+    assert_eq!(told[2], None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jenkins_that_is_not_known_or_not_for_this_namespace_is_named() {
+    for (namespaces, instance, words) in [
+        (["other"], "ci", "not for namespace shop"),
+        (["shop"], "nowhere", "no Jenkins is called nowhere"),
+    ] {
+        let fake = Arc::new(Fake::default());
+        let (gates, mut wakes) = gates(&fake, &namespaces);
+        let mut spec = spec();
+        if let Opens::Jenkins(job) = &mut spec.gates[0].opens {
+            job.instance = instance.to_owned();
+        }
+        gates.follow(&spec, &at_the_gate());
+        wakes.recv().await.unwrap();
+        let news = gates.news(&spec.id, "uid").remove(0);
+        assert_eq!(
+            news.state,
+            GateState::Running,
+            "it waits for whoever sets it right"
+        );
+        assert!(
+            news.message.as_ref().unwrap().contains(words),
+            "{:?}",
+            news.message
+        );
+        assert!(fake.asked.lock().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn order_is_the_same_for_the_same_stand_and_names_what_is_released() {
+    let spec = spec();
+    let status = at_the_gate();
+    let (stand, job, _) = wanted(&spec, &status).remove(0);
+    let made = order(&stand, job, &spec.names).unwrap();
+    assert_eq!(made.parameters["TARGET"], "web-canary.shop");
+    assert_eq!(made.mark.value, "uid/0123456789ab/acceptance/1000000000");
+    assert_eq!(made, order(&stand, job, &spec.names).unwrap());
+}
+
+#[test]
+fn no_job_is_followed_of_a_release_that_is_withdrawn_suspended_or_deleted() {
+    let status = at_the_gate();
+    let suspended = RolloutSpec {
+        suspend: true,
+        ..spec()
+    };
+    let deleting = RolloutSpec {
+        deleting: true,
+        ..spec()
+    };
+    assert!(wanted(&suspended, &status).is_empty() && wanted(&deleting, &status).is_empty());
+    let withdrawn = CanaryStatus {
+        retirement: Some(crate::api::Retirement {
+            kind: crate::api::RetirementKind::RollBack,
+            since: status.gates[0].since,
+            message: String::new(),
+        }),
+        ..status
+    };
+    assert!(wanted(&spec(), &withdrawn).is_empty());
+}

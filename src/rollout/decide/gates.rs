@@ -1,0 +1,280 @@
+//! Gates and freezes: what a release waits for beside its checks.
+//!
+//! Invariants: a gate is open for one revision alone, and every new one asks it anew (W41); a job is ordered only after
+//! the status says so; nothing here keeps traffic from going back.
+
+use super::{plan::Plan, retire};
+use crate::{
+    api::{GatePoint, GateState, GateStatus, HoldReason, NoticeKind, Phase, RetirementKind, UnderWay},
+    rollout::{GateNews, GateSpec, Opens, Order},
+};
+
+/// Whether the release may pass `point`. If not, it says what it waits for, or is withdrawn.
+pub(super) fn open(plan: &mut Plan<'_>, point: GatePoint) -> bool {
+    let spec = plan.spec;
+    let mut closed = None;
+    for gate in spec.gates.iter().filter(|gate| gate.at == point) {
+        come_to(plan, gate);
+        let state = news(plan, gate);
+        match state {
+            GateState::Open => {}
+            GateState::Rejected => {
+                reject(plan, gate);
+                return false;
+            }
+            GateState::Waiting | GateState::Running => closed = closed.or(Some(gate)),
+        }
+    }
+    match closed {
+        Some(gate) => {
+            wait(plan, gate);
+            false
+        }
+        None => {
+            passed(plan, point);
+            true
+        }
+    }
+}
+
+/// Every gate at `point` is open: a hold of one of them ends, and so does the phase.
+fn passed(plan: &mut Plan<'_>, point: GatePoint) {
+    let spec = plan.spec;
+    let gates = spec.gates.iter().filter(|gate| gate.at == point);
+    let held = |gate: &GateSpec| {
+        let (reason, text) = waiting(gate);
+        let hold = plan.next.hold.as_ref();
+        hold.is_some_and(|hold| hold.reason == reason && hold.message == text)
+    };
+    if gates.into_iter().any(held) {
+        plan.next.hold = None;
+    }
+    let phase = match point {
+        GatePoint::ConfirmRollout => Some(Phase::Waiting),
+        GatePoint::PreRollout => None,
+        GatePoint::ConfirmPromotion => Some(Phase::WaitingPromotion),
+    };
+    if phase.is_some() && plan.next.phase == phase {
+        plan.enter(Phase::Progressing);
+    }
+}
+
+/// What a release says that waits at this gate.
+fn waiting(gate: &GateSpec) -> (HoldReason, String) {
+    match &gate.opens {
+        Opens::Approval { .. } => (
+            HoldReason::AwaitingApproval,
+            format!("gate {} waits for an approval", gate.name),
+        ),
+        Opens::Jenkins(job) => (
+            HoldReason::AwaitingJob,
+            format!("gate {} waits for Jenkins job {}", gate.name, job.job),
+        ),
+    }
+}
+
+/// Whether a new release may begin, or one that is under way may take a step, as far as freezes are concerned.
+pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
+    let freezing = &plan.seen.freezing;
+    let frozen = freezing
+        .frozen
+        .as_ref()
+        .filter(|_| under_way == UnderWay::Finish || freezing.holds);
+    let Some(why) = frozen else {
+        plan.clear_hold(&[HoldReason::Frozen]);
+        return true;
+    };
+    if let Some(at) = freezing.changes_at {
+        plan.wake(at);
+    }
+    // Another freeze takes over without a pause between them.
+    if plan
+        .next
+        .hold
+        .as_ref()
+        .is_some_and(|hold| hold.reason == HoldReason::Frozen && hold.message != *why)
+    {
+        plan.next.hold = None;
+    }
+    plan.hold(HoldReason::Frozen, why);
+    plan.say(format!("frozen: {why}"));
+    false
+}
+
+/// What keeps the next step from being taken, whatever anybody orders.
+pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
+    let closed = plan.next.gates.iter().find(|gate| gate.state != GateState::Open);
+    if let Some(gate) = closed {
+        return Some(format!("gate {} is not open", gate.name));
+    }
+    let freezing = &plan.seen.freezing;
+    let applies = freezing.holds || plan.next.step.is_none();
+    freezing
+        .frozen
+        .as_ref()
+        .filter(|_| applies)
+        .map(|why| format!("frozen: {why}"))
+}
+
+fn known<'p>(plan: &'p mut Plan<'_>, gate: &GateSpec) -> Option<&'p mut GateStatus> {
+    plan.next.gates.iter_mut().find(|known| known.name == gate.name)
+}
+
+/// The release is at this gate: it is written down, and from then on its job may be ordered.
+fn come_to(plan: &mut Plan<'_>, gate: &GateSpec) {
+    if known(plan, gate).is_some() {
+        return;
+    }
+    let state = match gate.opens {
+        Opens::Approval { .. } => GateState::Waiting,
+        Opens::Jenkins(_) => GateState::Running,
+    };
+    let since = plan.now;
+    plan.next.gates.push(GateStatus {
+        name: gate.name.clone(),
+        at: gate.at,
+        state,
+        since,
+        by: None,
+        message: None,
+        url: None,
+        run: None,
+    });
+    let (_, text) = waiting(gate);
+    plan.tell(NoticeKind::Normal, "GateWaiting", text);
+}
+
+/// Takes in what is heard of the gate's job, and whether its time is over.
+fn news(plan: &mut Plan<'_>, gate: &GateSpec) -> GateState {
+    let heard = plan.seen.gate_news.iter().find(|news| news.gate == gate.name);
+    let revision = plan.next.revision.current.clone();
+    let heard = heard
+        .filter(|news| Some(&news.revision) == revision.as_ref())
+        .cloned();
+    let Some(status) = known(plan, gate) else {
+        return GateState::Waiting;
+    };
+    if status.state == GateState::Running
+        && let Some(news) = heard.filter(|news| news.since == status.since)
+    {
+        let GateNews {
+            run,
+            state,
+            message,
+            url,
+            ..
+        } = news;
+        (status.state, status.run, status.message) = (state, Some(run), message);
+        status.url = url.or(status.url.take());
+        if state != GateState::Running {
+            status.run = None;
+        }
+    }
+    let (state, since) = (status.state, status.since);
+    if !matches!(state, GateState::Waiting | GateState::Running) {
+        return state;
+    }
+    let Some(timeout) = gate.timeout.filter(|timeout| plan.elapsed(since, *timeout)) else {
+        return state;
+    };
+    if let Some(status) = known(plan, gate) {
+        status.state = GateState::Rejected;
+        status.message = Some(format!("still closed after {} min", timeout.num_minutes().max(1)));
+    }
+    GateState::Rejected
+}
+
+fn wait(plan: &mut Plan<'_>, gate: &GateSpec) {
+    match gate.at {
+        GatePoint::ConfirmRollout => plan.enter(Phase::Waiting),
+        GatePoint::ConfirmPromotion => plan.enter(Phase::WaitingPromotion),
+        GatePoint::PreRollout => {}
+    }
+    let said = known(plan, gate).and_then(|status| status.message.clone());
+    let (reason, text) = waiting(gate);
+    // Going from one gate to the next is another hold, though it has the same reason.
+    if plan
+        .next
+        .hold
+        .as_ref()
+        .is_some_and(|hold| hold.reason == reason && hold.message != text)
+    {
+        plan.next.hold = None;
+    }
+    plan.hold(reason, &text);
+    plan.say(said.map_or(text.clone(), |said| format!("{text}: {said}")));
+}
+
+fn reject(plan: &mut Plan<'_>, gate: &GateSpec) {
+    let status = known(plan, gate).cloned();
+    let by = status.as_ref().and_then(|status| status.by.clone());
+    let by = by.map_or(String::new(), |by| format!(" by {by}"));
+    let why = status.and_then(|status| status.message);
+    let why = why.map_or(String::new(), |why| format!(": {why}"));
+    let text = format!("gate {} was not passed{by}{why}", gate.name);
+    retire::begin(plan, RetirementKind::RollBack, &text);
+}
+
+/// Why a yes or no at a gate cannot be heeded.
+pub(super) fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
+    let name = order.gate.as_deref().unwrap_or_default();
+    let Some(gate) = plan.spec.gates.iter().find(|gate| gate.name == name) else {
+        let names: Vec<&str> = plan.spec.gates.iter().map(|gate| gate.name.as_str()).collect();
+        return Some(if names.is_empty() {
+            format!("there is no gate {name}, and no other")
+        } else {
+            format!("there is no gate {name}; there are {}", names.join(", "))
+        });
+    };
+    if gate.opens
+        == (Opens::Approval {
+            not_by_requester: true,
+        })
+        && order.own
+    {
+        let text = format!(
+            "{} asked for this release, and somebody else has to decide",
+            order.by
+        );
+        return Some(text);
+    }
+    let state = plan
+        .next
+        .gates
+        .iter()
+        .find(|known| known.name == name)
+        .map(|known| known.state);
+    match state {
+        Some(GateState::Open) => Some("the gate is open already".to_owned()),
+        Some(GateState::Rejected) => Some("the gate was rejected already".to_owned()),
+        _ => None,
+    }
+}
+
+/// Writes a yes or no down; also before the release has come to the gate.
+pub(super) fn settle(plan: &mut Plan<'_>, order: &Order, state: GateState) {
+    let spec = plan.spec;
+    let name = order.gate.as_deref().unwrap_or_default();
+    let Some(gate) = spec.gates.iter().find(|gate| gate.name == name) else {
+        return;
+    };
+    if known(plan, gate).is_none() {
+        let since = plan.now;
+        plan.next.gates.push(GateStatus {
+            name: gate.name.clone(),
+            at: gate.at,
+            state,
+            since,
+            by: None,
+            message: None,
+            url: None,
+            run: None,
+        });
+    }
+    if let Some(status) = known(plan, gate) {
+        status.state = state;
+        status.by = Some(order.by.clone());
+        status.message = Some(order.reason.clone()).filter(|reason| !reason.is_empty());
+        status.run = None;
+    }
+}
