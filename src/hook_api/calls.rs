@@ -151,7 +151,7 @@ impl Hook {
             Ok(made) => {
                 // Whoever asks next need not wait for the watch.
                 if let Ok(json) = serde_json::to_value(&made) {
-                    self.ctx.cache.put(kind, json);
+                    self.ctx.cache.put_ahead(kind, json);
                 }
                 Ok(true)
             }

@@ -33,6 +33,8 @@ struct Entry {
     /// The group under which it is looked up: its own name, or the name of its Service.
     part: Part,
     version: u64,
+    /// Whether nobody was woken by it yet: the watch has not shown it.
+    ahead: bool,
     object: Option<Arc<Value>>,
 }
 
@@ -165,6 +167,16 @@ impl Cache {
 
     /// Takes in an object as the server returned it. Returns whether it is news.
     pub fn put(&self, kind: Kind, object: Value) -> bool {
+        self.take(kind, object, false)
+    }
+
+    /// Takes in an object that somebody outside of a round made. When the watch shows it, it is news all the same, so that
+    /// whoever is concerned is woken.
+    pub fn put_ahead(&self, kind: Kind, object: Value) {
+        self.take(kind, object, true);
+    }
+
+    fn take(&self, kind: Kind, object: Value, ahead: bool) -> bool {
         let part = part_of(kind, &object);
         let version = version(&object);
         let name = text(&object, "/metadata/name").to_owned();
@@ -173,12 +185,13 @@ impl Cache {
             listing.named.insert((part.namespace.clone(), name.clone()));
         }
         let key = (kind, part.namespace.clone(), name.clone());
-        if inner
-            .entries
-            .get(&key)
-            .is_some_and(|known| known.version >= version && !planted(Defect::TrustsAStaleCache))
+        if let Some(known) = inner.entries.get_mut(&key)
+            && known.version >= version
+            && !planted(Defect::TrustsAStaleCache)
         {
-            return false;
+            let shown = known.ahead && known.version == version && !ahead;
+            known.ahead &= !shown;
+            return shown;
         }
         inner.groups.entry(part.clone()).or_default().insert(name);
         inner.entries.insert(
@@ -186,6 +199,7 @@ impl Cache {
             Entry {
                 part,
                 version,
+                ahead,
                 object: Some(Arc::new(slim(kind, object))),
             },
         );
@@ -409,5 +423,30 @@ impl Cache {
         for name in inner.groups.remove(part).unwrap_or_default() {
             inner.entries.remove(&(part.kind, part.namespace.clone(), name));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_put_ahead_of_the_watch_is_news_once_when_the_watch_shows_it() {
+        let cache = Cache::default();
+        let object = |version: &str| {
+            json!({"metadata": {"name": "a", "namespace": "n", "resourceVersion": version},
+                "spec": {"canaryRef": {"name": "web"}}})
+        };
+        cache.put_ahead(Kind::Approval, object("7"));
+        assert!(
+            !cache.put(Kind::Approval, object("6")),
+            "older than what is known"
+        );
+        assert!(cache.put(Kind::Approval, object("7")));
+        assert!(!cache.put(Kind::Approval, object("7")));
+        cache.put_ahead(Kind::Approval, object("7"));
+        assert!(!cache.put(Kind::Approval, object("7")), "the watch was faster");
     }
 }

@@ -27,13 +27,13 @@ use tower_service::Service;
 
 use crate::sim::{NS, await_phase, key, run, under_canary};
 
-/// Knows `good` and `reader`, who may only read.
+/// Knows `good` and `lead`, who may do everything, and `reader`, who may only read.
 struct People;
 
 #[async_trait]
 impl Reviewer for People {
     async fn whose(&self, token: &str) -> Result<Option<User>, bellwether::hook_api::Problem> {
-        let known = ["good", "reader"].contains(&token);
+        let known = ["good", "lead", "reader"].contains(&token);
         Ok(known.then(|| User {
             name: token.to_owned(),
             ..User::default()
@@ -47,26 +47,26 @@ impl Reviewer for People {
         namespace: &str,
         _: &str,
     ) -> Result<bool, bellwether::hook_api::Problem> {
-        Ok(namespace == NS && (user.name == "good" || deed.verb == "get"))
+        Ok(namespace == NS && (user.name != "reader" || deed.verb == "get"))
     }
 }
 
-fn api(cluster: &SimCluster) -> Router {
+pub fn api(cluster: &SimCluster) -> Router {
     let ctx = cluster.context_of(0).unwrap();
     let clock: Arc<dyn Clock> = ctx.clock.clone();
     let gatekeeper = Gatekeeper::new(Arc::new(People), Tokens::none(clock.clone()), clock);
     bellwether::hook_api::router(Hook::new(ctx, gatekeeper))
 }
 
-struct Call {
-    method: &'static str,
-    path: String,
-    token: Option<&'static str>,
-    key: Option<String>,
-    body: String,
+pub struct Call {
+    pub method: &'static str,
+    pub path: String,
+    pub token: Option<&'static str>,
+    pub key: Option<String>,
+    pub body: String,
 }
 
-fn get(path: impl Into<String>) -> Call {
+pub fn get(path: impl Into<String>) -> Call {
     Call {
         method: "GET",
         path: format!("/v1/namespaces/{NS}/{}", path.into()),
@@ -76,7 +76,7 @@ fn get(path: impl Into<String>) -> Call {
     }
 }
 
-fn post(path: impl Into<String>, body: &Value) -> Call {
+pub fn post(path: impl Into<String>, body: &Value) -> Call {
     Call {
         method: "POST",
         body: body.to_string(),
@@ -84,14 +84,14 @@ fn post(path: impl Into<String>, body: &Value) -> Call {
     }
 }
 
-fn promote(key: &str, image: &str) -> Call {
+pub fn promote(key: &str, image: &str) -> Call {
     Call {
         key: Some(key.to_owned()),
         ..post("canaries/shop/promotions", &json!({"image": image}))
     }
 }
 
-async fn respond(api: &Router, call: Call) -> Response<Body> {
+pub async fn respond(api: &Router, call: Call) -> Response<Body> {
     let mut request = Request::builder().method(call.method).uri(&call.path);
     if let Some(token) = call.token {
         request = request.header("Authorization", format!("Bearer {token}"));
@@ -105,12 +105,12 @@ async fn respond(api: &Router, call: Call) -> Response<Body> {
         .unwrap()
 }
 
-async fn text(response: Response<Body>) -> String {
+pub async fn text(response: Response<Body>) -> String {
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-async fn send(api: &Router, call: Call) -> (StatusCode, Value) {
+pub async fn send(api: &Router, call: Call) -> (StatusCode, Value) {
     let response = respond(api, call).await;
     let status = response.status();
     let text = text(response).await;
@@ -118,7 +118,7 @@ async fn send(api: &Router, call: Call) -> (StatusCode, Value) {
 }
 
 /// Waits by long polls until the promotion is over; reads its log on the way. Returns the state and the whole log.
-async fn wait(api: &Router, id: &str) -> (Value, String) {
+pub async fn wait(api: &Router, id: &str) -> (Value, String) {
     let (mut log, mut offset, mut seq) = (String::new(), 0, -1);
     for _ in 0..200 {
         let (status, state) = send(api, get(format!("promotions/{id}?waitSeconds=20&afterSeq={seq}"))).await;

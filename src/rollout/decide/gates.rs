@@ -5,7 +5,7 @@
 
 use super::{plan::Plan, retire};
 use crate::{
-    api::{GatePoint, GateState, GateStatus, HoldReason, NoticeKind, Phase, RetirementKind, UnderWay},
+    api::{GatePoint, GateState, GateStatus, HoldReason, Phase, RetirementKind, UnderWay},
     rollout::{GateNews, GateSpec, Opens, Order},
 };
 
@@ -140,8 +140,6 @@ fn come_to(plan: &mut Plan<'_>, gate: &GateSpec) {
         url: None,
         run: None,
     });
-    let (_, text) = waiting(gate);
-    plan.tell(NoticeKind::Normal, "GateWaiting", text);
 }
 
 /// Takes in what is heard of the gate's job, and whether its time is over.
