@@ -23,6 +23,12 @@ pub enum Kind {
     Promotion,
     /// `bellwether.dev/v1beta1` Command
     Command,
+    /// `bellwether.dev/v1beta1` Approval
+    Approval,
+    /// `bellwether.dev/v1beta1` Freeze
+    Freeze,
+    /// `bellwether.dev/v1beta1` ClusterFreeze
+    ClusterFreeze,
     /// `apps/v1` Deployment
     Deployment,
     /// `apps/v1` ReplicaSet
@@ -49,6 +55,9 @@ impl Kind {
             Self::Canary => ("bellwether.dev", "v1beta1", "Canary"),
             Self::Promotion => ("bellwether.dev", "v1beta1", "Promotion"),
             Self::Command => ("bellwether.dev", "v1beta1", "Command"),
+            Self::Approval => ("bellwether.dev", "v1beta1", "Approval"),
+            Self::Freeze => ("bellwether.dev", "v1beta1", "Freeze"),
+            Self::ClusterFreeze => ("bellwether.dev", "v1beta1", "ClusterFreeze"),
             Self::Deployment => ("apps", "v1", "Deployment"),
             Self::ReplicaSet => ("apps", "v1", "ReplicaSet"),
             Self::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice"),
@@ -64,6 +73,9 @@ impl Kind {
 
     /// The objects of this kind in a namespace.
     pub fn api(self, client: &Client, namespace: &str) -> Api<DynamicObject> {
+        if self == Self::ClusterFreeze {
+            return Api::all_with(client.clone(), &self.resource());
+        }
         Api::namespaced_with(client.clone(), namespace, &self.resource())
     }
 }

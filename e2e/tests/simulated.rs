@@ -64,6 +64,8 @@ stories! {
     rivals: "rivals",
     edited_by_hand: "edited-by-hand",
     promotion: "promotion",
+    gates: "gates",
+    freeze: "freeze",
     deleted: "deleted",
     bad_input: "bad-input",
     metrics_lost: "metrics-lost",

@@ -62,13 +62,10 @@ pub async fn watch(
 ) {
     let resource = kind.resource();
     let api: Api<DynamicObject> = match &ctx.settings.namespace {
-        // Whoever works in one namespace has no rights beyond it.
-        Some(_) if kind.of_cluster() => {
-            let _: Result<(), ()> = listed.send(());
-            return std::future::pending().await;
+        Some(namespace) if !kind.of_cluster() => {
+            Api::namespaced_with(ctx.client.clone(), namespace, &resource)
         }
-        Some(namespace) => Api::namespaced_with(ctx.client.clone(), namespace, &resource),
-        None => Api::all_with(ctx.client.clone(), &resource),
+        _ => Api::all_with(ctx.client.clone(), &resource),
     };
     let mut stream = watcher(api, watcher::Config::default())
         .backoff(WatchBackoff {
@@ -198,9 +195,13 @@ fn wake_all(ctx: &Context, queue: &Queue) {
 
 /// Notes that the kind cannot be watched; returns whether waiting for its first list makes no sense.
 fn note_failure(ctx: &Context, queue: &Queue, kind: Kind, error: &watcher::Error) -> bool {
+    // Whoever works in one namespace need not have rights beyond it.
+    let beyond = kind.of_cluster() && ctx.settings.namespace.is_some();
     let not_served = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            status.code == 404 || (beyond && status.code == 403)
+        }
         _ => false,
     };
     ctx.metrics.watch_failed(kind);

@@ -2,6 +2,7 @@
 
 mod cost;
 mod faults;
+mod gates;
 mod people;
 mod pipelines;
 mod platform;
@@ -58,6 +59,13 @@ pub fn all() -> Vec<Story> {
         Story::new("pipeline", Shared, pipelines::pipeline)
             .within(LONG)
             .real_only("it speaks HTTP, with tokens of the real API server"),
+        Story::new("gates", Shared, gates::gates).within(LONG),
+        Story::new("jenkins-gate", Shared, gates::jenkins_gate)
+            .within(LONG)
+            .real_only("it speaks HTTP"),
+        Story::new("approval-policy", Shared, gates::approval_policy)
+            .real_only("the simulated cluster has no admission"),
+        Story::new("freeze", Alone, gates::freeze).within(LONG),
         Story::new("deleted", Shared, people::deleted).within(LONG),
         Story::new("namespace-deleted", Shared, people::namespace_deleted).real_only(NAMESPACES),
         Story::new("bad-input", Shared, people::bad_input),

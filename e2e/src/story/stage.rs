@@ -92,6 +92,11 @@ impl Stage {
         }
     }
 
+    /// Applies an object that belongs to no namespace.
+    pub async fn apply_to_cluster(&self, object: &Value) -> Result<DynamicObject> {
+        objects::apply(&self.client, None, object).await
+    }
+
     /// Applies an object to the namespace.
     pub async fn apply(&self, object: &Value) -> Result<DynamicObject> {
         objects::apply(&self.client, Some(&self.namespace), object).await
