@@ -20,8 +20,8 @@ pub use command::{Command, CommandSpec, CommandStatus, Verb};
 pub use freeze::{ClusterFreeze, ClusterFreezeSpec, Freeze, FreezeSpec, FreezeWindow, UnderWay};
 pub use gate::{ApprovalGate, Gate, GatePoint, GateState, GateStatus, JenkinsGate};
 pub use promotion::{
-    AbortAction, Awaited, CanaryRef, Conflict, Log, Policy, Promotion, PromotionPhase, PromotionSpec,
-    PromotionStatus, Requester,
+    AbortAction, Awaited, CanaryRef, Conflict, Log, OnClientLost, Policy, Promotion, PromotionPhase,
+    PromotionSpec, PromotionStatus, Requester,
 };
 pub use status::{
     CanaryStatus, CheckStatus, Condition, Hold, HoldReason, Intervention, Notice, NoticeKind, Outbox,

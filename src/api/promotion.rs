@@ -152,6 +152,14 @@ pub struct Policy {
     /// What an abort does that names no action. Default `rollback`.
     #[serde(default)]
     pub on_abort: AbortAction,
+    /// What happens when whoever waits through the hook API is not heard of any more. Default `continue`: a CI server that
+    /// restarts must not take a release back.
+    #[serde(default)]
+    pub on_client_lost: OnClientLost,
+    /// Seconds of silence after which the client counts as lost. Default 300.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 86_400))]
+    pub client_lost_seconds: Option<i64>,
     /// Seconds after which the promotion has failed and its release is rolled back. Default 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 604_800))]
@@ -186,6 +194,19 @@ pub enum AbortAction {
     Pause,
     /// It goes on by itself.
     None,
+}
+
+/// What happens when the client is lost.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum OnClientLost {
+    /// The release goes on to its verdict.
+    #[default]
+    Continue,
+    /// It is paused where it is.
+    Pause,
+    /// It is rolled back.
+    Rollback,
 }
 
 /// What became of the wish.

@@ -7,7 +7,8 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use kube::api::{DynamicObject, PostParams};
+use chrono::{DateTime, Utc};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::{
@@ -24,8 +25,8 @@ use crate::{
         PromotionPhase, Requester, Verb,
     },
     freeze,
-    promotion::names,
-    reconcile::{index::Part, kinds::Kind, snapshot},
+    promotion::{client_lost_after, names},
+    reconcile::{index::Part, kinds::Kind, promotions::CLIENT_SEEN, snapshot},
     workload::text,
 };
 
@@ -106,6 +107,37 @@ impl Hook {
         Ok(found
             .and_then(|object| serde_json::to_value(&object).ok())
             .and_then(|object| typed(&object)))
+    }
+
+    /// Notes that a client is there, if the promotion's policy asks for it; a few times within the span in which it may be
+    /// silent. A note that fails is made by the next request.
+    fn note_client(&self, promotion: &Promotion) {
+        let Some(span) = client_lost_after(&promotion.spec.policy).filter(|_| !over(promotion)) else {
+            return;
+        };
+        let now = self.ctx.clock.now();
+        let metadata = &promotion.metadata;
+        let noted = metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(CLIENT_SEEN)?.parse::<DateTime<Utc>>().ok());
+        let fresh = noted.is_some_and(|noted| now - noted < span / 4);
+        let (Some(name), Some(namespace)) = (metadata.name.clone(), metadata.namespace.clone()) else {
+            return;
+        };
+        if fresh {
+            return;
+        }
+        let api = Kind::Promotion.api(&self.ctx.client, &namespace);
+        let seen = json!({"metadata": {"annotations": {CLIENT_SEEN: now.to_rfc3339()}}});
+        tokio::spawn(async move {
+            let patched = api
+                .patch(&name, &PatchParams::default(), &Patch::Merge(seen))
+                .await;
+            if let Err(error) = patched {
+                tracing::warn!(promotion = name, %error, "that a client is there could not be noted");
+            }
+        });
     }
 
     fn view(&self, promotion: &Promotion) -> PromotionView {
@@ -275,6 +307,7 @@ pub async fn state(
     hook.admit(caller, deed("get", "promotions", None), namespace, id)
         .await?;
     let promotion = hook.find_promotion(namespace, id).await?;
+    hook.note_client(&promotion);
     let known = |promotion: &Promotion| {
         let seq = promotion.status.as_ref().map_or(0, |status| status.seq);
         wait.after_seq.is_some_and(|after| seq <= after)
@@ -330,6 +363,7 @@ pub async fn log(
     hook.admit(caller, deed("get", "promotions", None), namespace, id)
         .await?;
     let promotion = hook.find_promotion(namespace, id).await?;
+    hook.note_client(&promotion);
     let part = promotion.status.as_ref().map(|status| status.log.from(start));
     let (text, end) = part.map_or_else(|| (String::new(), 0), |part| (part.text, part.end));
     let mut response = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response();
@@ -346,7 +380,9 @@ pub async fn log(
 pub async fn result(hook: &Hook, caller: &Caller, namespace: &str, id: &str) -> Result<Response, Problem> {
     hook.admit(caller, deed("get", "promotions", None), namespace, id)
         .await?;
-    let view = hook.view(&hook.find_promotion(namespace, id).await?);
+    let promotion = hook.find_promotion(namespace, id).await?;
+    hook.note_client(&promotion);
+    let view = hook.view(&promotion);
     let status = match view.phase {
         PromotionPhase::Pending | PromotionPhase::Queued | PromotionPhase::Running => StatusCode::ACCEPTED,
         PromotionPhase::Promoted => StatusCode::OK,

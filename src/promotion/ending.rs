@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 
 use super::{Act, Decision, Demand, Seen, Target, Wanted, Wish, aborted_by, finish, say, wanted};
 use crate::{
-    api::{AbortAction, GateStatus, Outcome, PastRollout, Phase, PromotionPhase, PromotionStatus, Verb},
+    api::{
+        AbortAction, GateStatus, OnClientLost, Outcome, PastRollout, Phase, PromotionPhase, PromotionStatus,
+        Verb,
+    },
     rollout::Order,
 };
 
@@ -148,15 +151,11 @@ fn follow_revision(
         return overdue(running, revision, next, decision);
     }
     decision.wake(wish.deadline());
+    client_lost(running, revision, decision);
     if at_rest && canary.phase == Some(Phase::Failed) && current == Some(revision) {
         // It failed before, and is asked for again.
-        ask(
-            running,
-            format!("retry/{}", wish.uid),
-            Verb::Retry,
-            revision,
-            decision,
-        );
+        let id = format!("retry/{}", wish.uid);
+        ask(running, &id, "", Verb::Retry, revision, decision);
     }
 }
 
@@ -178,24 +177,56 @@ fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, dec
         "DeadlineExceeded",
         "its deadline is over (policy.deadlineSeconds); the release is rolled back",
     );
-    ask(running, id, Verb::Abort, revision, decision);
+    ask(
+        running,
+        &id,
+        "policy.deadlineSeconds",
+        Verb::Abort,
+        revision,
+        decision,
+    );
+}
+
+/// Nobody has asked for it for long: its policy says what becomes of the release.
+fn client_lost(running: Running<'_>, revision: &str, decision: &mut Decision) {
+    let Running { wish, now, .. } = running;
+    let Some(at) = wish.client_lost_at() else {
+        return;
+    };
+    if now < at {
+        return decision.wake(at);
+    }
+    let verb = match wish.spec.policy.on_client_lost {
+        OnClientLost::Continue => return,
+        OnClientLost::Pause => Verb::Pause,
+        OnClientLost::Rollback => Verb::Abort,
+    };
+    if super::not_noticed(running.seen, revision) {
+        return;
+    }
+    let id = format!("client-lost/{}", wish.uid);
+    ask(
+        running,
+        &id,
+        "its client is lost (policy.onClientLost)",
+        verb,
+        revision,
+        decision,
+    );
 }
 
 /// An order of the promotion itself, unless it was heeded or refused already.
-fn ask(running: Running<'_>, id: String, verb: Verb, revision: &str, decision: &mut Decision) {
+fn ask(running: Running<'_>, id: &str, reason: &str, verb: Verb, revision: &str, decision: &mut Decision) {
     let Running { seen, wish, .. } = running;
     if seen.canary.interventions.iter().any(|known| known.id == id) {
         return;
     }
     decision.orders.push(Order {
-        id,
+        id: id.to_owned(),
         verb,
         revision: revision.to_owned(),
         by: format!("Promotion {}", wish.name),
-        reason: match verb {
-            Verb::Abort => "policy.deadlineSeconds".to_owned(),
-            _ => String::new(),
-        },
+        reason: reason.to_owned(),
         gate: None,
         own: true,
     });

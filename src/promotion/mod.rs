@@ -18,8 +18,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     api::{
-        AbortAction, CanaryStatus, CommandSpec, CommandStatus, Conflict, PromotionPhase, PromotionSpec,
-        PromotionStatus, Verb,
+        AbortAction, CanaryStatus, CommandSpec, CommandStatus, Conflict, OnClientLost, Policy,
+        PromotionPhase, PromotionSpec, PromotionStatus, Verb,
     },
     rollout::Order,
 };
@@ -28,6 +28,8 @@ use crate::{
 const COMMAND_TTL: TimeDelta = TimeDelta::hours(24);
 /// Default of `policy.deadlineSeconds`.
 const DEADLINE: i64 = 3600;
+/// Default of `policy.clientLostSeconds`.
+const CLIENT_LOST: i64 = 300;
 /// Default of `policy.ttlSeconds`.
 const TTL: i64 = 86_400;
 
@@ -40,6 +42,8 @@ pub struct Wish {
     pub uid: String,
     /// When it was created.
     pub created_at: DateTime<Utc>,
+    /// When a client last asked for it.
+    pub client_seen_at: Option<DateTime<Utc>>,
     /// What it asks for.
     pub spec: PromotionSpec,
     /// What became of it.
@@ -149,6 +153,18 @@ impl Wish {
         self.created_at + TimeDelta::seconds(self.spec.policy.deadline_seconds.unwrap_or(DEADLINE))
     }
 
+    /// When its client counts as lost, if that matters: so long after it was last heard of.
+    fn client_lost_at(&self) -> Option<DateTime<Utc>> {
+        let policy = &self.spec.policy;
+        let span = client_lost_after(policy)?;
+        Some(
+            self.client_seen_at
+                .unwrap_or(self.created_at)
+                .max(self.created_at)
+                + span,
+        )
+    }
+
     /// Whether it has not begun.
     #[must_use]
     pub fn waits(&self) -> bool {
@@ -158,6 +174,13 @@ impl Wish {
     fn running(&self) -> bool {
         self.status.phase == Some(PromotionPhase::Running)
     }
+}
+
+/// How long a client may be silent, if it matters.
+#[must_use]
+pub fn client_lost_after(policy: &Policy) -> Option<TimeDelta> {
+    let seconds = policy.client_lost_seconds.unwrap_or(CLIENT_LOST);
+    (policy.on_client_lost != OnClientLost::Continue).then(|| TimeDelta::seconds(seconds))
 }
 
 /// Decides about all Promotions and Commands of one Canary.

@@ -14,6 +14,7 @@ fn wish(name: &str, image: &str, conflict: Conflict) -> Wish {
         name: name.to_owned(),
         uid: format!("uid-{name}"),
         created_at: at(0),
+        client_seen_at: None,
         spec: PromotionSpec {
             canary_ref: CanaryRef {
                 name: "web".to_owned(),
@@ -513,4 +514,31 @@ fn approval_of_whoever_asked_for_the_release_is_marked_as_their_own() {
     let acts = stage.settle();
     let answered = |act: &&Act| matches!(act, Act::Answer(Form::Approval, _, _));
     assert_eq!(acts.iter().filter(answered).count(), 2);
+}
+
+#[test]
+fn release_whose_client_is_lost_is_rolled_back_or_paused_as_its_policy_says() {
+    for (action, verb) in [
+        (OnClientLost::Rollback, Verb::Abort),
+        (OnClientLost::Pause, Verb::Pause),
+    ] {
+        let mut stage = running();
+        stage.wishes[0].spec.policy.on_client_lost = action;
+        stage.wishes[0].spec.policy.client_lost_seconds = Some(60);
+        stage.wishes[0].client_seen_at = Some(at(30));
+        stage.now = at(89);
+        stage.settle();
+        assert_eq!(stage.orders, [], "it was heard of a minute ago");
+        stage.now = at(90);
+        stage.settle();
+        let orders: Vec<_> = stage.orders.iter().map(|order| order.verb).collect();
+        assert_eq!(orders, [verb]);
+        stage.heed(None);
+        stage.settle();
+        assert_eq!(stage.orders, [], "once");
+    }
+    let mut stage = running();
+    stage.now = at(3000);
+    stage.settle();
+    assert_eq!(stage.orders, [], "by default it goes on");
 }

@@ -17,6 +17,9 @@ use crate::{
     workload::{marks::MANAGER, text},
 };
 
+/// Annotation of a Promotion: when a client last asked for it, if that matters.
+pub const CLIENT_SEEN: &str = "bellwether.dev/client-seen-at";
+
 /// What the Promotions and Commands of this Canary ask for, beside what was observed of it.
 pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: DateTime<Utc>) -> Decision {
     let seen = Seen {
@@ -70,6 +73,9 @@ fn wish(object: &Value) -> Option<Wish> {
         name: metadata.name?,
         uid: metadata.uid?,
         created_at,
+        client_seen_at: metadata
+            .annotations
+            .and_then(|all| all.get(CLIENT_SEEN)?.parse().ok()),
         spec: promotion.spec,
         status: promotion.status.unwrap_or_default(),
     })

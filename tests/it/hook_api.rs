@@ -460,7 +460,7 @@ fn description_names_every_path_and_every_path_it_names_is_served() {
         let (status, document) = send(&api, call).await;
         assert_eq!((status, &document["openapi"]), (StatusCode::OK, &json!("3.1.0")));
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 12);
+        assert_eq!(paths.len(), 16);
         for (path, methods) in paths {
             for method in methods.as_object().unwrap().keys() {
                 let filled = path
@@ -488,5 +488,34 @@ fn description_names_every_path_and_every_path_it_names_is_served() {
             let pointer = reference.split('"').next().unwrap();
             assert!(document.pointer(pointer).is_some(), "{pointer} is nowhere");
         }
+    });
+}
+
+#[test]
+fn client_that_asks_keeps_its_release_and_one_that_falls_silent_loses_it() {
+    run(async {
+        let cluster = under_canary(11).await;
+        let slow = json!({"spec": {"analysis": {"interval": "3m"}}});
+        cluster.merge(&key(Kind::CANARY), slow).unwrap();
+        let api = api(&cluster);
+        let body = json!({"image": "shop:good-2",
+            "policy": {"onClientLost": "rollback", "clientLostSeconds": 60}});
+        let call = Call {
+            key: Some("watched".to_owned()),
+            ..post("canaries/shop/promotions", &body)
+        };
+        let (status, made) = send(&api, call).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        let id = made["id"].as_str().unwrap();
+        for _ in 0..6 {
+            cluster.pass(TimeDelta::seconds(40)).await;
+            let (_, state) = send(&api, get(format!("promotions/{id}"))).await;
+            assert_eq!(state["finished"], false, "{state}");
+        }
+        cluster.pass(TimeDelta::seconds(100)).await;
+        let promotion = cluster.get(&Key::new(Kind::PROMOTION, NS, id)).unwrap();
+        assert_eq!(promotion["status"]["phase"], "Aborted", "{promotion}");
+        let message = promotion["status"]["message"].as_str().unwrap();
+        assert!(message.contains("its client is lost"), "{message}");
     });
 }
