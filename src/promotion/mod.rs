@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     api::{
-        AbortAction, CanaryStatus, CommandSpec, CommandStatus, Conflict, OnClientLost, Policy,
+        AbortAction, CanaryStatus, CommandSpec, CommandStatus, Conflict, OnClientLost, Phase, Policy,
         PromotionPhase, PromotionSpec, PromotionStatus, Verb,
     },
     rollout::Order,
@@ -301,10 +301,23 @@ fn step(
         }
     } else if let Some(why) = &seen.frozen {
         wait(&mut next, PromotionPhase::Pending, "Frozen", why);
+    } else if setting_up(seen.canary) {
+        wait(
+            &mut next,
+            PromotionPhase::Pending,
+            "NotInitialized",
+            "waits until the Canary has set its primary up; until then nothing could be taken back",
+        );
     } else {
         begin(seen, wish, now, &mut next);
     }
     next
+}
+
+/// Whether the first primary is being set up, from what the workload has now. If that is held, because it does not work,
+/// the promotion may be the fix.
+fn setting_up(canary: &CanaryStatus) -> bool {
+    canary.phase.is_none_or(|phase| phase == Phase::Initializing) && canary.hold.is_none()
 }
 
 /// Begins if the workload can be given what is asked for.

@@ -542,3 +542,24 @@ fn release_whose_client_is_lost_is_rolled_back_or_paused_as_its_policy_says() {
     stage.settle();
     assert_eq!(stage.orders, [], "by default it goes on");
 }
+
+#[test]
+fn promotion_waits_for_the_first_primary_unless_that_cannot_be_set_up() {
+    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
+    stage.canary.phase = Some(Phase::Initializing);
+    stage.settle();
+    assert_eq!(
+        (stage.phase(0), stage.reason(0)),
+        (Some(PromotionPhase::Pending), "NotInitialized")
+    );
+    assert_eq!(stage.target.images["app"], "web:1");
+    stage.canary.hold = Some(crate::api::Hold {
+        reason: crate::api::HoldReason::WorkloadNotReady,
+        since: at(0),
+        message: "the pods of web do not get ready".to_owned(),
+        retreated: false,
+        resumes: true,
+    });
+    stage.settle();
+    assert_eq!(stage.target.images["app"], "web:2", "it may be the fix");
+}

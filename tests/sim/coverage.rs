@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What must have happened at least once.
-const EXPECTED: [&str; 71] = [
+const EXPECTED: [&str; 89] = [
     "refused 409",
     "refused 429",
     "refused 500",
@@ -53,6 +53,24 @@ const EXPECTED: [&str; 71] = [
     "TimeoutOfRoutes",
     "RouteIsAdded",
     "WeightsAreEdited",
+    "promote, or reject",
+    "promote, or queue",
+    "promote, or supersede",
+    "CalledOff",
+    "Paused true",
+    "GatesAreSettled true",
+    "GatesAreSettled false",
+    "Freeze true",
+    "Initialized → Waiting",
+    "Waiting → Progressing",
+    "Progressing → WaitingPromotion",
+    "WaitingPromotion → Promoting",
+    "WaitingPromotion → Progressing",
+    "Waiting → Initialized",
+    "held AwaitingApproval",
+    "held Frozen",
+    "held Paused",
+    "Waiting → Terminating",
     "- → Initializing",
     "Initializing → Initialized",
     "Initialized → Progressing",

@@ -40,6 +40,11 @@ pub enum Happening {
     ApiServerIsDown,
     ApiServerIsBack,
     LogIsCompacted,
+    Promote(&'static str, &'static str),
+    CalledOff,
+    Paused(bool),
+    GatesAreSettled(bool),
+    Freeze(bool),
 }
 
 const RELEASES: [&str; 9] = [
@@ -65,7 +70,7 @@ impl Happening {
             Trouble::Slow,
             Trouble::Late,
         ];
-        match rng.u8(..64) {
+        match rng.u8(..76) {
             0..=25 => H::Ship(RELEASES[rng.usize(..RELEASES.len())]),
             26 | 27 => H::Revert,
             28 => H::TimeoutOfRoutes(rng.u8(1..60)),
@@ -97,7 +102,16 @@ impl Happening {
             59 | 60 => H::ReplicaIsCutOff(rng.usize(..replicas)),
             61 => H::ApiServerIsDown,
             62 => H::ApiServerIsBack,
-            _ => H::LogIsCompacted,
+            63 => H::LogIsCompacted,
+            64..=67 => {
+                let conflict = ["reject", "queue", "supersede"][rng.usize(..3)];
+                H::Promote(RELEASES[rng.usize(..RELEASES.len())], conflict)
+            }
+            68 => H::CalledOff,
+            69 => H::Paused(rng.bool()),
+            70..=73 => H::GatesAreSettled(rng.u8(..5) != 0),
+            74 => H::Freeze(true),
+            _ => H::Freeze(false),
         }
     }
 
@@ -105,10 +119,14 @@ impl Happening {
     pub fn name(&self) -> String {
         match self {
             Happening::Ship(preset) => format!("ship {preset}"),
+            Happening::Promote(_, conflict) => format!("promote, or {conflict}"),
             Happening::Trouble(trouble) => format!("Prometheus: {trouble:?}"),
             Happening::Suspend(on)
             | Happening::MeshStops(on)
             | Happening::NoRoomForPods(on)
+            | Happening::Paused(on)
+            | Happening::GatesAreSettled(on)
+            | Happening::Freeze(on)
             | Happening::SkipAnalysis(on) => {
                 let name = format!("{self:?}");
                 format!("{} {on}", name.split('(').next().unwrap_or_default())
@@ -124,7 +142,7 @@ impl Happening {
     fn disturbs(&self, recreate: bool) -> bool {
         use Happening as H;
         match self {
-            H::Ship(preset) => recreate || ["crash", "dark"].contains(preset),
+            H::Ship(preset) | H::Promote(preset, _) => recreate || ["crash", "dark"].contains(preset),
             H::WeightsAreEdited(_)
             | H::TargetIsScaled(0)
             | H::ServiceIsDeleted
@@ -145,6 +163,7 @@ impl Happening {
         let replaces = matches!(
             self,
             Happening::Ship(_)
+                | Happening::Promote(..)
                 | Happening::Revert
                 | Happening::TargetIsScaled(_)
                 | Happening::PrimaryIsScaled(_)
@@ -221,6 +240,29 @@ impl Happening {
             H::PrimaryIsScaled(replicas) => cluster
                 .merge(&primary(n), json!({"spec": {"replicas": replicas}}))
                 .map(drop),
+            H::Promote(preset, conflict) => {
+                play.images += 1;
+                let image = format!("shop:{preset}-{}", play.images);
+                let wish = json!({"apiVersion": API, "kind": "Promotion",
+                    "metadata": {"name": format!("p-{}", play.images)},
+                    "spec": {"canaryRef": {"name": SHOP}, "image": image,
+                        "policy": {"conflict": conflict, "deadlineSeconds": 60 + play.images * 10}}});
+                cluster.apply(&ns, wish).map(drop)
+            }
+            H::CalledOff => order(play, n, "Abort"),
+            H::Paused(on) => order(play, n, if *on { "Pause" } else { "Resume" }),
+            H::GatesAreSettled(yes) => settle(play, n, *yes),
+            H::Freeze(true) => {
+                let under_way = if play.images.is_multiple_of(2) {
+                    "finish"
+                } else {
+                    "hold"
+                };
+                let freeze = json!({"apiVersion": API, "kind": "Freeze", "metadata": {"name": SHOP},
+                    "spec": {"reason": "holidays", "underWay": under_way}});
+                cluster.apply(&ns, freeze).map(drop)
+            }
+            H::Freeze(false) => cluster.delete(&key(n, Kind::FREEZE)).map(drop),
             H::TargetIsDeleted => cluster.delete(&key(n, Kind::DEPLOYMENT)).map(drop),
             H::PrimaryIsDeleted => cluster.delete(&primary(n)).map(drop),
             _ => return false,
@@ -270,6 +312,38 @@ impl Happening {
         // What pods do by themselves must be noticed.
         play.cluster.nudge();
     }
+}
+
+const API: &str = "bellwether.dev/v1beta1";
+
+/// Somebody orders something about the present revision.
+pub fn order(play: &mut Play, n: usize, verb: &str) -> Result<(), bellwether::sim::api_server::Refusal> {
+    let Some(canary) = play.cluster.get(&key(n, Kind::CANARY)) else {
+        return Ok(());
+    };
+    play.images += 1;
+    let command = json!({"apiVersion": API, "kind": "Command", "metadata": {"name": format!("c-{}", play.images)},
+        "spec": {"canaryRef": {"name": SHOP}, "verb": verb, "revision": canary["status"]["revision"]["current"],
+            "requestedBy": "mia"}});
+    play.cluster.apply(&namespace(n), command).map(drop)
+}
+
+/// Somebody says yes or no at every gate of the present revision.
+pub fn settle(play: &mut Play, n: usize, yes: bool) -> Result<(), bellwether::sim::api_server::Refusal> {
+    let Some(canary) = play.cluster.get(&key(n, Kind::CANARY)) else {
+        return Ok(());
+    };
+    let gates = canary["spec"]["analysis"]["gates"].as_array().cloned();
+    for gate in gates.into_iter().flatten() {
+        play.images += 1;
+        let decision = if yes { "Approve" } else { "Reject" };
+        let approval = json!({"apiVersion": API, "kind": "Approval",
+            "metadata": {"name": format!("a-{}", play.images)},
+            "spec": {"canaryRef": {"name": SHOP}, "gate": gate["name"], "decision": decision, "approvedBy": "mia",
+                "revision": canary["status"]["revision"]["current"]}});
+        play.cluster.apply(&namespace(n), approval)?;
+    }
+    Ok(())
 }
 
 /// The image of a Deployment.

@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    happening::{SECOND, image_of},
+    happening::{Happening, SECOND, image_of, order},
     setup::{SHOP, Setup, key, namespace, primary},
     story::Story,
 };
@@ -323,6 +323,7 @@ impl Play {
             let _gone = self
                 .cluster
                 .merge(&key(n, Kind::CANARY), json!({"spec": {"suspend": false}}));
+            let _thawed = self.cluster.delete(&key(n, Kind::FREEZE));
             self.await_end_of_deletion(n).await?;
             self.cluster
                 .apply(&ns, setup.canary())
@@ -372,15 +373,21 @@ impl Play {
 
     async fn come_to_rest(&mut self) -> Result<(), String> {
         for n in 0..self.story.setups.len() {
-            let mut left = self.story.setups[n].bound();
+            let mut left = self.bound(n);
             let mut quiet = 0;
             while quiet < 20 {
+                if self
+                    .canary(n)
+                    .is_some_and(|canary| !canary["status"]["pause"].is_null())
+                {
+                    let _resumed = order(self, n, "Resume");
+                }
                 quiet = if self.at_rest(n) { quiet + 1 } else { 0 };
                 if left <= TimeDelta::zero() {
                     return Err(format!(
                         "{} does not come to rest within {}: {} (liveness)",
                         namespace(n),
-                        self.story.setups[n].bound(),
+                        self.bound(n),
                         self.status(n)
                     ));
                 }
@@ -392,7 +399,38 @@ impl Play {
         Ok(())
     }
 
+    /// Whatever happened: how long it may take to come to rest, with the promotions that wait for each other.
+    fn bound(&self, n: usize) -> TimeDelta {
+        let bound = self.story.setups[n].bound();
+        let promotions = self
+            .story
+            .events
+            .iter()
+            .any(|event| matches!(event.what, Happening::Promote(..)));
+        // One that is running ends as the rollout does; then comes the next. All are over with their deadlines.
+        if promotions {
+            bound * 2 + TimeDelta::seconds(200)
+        } else {
+            bound
+        }
+    }
+
+    /// Promotions of the `n`-th Canary that are not over.
+    fn unfinished(&self, n: usize) -> usize {
+        let of_canary = |key: &bellwether::sim::api_server::Key| {
+            key.kind == Kind::PROMOTION && key.namespace == namespace(n)
+        };
+        self.cluster.server.read(|store| {
+            let all = store.all().filter(|(key, _)| of_canary(key));
+            all.filter(|(_, object)| object["status"]["finishedAt"].is_null())
+                .count()
+        })
+    }
+
     fn at_rest(&self, n: usize) -> bool {
+        if self.unfinished(n) > 0 {
+            return false;
+        }
         let Some(canary) = self.canary(n) else {
             return false;
         };

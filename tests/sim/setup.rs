@@ -32,6 +32,8 @@ pub struct Setup {
     pub replicas: u32,
     /// Requests a second.
     pub rate: f64,
+    /// Whether releases wait for approvals, and for how many seconds at most.
+    pub gates: Option<i64>,
 }
 
 impl Setup {
@@ -50,6 +52,7 @@ impl Setup {
             adopted: rng.u8(..4) != 0,
             replicas: rng.u32(1..4),
             rate: [20.0, 30.0, 60.0][rng.usize(..3)],
+            gates: (rng.u8(..4) == 0).then(|| rng.i64(20..60)),
         }
     }
 
@@ -69,6 +72,8 @@ impl Setup {
         };
         // Set-up, analysis, promotion, undo: each may wait for pods as long as it may; silence may take `maxBlind`.
         let seconds = 4 * self.deadline + checks * step + retreats + back + 3 * self.max_blind + 120;
+        // A gate may stay closed for as long as it may, at each of its three points.
+        let seconds = seconds + 3 * self.gates.unwrap_or(0);
         TimeDelta::seconds(seconds)
     }
 
@@ -108,6 +113,18 @@ impl Setup {
         })
     }
 
+    /// An approval at each point.
+    fn gates(&self) -> Vec<Value> {
+        let Some(seconds) = self.gates else {
+            return Vec::new();
+        };
+        let gate = |point: &&str| json!({"name": point, "at": point, "approval": {}, "timeout": format!("{seconds}s")});
+        ["confirm-rollout", "pre-rollout", "confirm-promotion"]
+            .iter()
+            .map(gate)
+            .collect()
+    }
+
     pub fn canary(&self) -> Value {
         let window = format!("{}s", self.window);
         let mut service = json!({"port": 80, "targetPort": "http"});
@@ -129,6 +146,7 @@ impl Setup {
                     {"name": "request-success-rate", "interval": window, "thresholdRange": {"min": 90}},
                     {"name": "request-duration", "interval": window, "thresholdRange": {"max": 500}},
                 ],
+                "gates": self.gates(),
             },
         }})
     }

@@ -59,6 +59,12 @@ pub fn all() -> Vec<Story> {
         Story::new("pipeline", Shared, pipelines::pipeline)
             .within(LONG)
             .real_only("it speaks HTTP, with tokens of the real API server"),
+        Story::new("waiting", Alone, pipelines::waiting)
+            .within(LONG)
+            .real_only(PROCESSES),
+        Story::new("jenkins-library", Shared, pipelines::jenkins_library)
+            .within(LONG)
+            .real_only("it speaks HTTP"),
         Story::new("gates", Shared, gates::gates).within(LONG),
         Story::new("jenkins-gate", Shared, gates::jenkins_gate)
             .within(LONG)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use super::replicas;
 use super::shop::{self, RATE, SOON};
 use crate::objects::Kind;
 use crate::story::{self, Stage};
@@ -99,8 +100,8 @@ pub async fn pipeline(stage: Arc<Stage>) -> Result<()> {
     let traffic = stage.traffic(RATE);
     let ours = token(&stage, "jenkins", "bellwether").await?;
     let foreign = token(&stage, "jenkins", "https://kubernetes.default.svc").await?;
-    let pipeline = Pipeline::new(&stage, &ours)?;
-    let (code, _) = Pipeline::new(&stage, &foreign)?
+    let pipeline = Pipeline::new(&stage, HOOK, &ours)?;
+    let (code, _) = Pipeline::new(&stage, HOOK, &foreign)?
         .start("key", "shop:good-2")
         .await?;
     ensure!(code == 401, "a token for the API server itself gives {code}");
@@ -125,17 +126,7 @@ pub async fn pipeline(stage: Arc<Stage>) -> Result<()> {
     controller.start().await?;
     let (state, log) = pipeline.wait(id).await?;
     ensure!(state["result"] == "Promoted", "it ends with {state}");
-    let status = stage.api(Kind::Promotion).get(id).await?.data["status"].clone();
-    let lines = status["log"]["lines"].as_array().context("no log")?;
-    let whole: String = lines
-        .iter()
-        .filter_map(Value::as_str)
-        .map(|line| format!("{line}\n"))
-        .collect();
-    ensure!(
-        log == whole,
-        "lines are lost or doubled:\n{log}\n--- instead of\n{whole}"
-    );
+    ensure_whole(&stage, id, &log).await?;
     for line in log.lines() {
         stage.note(line);
     }
@@ -149,6 +140,114 @@ pub async fn pipeline(stage: Arc<Stage>) -> Result<()> {
     );
     traffic.stop().await;
     controller.kill().await
+}
+
+/// Lets a service account promote; returns a pipeline with its token at `hook`.
+async fn allowed(stage: &Stage, hook: &str) -> Result<Pipeline> {
+    let token = token(stage, "jenkins", "bellwether").await?;
+    grant(stage, "jenkins").await?;
+    Pipeline::new(stage, hook, &token)
+}
+
+/// A pipeline waits at the replica that does not decide, through the death of the one that does and a restart of the API
+/// server: its verdict comes, and no line of its log is lost or doubled.
+pub async fn waiting(stage: Arc<Stage>) -> Result<()> {
+    let (one, two) = (
+        replicas::replica(&stage, "one")?.args(["--hook-listen", "127.0.0.1:18444"]),
+        replicas::replica(&stage, "two")?.args(["--hook-listen", "127.0.0.1:18445"]),
+    );
+    shop::open(&stage).await?;
+    one.start().await?;
+    let leader = replicas::leader_other_than(&stage, "", SOON).await?;
+    two.start().await?;
+    replicas::standing_by(&two, 1).await?;
+    stage.apply(&shop::canary()).await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    let traffic = stage.traffic(RATE);
+    let pipeline = allowed(&stage, "127.0.0.1:18445").await?;
+    let made = wait::until("the pipeline may start a promotion", SOON, async || {
+        let (code, answer) = pipeline.start("key", "shop:good-2").await?;
+        ensure!(code == 201, "it gives {code}: {answer}");
+        Ok(answer)
+    })
+    .await?;
+    let id = made["id"].as_str().context("no id")?;
+    let faults = async {
+        shop::wait_weight(&stage, 10).await?;
+        one.kill().await?;
+        replicas::leader_other_than(&stage, &leader, SOON).await?;
+        stage.restart_api_server().await
+    };
+    let (waited, faults) = tokio::join!(pipeline.wait(id), faults);
+    faults?;
+    let (state, log) = waited?;
+    ensure!(state["result"] == "Promoted", "it ends with {state}");
+    ensure_whole(&stage, id, &log).await?;
+    traffic.so_far().ensure_none_failed()?;
+    traffic.stop().await;
+    two.kill().await
+}
+
+/// The Jenkins library on Jenkins' own Groovy, against the hook of a real controller: a good and a bad release.
+pub async fn jenkins_library(stage: Arc<Stage>) -> Result<()> {
+    const HOOK: &str = "127.0.0.1:18446";
+    let controller = story::controller(stage.cluster()?, &stage.namespace, &stage.namespace)?
+        .args(["--hook-listen", HOOK]);
+    shop::open(&stage).await?;
+    controller.start().await?;
+    stage.apply(&shop::canary()).await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    let traffic = stage.traffic(RATE);
+    let pipeline = allowed(&stage, HOOK).await?;
+    let script = stage.cluster()?.layout.repository.join("jenkins/test/run.sh");
+    let url = format!("http://{HOOK}");
+    let ran = tokio::process::Command::new(script)
+        .args([
+            "--url",
+            &url,
+            "--token",
+            &pipeline.token,
+            "--namespace",
+            &stage.namespace,
+        ])
+        .args([
+            "--canary",
+            "shop",
+            "--image-good",
+            "shop:good-2",
+            "--image-bad",
+            "shop:errors60-1",
+        ])
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let said = String::from_utf8_lossy(&ran.stdout);
+    ensure!(
+        ran.status.success(),
+        "the library's tests fail:\n{said}\n{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    for line in said.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev() {
+        stage.note(line);
+    }
+    traffic.stop().await;
+    controller.kill().await
+}
+
+/// The log that a pipeline read is the one that stands in the Promotion.
+async fn ensure_whole(stage: &Stage, id: &str, log: &str) -> Result<()> {
+    let status = stage.api(Kind::Promotion).get(id).await?.data["status"].clone();
+    let lines = status["log"]["lines"].as_array().context("no log")?;
+    let whole: String = lines
+        .iter()
+        .filter_map(Value::as_str)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    ensure!(
+        log == whole,
+        "lines are lost or doubled:\n{log}\n--- instead of\n{whole}"
+    );
+    Ok(())
 }
 
 /// A token of a service account for this audience.
@@ -180,12 +279,12 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    fn new(stage: &Stage, token: &str) -> Result<Self> {
+    fn new(stage: &Stage, hook: &str, token: &str) -> Result<Self> {
         Ok(Self {
             client: reqwest::Client::builder()
                 .timeout(Duration::from_secs(30))
                 .build()?,
-            base: format!("http://{HOOK}/v1/namespaces/{}", stage.namespace),
+            base: format!("http://{hook}/v1/namespaces/{}", stage.namespace),
             token: token.to_owned(),
         })
     }

@@ -58,7 +58,7 @@ pub async fn two_replicas(stage: Arc<Stage>) -> Result<()> {
     shop::end_without_failure(&stage, traffic).await
 }
 
-fn replica(stage: &Stage, name: &str) -> Result<Process> {
+pub fn replica(stage: &Stage, name: &str) -> Result<Process> {
     let name = format!("{}-{name}", stage.namespace);
     let process = story::controller(stage.cluster()?, &stage.namespace, &name)?;
     Ok(process.args([
@@ -69,7 +69,7 @@ fn replica(stage: &Stage, name: &str) -> Result<Process> {
 }
 
 /// Waits until a process has started for the `times`-th time and has every watch.
-async fn standing_by(process: &Process, times: usize) -> Result<()> {
+pub async fn standing_by(process: &Process, times: usize) -> Result<()> {
     wait::until("it stands by", SOON, async || {
         let log = std::fs::read_to_string(process.log())?;
         let started = log.matches("every watch is listed").count();
@@ -80,7 +80,7 @@ async fn standing_by(process: &Process, times: usize) -> Result<()> {
 }
 
 /// Waits until the Lease is held by somebody else, and returns by whom.
-async fn leader_other_than(stage: &Stage, last: &str, within: Duration) -> Result<String> {
+pub async fn leader_other_than(stage: &Stage, last: &str, within: Duration) -> Result<String> {
     let holder = |lease: &Value| -> Option<String> {
         let holder = lease["spec"]["holderIdentity"].as_str()?;
         (!holder.is_empty() && holder != last).then(|| holder.to_owned())

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Record, Seen,
     book::{self, Book, canary_weight},
-    routes,
+    promotions, routes,
     workloads::{self, steps},
 };
 use crate::sim::{api_server::Kind, workloads::behaviour::Behaviour};
@@ -38,7 +38,8 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
     }
     book::succeeded(seen, book, found);
     restless(seen, book, found);
-    if old["revision"]["startedAt"] != new["revision"]["startedAt"] && new["phase"] == "Progressing" {
+    let of = |status: &Value, phases: &[&str]| phases.iter().any(|phase| status["phase"] == *phase);
+    if old["revision"]["startedAt"] != new["revision"]["startedAt"] && of(new, &["Progressing", "Waiting"]) {
         record.rollouts += 1;
         // What could not be taken back from the revision before is where this one begins.
         book.floor = seen.weight_of_routes();
@@ -49,7 +50,8 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
         let promoted = new["revision"]["promoted"].as_str().unwrap_or_default();
         book.passed.insert(promoted.to_owned());
     }
-    if new["phase"] == "Promoting" && old["phase"] == "Progressing" {
+    promotions::passed(seen, old, new, found);
+    if new["phase"] == "Promoting" && of(old, &["Progressing", "WaitingPromotion"]) {
         workloads::cleared(seen, book, new, found);
     }
     step(seen, book, record, (old, new), found);

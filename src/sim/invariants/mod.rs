@@ -5,6 +5,7 @@
 
 mod book;
 mod canary;
+mod promotions;
 mod routes;
 mod workloads;
 
@@ -175,6 +176,7 @@ fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
             workloads::primary(seen, book, deleted, &mut found);
         }
         Kind::DEPLOYMENT if !deleted => workloads::target(seen, book, &mut found),
+        Kind::PROMOTION if !deleted && seen.ours => promotions::changed(seen, &mut found),
         Kind::CANARY if deleted => canary::gone(seen, book, &mut found),
         Kind::CANARY => canary::changed(seen, book, record, &mut found),
         _ => {}

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Seen,
     book::{Book, ready_endpoints},
-    elapsed,
+    elapsed, promotions,
 };
 use crate::{
     sim::{api_server::Kind, workloads::behaviour::Behaviour},
@@ -127,14 +127,17 @@ fn shrinks(seen: &Seen<'_>, before: Option<&Value>, found: &mut Vec<String>) {
     }
 }
 
-/// I2 and I8: the target is scaled and nothing else, and scaled away only when no traffic can reach it.
+/// I2 and I8: the target is scaled, or given the image of a Promotion, and nothing else; and it is scaled away only when no traffic can reach it.
 pub(super) fn target(seen: &Seen<'_>, book: &Book, found: &mut Vec<String>) {
     let Some(before) = seen.change.before.as_deref().filter(|_| seen.ours) else {
         return;
     };
     let after = &*seen.change.object;
     if before["spec"]["template"] != after["spec"]["template"] {
-        found.push("the target's pod template was changed (I8)".to_owned());
+        promotions::shipped(seen, before, found);
+    }
+    if before["spec"]["replicas"] == 0 && after["spec"]["replicas"] != 0 {
+        promotions::started(seen, found);
     }
     if after["spec"]["replicas"] != 0 || before["spec"]["replicas"] == 0 {
         return;
