@@ -14,6 +14,7 @@ mod promoting;
 mod rest;
 mod retire;
 mod silence;
+mod stand;
 mod terminating;
 
 #[cfg(test)]
