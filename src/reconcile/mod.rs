@@ -128,7 +128,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         .and_then(serde_json::Value::as_str);
     if ctx.local.is_of(id, uid.unwrap_or_default()) {
         ctx.sampler.forget(id);
-        ctx.outbox.forget(id);
+        ctx.outbox.forget(ctx, id);
     }
     let canary: Canary = match serde_json::from_value((*object).clone()) {
         Ok(canary) => canary,
@@ -211,6 +211,6 @@ fn forget(ctx: &Context, id: &CanaryId, canary: &Part) {
     ctx.cache.forget_gone(canary);
     ctx.sampler.forget(id);
     ctx.local.forget(id);
-    ctx.outbox.forget(id);
+    ctx.outbox.forget(ctx, id);
     ctx.metrics.forget(id);
 }

@@ -67,7 +67,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         sample: ctx.sampler.latest(&spec.id),
         orders: Vec::new(),
         repairs: ctx.local.repairs(&spec.id, now),
-        told: ctx.local.told(&spec.id),
+        told: ctx.outbox.told(&spec.id),
         apex,
         routes,
         target,
