@@ -8,6 +8,7 @@
 
 mod architecture;
 mod crd;
+mod events;
 mod hook_api;
 mod rehearse;
 mod sim;
