@@ -26,8 +26,14 @@ impl EventFlags {
         let Some(path) = &self.events_file else {
             return Ok(Vec::new());
         };
-        let sinks = config::read(path)
-            .with_context(|| format!("--events-file {}", path.display()))?
+        let configs = config::read(path).with_context(|| format!("--events-file {}", path.display()))?;
+        for config in configs.iter().filter(|config| config.is_exposed()) {
+            tracing::warn!(
+                sink = config.name,
+                "credentials travel in the clear: the address is not https"
+            );
+        }
+        let sinks = configs
             .iter()
             .map(|config| Sink::over_http(config, self.cluster_name.as_deref()))
             .collect::<Result<Vec<_>, _>>()

@@ -60,6 +60,16 @@ pub struct SinkConfig {
     pub namespaces: Option<HashSet<String>>,
 }
 
+impl SinkConfig {
+    /// Whether credentials would travel in the clear, to another machine as far as can be seen.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        let secret = self.token_file.is_some() || !self.headers.is_empty();
+        let near = matches!(self.url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        secret && self.url.scheme() == "http" && !near
+    }
+}
+
 /// A file of sinks that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -232,6 +242,20 @@ mod tests {
         assert_eq!(sink.token_file.as_deref(), Some(Path::new("/token")));
         assert_eq!(sink.namespaces.as_ref().map(HashSet::len), Some(2));
         assert!(parse("[]").unwrap().is_empty());
+    }
+
+    #[test]
+    fn credentials_in_the_clear_are_noticed() {
+        for (url, more, exposed) in [
+            ("http://a/", "headers: {X-Key: abc}", true),
+            ("http://a/", "tokenFile: /token", true),
+            ("https://a/", "tokenFile: /token", false),
+            ("http://[::1]:80/", "tokenFile: /token", false),
+            ("http://a/", "mode: binary", false),
+        ] {
+            let sinks = parse(&format!("[{{name: a, url: '{url}', {more}}}]")).unwrap();
+            assert_eq!(sinks[0].is_exposed(), exposed, "{url} {more}");
+        }
     }
 
     #[test]

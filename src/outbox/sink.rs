@@ -91,6 +91,7 @@ impl Sink {
     pub(super) fn forget(&self, ctx: &Context, canary: &CanaryId) {
         let untold = self.lines().forget(canary);
         if untold > 0 {
+            self.changed.notify_one();
             let sink = &self.name;
             tracing::error!(%canary, sink, untold, "the Canary is gone before its last events were told");
             for _ in 0..untold {
