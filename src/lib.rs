@@ -16,7 +16,7 @@ pub mod judge; // PURE: what measurements say
 pub mod leader; // leader election: of several replicas one decides
 pub mod metrics; // the controller's own metrics
 pub mod metrics_source; // Prometheus, asked in batches, apart from the reconcile path
-pub mod outbox; // facts on their way out: Kubernetes Events
+pub mod outbox; // facts on their way out: Kubernetes Events, CloudEvents over HTTP
 pub mod paint; // colours and bars, for terminals
 pub mod promotion; // PURE: promotions, and commands about a revision
 pub mod reconcile; // SHELL: watch, queue, observe, act

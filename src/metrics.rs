@@ -45,6 +45,17 @@ struct ReasonLabel {
     reason: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkLabel {
+    sink: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkReasonLabels {
+    sink: String,
+    reason: String,
+}
+
 /// Series of one Canary that must go with it.
 type Known = std::collections::HashMap<CanaryId, (Vec<HoldLabels>, Vec<CheckLabels>)>;
 
@@ -62,6 +73,10 @@ pub struct Metrics {
     acts: Family<ReasonLabel, Counter>,
     watch_failures: Family<ReasonLabel, Counter>,
     untold: Counter,
+    told: Family<SinkLabel, Counter>,
+    failed: Family<SinkReasonLabels, Counter>,
+    gave_up: Family<SinkReasonLabels, Counter>,
+    waiting: Family<SinkLabel, Gauge>,
     canaries: Gauge<i64, AtomicI64>,
     known: Mutex<Known>,
 }
@@ -89,6 +104,10 @@ impl Metrics {
             acts: Family::default(),
             watch_failures: Family::default(),
             untold: Counter::default(),
+            told: Family::default(),
+            failed: Family::default(),
+            gave_up: Family::default(),
+            waiting: Family::default(),
             canaries: Gauge::default(),
             known: Mutex::default(),
         };
@@ -135,6 +154,22 @@ impl Metrics {
             "event_failures",
             "Tries to publish an Event that failed",
             metrics.untold.clone(),
+        );
+        registry.register("sink_told", "Facts told, by sink", metrics.told.clone());
+        registry.register(
+            "sink_failures",
+            "Tries to tell a fact that failed, by sink and reason",
+            metrics.failed.clone(),
+        );
+        registry.register(
+            "sink_given_up",
+            "Facts that a sink will never be told, by sink and reason",
+            metrics.gave_up.clone(),
+        );
+        registry.register(
+            "sink_waiting",
+            "Facts that wait to be told, by sink",
+            metrics.waiting.clone(),
         );
         metrics
     }
@@ -258,6 +293,27 @@ impl Metrics {
         self.untold.inc();
     }
 
+    /// Counts a fact that `sink` was told.
+    pub fn told(&self, sink: &str) {
+        self.told.get_or_create(&of_sink(sink)).inc();
+    }
+
+    /// Counts a try to tell `sink` a fact that failed.
+    pub fn failed(&self, sink: &str, reason: &str) {
+        self.failed.get_or_create(&of_sink_for(sink, reason)).inc();
+    }
+
+    /// Counts a fact that `sink` will never be told.
+    pub fn gave_up(&self, sink: &str, reason: &str) {
+        self.gave_up.get_or_create(&of_sink_for(sink, reason)).inc();
+    }
+
+    /// Notes how many facts wait for `sink`.
+    pub fn waiting(&self, sink: &str, facts: usize) {
+        let facts = i64::try_from(facts).unwrap_or(i64::MAX);
+        self.waiting.get_or_create(&of_sink(sink)).set(facts);
+    }
+
     /// All metrics in OpenMetrics text.
     ///
     /// # Errors
@@ -273,5 +329,18 @@ fn labels(id: &CanaryId) -> CanaryLabels {
     CanaryLabels {
         namespace: id.namespace.clone(),
         name: id.name.clone(),
+    }
+}
+
+fn of_sink(sink: &str) -> SinkLabel {
+    SinkLabel {
+        sink: sink.to_owned(),
+    }
+}
+
+fn of_sink_for(sink: &str, reason: &str) -> SinkReasonLabels {
+    SinkReasonLabels {
+        sink: sink.to_owned(),
+        reason: reason.to_owned(),
     }
 }

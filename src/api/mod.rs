@@ -25,7 +25,7 @@ pub use promotion::{
 };
 pub use status::{
     CanaryStatus, CheckStatus, Condition, Hold, HoldReason, Intervention, Notice, NoticeKind, Outbox,
-    Outcome, PastRollout, Pause, Phase, Retirement, RetirementKind, RevisionStatus, StepStatus,
+    Outcome, PastRollout, Pause, Phase, Retirement, RetirementKind, RevisionStatus, Stand, StepStatus,
 };
 
 /// The API group of every resource here.

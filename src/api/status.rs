@@ -2,7 +2,7 @@
 //!
 //! Invariant: every field is optional or has a default, so that an older or partial status still reads.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Utc};
 use kube::KubeSchema;
@@ -128,6 +128,9 @@ pub struct RevisionStatus {
     /// When the rollout of `current` began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
+    /// Images of these revisions, as far as they were seen: that of the pod template's first container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
 }
 
 /// The present step of an analysis.
@@ -317,6 +320,33 @@ pub struct Notice {
     pub message: String,
     /// When it became true.
     pub at: DateTime<Utc>,
+    /// Where the rollout stood then; absent from facts of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stand: Option<Stand>,
+}
+
+/// Where a rollout stood when a fact was written down: whoever tells it later would see another state.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Stand {
+    /// The phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// The revision last seen and acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The revision last promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<String>,
+    /// Image of the revision last promoted, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Intended share of the canary in percent.
+    #[serde(default)]
+    pub weight: i32,
+    /// Position in the list of steps, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<i32>,
 }
 
 /// The types of a Kubernetes Event.

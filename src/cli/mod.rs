@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crd;
+mod events;
 mod get;
 mod hook;
 mod order;

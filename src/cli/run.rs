@@ -10,7 +10,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::hook::HookFlags;
+use super::{events::EventFlags, hook::HookFlags};
 use crate::{
     admin,
     clock::{Clock, SystemClock},
@@ -151,6 +151,9 @@ pub(super) struct Run {
     #[command(flatten)]
     hook: HookFlags,
 
+    #[command(flatten)]
+    events: EventFlags,
+
     /// File of the Jenkins whose jobs gates may name: a list of name, url, user, token or password, namespaces and caFile
     #[arg(
         long,
@@ -190,6 +193,7 @@ impl Run {
         let (leadership, mut holding) = self.leadership(&client, &clock, &jitter, &stop);
         let source = Prometheus::new(&self.metrics_server).context("--metrics-server")?;
         let (woken, sampled) = unbounded_channel();
+        let told = woken.clone();
         let traffic_window =
             Duration::from_secs(u64::from(self.scrape_interval_seconds) * 5 / 2).max(Duration::from_secs(3));
         let sampling = metrics_source::Settings { traffic_window };
@@ -199,7 +203,7 @@ impl Run {
         };
         let gates = Gates::new(sites, jitter.clone(), leadership.clone(), woken.clone());
         let sampler = Arc::new(Sampler::new(Arc::new(source), clock.clone(), sampling, woken));
-        let (outbox, facts) = Outbox::new();
+        let (outbox, facts) = Outbox::new(self.events.sinks()?, told);
         let ctx = Arc::new(Context {
             client,
             settings: Settings {

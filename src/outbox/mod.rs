@@ -1,16 +1,29 @@
-//! Facts on their way out. They wait in the status of their Canary until they are told, so a crash loses none; each
+//! Facts on their way out. They wait in the status of their Canary until every sink was told, so a crash loses none; each
 //! has a number, so that telling one twice is harmless (I9).
 //!
-//! So far there is one sink: Kubernetes Events. Nothing on the reconcile path waits for it.
+//! Sinks are Kubernetes Events and any number of HTTP addresses. Nothing on the reconcile path waits for one of them, and
+//! none waits for another.
 
-mod event;
+mod cdevent;
+pub mod cloud_event;
+pub mod config;
+pub mod http;
+mod kubernetes;
+mod lines;
+mod purl;
+mod sink;
+#[cfg(test)]
+mod tests;
+pub mod verdict;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+pub use sink::Sink;
 
 use crate::{
     api::Notice,
@@ -18,6 +31,9 @@ use crate::{
     reconcile::Context,
     rollout::CanaryId,
 };
+
+/// What Kubernetes Events are called among the sinks.
+const KUBERNETES_EVENTS: &str = "kubernetes-events";
 
 /// A fact of one Canary.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,32 +46,62 @@ pub struct Fact {
     pub notice: Notice,
 }
 
+/// How far the facts of one Canary have come.
+#[derive(Default)]
+struct Cursor {
+    uid: String,
+    /// Number of the newest fact handed over.
+    handed: i64,
+    /// Number of the newest fact published as a Kubernetes Event, or given up.
+    published: i64,
+}
+
 /// The way into the outbox.
 pub struct Outbox {
     queue: UnboundedSender<Fact>,
-    /// Number of the newest fact handed over, by Canary.
-    handed: Mutex<HashMap<CanaryId, i64>>,
+    cursors: Mutex<HashMap<CanaryId, Cursor>>,
+    sinks: Vec<Sink>,
+    woken: UnboundedSender<CanaryId>,
 }
 
 impl Outbox {
-    /// An outbox, and the end from which [`deliver`] takes.
+    /// An outbox that also tells `sinks`, and the end from which [`deliver`] takes. `woken` gets the Canaries whose facts
+    /// are all told.
     #[must_use]
-    pub fn new() -> (Outbox, UnboundedReceiver<Fact>) {
+    pub fn new(sinks: Vec<Sink>, woken: UnboundedSender<CanaryId>) -> (Outbox, UnboundedReceiver<Fact>) {
         let (queue, facts) = unbounded_channel();
         (
             Outbox {
                 queue,
-                handed: Mutex::default(),
+                cursors: Mutex::default(),
+                sinks,
+                woken,
             },
             facts,
         )
     }
 
+    /// The HTTP sinks.
+    #[must_use]
+    pub fn sinks(&self) -> &[Sink] {
+        &self.sinks
+    }
+
+    fn cursors(&self) -> MutexGuard<'_, HashMap<CanaryId, Cursor>> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Hands over the facts that were not handed over yet. Only facts that stand in a written status may come here.
     pub fn tell(&self, canary: &CanaryId, uid: &str, pending: &[Notice]) {
-        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = handed.entry(canary.clone()).or_insert(0);
-        for notice in pending.iter().filter(|notice| notice.seq > *last) {
+        let mut cursors = self.cursors();
+        let cursor = cursors.entry(canary.clone()).or_default();
+        if cursor.uid != uid {
+            *cursor = Cursor {
+                uid: uid.to_owned(),
+                ..Cursor::default()
+            };
+        }
+        for notice in pending.iter().filter(|notice| notice.seq > cursor.handed) {
             let fact = Fact {
                 canary: canary.clone(),
                 uid: uid.to_owned(),
@@ -65,32 +111,81 @@ impl Outbox {
                 tracing::info!(%canary, reason = notice.reason, "{}", notice.message);
             }
         }
-        *last = pending.last().map_or(*last, |notice| notice.seq.max(*last));
+        cursor.handed = pending
+            .last()
+            .map_or(cursor.handed, |notice| notice.seq.max(cursor.handed));
+        drop(cursors);
+        for sink in self.sinks.iter().filter(|sink| sink.wants(canary)) {
+            sink.put(canary, uid, pending);
+        }
+    }
+
+    /// Number of the newest fact of `canary` that every sink was told.
+    #[must_use]
+    pub fn told(&self, canary: &CanaryId) -> i64 {
+        let published = self.cursors().get(canary).map_or(0, |cursor| cursor.published);
+        let wanting = self.sinks.iter().filter(|sink| sink.wants(canary));
+        wanting.map(|sink| sink.passed(canary)).fold(published, i64::min)
     }
 
     /// Forgets a Canary that is gone.
-    pub fn forget(&self, canary: &CanaryId) {
-        self.handed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(canary);
+    pub fn forget(&self, ctx: &Context, canary: &CanaryId) {
+        self.cursors().remove(canary);
+        for sink in &self.sinks {
+            sink.forget(ctx, canary);
+        }
+    }
+
+    fn published(&self, fact: &Fact) {
+        let mut cursors = self.cursors();
+        let cursor = cursors.get_mut(&fact.canary);
+        if let Some(cursor) = cursor.filter(|cursor| cursor.uid == fact.uid) {
+            cursor.published = cursor.published.max(fact.notice.seq);
+        }
+        drop(cursors);
+        self.settled(&fact.canary);
+    }
+
+    /// A sink knows every fact of `canary`. If it was the last one, the facts can go from the status. Kubernetes Events
+    /// alone are quick enough for the next round that comes anyway.
+    fn settled(&self, canary: &CanaryId) {
+        let handed = self.cursors().get(canary).map(|cursor| cursor.handed);
+        if !self.sinks.is_empty() && handed.is_some_and(|handed| self.told(canary) >= handed) {
+            // Nobody listens any more when the process ends.
+            let _ = self.woken.send(canary.clone());
+        }
     }
 }
 
-/// Tells facts in order, each until it is told.
-pub async fn deliver(ctx: Arc<Context>, mut facts: UnboundedReceiver<Fact>) {
+/// Tells every sink, until the process ends.
+pub async fn deliver(ctx: Arc<Context>, facts: UnboundedReceiver<Fact>) {
+    let sinks = ctx.outbox.sinks.iter();
+    let posting = futures::future::join_all(sinks.map(|sink| sink::run(&ctx, sink)));
+    futures::join!(publish(&ctx, facts), posting);
+}
+
+/// Publishes facts as Kubernetes Events in order, each until it is told.
+async fn publish(ctx: &Context, mut facts: UnboundedReceiver<Fact>) {
     while let Some(fact) = facts.recv().await {
         let mut failures = 0;
-        while let Err(error) = event::publish(&ctx.client, &fact).await {
+        let told = loop {
+            let Err(error) = kubernetes::publish(&ctx.client, &fact).await else {
+                break true;
+            };
             failures += 1;
             ctx.metrics.untold();
             tracing::warn!(canary = %fact.canary, %error, "an event could not be published");
-            if !event::may_succeed(&error) || planted(Defect::ForgetsFacts) {
-                break;
+            if !kubernetes::may_succeed(&error) || planted(Defect::ForgetsFacts) {
+                break false;
             }
-            pause(&ctx, failures).await;
+            pause(ctx, failures).await;
+        };
+        if told {
+            ctx.metrics.told(KUBERNETES_EVENTS);
+        } else {
+            ctx.metrics.gave_up(KUBERNETES_EVENTS, "refused");
         }
-        ctx.local.tell(&fact.canary, &fact.uid, fact.notice.seq);
+        ctx.outbox.published(&fact);
     }
 }
 

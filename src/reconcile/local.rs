@@ -1,5 +1,4 @@
-//! What is remembered in this process alone, and harmless to lose: since when things look as they do, what was told,
-//! how often a repair or a failure happened.
+//! What is remembered in this process alone, and harmless to lose: since when things look as they do, how often a repair or a failure happened.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,7 +15,6 @@ struct Entry {
     uid: String,
     routing: Option<(String, DateTime<Utc>)>,
     template: Option<(String, DateTime<Utc>)>,
-    told: i64,
     repairs: VecDeque<DateTime<Utc>>,
     failures: u32,
     unsettled: u32,
@@ -54,21 +52,6 @@ impl Local {
     /// Since when the target of `id` has the template `digest`.
     pub fn template_since(&self, id: &CanaryId, digest: String, now: DateTime<Utc>) -> DateTime<Utc> {
         self.with(id, |entry| since(&mut entry.template, digest, now))
-    }
-
-    /// Number of the newest fact that is known to be told.
-    #[must_use]
-    pub fn told(&self, id: &CanaryId) -> i64 {
-        self.with(id, |entry| entry.told)
-    }
-
-    /// Everything up to `seq` is told of the object with this `uid`.
-    pub fn tell(&self, id: &CanaryId, uid: &str, seq: i64) {
-        self.with(id, |entry| {
-            if entry.uid == uid {
-                entry.told = entry.told.max(seq);
-            }
-        });
     }
 
     /// What is remembered is of the object with this `uid`. If it was of another one of the same name, that is forgotten;
@@ -172,15 +155,10 @@ mod tests {
             },
         );
         assert!(!local.is_of(&id, "first"));
-        local.tell(&id, "first", 7);
+        local.unsettled(&id);
         assert!(!local.is_of(&id, "first"));
-        assert_eq!(local.told(&id), 7);
+        assert_eq!(local.unsettled_writes(&id), 1);
         assert!(local.is_of(&id, "second"), "another object of the same name");
-        local.tell(&id, "first", 9);
-        assert_eq!(
-            local.told(&id),
-            0,
-            "a fact of the first says nothing of the second"
-        );
+        assert_eq!(local.unsettled_writes(&id), 0);
     }
 }

@@ -132,7 +132,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     if ctx.local.is_of(id, uid.unwrap_or_default()) {
         ctx.sampler.forget(id);
         ctx.gates.forget(id);
-        ctx.outbox.forget(id);
+        ctx.outbox.forget(ctx, id);
     }
     let canary: Canary = match serde_json::from_value((*object).clone()) {
         Ok(canary) => canary,
@@ -217,6 +217,6 @@ fn forget(ctx: &Context, id: &CanaryId, canary: &Part) {
     ctx.sampler.forget(id);
     ctx.gates.forget(id);
     ctx.local.forget(id);
-    ctx.outbox.forget(id);
+    ctx.outbox.forget(ctx, id);
     ctx.metrics.forget(id);
 }

@@ -70,7 +70,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         gate_news: ctx.gates.news(&spec.id, &spec.uid),
         freezing: freeze::in_force(&snap.freezes, now),
         repairs: ctx.local.repairs(&spec.id, now),
-        told: ctx.local.told(&spec.id),
+        told: ctx.outbox.told(&spec.id),
         apex,
         routes,
         target,

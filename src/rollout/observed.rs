@@ -103,6 +103,8 @@ pub struct GateNews {
 pub struct Workload {
     /// Target: digest of its pod template. Primary: the revision that it was given.
     pub revision: String,
+    /// Image of the pod template's first container.
+    pub image: Option<String>,
     /// The Deployment controller's own mark: uid and revision number; absent until it has seen the object.
     pub mark: Option<String>,
     /// Whether the Deployment controller has seen the present generation.

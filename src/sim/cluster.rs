@@ -30,7 +30,7 @@ use crate::{
     leader::{self, Candidate, Leadership, election::Timing},
     metrics::Metrics,
     metrics_source::{self, Sampler},
-    outbox::{self, Outbox},
+    outbox::{self, Outbox, Sink},
     reconcile::{self, Context, Settings},
 };
 
@@ -43,6 +43,8 @@ pub struct SimCluster {
     pub server: ApiServer,
     /// How long the controller lets proxies use a changed route; read when it starts.
     pub drain: TimeDelta,
+    /// Makes the sinks that the controller tells besides Kubernetes Events; asked when it starts.
+    pub sinks: Option<Box<dyn Fn() -> Vec<Sink> + Send + Sync>>,
     clock: SimClock,
     world: Arc<Mutex<World>>,
     seed: u64,
@@ -116,6 +118,7 @@ impl SimCluster {
         let mut cluster = SimCluster {
             server,
             drain: TimeDelta::seconds(3),
+            sinks: None,
             clock,
             world: Arc::new(Mutex::new(world)),
             seed,
@@ -200,6 +203,7 @@ impl SimCluster {
             Leadership::alone(&identity, clock.clone())
         };
         let (woken, sampled) = unbounded_channel();
+        let told = woken.clone();
         let window = (self.scrape_interval * 5 / 2).max(TimeDelta::seconds(3));
         let sampling = metrics_source::Settings {
             traffic_window: window.to_std().unwrap_or_default(),
@@ -212,7 +216,8 @@ impl SimCluster {
             woken.clone(),
         );
         let sampler = Arc::new(Sampler::new(source, clock.clone(), sampling, woken));
-        let (outbox, facts) = Outbox::new();
+        let sinks = self.sinks.as_ref().map_or_else(Vec::new, |sinks| sinks());
+        let (outbox, facts) = Outbox::new(sinks, told);
         let ctx = Arc::new(Context {
             client,
             settings: Settings {

@@ -157,8 +157,10 @@ fn view(deployment: &Value, revision: String, endpoints: i32) -> Workload {
         .and_then(|a| a.get("deployment.kubernetes.io/revision"))
         .and_then(Value::as_str);
     let uid = text(deployment, "/metadata/uid");
+    let image = deployment.pointer("/spec/template/spec/containers/0/image");
     Workload {
         revision,
+        image: image.and_then(Value::as_str).map(str::to_owned),
         mark: counted.map(|number| format!("{uid}/{number}")),
         up_to_date: number("/status/observedGeneration") >= number("/metadata/generation"),
         paused: deployment.pointer("/spec/paused") == Some(&Value::Bool(true)),

@@ -76,6 +76,20 @@ fn what_is_pure_of_the_jenkins_client_names_no_client_clock_runtime_or_log() {
 }
 
 #[test]
+fn what_is_pure_of_the_outbox_names_no_client_clock_runtime_or_log() {
+    let words = [
+        "tokio", "reqwest", "tracing", "now()", "async fn", "kube::", "Context",
+    ];
+    for file in ["cdevent", "cloud_event", "lines", "purl", "verdict"] {
+        let path = format!("{}/src/outbox/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(&path).unwrap();
+        let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let hit = code.find(|line| words.iter().any(|word| line.contains(word)));
+        assert_eq!(hit, None, "{path}");
+    }
+}
+
+#[test]
 fn core_does_not_name_the_shell() {
     let words = [
         "crate::reconcile",

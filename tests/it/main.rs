@@ -8,6 +8,7 @@
 
 mod architecture;
 mod crd;
+mod events;
 mod gates;
 mod hook_api;
 mod rehearse;

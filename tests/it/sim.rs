@@ -38,7 +38,7 @@ fn route() -> Value {
     }})
 }
 
-fn canary() -> Value {
+pub fn canary() -> Value {
     json!({"apiVersion": "bellwether.dev/v1beta1", "kind": "Canary", "metadata": {"name": "shop"}, "spec": {
         "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"},
         "progressDeadlineSeconds": 60,
@@ -82,16 +82,22 @@ pub fn run<T>(story: impl Future<Output = T>) -> T {
 }
 
 pub async fn under_canary(seed: u64) -> SimCluster {
-    let mut cluster = SimCluster::start(seed, TimeDelta::seconds(2));
+    let mut cluster = prepare(seed).await;
+    cluster.start_controller();
+    cluster.apply(NS, canary()).unwrap();
+    await_phase(&cluster, "Initialized", 120).await;
+    cluster
+}
+
+/// A cluster with a workload in traffic, and no controller yet.
+pub async fn prepare(seed: u64) -> SimCluster {
+    let cluster = SimCluster::start(seed, TimeDelta::seconds(2));
     for object in [deployment("shop:good-1"), service(), route()] {
         cluster.apply(NS, object).unwrap();
     }
     cluster.pass(TimeDelta::seconds(2)).await;
     let now = cluster.now();
     cluster.world().traffic.call(NS, "shop", 100.0, now);
-    cluster.start_controller();
-    cluster.apply(NS, canary()).unwrap();
-    await_phase(&cluster, "Initialized", 120).await;
     cluster
 }
 

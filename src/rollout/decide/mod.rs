@@ -15,6 +15,7 @@ mod promoting;
 mod rest;
 mod retire;
 mod silence;
+mod stand;
 mod terminating;
 
 #[cfg(test)]

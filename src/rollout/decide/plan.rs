@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::conditions;
+use super::{conditions, stand};
 use crate::{
     api::{CanaryStatus, Hold, HoldReason, Notice, NoticeKind, Outcome, PastRollout, Phase},
     defect::{Defect, planted},
@@ -88,6 +88,7 @@ impl<'a> Plan<'a> {
             && self.next.outbox.pending.iter().all(|notice| notice.seq <= told);
         if unacknowledged != self.next || (at_rest && all_told) {
             self.next.outbox.pending.retain(|notice| notice.seq > told);
+            stand::note(&mut self.next, self.seen, self.recorded.outbox.seq);
             self.recorded = self.next.clone();
             self.acts.push(Act::Record(Box::new(self.next.clone())));
         }
@@ -156,6 +157,7 @@ impl<'a> Plan<'a> {
             reason: reason.to_owned(),
             message,
             at: self.now,
+            stand: None,
         });
         while outbox.pending.len() > OUTBOX_LIMIT {
             let routine = outbox

@@ -150,6 +150,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
         previous: plan.next.revision.previous.take(),
         mark: plan.target().and_then(|t| t.mark.clone()),
         started_at: Some(plan.now),
+        images: std::mem::take(&mut plan.next.revision.images),
     };
     plan.next.canary_weight = 0;
     plan.next.pause = None;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    api::{CanaryStatus, HoldReason, Phase, RetirementKind, RevisionStatus, StepStatus, Verb},
+    api::{CanaryStatus, HoldReason, Phase, RetirementKind, RevisionStatus, Stand, StepStatus, Verb},
     freeze::Freezing,
     judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
     rollout::{
@@ -61,6 +61,7 @@ pub(super) fn spec() -> RolloutSpec {
 fn workload(revision: &str, mark: &str) -> Workload {
     Workload {
         revision: revision.to_owned(),
+        image: Some(format!("shop:{revision}")),
         mark: Some(mark.to_owned()),
         up_to_date: true,
         paused: false,
@@ -108,6 +109,7 @@ fn first_step(reading: Reading) -> Observed {
                 previous: None,
                 mark: Some("2".to_owned()),
                 started_at: Some(at(-5)),
+                images: BTreeMap::new(),
             },
             step: Some(StepStatus {
                 index: 0,
@@ -157,6 +159,32 @@ fn good_step_records_the_intent_before_the_weight_rises() {
     assert_eq!(decision.acts.len(), 2, "{:?}", decision.acts);
     assert_eq!(recorded(&decision.acts[0]).canary_weight, 50);
     assert_eq!(decision.acts[1], Act::Route(Weight::saturating(50)));
+}
+
+#[test]
+fn fact_says_where_the_rollout_stood_when_it_was_written_down() {
+    let mut seen = first_step(Reading::Value(100.0));
+    let advanced = decide(&spec(), &seen, at(10));
+    seen.status = recorded(&advanced.acts[0]).clone();
+    let stand = Stand {
+        phase: Some(Phase::Progressing),
+        revision: Some("b".to_owned()),
+        promoted: Some("a".to_owned()),
+        image: Some("shop:a".to_owned()),
+        weight: 50,
+        step: Some(1),
+    };
+    assert_eq!(seen.status.outbox.pending[0].stand, Some(stand.clone()));
+    seen.orders = order(Verb::Abort, "b");
+    let aborted = decide(&spec(), &seen, at(12));
+    let last = aborted.acts.iter().rev().find_map(|act| match act {
+        Act::Record(status) => Some(status),
+        _ => None,
+    });
+    let pending = &last.unwrap().outbox.pending;
+    assert_eq!(pending[0].stand, Some(stand), "it stays what it was");
+    let newest = pending.last().and_then(|notice| notice.stand.as_ref());
+    assert_eq!(newest.map(|stand| stand.weight), Some(0));
 }
 
 #[test]
@@ -461,10 +489,20 @@ fn undo_makes_the_revision_before_the_promoted_one_and_the_primary_follows() {
     seen.status.phase = Some(Phase::Succeeded);
     seen.status.revision.promoted = Some("b".to_owned());
     seen.status.revision.previous = Some("a".to_owned());
+    let images = [("a", "shop:a"), ("older", "shop:older")];
+    seen.status.revision.images = images
+        .map(|(revision, image)| (revision.to_owned(), image.to_owned()))
+        .into();
     seen.primary = Some(workload("b", "9"));
     seen.orders = order(Verb::Undo, "b");
     let ordered = decide(&spec(), &seen, at(3));
     seen.status = recorded(&ordered.acts[0]).clone();
+    let told = seen.status.outbox.pending.last().unwrap();
+    assert_eq!(told.reason, "Undone");
+    let image = told.stand.as_ref().and_then(|stand| stand.image.as_deref());
+    assert_eq!(image, Some("shop:a"), "which no object has any more");
+    let images: Vec<&String> = seen.status.revision.images.keys().collect();
+    assert_eq!(images, ["a", "b"], "of the revisions in play");
     assert_eq!(
         (seen.status.phase, seen.status.revision.promoted.as_deref()),
         (Some(Phase::Failed), Some("a"))

@@ -79,6 +79,7 @@ impl Pods {
         let ready = if self.healthy { self.desired } else { 0 };
         Workload {
             revision: self.revision.clone(),
+            image: Some(format!("shop:{}", self.revision)),
             mark: Some(mark.to_string()),
             up_to_date: true,
             paused: false,

@@ -1,0 +1,62 @@
+//! The CDEvents vocabulary, version 0.5: which fact is which event. Pure.
+//!
+//! What the vocabulary has no word for, or what it asks more for than is known, is a custom event.
+
+use serde_json::json;
+
+use super::{
+    Fact,
+    cloud_event::{CloudEvent, place, predicate},
+    purl,
+};
+
+/// Version of the specification.
+const SPECIFICATION: &str = "0.5.1";
+
+/// What the vocabulary calls a fact with this reason. All of these must name the artifact that serves.
+fn known(reason: &str) -> Option<&'static str> {
+    match reason {
+        "Initialized" => Some("dev.cdevents.service.deployed.0.3.0"),
+        "Promoted" => Some("dev.cdevents.service.upgraded.0.3.0"),
+        "RolledBack" | "PromotionFailed" | "Undone" => Some("dev.cdevents.service.rolledback.0.3.0"),
+        _ => None,
+    }
+}
+
+/// Makes `event` a CDEvent: its type and data.
+pub(super) fn wrap(event: &mut CloudEvent, fact: &Fact, cluster: Option<&str>) {
+    let notice = &fact.notice;
+    let facts = event.data.take();
+    let image = notice.stand.as_ref().and_then(|stand| stand.image.as_deref());
+    let artifact = image.and_then(purl::of_image);
+    let word = known(&notice.reason).zip(artifact);
+    event.kind = match &word {
+        Some((kind, _)) => (*kind).to_owned(),
+        None => format!(
+            "dev.cdeventsx.bellwether-canary.{}.0.1.0",
+            predicate(&notice.reason)
+        ),
+    };
+    let mut subject = json!({"id": event.subject, "source": event.source});
+    let mut data = json!({"context": {
+        "specversion": SPECIFICATION,
+        "id": event.id,
+        "source": event.source,
+        "type": event.kind,
+        "timestamp": event.time,
+    }});
+    match word {
+        Some((_, artifact)) => {
+            let mut environment = json!({"id": fact.canary.namespace});
+            if cluster.is_some() {
+                environment["source"] = json!(place(cluster));
+            }
+            subject["content"] = json!({"environment": environment, "artifactId": artifact});
+            data["customData"] = facts;
+            data["customDataContentType"] = json!("application/json");
+        }
+        None => subject["content"] = facts,
+    }
+    data["subject"] = subject;
+    event.data = data;
+}
