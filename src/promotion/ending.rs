@@ -164,9 +164,9 @@ fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, dec
     let Running { seen, wish, now, .. } = running;
     let id = format!("deadline/{}", wish.uid);
     let answered = seen.canary.interventions.iter().find(|known| known.id == id);
-    if answered.is_some_and(|known| known.refused.is_some()) {
-        let text = "its deadline is over (policy.deadlineSeconds), and no release of it is under way";
-        return finish(next, PromotionPhase::Failed, "DeadlineExceeded", text, now);
+    if let Some(why) = answered.and_then(|known| known.refused.as_ref()) {
+        let text = format!("its deadline is over (policy.deadlineSeconds); it cannot be called off: {why}");
+        return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
     }
     if super::not_noticed(seen, revision) {
         let text = "its deadline is over (policy.deadlineSeconds) before its release began";

@@ -105,6 +105,11 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
                         let taken = phase == Some(Phase::Promoting) && order.verb != Verb::Abort;
                         taken.then(|| "the primary takes the revision over already".to_owned())
                     })
+                    .or_else(|| {
+                        (order.verb == Verb::Abort)
+                            .then(|| nothing_to_return_to(plan))
+                            .flatten()
+                    })
                     .or_else(|| of_gate.then(|| gates::refusal(plan, order)).flatten())
                     .or_else(|| {
                         (order.verb == Verb::Advance)
@@ -139,6 +144,15 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
                 promoted.then(|| "it is promoted already".to_owned())
             }),
     }
+}
+
+/// Whoever deleted the primary left the release as the only one that can serve, and as what brings the primary back.
+fn nothing_to_return_to(plan: &Plan<'_>) -> Option<String> {
+    let only_one = plan.primary().is_none() && plan.target().is_some_and(|target| target.desired > 0);
+    let primary = &plan.spec.names.primary;
+    only_one.then(|| {
+        format!("{primary} does not exist, so the traffic has nowhere to return to; the release goes on")
+    })
 }
 
 fn at_rest(plan: &Plan<'_>) -> bool {

@@ -51,6 +51,9 @@ pub(super) fn proceed(plan: &mut Plan<'_>) {
     let Some(retirement) = plan.next.retirement.clone() else {
         return;
     };
+    if retirement.kind == RetirementKind::Cancel && plan.primary().is_none() && !plan.weight().is_zero() {
+        return go_on_without_primary(plan);
+    }
     match retirement.kind {
         RetirementKind::RollBack | RetirementKind::Abort | RetirementKind::Cancel => {
             move_traffic(plan, retirement.kind);
@@ -64,6 +67,19 @@ pub(super) fn proceed(plan: &mut Plan<'_>) {
         }
         RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => undo(plan, &retirement),
     }
+}
+
+/// Somebody called the release off, and somebody deleted the primary before it had all of its traffic back: the release is
+/// the only one that serves, and its promotion makes a primary again.
+fn go_on_without_primary(plan: &mut Plan<'_>) {
+    plan.next.retirement = None;
+    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    let text = format!(
+        "{} does not exist any more, so the traffic has nowhere to return to; the release goes on",
+        plan.spec.names.primary
+    );
+    plan.say(text.clone());
+    plan.tell(NoticeKind::Warning, "GoesOn", text);
 }
 
 /// Puts the traffic where this withdrawal wants it, by as much as the pods there can carry.

@@ -532,3 +532,29 @@ fn retry_releases_the_failed_revision_once_more() {
     );
     assert_eq!(decision.acts[1], Act::ScaleTarget(2));
 }
+
+#[test]
+fn release_is_not_called_off_while_there_is_no_primary_to_return_to() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.primary = None;
+    seen.orders = order(Verb::Abort, "b");
+    let refused = decide(&spec(), &seen, at(3));
+    let status = recorded(&refused.acts[0]);
+    assert!(status.interventions[0].refused.is_some() && status.retirement.is_none());
+
+    let mut begun = first_step(Reading::Value(100.0));
+    begun.orders = order(Verb::Abort, "b");
+    begun.routes = at_weight(10);
+    let called_off = decide(&spec(), &begun, at(3));
+    let mut gone = first_step(Reading::Value(100.0));
+    gone.status = recorded(&called_off.acts[1]).clone();
+    gone.status.canary_weight = 10;
+    gone.primary = None;
+    let decision = decide(&spec(), &gone, at(4));
+    assert_eq!(
+        recorded(&decision.acts[0]).retirement,
+        None,
+        "{:?}",
+        decision.acts
+    );
+}
