@@ -1,67 +1,80 @@
 //! The command line: one file per subcommand, no logic.
 
-mod cluster;
 mod crd;
+mod exit; // what commands end with
 mod get;
 mod hook;
+mod live; // what is seen of a wait
 mod order;
+mod output; // how answers are printed
 mod promote;
 mod rehearse;
 mod run;
+mod way; // the Kubernetes API, or the hook API
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::api::Verb;
+use exit::Exit;
 
 /// Progressive delivery for Kubernetes: every change of a Deployment is released gradually, judged, and promoted or
 /// rolled back.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version, max_term_width = 100)]
-pub struct Args {
+struct Args {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the controller
     Run(Box<run::Run>),
-    /// Rehearse a release without a cluster
     Rehearse(Box<rehearse::Rehearse>),
-    /// Start a promotion of a Canary, and wait for its verdict
     Promote(Box<promote::Promote>),
-    /// Wait for the verdict of a promotion
     Wait(promote::Wait),
-    /// Show Canaries and where their rollouts stand
     Get(get::Get),
-    /// Show the last rollouts of a Canary
     History(get::History),
-    /// Call the present release off and take the traffic back
-    Abort(order::Order),
+    Abort(Box<order::Abort>),
     /// Take no further step until the release is resumed
-    Pause(order::Order),
+    Pause(Box<order::Order>),
     /// Go on after a pause
-    Resume(order::Order),
+    Resume(Box<order::Order>),
     /// Take the next step now, whatever the evidence
-    Advance(order::Order),
+    Advance(Box<order::Order>),
     /// Promote now, without further analysis
-    SkipAnalysis(order::Order),
+    SkipAnalysis(Box<order::Order>),
     /// Return the primary to the revision that was promoted before
-    Undo(order::Order),
+    Undo(Box<order::Order>),
     /// Release a revision that failed once more
-    Retry(order::Order),
-    /// Print the CustomResourceDefinitions as YAML
+    Retry(Box<order::Order>),
     Crd(crd::Crd),
 }
 
+/// Reads the arguments of the process and does what they say; errors go to standard error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut command = Args::command().after_long_help(exit::table());
+    let matches = command.get_matches_mut();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    args.run().unwrap_or_else(|error| {
+        output::note(&format!("{error:#}"));
+        Exit::of(&error).into()
+    })
+}
+
+/// Runs an asynchronous command.
+fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<ExitCode> {
+    let exit = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(command)?;
+    Ok(exit.into())
+}
+
 impl Args {
-    /// Runs the subcommand; returns the exit code.
-    ///
-    /// # Errors
-    /// What kept it from its work.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Run(run) => run.run().map(|()| ExitCode::SUCCESS),
             Command::Rehearse(rehearse) => rehearse.run(),
@@ -69,7 +82,7 @@ impl Args {
             Command::Wait(wait) => wait.run(),
             Command::Get(get) => get.run(),
             Command::History(history) => history.run(),
-            Command::Abort(order) => order.run(Verb::Abort),
+            Command::Abort(abort) => abort.run(),
             Command::Pause(order) => order.run(Verb::Pause),
             Command::Resume(order) => order.run(Verb::Resume),
             Command::Advance(order) => order.run(Verb::Advance),
@@ -78,5 +91,15 @@ impl Args {
             Command::Retry(order) => order.run(Verb::Retry),
             Command::Crd(crd) => crd.print().map(|()| ExitCode::SUCCESS),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_no_command_contradict_each_other() {
+        Args::command().debug_assert();
     }
 }

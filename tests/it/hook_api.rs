@@ -51,7 +51,7 @@ impl Reviewer for People {
     }
 }
 
-fn api(cluster: &SimCluster) -> Router {
+pub fn api(cluster: &SimCluster) -> Router {
     let ctx = cluster.context_of(0).unwrap();
     let clock: Arc<dyn Clock> = ctx.clock.clone();
     let gatekeeper = Gatekeeper::new(Arc::new(People), Tokens::none(clock.clone()), clock);
