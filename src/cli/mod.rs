@@ -2,6 +2,7 @@
 
 mod crd;
 mod exit; // what commands end with
+mod explain;
 mod get;
 mod hook;
 mod live; // what is seen of a wait
@@ -35,6 +36,7 @@ enum Command {
     Promote(Box<promote::Promote>),
     Wait(promote::Wait),
     Get(get::Get),
+    Explain(explain::Explain),
     History(get::History),
     Abort(Box<order::Abort>),
     /// Take no further step until the release is resumed
@@ -81,6 +83,7 @@ impl Args {
             Command::Promote(promote) => promote.run(),
             Command::Wait(wait) => wait.run(),
             Command::Get(get) => get.run(),
+            Command::Explain(explain) => explain.run(),
             Command::History(history) => history.run(),
             Command::Abort(abort) => abort.run(),
             Command::Pause(order) => order.run(Verb::Pause),

@@ -461,6 +461,68 @@ fn promotion_in_the_cluster_is_made_by_whom_the_api_server_knows() {
 }
 
 #[test]
+fn orders_in_the_cluster_are_answered_and_explained() {
+    play(async {
+        let cluster = under_canary(36).await;
+        let mia = kubeconfig(&cluster, Some("oidc:mia")).await;
+        tokio::spawn(pass_slowly());
+        let rest = mia.run(&["explain", "shop"]).await.expect(0);
+        assert!(rest.out.contains("begins a release"), "{}", rest.out);
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        await_weight(&cluster, 30).await;
+        let paused = mia.run(&["pause", "shop", "--reason", "lunch"]).await.expect(0);
+        assert!(paused.out.ends_with(": done\n"), "{}", paused.out);
+        let held = |canary: &Value| canary["status"]["hold"]["reason"] == "Paused";
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(60), held)
+                .await
+        );
+        let told = mia.run(&["explain", "shop"]).await.expect(4);
+        for part in [
+            "Progressing",
+            "30 %",
+            "step 2 of 3",
+            "held       Paused since",
+            "paused     by oidc:mia",
+            "lunch",
+            "request-success-rate",
+            "0 of 2 failed checks",
+            "next       no step is taken until",
+            "orders     ",
+            "Pause of",
+        ] {
+            assert!(told.out.contains(part), "{part} is not in\n{}", told.out);
+        }
+        let told = mia.run(&["explain", "shop", "-o", "json"]).await.expect(4).json();
+        assert_eq!(
+            (
+                &told["hold"]["reason"],
+                &told["step"]["number"],
+                &told["step"]["of"],
+                &told["threshold"]
+            ),
+            (&json!("Paused"), &json!(2), &json!(3), &json!(2))
+        );
+        assert!(
+            mia.run(&["explain", "shop", "-o", "yaml"])
+                .await
+                .expect(4)
+                .out
+                .contains("by: oidc:mia")
+        );
+        mia.run(&["resume", "shop"]).await.expect(0);
+        let aborted = mia.run(&["abort", "shop", "-o", "json"]).await.expect(0).json();
+        assert_eq!(aborted["outcome"], "done");
+        await_phase(&cluster, "Failed", 120).await;
+        let refused = mia.run(&["pause", "shop"]).await.expect(2);
+        assert!(refused.out.contains("refused"), "{refused:#?}");
+        let none = mia.run(&["explain", "none"]).await.expect(1);
+        assert!(none.out.is_empty() && none.err.contains("no Canary"), "{none:#?}");
+    });
+}
+
+#[test]
 fn lists_and_history_of_the_cluster_are_printed_in_every_form() {
     play(async {
         let cluster = under_canary(37).await;
