@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, no logic.
 
+mod completions;
 mod crd;
 mod exit; // what commands end with
 mod explain;
@@ -13,7 +14,7 @@ mod rehearse;
 mod run;
 mod way; // the Kubernetes API, or the hook API
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -52,18 +53,33 @@ enum Command {
     /// Release a revision that failed once more
     Retry(Box<order::Order>),
     Crd(crd::Crd),
+    Completions(completions::Completions),
 }
 
 /// Reads the arguments of the process and does what they say; errors go to standard error.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut command = Args::command().after_long_help(exit::table());
+    let program = std::env::args_os().next().unwrap_or_default();
+    let mut command = command(Path::new(&program));
     let matches = command.get_matches_mut();
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
     args.run().unwrap_or_else(|error| {
         output::note(&format!("{error:#}"));
         Exit::of(&error).into()
     })
+}
+
+/// The command as it was called: a plugin of kubectl says so in its usage texts.
+fn command(program: &Path) -> clap::Command {
+    let command = Args::command().after_long_help(exit::table());
+    if program
+        .file_stem()
+        .is_some_and(|name| name == "kubectl-bellwether")
+    {
+        command.bin_name("kubectl bellwether")
+    } else {
+        command
+    }
 }
 
 /// Runs an asynchronous command.
@@ -93,6 +109,7 @@ impl Args {
             Command::Undo(order) => order.run(Verb::Undo),
             Command::Retry(order) => order.run(Verb::Retry),
             Command::Crd(crd) => crd.print().map(|()| ExitCode::SUCCESS),
+            Command::Completions(completions) => completions.run(Args::command()),
         }
     }
 }
@@ -103,6 +120,22 @@ mod tests {
 
     #[test]
     fn flags_of_no_command_contradict_each_other() {
-        Args::command().debug_assert();
+        command(Path::new("/usr/bin/bellwether")).debug_assert();
+    }
+
+    #[test]
+    fn plugin_of_kubectl_says_so_in_its_usage() {
+        for (program, usage) in [
+            (
+                "/usr/local/bin/kubectl-bellwether",
+                "Usage: kubectl bellwether get",
+            ),
+            ("/usr/local/bin/bellwether", "Usage: bellwether get"),
+        ] {
+            let told = command(Path::new(program))
+                .try_get_matches_from([program, "get", "--help"])
+                .unwrap_err();
+            assert!(told.to_string().contains(usage), "{told}");
+        }
     }
 }

@@ -574,3 +574,24 @@ fn lists_and_history_of_the_cluster_are_printed_in_every_form() {
         mia.run(&["get", "-A", "shop"]).await.expect(2);
     });
 }
+
+#[test]
+fn plugin_of_kubectl_completions_and_codes_are_told() {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let help = ran(bellwether(&["--help"])).await.expect(0);
+        assert!(help.out.contains("\n  7  the wait was too long"), "{}", help.out);
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            let completions = ran(bellwether(&["completions", shell])).await.expect(0);
+            assert!(completions.out.contains("skip-analysis"), "{shell}");
+        }
+        let plugin = std::env::temp_dir().join(format!("bellwether-plugin-{}", std::process::id()));
+        std::fs::create_dir_all(&plugin).unwrap();
+        let link = plugin.join("kubectl-bellwether");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_bellwether"), &link).unwrap();
+        let mut command = Command::new(&link);
+        command.args(["get", "--help"]);
+        let help = ran(command).await;
+        std::fs::remove_dir_all(&plugin).unwrap();
+        assert!(help.expect(0).out.contains("Usage: kubectl bellwether get"));
+    });
+}
