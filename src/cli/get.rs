@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    block_on,
+    PATIENCE, block_on,
     exit::{Exit, Failure},
     output::{Output, short, write},
     way::{Cluster, ClusterFlags, Way, WayFlags},
+    within,
 };
 use crate::{
     api::{Canary, Outcome, PastRollout, Promotion},
@@ -69,10 +70,10 @@ struct Row {
 
 impl Get {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        block_on(self.get())
+        block_on(within(PATIENCE, "answer", self.get()))
     }
 
-    async fn get(&self) -> anyhow::Result<Exit> {
+    async fn get(self) -> anyhow::Result<Exit> {
         let mut views = match (self.way.open().await?, &self.canary) {
             (Way::Cluster(cluster), _) => self.views(&cluster).await?,
             (Way::Hook(hook), Some(name)) => vec![hook.canary(name).await?],

@@ -14,12 +14,12 @@ mod rehearse;
 mod run;
 mod way; // the Kubernetes API, or the hook API
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::api::Verb;
-use exit::Exit;
+use exit::{Exit, Failure};
 
 /// Progressive delivery for Kubernetes: every change of a Deployment is released gradually, judged, and promoted or
 /// rolled back.
@@ -80,6 +80,23 @@ fn command(program: &Path) -> clap::Command {
     } else {
         command
     }
+}
+
+/// How long the hook API may be out of reach if nothing is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What answers too late ends the command with a code of its own.
+async fn within<T>(
+    span: Duration,
+    what: &str,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::time::timeout(span, Box::pin(work))
+        .await
+        .unwrap_or_else(|_| {
+            let text = format!("no {what} within {} s", span.as_secs());
+            Err(Failure::with(Exit::Timeout, text))
+        })
 }
 
 /// Runs an asynchronous command.

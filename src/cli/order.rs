@@ -1,19 +1,17 @@
 //! Orders about a release: `abort`, `pause`, `resume`, `advance`, `skip-analysis`, `undo`, `retry`.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
 use super::{
-    block_on,
-    exit::{Exit, Failure},
+    PATIENCE, block_on,
+    exit::Exit,
     output::{Output, note, short, write},
     way::{Ordered, WayFlags},
+    within,
 };
 use crate::api::{AbortAction, Verb};
-
-/// How long the hook API may be out of reach, and the Canary without an answer.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Order something about the release of a Canary, on record with who and why.
 #[derive(Debug, Parser)]
@@ -51,12 +49,12 @@ pub(super) struct Order {
 /// Call the present release off and take the traffic back.
 #[derive(Debug, Parser)]
 pub(super) struct Abort {
-    #[command(flatten)]
-    order: Order,
-
     /// What becomes of the release; what the promotion's policy says, or rollback, if absent
     #[arg(long, value_enum)]
     action: Option<Action>,
+
+    #[command(flatten)]
+    order: Order,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -98,11 +96,7 @@ impl Order {
         };
         block_on(async {
             let ordering = async { self.way.open().await?.order(&order).await };
-            let answered = tokio::time::timeout(PATIENCE, Box::pin(ordering)).await;
-            let answer = answered.map_err(|_| {
-                let text = format!("no answer within {} s", PATIENCE.as_secs());
-                Failure::with(Exit::Timeout, text)
-            })??;
+            let answer = within(PATIENCE, "answer", ordering).await?;
             let text = |field: &str| answer[field].as_str();
             let outcome = text("outcome");
             if self.output.document() {

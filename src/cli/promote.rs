@@ -5,16 +5,17 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 use clap::{Parser, ValueEnum};
 
 use super::{
-    block_on,
+    PATIENCE, block_on,
     exit::{Exit, Failure},
     live::{BEAT, Live},
     output::{Output, note, short, write},
     way::{Seen, State, Way, WayFlags, Wish},
+    within,
 };
 use crate::api::{Awaited, CanaryRef, Conflict, Policy, PromotionSpec, Requester};
 
-/// How long a start may take that nobody waits for.
-const START: u64 = 60;
+/// What is waited for; whatever becomes of the wait, the promotion goes on.
+const VERDICT: &str = "verdict";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum OnConflict {
@@ -92,8 +93,12 @@ impl Promote {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (image, images) = images(&self.image).map_err(Failure::input)?;
         block_on(async {
-            let seconds = if self.wait { self.timeout } else { START };
-            within(seconds, Box::pin(self.promote(image, images))).await
+            let (span, what) = if self.wait {
+                (Duration::from_secs(self.timeout), VERDICT)
+            } else {
+                (PATIENCE, "answer")
+            };
+            within(span, what, self.promote(image, images)).await
         })
     }
 
@@ -179,19 +184,9 @@ impl Wait {
                 let way = self.way.open().await?;
                 follow(&way, &self.promotion, self.output).await
             };
-            within(self.timeout, Box::pin(waiting)).await
+            within(Duration::from_secs(self.timeout), VERDICT, waiting).await
         })
     }
-}
-
-/// Whatever it is, it ends within these seconds.
-async fn within(seconds: u64, work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    tokio::time::timeout(Duration::from_secs(seconds), work)
-        .await
-        .unwrap_or_else(|_| {
-            let text = format!("no verdict within {seconds} s; what was started goes on");
-            Err(Failure::with(Exit::Timeout, text))
-        })
 }
 
 /// Follows a promotion to its end, and tells what happens.

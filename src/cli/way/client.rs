@@ -203,6 +203,10 @@ impl Client {
                         },
                     },
                 },
+                Err(error) if distrusted(&error) && !self.met.load(Ordering::Relaxed) => {
+                    let text = format!("{}; is --ca-file right?", cause(&error));
+                    return Err(Failure::with(Exit::Error, text));
+                }
                 Err(error) => Again {
                     why: format!("no answer ({})", cause(&error)),
                     after: None,
@@ -290,6 +294,19 @@ fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     (at.to_utc() - now).to_std().ok()
 }
 
+/// Whether the server's certificate is not trusted: that does not pass by waiting, unless it was trusted before.
+fn distrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
+    }
+    // An I/O error names the cause of what it wraps as its own, and so hides it.
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    let inner = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static));
+    inner.or_else(|| error.source()).is_some_and(distrusted)
+}
+
 /// The innermost cause: the outer ones only say that a request failed, with an address.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut inner = error;
@@ -324,6 +341,16 @@ mod tests {
             headers: headers.collect(),
             body: body.to_owned(),
         }
+    }
+
+    #[test]
+    fn certificate_that_is_not_trusted_is_found_however_deep_it_lies() {
+        use std::io::Error;
+        let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let wrapped = Error::other(Error::other(certificate));
+        assert!(distrusted(&wrapped));
+        assert!(!distrusted(&Error::other("connection refused")));
+        assert!(!distrusted(&Error::other(rustls::Error::HandshakeNotComplete)));
     }
 
     #[test]

@@ -15,9 +15,12 @@ use crate::{
     cli::exit::{Exit, Failure},
 };
 
-/// The environment's word for `--hook`. Read by hand, since a kubeconfig on the command line goes before it.
+/// What the environment says. Read by hand: a kubeconfig on the command line goes before it, and pipelines set variables to
+/// nothing where they mean none.
 const URL: &str = "BELLWETHER_URL";
 const TOKEN: &str = "BELLWETHER_TOKEN";
+const TOKEN_FILE: &str = "BELLWETHER_TOKEN_FILE";
+const CA_FILE: &str = "BELLWETHER_CA_FILE";
 /// Proxies close what is silent for longer than half a minute.
 const LONG_POLL: Duration = Duration::from_secs(20);
 
@@ -29,39 +32,42 @@ pub(super) struct HookWay {
     #[arg(long, value_name = "URL", global = true, conflicts_with_all = ["context", "kubeconfig"])]
     hook: Option<String>,
 
-    /// File with the bearer token; without it BELLWETHER_TOKEN of the environment
-    #[arg(long, value_name = "FILE", global = true, env = "BELLWETHER_TOKEN_FILE")]
+    /// File with the bearer token [env: BELLWETHER_TOKEN_FILE, or BELLWETHER_TOKEN: the token itself]
+    #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
 
-    /// Certificates in PEM that are trusted, instead of the system's
-    #[arg(long, value_name = "FILE", global = true, env = "BELLWETHER_CA_FILE")]
+    /// Certificates in PEM that are trusted, instead of the system's [env: BELLWETHER_CA_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
     ca_file: Option<PathBuf>,
 }
 
 impl HookWay {
     /// The address, if this is the way.
     pub(super) fn url(&self, cluster_named: bool) -> Option<String> {
-        let of_environment = || std::env::var(URL).ok().filter(|url| !url.is_empty());
-        self.hook
-            .clone()
-            .or_else(|| of_environment().filter(|_| !cluster_named))
+        let of_environment = || env(URL).filter(|_| !cluster_named);
+        self.hook.clone().or_else(of_environment)
     }
 
     pub(super) fn open(&self, url: &str, namespace: Option<&str>) -> anyhow::Result<HookApi> {
         let namespace = namespace
             .ok_or_else(|| Failure::input("the hook API needs to know the namespace: --namespace"))?;
-        let of_environment = || std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
-        let token = match &self.token_file {
-            Some(path) => Some(Token::File(path.clone())),
-            None => of_environment().map(Token::Text),
+        let file = |flag: &Option<PathBuf>, name| flag.clone().or_else(|| env(name).map(PathBuf::from));
+        let token = match file(&self.token_file, TOKEN_FILE) {
+            Some(path) => Some(Token::File(path)),
+            None => env(TOKEN).map(Token::Text),
         };
         let token = token
             .ok_or_else(|| Failure::input(format!("the hook API needs a token: --token-file, or {TOKEN}")))?;
+        let ca = file(&self.ca_file, CA_FILE);
         Ok(HookApi {
-            client: Arc::new(Client::new(url, token, self.ca_file.as_ref())?),
+            client: Arc::new(Client::new(url, token, ca.as_ref())?),
             namespace: namespace.to_owned(),
         })
     }
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The hook API, and the namespace that is meant.
