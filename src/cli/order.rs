@@ -1,26 +1,24 @@
-//! Orders about one revision: `abort`, `pause`, `resume`, `advance`, `skip-analysis`, `undo`, `retry`.
+//! Orders about a release: `abort`, `pause`, `resume`, `advance`, `skip-analysis`, `undo`, `retry`, and `approve` and
+//! `reject` of a gate.
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::Parser;
-use futures::TryStreamExt;
-use kube::runtime::{WatchStreamExt, watcher};
+use clap::{Parser, ValueEnum};
 
-use super::cluster::{Cluster, ClusterFlags, block_on, exit, write};
-use crate::{
-    api::{CanaryRef, Command, CommandSpec, Verb},
-    promotion::names,
-    reconcile::kinds::Kind,
+use super::{
+    PATIENCE, block_on,
+    exit::Exit,
+    output::{Output, note, short, write},
+    way::{Ordered, WayFlags},
+    within,
 };
+use crate::api::{AbortAction, Verb};
 
-/// How long an answer may take before the order is left to itself.
-const ANSWER: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// Order something about the present revision of a Canary, on record with who and why.
-///
-/// Exit codes: 0 done, 2 refused, 7 not answered in time, 1 any other error.
+/// Order something about the release of a Canary, on record with who and why.
 #[derive(Debug, Parser)]
+#[command(
+    after_help = "In the cluster the Canary's answer is waited for, 30 s at most; the hook API only takes orders in."
+)]
 pub(super) struct Order {
     /// The Canary
     canary: String,
@@ -29,91 +27,113 @@ pub(super) struct Order {
     #[arg(long, value_name = "DIGEST")]
     revision: Option<String>,
 
+    /// Instead: the promotion that is meant; by the hook API the one that is running, if absent
+    #[arg(long, value_name = "NAME", conflicts_with = "revision")]
+    promotion: Option<String>,
+
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
+    /// Makes the order unique: with the same key it is heeded once
+    #[arg(long, value_name = "TEXT")]
+    key: Option<String>,
+
+    /// How the outcome is printed
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+
     #[command(flatten)]
-    cluster: ClusterFlags,
+    way: WayFlags,
+}
+
+/// Call the present release off and take the traffic back.
+#[derive(Debug, Parser)]
+pub(super) struct Abort {
+    /// What becomes of the release; what the promotion's policy says, or rollback, if absent
+    #[arg(long, value_enum)]
+    action: Option<Action>,
+
+    #[command(flatten)]
+    order: Order,
+}
+
+/// Say yes or no at a gate, for one revision, on record with who and why.
+#[derive(Debug, Parser)]
+pub(super) struct Settle {
+    /// Name of the gate
+    #[arg(long, value_name = "NAME")]
+    gate: String,
+
+    #[command(flatten)]
+    order: Order,
+}
+
+impl Settle {
+    pub(super) fn run(self, verb: Verb) -> anyhow::Result<ExitCode> {
+        self.order.give(verb, None, Some(&self.gate))
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Action {
+    /// It is rolled back
+    Rollback,
+    /// It is paused where it is
+    Pause,
+    /// It goes on by itself
+    None,
+}
+
+impl Abort {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let action = self.action.map(|action| match action {
+            Action::Rollback => AbortAction::Rollback,
+            Action::Pause => AbortAction::Pause,
+            Action::None => AbortAction::None,
+        });
+        self.order.give(Verb::Abort, action, None)
+    }
 }
 
 impl Order {
     pub(super) fn run(self, verb: Verb) -> anyhow::Result<ExitCode> {
-        block_on(self.give(verb))
+        self.give(verb, None, None)
     }
 
-    async fn give(self, verb: Verb) -> anyhow::Result<ExitCode> {
-        let cluster = self.cluster.connect().await?;
-        let canary = cluster.canary(&self.canary).await?;
-        let known = canary.status.unwrap_or_default().revision;
-        let meant = if verb == Verb::Undo {
-            known.promoted
-        } else {
-            known.current
-        };
-        let meant = meant.context("the Canary has no revision yet")?;
-        if self
-            .revision
-            .as_ref()
-            .is_some_and(|wanted| !meant.starts_with(wanted.as_str()))
-        {
-            write(&format!("bellwether: the Canary is at revision {meant} by now\n"))?;
-            return Ok(ExitCode::from(exit::BAD_INPUT));
-        }
-        let spec = CommandSpec {
-            canary_ref: CanaryRef {
-                name: self.canary.clone(),
-            },
-            verb,
-            revision: Some(meant.clone()),
-            promotion: None,
-            action: None,
-            reason: self.reason.clone(),
-            requested_by: cluster.user.clone(),
-        };
+    fn give(self, verb: Verb, action: Option<AbortAction>, gate: Option<&str>) -> anyhow::Result<ExitCode> {
         let chance = format!("{:032x}", fastrand::u128(..));
-        let name = names::command(
-            &cluster.namespace,
-            &[&self.canary, &meant, &chance],
-            &format!("{verb:?}"),
-        );
-        cluster.create(Kind::Command, &name, &spec).await?;
-        let short = meant.get(..12).unwrap_or(&meant);
-        match tokio::time::timeout(ANSWER, answer(&cluster, &name)).await {
-            Ok(outcome) => {
-                let outcome = outcome?;
-                write(&format!("{verb:?} of revision {short}: {outcome}\n"))?;
-                let refused = outcome.starts_with("refused");
-                Ok(ExitCode::from(if refused { exit::BAD_INPUT } else { 0 }))
-            }
-            Err(_) => {
-                write(&format!(
-                    "{verb:?} of revision {short} is ordered ({name}), and not answered yet\n"
-                ))?;
-                Ok(ExitCode::from(exit::TIMEOUT))
-            }
-        }
-    }
-}
-
-/// What became of a Command, when it is answered.
-async fn answer(cluster: &Cluster, name: &str) -> anyhow::Result<String> {
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let stream = watcher(cluster.api(Kind::Command), only)
-        .default_backoff()
-        .applied_objects();
-    let mut stream = std::pin::pin!(stream);
-    loop {
-        let object = match stream.try_next().await {
-            Ok(object) => object.context("the watch ended")?,
-            Err(error) => {
-                tracing::debug!(%error, "the watch is begun anew");
-                continue;
-            }
+        let order = Ordered {
+            canary: &self.canary,
+            verb,
+            gate,
+            revision: self.revision.as_deref(),
+            promotion: self.promotion.as_deref(),
+            action,
+            reason: self.reason.as_deref(),
+            key: self.key.as_deref().unwrap_or(&chance),
         };
-        let command: Command = serde_json::from_value(serde_json::to_value(&object)?)?;
-        if let Some(outcome) = command.status.and_then(|status| status.outcome) {
-            return Ok(outcome);
-        }
+        block_on(async {
+            let ordering = async { self.way.open().await?.order(&order).await };
+            let answer = within(PATIENCE, "answer", ordering).await?;
+            let text = |field: &str| answer[field].as_str();
+            let outcome = text("outcome");
+            if self.output.document() {
+                self.output.print(&answer)?;
+            } else if let Some(outcome) = outcome {
+                let about = match text("promotion") {
+                    Some(promotion) => format!("promotion {promotion}"),
+                    None => format!("revision {}", short(text("revision").unwrap_or_default())),
+                };
+                write(&format!("{verb:?} of {about}: {outcome}\n"))?;
+            }
+            let Some(outcome) = outcome else {
+                let command = text("command").unwrap_or_default();
+                note(&format!("{verb:?} is ordered ({command}), and not answered yet"));
+                return Ok(Exit::Timeout);
+            };
+            let refused = outcome.starts_with("refused");
+            Ok(if refused { Exit::BadInput } else { Exit::Done })
+        })
     }
 }

@@ -2,21 +2,20 @@
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, bail};
 use clap::{Parser, ValueEnum};
-use futures::TryStreamExt;
-use kube::{
-    api::DynamicObject,
-    runtime::{WatchStreamExt, watcher},
-};
 
-use super::cluster::{Cluster, ClusterFlags, Output, block_on, exit, print, write};
-use crate::{
-    api::{Awaited, CanaryRef, Conflict, Policy, Promotion, PromotionSpec, Requester},
-    hook_api::view::PromotionView,
-    promotion::names,
-    reconcile::kinds::Kind,
+use super::{
+    PATIENCE, block_on,
+    exit::{Exit, Failure},
+    live::{BEAT, Live},
+    output::{Output, note, short, write},
+    way::{Seen, State, Way, WayFlags, Wish},
+    within,
 };
+use crate::api::{Awaited, CanaryRef, Conflict, Policy, PromotionSpec, Requester};
+
+/// What is waited for; whatever becomes of the wait, the promotion goes on.
+const VERDICT: &str = "verdict";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum OnConflict {
@@ -28,12 +27,9 @@ enum OnConflict {
     Supersede,
 }
 
-/// Start a promotion of a Canary.
+/// Start a promotion of a Canary, and wait for its verdict.
 ///
 /// The same --key is the same promotion: a repeated call finds it again and changes nothing.
-///
-/// Exit codes: 0 promoted (or started, without --wait), 3 rolled back, 5 aborted, 6 superseded, 8 failed, 7 the wait was
-/// too long, 2 bad input, 1 any other error.
 #[derive(Debug, Parser)]
 pub(super) struct Promote {
     /// The Canary
@@ -47,8 +43,8 @@ pub(super) struct Promote {
     #[arg(long)]
     r#await: bool,
 
-    /// Makes the promotion unique; BUILD_TAG of a Jenkins build, or chance if absent
-    #[arg(long, value_name = "TEXT", env = "BUILD_TAG")]
+    /// Makes the promotion unique; if absent, chance [env: BELLWETHER_KEY, or BUILD_TAG of a Jenkins build]
+    #[arg(long, value_name = "TEXT")]
     key: Option<String>,
 
     /// What to do while another promotion of the Canary is not over
@@ -72,12 +68,10 @@ pub(super) struct Promote {
     output: Output,
 
     #[command(flatten)]
-    cluster: ClusterFlags,
+    way: WayFlags,
 }
 
 /// Wait for the verdict of a promotion.
-///
-/// Exit codes: 0 promoted, 3 rolled back, 5 aborted, 6 superseded, 8 failed, 7 the wait was too long, 1 any other error.
 #[derive(Debug, Parser)]
 pub(super) struct Wait {
     /// Name of the Promotion
@@ -92,78 +86,56 @@ pub(super) struct Wait {
     output: Output,
 
     #[command(flatten)]
-    cluster: ClusterFlags,
+    way: WayFlags,
 }
 
 impl Promote {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        block_on(self.promote())
+        let (image, images) = images(&self.image).map_err(Failure::input)?;
+        block_on(async {
+            let (span, what) = if self.wait {
+                (Duration::from_secs(self.timeout), VERDICT)
+            } else {
+                (PATIENCE, "answer")
+            };
+            within(span, what, self.promote(image, images)).await
+        })
     }
 
-    async fn promote(self) -> anyhow::Result<ExitCode> {
-        let (image, images) = match images(&self.image) {
-            Ok(images) => images,
-            Err(problem) => {
-                write(&format!("bellwether: {problem}\n"))?;
-                return Ok(ExitCode::from(exit::BAD_INPUT));
-            }
-        };
-        let cluster = self.cluster.connect().await?;
-        cluster.canary(&self.canary).await?;
-        let key = self
-            .key
-            .clone()
-            .unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
-        let spec = self.spec(image, images, &cluster.user);
-        let name = names::promotion(&cluster.namespace, &self.canary, &key);
-        if cluster.create(Kind::Promotion, &name, &spec).await? {
-            let there = find(&cluster, &name)
-                .await?
-                .context("the promotion went a moment ago")?;
-            let same = (&there.spec.image, &there.spec.images, &there.spec.r#await)
-                == (&spec.image, &spec.images, &spec.r#await);
-            if !same {
-                write(&format!(
-                    "bellwether: --key {key:?} started another promotion before ({name})\n"
-                ))?;
-                return Ok(ExitCode::from(exit::BAD_INPUT));
-            }
-        }
-        if self.output == Output::Text {
-            write(&format!(
-                "promotion {name} of {}/{}\n",
-                cluster.namespace, self.canary
-            ))?;
-        }
-        if self.wait {
-            return wait(&cluster, &name, self.timeout, self.output).await;
-        }
-        if self.output != Output::Text {
-            let made = find(&cluster, &name)
-                .await?
-                .context("the promotion went a moment ago")?;
-            print(
-                self.output,
-                &serde_json::to_value(PromotionView::of(&made, None))?,
-            )?;
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-
-    fn spec(
+    async fn promote(
         &self,
         image: Option<String>,
         images: Option<BTreeMap<String, String>>,
-        user: &str,
-    ) -> PromotionSpec {
+    ) -> anyhow::Result<Exit> {
+        let way = self.way.open().await?;
+        let key = self.key.clone().or_else(|| env(&["BELLWETHER_KEY", "BUILD_TAG"]));
+        let wish = Wish {
+            spec: self.spec(image, images),
+            key: key.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..))),
+        };
+        let state = way.start(&wish).await?;
+        if !self.output.document() {
+            let Seen {
+                id,
+                namespace,
+                canary,
+                ..
+            } = &state.seen;
+            write(&format!("promotion {id} of {namespace}/{canary}\n"))?;
+        }
+        if self.wait {
+            return follow(&way, &state.seen.id, self.output).await;
+        }
+        tell(&state, self.output)?;
+        Ok(Exit::Done)
+    }
+
+    fn spec(&self, image: Option<String>, images: Option<BTreeMap<String, String>>) -> PromotionSpec {
         let awaited = self.r#await.then(|| Awaited {
             image: image.clone(),
             images: images.clone(),
             revision: None,
         });
-        let number = std::env::var("BUILD_NUMBER")
-            .ok()
-            .and_then(|number| number.parse().ok());
         PromotionSpec {
             canary_ref: CanaryRef {
                 name: self.canary.clone(),
@@ -171,14 +143,7 @@ impl Promote {
             image: image.filter(|_| !self.r#await),
             images: images.filter(|_| !self.r#await),
             r#await: awaited,
-            requester: Requester {
-                kind: Some("cli".to_owned()),
-                job: std::env::var("JOB_NAME").ok(),
-                build_number: number,
-                build_url: std::env::var("BUILD_URL").ok(),
-                user: Some(user.to_owned()),
-                ..Requester::default()
-            },
+            requester: requester(),
             policy: Policy {
                 conflict: match self.on_conflict {
                     OnConflict::Reject => Conflict::Reject,
@@ -193,13 +158,100 @@ impl Promote {
     }
 }
 
+/// What the environment says of the build that asks; the names are those of `examples/ci`, or Jenkins' own.
+fn requester() -> Requester {
+    Requester {
+        kind: Some("cli".to_owned()),
+        job: env(&["BELLWETHER_JOB", "JOB_NAME"]),
+        build_number: env(&["BUILD_NUMBER"]).and_then(|number| number.parse().ok()),
+        build_url: env(&["BELLWETHER_BUILD_URL", "BUILD_URL"]),
+        build_tag: env(&["BUILD_TAG"]),
+        user: env(&["BELLWETHER_USER"]),
+        commit: env(&["BELLWETHER_COMMIT", "GIT_COMMIT"]),
+        ..Requester::default()
+    }
+}
+
+fn env(names: &[&str]) -> Option<String> {
+    let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    names.iter().find_map(set)
+}
+
 impl Wait {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        block_on(async move {
-            let cluster = self.cluster.connect().await?;
-            wait(&cluster, &self.promotion, self.timeout, self.output).await
+        block_on(async {
+            let waiting = async {
+                let way = self.way.open().await?;
+                follow(&way, &self.promotion, self.output).await
+            };
+            within(Duration::from_secs(self.timeout), VERDICT, waiting).await
         })
     }
+}
+
+/// Follows a promotion to its end, and tells what happens.
+async fn follow(way: &Way, id: &str, output: Output) -> anyhow::Result<Exit> {
+    let mut live = Live::new(output);
+    let ended = watch(way, id, &mut live).await;
+    live.end()?;
+    let state = ended?;
+    tell(&state, output)?;
+    let exit = state.seen.exit_code.and_then(Exit::named);
+    if exit.is_none() {
+        note(&format!(
+            "{}: its exit code is unknown to this version",
+            state.seen.phase
+        ));
+    }
+    Ok(exit.unwrap_or(Exit::Held))
+}
+
+async fn watch(way: &Way, id: &str, live: &mut Live) -> anyhow::Result<State> {
+    let mut following = way.follow(id).await?;
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        let news = {
+            // A question under way must not be dropped for a beat.
+            let mut next = std::pin::pin!(following.next());
+            loop {
+                tokio::select! {
+                    news = &mut next => break news?,
+                    _ = beat.tick(), if live.beats() => live.beat()?,
+                }
+            }
+        };
+        live.news(&news)?;
+        if news.state.seen.finished {
+            return Ok(news.state);
+        }
+    }
+}
+
+/// Prints the state; as text it was told already.
+fn tell(state: &State, output: Output) -> anyhow::Result<()> {
+    match output {
+        Output::Text => Ok(()),
+        Output::Wide => write(&wide(state)),
+        Output::Json | Output::Yaml => output.print(&state.document),
+    }
+}
+
+fn wide(state: &State) -> String {
+    let seen = &state.seen;
+    let mut text = format!("{:<12} {} {} %\n", "phase", seen.phase, seen.weight);
+    let mut row = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            text.push_str(&format!("{name:<12} {value}\n"));
+        }
+    };
+    row("revision", seen.revision.as_deref().map(short));
+    row("held", seen.held.as_deref());
+    row("image", state.document["image"].as_str());
+    for time in ["createdAt", "startedAt", "finishedAt"] {
+        row(time, state.document[time].as_str());
+    }
+    row("message", seen.message.as_deref());
+    text
 }
 
 type Images = (Option<String>, Option<BTreeMap<String, String>>);
@@ -226,65 +278,6 @@ fn split(argument: &str) -> (Option<&str>, &str) {
     match argument.split_once('=') {
         Some((container, image)) if !container.contains(['/', ':', '.', '@']) => (Some(container), image),
         _ => (None, argument),
-    }
-}
-
-async fn find(cluster: &Cluster, name: &str) -> anyhow::Result<Option<Promotion>> {
-    let found = cluster.api(Kind::Promotion).get_opt(name).await?;
-    found.map(|object| typed(&object)).transpose()
-}
-
-fn typed(object: &DynamicObject) -> anyhow::Result<Promotion> {
-    Ok(serde_json::from_value(serde_json::to_value(object)?)?)
-}
-
-/// Follows a promotion to its end; prints its log as it grows.
-async fn wait(cluster: &Cluster, name: &str, seconds: u64, output: Output) -> anyhow::Result<ExitCode> {
-    let following = follow(cluster, name, output);
-    let Ok(ended) = tokio::time::timeout(Duration::from_secs(seconds), following).await else {
-        write(&format!(
-            "bellwether: {name} is not over after {seconds} s; it goes on\n"
-        ))?;
-        return Ok(ExitCode::from(exit::TIMEOUT));
-    };
-    let view = PromotionView::of(&ended?, None);
-    if output != Output::Text {
-        print(output, &serde_json::to_value(&view)?)?;
-    }
-    let code = view.exit_code.and_then(|code| u8::try_from(code).ok());
-    Ok(ExitCode::from(code.unwrap_or(exit::HELD)))
-}
-
-async fn follow(cluster: &Cluster, name: &str, output: Output) -> anyhow::Result<Promotion> {
-    if find(cluster, name).await?.is_none() {
-        bail!("there is no Promotion {}/{name}", cluster.namespace);
-    }
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    // Breaks of the connection are the watcher's to mend: the wait goes on where it was.
-    let stream = watcher(cluster.api(Kind::Promotion), only).default_backoff();
-    let mut stream = std::pin::pin!(stream);
-    let mut offset = 0;
-    loop {
-        let object = match stream.try_next().await {
-            Ok(Some(watcher::Event::Apply(object) | watcher::Event::InitApply(object))) => object,
-            Ok(Some(watcher::Event::Delete(_))) => bail!("Promotion {name} was deleted"),
-            Ok(Some(watcher::Event::Init | watcher::Event::InitDone)) => continue,
-            Ok(None) => bail!("the watch ended"),
-            Err(error) => {
-                tracing::debug!(%error, "the watch is begun anew");
-                continue;
-            }
-        };
-        let promotion = typed(&object)?;
-        let status = promotion.status.clone().unwrap_or_default();
-        let part = status.log.from(offset);
-        if output == Output::Text {
-            write(&part.text)?;
-        }
-        offset = part.end;
-        if status.phase.is_some_and(crate::api::PromotionPhase::finished) {
-            return Ok(promotion);
-        }
     }
 }
 

@@ -1,0 +1,382 @@
+//! Requests to the hook API, with patience: what stands between it and a pipeline (proxies, restarts, login pages) is
+//! waited out, and what it refuses itself is an error at once.
+//!
+//! Invariants: a redirect is never followed, so that a token goes to the hook API alone; every request can be repeated,
+//! because whatever starts something carries a key.
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use reqwest::{
+    Certificate, Method, Response, StatusCode, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    redirect::Policy,
+};
+use serde_json::Value;
+
+use crate::{
+    cli::{
+        exit::{Exit, Failure},
+        output::note,
+    },
+    clock::{Clock, SystemClock},
+    jitter::Jitter,
+};
+
+/// How long a connection, and an answer without a wait, may take.
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(30);
+/// The first pause before a request is repeated, and the longest that nobody asked for.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// The longest pause that a server may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
+/// Makes an order or a promotion unique.
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Where the token comes from.
+pub(super) enum Token {
+    /// A file, which is read again for every request: tokens of pods are exchanged within the hour.
+    File(PathBuf),
+    /// The environment.
+    Text(String),
+}
+
+impl Token {
+    fn header(&self) -> anyhow::Result<HeaderValue> {
+        let text = match self {
+            Token::File(path) => std::fs::read_to_string(path)
+                .map_err(|error| Failure::input(format!("--token-file {}: {error}", path.display())))?,
+            Token::Text(text) => text.clone(),
+        };
+        // What cannot be a header is not shown: it may be a token all the same.
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
+            .map_err(|_| Failure::input("the token has signs that no token has"))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+/// A client of the hook API.
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: Url,
+    token: Token,
+    jitter: Jitter,
+    clock: SystemClock,
+    /// Whether the hook API answered before: from then on a foreign refusal is something on the way.
+    met: AtomicBool,
+}
+
+/// A request.
+pub(super) struct Call<'a> {
+    method: Method,
+    segments: &'a [&'a str],
+    query: Vec<(&'static str, String)>,
+    key: Option<&'a str>,
+    body: Option<Value>,
+    /// How long the server may wait by our own wish.
+    waits: Duration,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn get(segments: &'a [&'a str]) -> Call<'a> {
+        Call {
+            method: Method::GET,
+            segments,
+            query: Vec::new(),
+            key: None,
+            body: None,
+            waits: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn post(segments: &'a [&'a str], body: Value, key: &'a str) -> Call<'a> {
+        Call {
+            method: Method::POST,
+            body: Some(body),
+            key: Some(key),
+            ..Call::get(segments)
+        }
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: &impl ToString) -> Call<'a> {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    pub(super) fn waiting(mut self, span: Duration) -> Call<'a> {
+        self.waits = span;
+        self
+    }
+}
+
+/// An answer with its whole body.
+pub(super) struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Option<Value> {
+        serde_json::from_str(&self.body).ok().filter(Value::is_object)
+    }
+
+    pub(super) fn number(&self, header: &HeaderName) -> Option<i64> {
+        self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
+    }
+
+    async fn read(response: Response) -> reqwest::Result<Answer> {
+        Ok(Answer {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: response.text().await?,
+        })
+    }
+}
+
+/// Why a request is repeated.
+#[derive(Debug, PartialEq)]
+struct Again {
+    why: String,
+    /// How long the server wants to be left alone.
+    after: Option<Duration>,
+}
+
+impl Client {
+    /// The hook API at `url`, which may have a path; with a CA file nothing else is trusted.
+    pub(super) fn new(url: &str, token: Token, ca: Option<&PathBuf>) -> anyhow::Result<Client> {
+        let parsed = Url::parse(url).ok();
+        let parsed = parsed.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+        let url = parsed.ok_or_else(|| Failure::input(format!("--hook {url}: write https://HOST[:PORT]")))?;
+        let mut builder = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT)
+            .user_agent(concat!("bellwether/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = ca {
+            let shown = path.display();
+            let pem =
+                std::fs::read(path).map_err(|error| Failure::input(format!("--ca-file {shown}: {error}")))?;
+            let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+            if certificates.is_empty() {
+                return Err(Failure::input(format!(
+                    "--ca-file {shown}: there is no certificate in it"
+                )));
+            }
+            builder = builder.tls_certs_only(certificates);
+        }
+        Ok(Client {
+            http: builder.build().context("no client can be made")?,
+            url,
+            token,
+            jitter: Jitter::random(),
+            clock: SystemClock::default(),
+            met: AtomicBool::new(false),
+        })
+    }
+
+    /// Asks until it is answered. `read` says whether an answer is the hook API's, and not a page of something on the way.
+    pub(super) async fn ask<T>(
+        &self,
+        call: &Call<'_>,
+        read: impl Fn(&Answer) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let mut pause = PAUSE;
+        loop {
+            let again = match self.once(call).await? {
+                Ok(answer) => match judge(&answer, self.met.load(Ordering::Relaxed), self.clock.now())? {
+                    Some(again) => again,
+                    None => match read(&answer) {
+                        Some(read) => {
+                            self.met.store(true, Ordering::Relaxed);
+                            return Ok(read);
+                        }
+                        None => Again {
+                            why: "a page came that is not the hook API's".to_owned(),
+                            after: None,
+                        },
+                    },
+                },
+                Err(error) if distrusted(&error) && !self.met.load(Ordering::Relaxed) => {
+                    let text = format!("{}; is --ca-file right?", cause(&error));
+                    return Err(Failure::with(Exit::Error, text));
+                }
+                Err(error) => Again {
+                    why: format!("no answer ({})", cause(&error)),
+                    after: None,
+                },
+            };
+            let wait = self.jitter.spread(pause).max(again.after.unwrap_or_default());
+            note(&format!(
+                "{}; asking again in {:.0} s",
+                again.why,
+                wait.as_secs_f64().ceil()
+            ));
+            rest(wait).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One attempt: what cannot be sent at all is an error, what was not answered is another matter.
+    async fn once(&self, call: &Call<'_>) -> anyhow::Result<reqwest::Result<Answer>> {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("v1").extend(call.segments);
+        }
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        let mut request = self
+            .http
+            .request(call.method.clone(), url)
+            .header(AUTHORIZATION, self.token.header()?)
+            .timeout(ANSWER + call.waits);
+        if let Some(key) = call.key {
+            let value = HeaderValue::from_str(key).ok().filter(|_| !key.is_empty());
+            let value =
+                value.ok_or_else(|| Failure::input("--key: must have visible signs of ASCII only"))?;
+            request = request.header(KEY, value);
+        }
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        Ok(match request.send().await {
+            Ok(response) => Answer::read(response).await,
+            Err(error) => Err(error),
+        })
+    }
+}
+
+/// Whether a request must be repeated; an error if the hook API refuses it.
+fn judge(answer: &Answer, met: bool, now: DateTime<Utc>) -> anyhow::Result<Option<Again>> {
+    let status = answer.status;
+    if status.is_success() {
+        return Ok(None);
+    }
+    let again = |why: String| {
+        let asked = answer
+            .headers
+            .get(RETRY_AFTER)
+            .and_then(|value| retry_after(value.to_str().ok()?, now));
+        let after = asked.map(|span| span.min(LONGEST_ASKED));
+        Ok(Some(Again { why, after }))
+    };
+    let code = status.as_u16();
+    if status.is_redirection() {
+        return again(format!("status {code}, to a place that the token is not for"));
+    }
+    if status.is_server_error() || [408, 425, 429].contains(&code) {
+        return again(format!("status {code}"));
+    }
+    let problem = answer.json().filter(|problem| problem["code"].is_string());
+    match problem {
+        Some(problem) => Err(Failure::of_problem(&problem)),
+        None if met => again(format!("status {code} of something that is not the hook API")),
+        None => Err(Failure::with(
+            Exit::Error,
+            format!("status {code} of something that is not the hook API; is --hook right?"),
+        )),
+    }
+}
+
+/// Seconds, or a date.
+fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTime::parse_from_rfc2822(text.trim()).ok()?;
+    (at.to_utc() - now).to_std().ok()
+}
+
+/// Whether the server's certificate is not trusted: that does not pass by waiting, unless it was trusted before.
+fn distrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
+    }
+    // An I/O error names the cause of what it wraps as its own, and so hides it.
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    let inner = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static));
+    inner.or_else(|| error.source()).is_some_and(distrusted)
+}
+
+/// The innermost cause: the outer ones only say that a request failed, with an address.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+/// A pause.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a server that asks to be left alone is left alone for that long"
+)]
+pub(super) async fn rest(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
+        let headers = headers.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            )
+        });
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.collect(),
+            body: body.to_owned(),
+        }
+    }
+
+    #[test]
+    fn certificate_that_is_not_trusted_is_found_however_deep_it_lies() {
+        use std::io::Error;
+        let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let wrapped = Error::other(Error::other(certificate));
+        assert!(distrusted(&wrapped));
+        assert!(!distrusted(&Error::other("connection refused")));
+        assert!(!distrusted(&Error::other(rustls::Error::HandshakeNotComplete)));
+    }
+
+    #[test]
+    fn what_lies_on_the_way_is_waited_out_and_refusals_are_told_at_once() {
+        let now = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
+        let after = |answer: &Answer| judge(answer, false, now).unwrap().unwrap().after;
+        for (text, seconds) in [("7", 7), ("100000", 300), ("Thu, 01 Jan 2026 00:00:20 GMT", 20)] {
+            let busy = answer(503, &[("retry-after", text)], "");
+            assert_eq!(after(&busy), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(after(&answer(429, &[("retry-after", "soon")], "")), None);
+        assert_eq!(
+            after(&answer(302, &[("location", "https://login.example")], "")),
+            None
+        );
+        let problem = r#"{"code": "conflict", "detail": "another one is not over", "other": "/v1/x"}"#;
+        let error = judge(&answer(409, &[], problem), true, now).unwrap_err();
+        assert_eq!(
+            (Exit::of(&error), error.to_string().as_str()),
+            (Exit::Failed, "another one is not over (/v1/x)")
+        );
+        let foreign = answer(403, &[], "<html>who are you?</html>");
+        assert!(judge(&foreign, false, now).is_err());
+        assert!(
+            judge(&foreign, true, now).unwrap().is_some(),
+            "a gateway had a bad moment"
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! A promotion from the first line of its log to its end: every line once, whichever way it comes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures::{TryStreamExt, stream::BoxStream};
+use kube::{api::DynamicObject, runtime::watcher};
+
+use super::{Cluster, State, client::rest, cluster::typed, hook::HookApi};
+use crate::{
+    api::{Canary, Promotion},
+    cli::output::note,
+    hook_api::view::PromotionView,
+    reconcile::kinds::Kind,
+};
+
+/// What may answer at once although it is asked to wait is not asked more often than this.
+const PACE: Duration = Duration::from_secs(1);
+/// How often the end of a log is asked for that a replica does not have yet.
+const PATIENCE: u32 = 15;
+
+/// What is new.
+pub(crate) struct News {
+    /// Lines of the log that were not there before.
+    pub(crate) text: String,
+    /// The state.
+    pub(crate) state: State,
+}
+
+/// A promotion that is followed.
+pub(crate) enum Following {
+    /// Over a watch.
+    Watch {
+        events: BoxStream<'static, watcher::Result<watcher::Event<DynamicObject>>>,
+        name: String,
+        /// Tells how many steps there are.
+        canary: Option<Box<Canary>>,
+        offset: i64,
+    },
+    /// By long polls.
+    Poll(Poll),
+}
+
+impl Following {
+    pub(super) async fn watch(cluster: &Cluster, name: &str) -> anyhow::Result<Following> {
+        let promotion = cluster.promotion(name).await?;
+        let promotion =
+            promotion.with_context(|| format!("there is no Promotion {}/{name}", cluster.namespace))?;
+        // The verdict does not depend on it.
+        let canary = cluster.canary(&promotion.spec.canary_ref.name).await.ok();
+        Ok(Following::Watch {
+            events: Box::pin(cluster.watch(Kind::Promotion, name)),
+            name: name.to_owned(),
+            canary: canary.map(Box::new),
+            offset: 0,
+        })
+    }
+
+    pub(super) fn poll(hook: &HookApi, id: &str) -> Following {
+        Following::Poll(Poll {
+            hook: hook.clone(),
+            id: id.to_owned(),
+            seq: None,
+            offset: 0,
+        })
+    }
+
+    /// What is new, when something is.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<News> {
+        let (events, name, canary, offset) = match self {
+            Following::Poll(poll) => return poll.next().await,
+            Following::Watch {
+                events,
+                name,
+                canary,
+                offset,
+            } => (events, name, canary, offset),
+        };
+        loop {
+            let object = match events.try_next().await {
+                Ok(Some(watcher::Event::Apply(object) | watcher::Event::InitApply(object))) => object,
+                Ok(Some(watcher::Event::Delete(_))) => bail!("Promotion {name} was deleted"),
+                Ok(Some(watcher::Event::Init | watcher::Event::InitDone)) => continue,
+                Ok(None) => bail!("the watch ended"),
+                Err(error) => {
+                    tracing::debug!(%error, "the watch is begun anew");
+                    continue;
+                }
+            };
+            let promotion: Promotion = typed(&object)?;
+            let log = promotion.status.as_ref().map(|status| status.log.from(*offset));
+            let text = log.map_or_else(String::new, |part| {
+                *offset = part.end;
+                part.text
+            });
+            let state = State::of(&PromotionView::of(&promotion, canary.as_deref()))?;
+            return Ok(News { text, state });
+        }
+    }
+}
+
+/// A promotion that is asked for by long polls. With several replicas one may be a moment behind another: what goes back
+/// is no news, and what is not there yet is asked for again.
+pub(crate) struct Poll {
+    hook: HookApi,
+    id: String,
+    /// Number of the newest state that was told.
+    seq: Option<i64>,
+    /// Bytes of the log that were told.
+    offset: i64,
+}
+
+impl Poll {
+    async fn next(&mut self) -> anyhow::Result<News> {
+        let state = self.newer().await?;
+        let text = self.log(&state).await?;
+        self.seq = Some(state.seen.seq);
+        Ok(News { text, state })
+    }
+
+    async fn newer(&self) -> anyhow::Result<State> {
+        loop {
+            let began = tokio::time::Instant::now();
+            let state = self.hook.state(&self.id, self.seq).await?;
+            if self.seq.is_none_or(|known| state.seen.seq > known) {
+                return Ok(state);
+            }
+            rest(PACE.saturating_sub(began.elapsed())).await;
+        }
+    }
+
+    async fn log(&mut self, state: &State) -> anyhow::Result<String> {
+        let (mut text, mut in_vain) = (String::new(), 0);
+        while self.offset < state.seen.log_bytes {
+            let part = self.hook.log(&self.id, self.offset).await?;
+            if part.end > self.offset {
+                self.offset = part.end;
+                text.push_str(&part.text);
+                continue;
+            }
+            // The rest comes with the next state, if there will be one.
+            if !state.seen.finished {
+                break;
+            }
+            if in_vain == PATIENCE {
+                note("the end of the log did not come");
+                break;
+            }
+            in_vain += 1;
+            rest(PACE).await;
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,246 @@
+//! The way over the hook API, for whoever has no access to the cluster.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use reqwest::header::HeaderName;
+use serde_json::{Value, json};
+
+use super::{
+    Ordered, State, Wish,
+    client::{Answer, Call, Client, Token},
+};
+use crate::{
+    api::Verb,
+    cli::exit::{Exit, Failure},
+};
+
+/// What the environment says. Read by hand: a kubeconfig on the command line goes before it, and pipelines set variables to
+/// nothing where they mean none.
+const URL: &str = "BELLWETHER_URL";
+const TOKEN: &str = "BELLWETHER_TOKEN";
+const TOKEN_FILE: &str = "BELLWETHER_TOKEN_FILE";
+const CA_FILE: &str = "BELLWETHER_CA_FILE";
+/// Proxies close what is silent for longer than half a minute.
+const LONG_POLL: Duration = Duration::from_secs(20);
+
+/// The hook API, instead of access to the cluster.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hook API, instead of a kubeconfig")]
+pub(super) struct HookWay {
+    /// Address of the hook API, such as https://bellwether.example [env: BELLWETHER_URL]
+    #[arg(long, value_name = "URL", global = true, conflicts_with_all = ["context", "kubeconfig"])]
+    hook: Option<String>,
+
+    /// File with the bearer token [env: BELLWETHER_TOKEN_FILE, or BELLWETHER_TOKEN: the token itself]
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+
+    /// Certificates in PEM that are trusted, instead of the system's [env: BELLWETHER_CA_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
+}
+
+impl HookWay {
+    /// The address, if this is the way.
+    pub(super) fn url(&self, cluster_named: bool) -> Option<String> {
+        let of_environment = || env(URL).filter(|_| !cluster_named);
+        self.hook.clone().or_else(of_environment)
+    }
+
+    pub(super) fn open(&self, url: &str, namespace: Option<&str>) -> anyhow::Result<HookApi> {
+        let namespace = namespace
+            .ok_or_else(|| Failure::input("the hook API needs to know the namespace: --namespace"))?;
+        let file = |flag: &Option<PathBuf>, name| flag.clone().or_else(|| env(name).map(PathBuf::from));
+        let token = match file(&self.token_file, TOKEN_FILE) {
+            Some(path) => Some(Token::File(path)),
+            None => env(TOKEN).map(Token::Text),
+        };
+        let token = token
+            .ok_or_else(|| Failure::input(format!("the hook API needs a token: --token-file, or {TOKEN}")))?;
+        let ca = file(&self.ca_file, CA_FILE);
+        Ok(HookApi {
+            client: Arc::new(Client::new(url, token, ca.as_ref())?),
+            namespace: namespace.to_owned(),
+        })
+    }
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The hook API, and the namespace that is meant.
+#[derive(Clone)]
+pub(crate) struct HookApi {
+    client: Arc<Client>,
+    namespace: String,
+}
+
+/// A part of a log.
+pub(super) struct Part {
+    pub(super) text: String,
+    /// The next offset.
+    pub(super) end: i64,
+}
+
+impl HookApi {
+    fn path<'a>(&'a self, rest: &[&'a str]) -> Vec<&'a str> {
+        let mut segments = vec!["namespaces", self.namespace.as_str()];
+        segments.extend(rest);
+        segments
+    }
+
+    pub(super) async fn start(&self, wish: &Wish) -> anyhow::Result<State> {
+        let mut body = serde_json::to_value(&wish.spec)?;
+        if let Some(fields) = body.as_object_mut() {
+            fields.remove("canaryRef");
+        }
+        let path = self.path(&["canaries", &wish.spec.canary_ref.name, "promotions"]);
+        self.client.ask(&Call::post(&path, body, &wish.key), state).await
+    }
+
+    /// The state of a promotion: at once, or when its number is above `after`, or the time of a long poll is over.
+    pub(super) async fn state(&self, id: &str, after: Option<i64>) -> anyhow::Result<State> {
+        let path = self.path(&["promotions", id]);
+        let mut call = Call::get(&path);
+        if let Some(seq) = after {
+            call = call
+                .with("waitSeconds", &LONG_POLL.as_secs())
+                .with("afterSeq", &seq)
+                .waiting(LONG_POLL);
+        }
+        self.client.ask(&call, state).await
+    }
+
+    /// The log of a promotion from a byte on.
+    pub(super) async fn log(&self, id: &str, start: i64) -> anyhow::Result<Part> {
+        const SIZE: HeaderName = HeaderName::from_static("x-text-size");
+        let path = self.path(&["promotions", id, "log"]);
+        let part = |answer: &Answer| {
+            let end = answer.number(&SIZE)?;
+            let text = answer.body.clone();
+            Some(Part { text, end })
+        };
+        self.client
+            .ask(&Call::get(&path).with("start", &start), part)
+            .await
+    }
+
+    pub(crate) async fn canary(&self, name: &str) -> anyhow::Result<Value> {
+        let path = self.path(&["canaries", name]);
+        let view = |answer: &Answer| answer.json().filter(|view| view["name"].is_string());
+        self.client.ask(&Call::get(&path), view).await
+    }
+
+    /// Orders something. The API takes orders in and does not tell what becomes of them.
+    pub(super) async fn order(&self, order: &Ordered<'_>) -> anyhow::Result<Value> {
+        let verb = serde_json::to_value(order.verb)?;
+        let (path, id, meant, mut body) = if matches!(order.verb, Verb::Undo | Verb::Retry) {
+            let meant = self.meant(order).await?;
+            let path = [
+                "canaries".to_owned(),
+                order.canary.to_owned(),
+                segment(order.verb),
+            ];
+            let body = json!({"revision": meant});
+            (path, None, Some(meant), body)
+        } else {
+            let id = self.promotion(order).await?;
+            let path = ["promotions".to_owned(), id.clone(), segment(order.verb)];
+            (path, Some(id), None, json!({}))
+        };
+        if let Some(gate) = order.gate {
+            body["gate"] = json!(gate);
+        }
+        if let Some(reason) = order.reason {
+            let field = if order.gate.is_some() { "comment" } else { "reason" };
+            body[field] = json!(reason);
+        }
+        if let Some(action) = order.action {
+            body["action"] = json!(action);
+        }
+        let path = path.each_ref().map(String::as_str);
+        let accepted = |answer: &Answer| answer.json().filter(|answer| answer.get("command").is_some());
+        let path = self.path(&path);
+        let answer = self
+            .client
+            .ask(&Call::post(&path, body, order.key), accepted)
+            .await?;
+        let over = answer["command"].is_null();
+        Ok(json!({
+            "namespace": self.namespace,
+            "canary": order.canary,
+            "verb": verb,
+            "gate": order.gate,
+            "revision": meant,
+            "promotion": id,
+            "command": answer["command"],
+            "outcome": if over { "nothing to do: the promotion is over" } else { "ordered" },
+        }))
+    }
+
+    /// The revision that an undo or a retry means.
+    async fn meant(&self, order: &Ordered<'_>) -> anyhow::Result<String> {
+        if order.promotion.is_some() {
+            let text = format!(
+                "--promotion: the hook API takes {:?} of a revision only",
+                order.verb
+            );
+            return Err(Failure::input(text));
+        }
+        let canary = self.canary(order.canary).await?;
+        let field = if order.verb == Verb::Undo {
+            "promoted"
+        } else {
+            "revision"
+        };
+        let meant = canary[field].as_str();
+        let meant = meant.ok_or_else(|| Failure::with(Exit::Error, "the Canary has no revision yet"))?;
+        order.check(meant)?;
+        Ok(meant.to_owned())
+    }
+
+    /// The promotion that an order means: the one that runs, since the hook API orders nothing of other releases.
+    async fn promotion(&self, order: &Ordered<'_>) -> anyhow::Result<String> {
+        if let Some(id) = order.promotion {
+            return Ok(id.to_owned());
+        }
+        let canary = self.canary(order.canary).await?;
+        if let Some(present) = canary["revision"].as_str() {
+            order.check(present)?;
+        }
+        let none = Vec::new();
+        let listed = canary["promotions"].as_array().unwrap_or(&none);
+        let ids: Vec<&str> = listed.iter().filter_map(Value::as_str).collect();
+        if let [only] = ids[..] {
+            return Ok(only.to_owned());
+        }
+        for id in &ids {
+            if self.state(id, None).await?.seen.phase == "Running" {
+                return Ok((*id).to_owned());
+            }
+        }
+        let text = if ids.is_empty() {
+            format!(
+                "no promotion of {}/{} is under way; the hook API orders nothing of a release that was not started as one",
+                self.namespace, order.canary
+            )
+        } else {
+            format!("none of {} is running; name one: --promotion", ids.join(", "))
+        };
+        Err(Failure::with(Exit::Error, text))
+    }
+}
+
+fn state(answer: &Answer) -> Option<State> {
+    State::read(answer.json()?)
+}
+
+/// A verb as paths name it.
+fn segment(verb: Verb) -> String {
+    match verb {
+        Verb::SkipAnalysis => "skip-analysis".to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}

@@ -1,0 +1,166 @@
+//! The two ways to Bellwether: the Kubernetes API, or the hook API for whoever has no access to the cluster.
+//!
+//! Every command is written once against [`Way`]. Both ways speak of a promotion and of a Canary in the same documents,
+//! those of the hook API (`docs/hook-api.md`).
+
+mod client; // requests to the hook API, with patience
+mod cluster; // the Kubernetes API
+mod follow; // a promotion to its end
+mod hook; // the hook API
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    api::{AbortAction, PromotionSpec, Verb},
+    hook_api::view::PromotionView,
+};
+
+pub(super) use cluster::{Cluster, ClusterFlags};
+use follow::Following;
+pub(super) use follow::News;
+use hook::{HookApi, HookWay};
+
+/// Which way, and to what.
+#[derive(Debug, Args)]
+pub(super) struct WayFlags {
+    #[command(flatten)]
+    cluster: ClusterFlags,
+
+    #[command(flatten)]
+    hook: HookWay,
+}
+
+/// A way to Bellwether.
+pub(super) enum Way {
+    /// The Kubernetes API.
+    Cluster(Box<Cluster>),
+    /// The hook API.
+    Hook(Box<HookApi>),
+}
+
+/// A promotion that is wanted.
+pub(super) struct Wish {
+    /// What is wanted.
+    pub(super) spec: PromotionSpec,
+    /// Makes it unique.
+    pub(super) key: String,
+}
+
+/// An order that is wanted.
+pub(super) struct Ordered<'a> {
+    /// The Canary.
+    pub(super) canary: &'a str,
+    /// What is to be done.
+    pub(super) verb: Verb,
+    /// The gate that is decided on.
+    pub(super) gate: Option<&'a str>,
+    /// The revision that is meant, or its beginning.
+    pub(super) revision: Option<&'a str>,
+    /// The promotion that is meant.
+    pub(super) promotion: Option<&'a str>,
+    /// Of an abort: what becomes of the release.
+    pub(super) action: Option<AbortAction>,
+    /// Why.
+    pub(super) reason: Option<&'a str>,
+    /// Makes it unique.
+    pub(super) key: &'a str,
+}
+
+/// The state of a promotion.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    /// The whole document.
+    pub(super) document: Value,
+    /// What is looked at here.
+    pub(super) seen: Seen,
+}
+
+/// What is looked at of the state of a promotion. Readers ignore what they do not know, and miss what is not there.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Seen {
+    pub(super) id: String,
+    pub(super) phase: String,
+    pub(super) finished: bool,
+    #[serde(default)]
+    pub(super) namespace: String,
+    #[serde(default)]
+    pub(super) canary: String,
+    #[serde(default)]
+    pub(super) seq: i64,
+    #[serde(default)]
+    pub(super) exit_code: Option<i64>,
+    #[serde(default)]
+    pub(super) message: Option<String>,
+    #[serde(default)]
+    pub(super) revision: Option<String>,
+    #[serde(default)]
+    pub(super) weight: i32,
+    #[serde(default)]
+    pub(super) step: Option<i32>,
+    #[serde(default)]
+    pub(super) steps: Option<i32>,
+    #[serde(default)]
+    pub(super) held: Option<String>,
+    #[serde(default)]
+    pub(super) log_bytes: i64,
+}
+
+impl State {
+    /// The state in a document, if it is one.
+    fn read(document: Value) -> Option<State> {
+        let seen = Seen::deserialize(&document).ok()?;
+        Some(State { document, seen })
+    }
+
+    fn of(view: &PromotionView) -> anyhow::Result<State> {
+        let document = serde_json::to_value(view)?;
+        let seen = Seen::deserialize(&document)?;
+        Ok(State { document, seen })
+    }
+}
+
+impl WayFlags {
+    pub(super) async fn open(&self) -> anyhow::Result<Way> {
+        // Whoever names a kubeconfig means its cluster, whatever the environment says.
+        let named = self.cluster.context.is_some() || self.cluster.kubeconfig.is_some();
+        match self.hook.url(named) {
+            Some(url) => {
+                let hook = self.hook.open(&url, self.cluster.namespace.as_deref())?;
+                Ok(Way::Hook(Box::new(hook)))
+            }
+            None => Ok(Way::Cluster(Box::new(self.cluster.connect().await?))),
+        }
+    }
+}
+
+impl Way {
+    /// Starts a promotion, or finds the one that its key started.
+    pub(super) async fn start(&self, wish: &Wish) -> anyhow::Result<State> {
+        match self {
+            Way::Cluster(cluster) => {
+                let (promotion, canary) = cluster.start(wish).await?;
+                State::of(&PromotionView::of(&promotion, Some(&canary)))
+            }
+            Way::Hook(hook) => hook.start(wish).await,
+        }
+    }
+
+    /// Follows a promotion from the first byte of its log.
+    pub(super) async fn follow(&self, id: &str) -> anyhow::Result<Following> {
+        match self {
+            Way::Cluster(cluster) => Following::watch(cluster, id).await,
+            Way::Hook(hook) => Ok(Following::poll(hook, id)),
+        }
+    }
+
+    /// Orders something; the answer has `outcome`, which is null if none came in time.
+    pub(super) async fn order(&self, order: &Ordered<'_>) -> anyhow::Result<Value> {
+        match self {
+            Way::Cluster(cluster) => cluster.order(order).await,
+            Way::Hook(hook) => hook.order(order).await,
+        }
+    }
+}
