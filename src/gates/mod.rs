@@ -103,7 +103,7 @@ impl Gates {
         let wanted = wanted(spec, status);
         if wanted.is_empty() {
             if let Some(old) = slots.remove(&spec.id) {
-                old.into_iter().for_each(|slot| self.give_up(spec, slot));
+                old.iter().for_each(|slot| self.give_up(spec, slot));
             }
             return;
         }
@@ -124,7 +124,7 @@ impl Gates {
             }
         }
         slots.insert(spec.id.clone(), kept);
-        old.into_iter().for_each(|slot| self.give_up(spec, slot));
+        old.iter().for_each(|slot| self.give_up(spec, slot));
     }
 
     fn begin(&self, spec: &RolloutSpec, stand: Stand, job: &JenkinsGate, run: Option<Value>) -> Slot {
@@ -150,7 +150,7 @@ impl Gates {
     }
 
     /// The release does not wait for this job any more: what is in Jenkins is stopped, if that can be done now.
-    fn give_up(&self, spec: &RolloutSpec, slot: Slot) {
+    fn give_up(&self, spec: &RolloutSpec, slot: &Slot) {
         let gate = spec.gates.iter().find(|gate| gate.name == slot.stand.gate);
         if let Some(Opens::Jenkins(job)) = gate.map(|gate| &gate.opens)
             && let Ok(site) = self.sites.find(&job.instance, &spec.id.namespace)

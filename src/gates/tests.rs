@@ -28,7 +28,6 @@ impl Jenkins for Fake {
         let said = match (trouble, ask) {
             (Some(error), _) => Said::Trouble(error),
             (None, Ask::Job) => Said::Ready { next_build: 7 },
-            (None, Ask::FindItem) => Said::NoItem,
             (None, Ask::FindBuild { .. }) => Said::Search(crate::jenkins::Search::None),
             (None, Ask::Trigger) => Said::Triggered(crate::jenkins::Triggered::Queued(item())),
             _ => Said::NoItem,

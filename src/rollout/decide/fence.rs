@@ -25,6 +25,11 @@ pub(super) fn fenced(plan: &mut Plan<'_>) -> bool {
     if plan.next.epoch.as_ref() == Some(&plan.seen.epoch) || plan.at_rest() {
         return true;
     }
+    if plan.spec.deleting && plan.seen.existing.is_empty() {
+        // Everything is handed back, and only the finalizer is left to go. It may be on its way already, and a mark that is
+        // put on an object now would stay behind.
+        return true;
+    }
     if plan.next.epoch.as_deref().map(process) != Some(process(&plan.seen.epoch))
         && let Some(step) = &mut plan.next.step
     {
