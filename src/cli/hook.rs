@@ -9,6 +9,7 @@ use crate::{
     hook_api::{
         Hook, Listen, Tokens,
         auth::{Cluster, Gatekeeper},
+        oidc::Oidc,
     },
     reconcile::Context,
 };
@@ -53,6 +54,10 @@ pub(super) struct HookFlags {
     /// File of static bearer tokens: a list of name, tokens (one or two) and namespaces; read again when it changes
     #[arg(long, value_name = "FILE", env = "BELLWETHER_HOOK_TOKENS_FILE")]
     hook_tokens_file: Option<PathBuf>,
+
+    /// File of OIDC issuers whose tokens are accepted, such as Jenkins: a list of name, issuer and audience
+    #[arg(long, value_name = "FILE", env = "BELLWETHER_HOOK_OIDC_FILE")]
+    hook_oidc_file: Option<PathBuf>,
 }
 
 impl HookFlags {
@@ -71,7 +76,11 @@ impl HookFlags {
             Some(path) => Tokens::of_file(path, ctx.clock.clone()).context("--hook-tokens-file")?,
             None => Tokens::none(ctx.clock.clone()),
         };
-        let gatekeeper = Gatekeeper::new(Arc::new(Cluster(ctx.client.clone())), tokens, ctx.clock.clone());
+        let mut gatekeeper = Gatekeeper::new(Arc::new(Cluster(ctx.client.clone())), tokens, ctx.clock.clone());
+        if let Some(path) = &self.hook_oidc_file {
+            let oidc = Oidc::of_file(path, ctx.clock.clone()).context("--hook-oidc-file")?;
+            gatekeeper = gatekeeper.with_oidc(oidc);
+        }
         Ok(Some((
             Hook::new(ctx.clone(), gatekeeper),
             Listen { address, tls },

@@ -7,6 +7,7 @@
 pub mod auth; // who asks, and whether they may
 mod body; // what a request says
 mod calls; // one function per call
+pub mod oidc; // tokens of Jenkins, GitLab, GitHub
 pub mod openapi; // the description of the API, from the types
 pub mod problem; // errors, as problem+json
 mod route; // every call, as one table

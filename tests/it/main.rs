@@ -9,5 +9,6 @@
 mod architecture;
 mod crd;
 mod hook_api;
+mod hook_oidc;
 mod rehearse;
 mod sim;
