@@ -293,10 +293,12 @@ pub async fn state(
             }
         }
     };
-    let newest = match tokio::time::timeout(Duration::from_secs(wait.wait_seconds), news).await {
-        Ok(Some(promotion)) => promotion,
-        Ok(None) => hook.find_promotion(namespace, id).await?,
-        Err(_) => promotion,
+    let waited = tokio::time::timeout(Duration::from_secs(wait.wait_seconds), news);
+    let newest = match hook.stopping.run_until_cancelled(waited).await {
+        Some(Ok(Some(promotion))) => promotion,
+        Some(Ok(None)) => hook.find_promotion(namespace, id).await?,
+        // The time is over, or the process ends: another replica goes on.
+        Some(Err(_)) | None => promotion,
     };
     Ok(axum::Json(hook.view(&newest)).into_response())
 }

@@ -28,7 +28,7 @@ use tower_service::Service;
 use crate::sim::{NS, await_phase, key, run, under_canary};
 
 /// Knows `good` and `reader`, who may only read.
-struct People;
+pub struct People;
 
 #[async_trait]
 impl Reviewer for People {
@@ -74,6 +74,10 @@ fn get(path: impl Into<String>) -> Call {
         key: None,
         body: String::new(),
     }
+}
+
+fn unusual(method: &'static str, path: &str) -> Call {
+    Call { method, ..get(path) }
 }
 
 fn post(path: impl Into<String>, body: &Value) -> Call {
@@ -428,6 +432,19 @@ fn nonsense_is_refused_and_says_what_would_be_right() {
             (get("promotions/p-none/log?start=-1"), 400, "start"),
             (get("promotions/..%2f..%2fx"), 404, "no promotion"),
             (get("elsewhere"), 404, "openapi"),
+            (get("promotions/%FF"), 400, "path"),
+            (get("promotions/%FF/log"), 400, "path"),
+            (post("canaries/%ff%fe/promotions", &json!({})), 400, "path"),
+            (get("promotions/%zz"), 404, "no promotion"),
+            (get("promotions/p-none?waitSeconds=%FF"), 400, "waitSeconds"),
+            (get("promotions/p-none?waitSeconds=-1"), 400, "waitSeconds"),
+            (get("promotions/p-none/"), 404, "openapi"),
+            (unusual("DELETE", "promotions/p-none"), 405, "method"),
+            (unusual("OPTIONS", "promotions/p-none"), 405, "method"),
+            (unusual("TRACE", "canaries/shop/undo"), 405, "method"),
+            (unusual("BREW", "canaries/shop/undo"), 405, "method"),
+            (unusual("HEAD", "canaries/shop/undo"), 405, ""),
+            (unusual("HEAD", "elsewhere"), 404, ""),
             (post("canaries/shop", &json!({})), 405, "method"),
         ];
         for (call, expected, named) in cases {

@@ -10,5 +10,7 @@ mod architecture;
 mod crd;
 mod hook_api;
 mod hook_oidc;
+mod hook_serve;
+mod hook_site;
 mod rehearse;
 mod sim;
