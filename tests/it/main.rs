@@ -9,6 +9,7 @@
 mod architecture;
 mod crd;
 mod hook_api;
+mod hook_load;
 mod hook_oidc;
 mod hook_serve;
 mod hook_site;
