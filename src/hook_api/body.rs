@@ -104,6 +104,19 @@ pub struct RevisionOrder {
     pub reason: Option<String>,
 }
 
+impl RevisionOrder {
+    /// What can name no revision.
+    ///
+    /// # Errors
+    /// If it is too short or too long.
+    pub fn check(&self) -> Result<(), Problem> {
+        if (8..=64).contains(&self.revision.chars().count()) {
+            return Ok(());
+        }
+        Err(bad("revision: must have 8 to 64 characters"))
+    }
+}
+
 /// Reads a body; an empty one is an empty object.
 ///
 /// # Errors

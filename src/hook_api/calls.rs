@@ -448,7 +448,9 @@ pub async fn revision_order(
             canary,
         )
         .await?;
-    let RevisionOrder { revision, reason } = body::read(bytes)?;
+    let wanted: RevisionOrder = body::read(bytes)?;
+    wanted.check()?;
+    let RevisionOrder { revision, reason } = wanted;
     hook.find_canary(namespace, canary)?;
     let name = names::command(
         namespace,

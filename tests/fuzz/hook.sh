@@ -41,7 +41,7 @@ url=http://$(cat "$work/address")
 # Runs where it may leave its own files.
 fuzz() {
     (cd "$work" && "$tool/bin/st" --config-file "$here/$1.toml" run "$url/v1/openapi.json" --max-time $((seconds / 2)) \
-        --no-color --workers 2 --header "Authorization: Bearer good" --generation-database none \
+        --no-color --workers 1 --request-timeout 40 --header "Authorization: Bearer everywhere" --generation-database none \
         --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,negative_data_rejection)
 }
 
