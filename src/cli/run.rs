@@ -209,7 +209,10 @@ impl Run {
         let mut serving = tokio::spawn(async move {
             match hook {
                 Some((hook, listen)) => hook_api::serve(hook, listen, stopping).await,
-                None => Ok(stopping.cancelled().await),
+                None => {
+                    stopping.cancelled().await;
+                    Ok(())
+                }
             }
         });
         let sampling = tokio::spawn(

@@ -179,7 +179,7 @@ impl Site {
         })
     }
 
-    fn claims_with(&self, with: Value) -> Value {
+    fn claims_with(&self, with: &Value) -> Value {
         let mut claims = self.claims();
         claims
             .as_object_mut()
@@ -302,7 +302,7 @@ async fn gitlab_and_github_are_known_by_a_path() {
         jenkins_url: None,
     });
     let claims =
-        site.claims_with(json!({"project_path": "shop/backend/web", "aud": ["other", "bellwether"]}));
+        site.claims_with(&json!({"project_path": "shop/backend/web", "aud": ["other", "bellwether"]}));
     let user = gate.admit(&sign(&pair, &claims)).await.unwrap();
     assert_eq!(user.name, "gitlab:shop/backend/web");
     assert_eq!(user.groups, ["gitlab:folder:shop", "gitlab:folder:shop/backend"]);
@@ -333,7 +333,7 @@ async fn token_that_is_not_as_it_must_be_is_refused() {
         (json!({"sub": "a\nb"}), "names nobody"),
     ] {
         let problem = gate
-            .admit(&sign(&pair, &site.claims_with(with.clone())))
+            .admit(&sign(&pair, &site.claims_with(&with)))
             .await
             .unwrap_err();
         assert_eq!(problem.status, 401, "{with}");
@@ -345,7 +345,7 @@ async fn token_that_is_not_as_it_must_be_is_refused() {
         json!({"exp": BEGIN as f64 + 0.5}),
     ] {
         assert_eq!(
-            gate.status(&sign(&pair, &site.claims_with(with.clone()))).await,
+            gate.status(&sign(&pair, &site.claims_with(&with))).await,
             200,
             "{with}: clocks differ"
         );
@@ -409,7 +409,7 @@ async fn forged_signature_is_refused_however_it_is_made() {
         "the name of another key"
     );
     let (signed, signature) = good.rsplit_once('.').unwrap();
-    let other = base64(site.claims_with(json!({"sub": "root"})).to_string().as_bytes());
+    let other = base64(site.claims_with(&json!({"sub": "root"})).to_string().as_bytes());
     let header = signed.split('.').next().unwrap();
     assert_eq!(
         gate.status(&format!("{header}.{other}.{signature}")).await,
@@ -439,7 +439,7 @@ async fn token_of_an_issuer_that_is_not_listed_goes_the_other_ways() {
         json!([site.url]),
         json!(format!("{}/", site.url)),
     ] {
-        let token = sign(&pair, &site.claims_with(json!({"iss": iss})));
+        let token = sign(&pair, &site.claims_with(&json!({"iss": iss})));
         assert_eq!(gate.status(&token).await, 401);
         assert_eq!(gate.book.tokens.lock().unwrap().pop().unwrap(), token);
     }
@@ -500,7 +500,7 @@ async fn known_keys_serve_while_the_issuer_is_down() {
     let token = || {
         sign(
             &pair,
-            &site.claims_with(json!({"exp": BEGIN + 1_000_000, "jti": gate.clock.now().to_string()})),
+            &site.claims_with(&json!({"exp": BEGIN + 1_000_000, "jti": gate.clock.now().to_string()})),
         )
     };
     assert_eq!(gate.status(&token()).await, 200);
@@ -517,7 +517,7 @@ async fn known_keys_serve_while_the_issuer_is_down() {
     );
     site.down.store(false, SeqCst);
     gate.clock.pass(31);
-    let claims = site.claims_with(json!({"exp": BEGIN + 1_000_000}));
+    let claims = site.claims_with(&json!({"exp": BEGIN + 1_000_000}));
     assert_eq!(gate.status(&sign(&never, &claims)).await, 401);
 }
 
@@ -549,7 +549,7 @@ async fn keys_are_renewed_behind_the_back_of_who_uses_them() {
     let (pair, other) = (rsa_pair("k", 0), ec_pair("other"));
     let site = Site::serve(&[&pair]).await;
     let gate = Gate::of(&site);
-    let claims = |jti: &str| site.claims_with(json!({"exp": BEGIN + 1_000_000, "jti": jti}));
+    let claims = |jti: &str| site.claims_with(&json!({"exp": BEGIN + 1_000_000, "jti": jti}));
     assert_eq!(gate.status(&sign(&pair, &claims("a"))).await, 200);
     gate.clock.pass(3600);
     assert_eq!(gate.status(&sign(&pair, &claims("b"))).await, 200);
@@ -567,7 +567,7 @@ async fn yes_is_remembered_for_a_minute_but_never_beyond_the_token() {
     let gate = Gate::of(&site);
     let (long, short) = (
         sign(&pair, &site.claims()),
-        sign(&pair, &site.claims_with(json!({"exp": BEGIN + 10}))),
+        sign(&pair, &site.claims_with(&json!({"exp": BEGIN + 10}))),
     );
     assert_eq!((gate.status(&long).await, gate.status(&short).await), (200, 200));
     site.publish(&[&ec_pair("other")]);
