@@ -80,6 +80,10 @@ impl Parameter {
             "integer" if self.name == "waitSeconds" => {
                 json!({"type": "integer", "minimum": 0, "maximum": super::WAIT_LIMIT})
             }
+            // Clients begin below the first one.
+            "integer" if self.name == "afterSeq" => {
+                json!({"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX})
+            }
             "integer" => json!({"type": "integer", "minimum": 0, "maximum": i64::MAX}),
             _ => {
                 json!({"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]([ -~]*[!-~])?$"})
