@@ -100,6 +100,24 @@ impl NewPromotion {
                 )));
             }
         }
+        let images = [
+            ("images", &self.images),
+            (
+                "await.images",
+                &awaited.and_then(|awaited| awaited.images.clone()),
+            ),
+        ];
+        for (field, images) in images {
+            let fits = |image: &String| (1..=500).contains(&image.chars().count());
+            if images
+                .as_ref()
+                .is_some_and(|images| !(1..=32).contains(&images.len()) || !images.values().all(fits))
+            {
+                return Err(bad(format!(
+                    "{field}: must be 1 to 32 images of 1 to 500 characters"
+                )));
+            }
+        }
         if requester.build_number.is_some_and(i64::is_negative) {
             return Err(bad("requester.buildNumber: must not be negative"));
         }

@@ -195,6 +195,22 @@ impl Operation {
     }
 }
 
+/// The resources' schemas say `nullable`, which this version of the description does not know.
+fn spell_null(json: &mut Value) {
+    match json {
+        Value::Object(fields) => {
+            if fields.remove("nullable") == Some(Value::Bool(true))
+                && let Some(Value::String(kind)) = fields.get("type").cloned()
+            {
+                fields.insert("type".to_owned(), json!([kind, "null"]));
+            }
+            fields.values_mut().for_each(spell_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(spell_null),
+        _ => {}
+    }
+}
+
 /// The whole description.
 #[must_use]
 pub fn document() -> Value {
@@ -209,7 +225,7 @@ pub fn document() -> Value {
             .or_insert_with(|| Value::Object(Map::new()));
         path[operation.method] = described;
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Bellwether hook API",
@@ -222,5 +238,7 @@ pub fn document() -> Value {
             "schemas": generator.take_definitions(true),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
-    })
+    });
+    spell_null(&mut document);
+    document
 }
