@@ -5,7 +5,7 @@ CACHE ?= $(or $(BELLWETHER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bellwet
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
-.PHONY: test check unit sim docs deny jenkins e2e demo crds
+.PHONY: test check unit sim docs deny jenkins e2e demo crds bench-hook fuzz-hook
 
 test: check unit docs deny jenkins e2e ## everything that CI demands
 
@@ -28,6 +28,14 @@ deny: $(CARGO_DENY) ## licences, sources, double versions, a second TLS provider
 $(CARGO_DENY):
 	@echo "building cargo-deny $(CARGO_DENY_VERSION) into the cache, once, a few minutes"
 	$(CARGO) install cargo-deny --locked --version $(CARGO_DENY_VERSION) --root $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
+
+bench-hook: ## how soon a thousand clients of the hook API are told, and what they cost
+	ulimit -n 4096 && $(CARGO) test --locked --package bellwether --test it -- \
+		--exact hook_load::thousand_clients_that_wait_are_told_soon --ignored --nocapture
+
+fuzz-hook: ## schemathesis against the hook API: SECONDS=600 for longer
+	$(CARGO) test --locked --package bellwether --test it --no-run
+	CARGO="$(CARGO)" tests/fuzz/hook.sh $(or $(SECONDS),60)
 
 demo: ## a good and a bad release on the real cluster, to watch
 	$(BUILD)

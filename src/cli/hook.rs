@@ -7,8 +7,9 @@ use clap::Args;
 
 use crate::{
     hook_api::{
-        Hook, Listen, Tokens,
+        Hook, Limits, Listen, Tokens,
         auth::{Cluster, Gatekeeper},
+        oidc::Oidc,
     },
     reconcile::Context,
 };
@@ -53,6 +54,20 @@ pub(super) struct HookFlags {
     /// File of static bearer tokens: a list of name, tokens (one or two) and namespaces; read again when it changes
     #[arg(long, value_name = "FILE", env = "BELLWETHER_HOOK_TOKENS_FILE")]
     hook_tokens_file: Option<PathBuf>,
+
+    /// File of OIDC issuers whose tokens are accepted, such as Jenkins: a list of name, issuer and audience
+    #[arg(long, value_name = "FILE", env = "BELLWETHER_HOOK_OIDC_FILE")]
+    hook_oidc_file: Option<PathBuf>,
+
+    /// Connections that may be open at once; the process needs as many file descriptors
+    #[arg(
+        long,
+        value_name = "N",
+        env = "BELLWETHER_HOOK_MAX_CONNECTIONS",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    hook_max_connections: u32,
 }
 
 impl HookFlags {
@@ -71,10 +86,17 @@ impl HookFlags {
             Some(path) => Tokens::of_file(path, ctx.clock.clone()).context("--hook-tokens-file")?,
             None => Tokens::none(ctx.clock.clone()),
         };
-        let gatekeeper = Gatekeeper::new(Arc::new(Cluster(ctx.client.clone())), tokens, ctx.clock.clone());
-        Ok(Some((
-            Hook::new(ctx.clone(), gatekeeper),
-            Listen { address, tls },
-        )))
+        let mut gatekeeper =
+            Gatekeeper::new(Arc::new(Cluster(ctx.client.clone())), tokens, ctx.clock.clone());
+        if let Some(path) = &self.hook_oidc_file {
+            let oidc = Oidc::of_file(path, ctx.clock.clone()).context("--hook-oidc-file")?;
+            gatekeeper = gatekeeper.with_oidc(oidc);
+        }
+        let limits = Limits {
+            connections: usize::try_from(self.hook_max_connections)?,
+            ..Limits::default()
+        };
+        let hook = Hook::with_limits(ctx.clone(), gatekeeper, limits);
+        Ok(Some((hook, Listen::new(address, tls))))
     }
 }

@@ -225,11 +225,14 @@ impl Run {
         let address = SocketAddr::from(([0, 0, 0, 0], self.port));
         let admin = tokio::spawn(admin::serve(ctx.clone(), address, stop.clone()));
         let hook = self.hook.hook(&ctx)?;
-        let serving = hook.map(|(hook, listen)| tokio::spawn(hook_api::serve(hook, listen, stop.clone())));
-        let mut serving = std::pin::pin!(async move {
-            match serving {
-                Some(serving) => serving.await,
-                None => std::future::pending().await,
+        let stopping = stop.clone();
+        let mut serving = tokio::spawn(async move {
+            match hook {
+                Some((hook, listen)) => hook_api::serve(hook, listen, stopping).await,
+                None => {
+                    stopping.cancelled().await;
+                    Ok(())
+                }
             }
         });
         let sampling = tokio::spawn(
@@ -259,11 +262,15 @@ impl Run {
             }
         }
         anyhow::ensure!(stop.is_cancelled(), "a part of the controller ended unexpectedly");
-        // Rounds under way finish, and the Lease is given back. What has ended must not be asked again.
+        // Rounds under way finish, the Lease is given back, and who waits at the hook API is answered. What has ended must
+        // not be asked again.
         for task in [controller, holding] {
             if !task.is_finished() {
                 task.await?;
             }
+        }
+        if !serving.is_finished() {
+            serving.await?.context("hook API")?;
         }
         tracing::info!("stopped");
         Ok(())

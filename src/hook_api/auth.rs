@@ -19,6 +19,7 @@ use kube::api::{Api, PostParams};
 use sha2::{Digest, Sha256};
 
 use super::{
+    oidc::{Issuer, Oidc},
     problem::{Code, Problem},
     tokens::Tokens,
 };
@@ -131,6 +132,7 @@ type Right = (User, Deed, String, String);
 pub struct Gatekeeper {
     reviewer: Arc<dyn Reviewer>,
     tokens: Tokens,
+    oidc: Option<Oidc>,
     clock: Arc<dyn Clock>,
     known: Memory<[u8; 32], User>,
     allowed: Memory<Right, ()>,
@@ -143,10 +145,18 @@ impl Gatekeeper {
         Gatekeeper {
             reviewer,
             tokens,
+            oidc: None,
             clock,
             known: Memory::new(),
             allowed: Memory::new(),
         }
+    }
+
+    /// The same, which also knows builds by the tokens of their issuers.
+    #[must_use]
+    pub fn with_oidc(mut self, oidc: Oidc) -> Gatekeeper {
+        self.oidc = Some(oidc);
+        self
     }
 
     /// The user of a request with this `Authorization`, if they may do `deed` with the object `name`.
@@ -180,28 +190,50 @@ impl Gatekeeper {
                 ),
             ));
         }
-        self.allowed.keep(right, (), self.clock.monotonic());
+        self.allowed.keep(right, (), self.clock.monotonic(), REMEMBERED);
         Ok(user)
     }
 
     async fn user(&self, token: &str, namespace: &str) -> Result<User, Problem> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        // Who says to be of an issuer that we know is asked for nothing else: no other way need see that token.
+        if let Some((oidc, issuer)) = self.issuer(token) {
+            return self.recall_or(digest, oidc.user(issuer, token)).await;
+        }
         if let Some(user) = self.tokens.user(&digest, namespace)? {
             return Ok(user);
         }
+        let asked = async {
+            let user = self.reviewer.whose(token).await?.ok_or_else(|| {
+                let text =
+                    format!("nobody is known by this token; it must be made for the audience {AUDIENCE}");
+                Problem::new(Code::Unauthenticated, text)
+            })?;
+            Ok((user, REMEMBERED))
+        };
+        self.recall_or(digest, asked).await
+    }
+
+    fn issuer(&self, token: &str) -> Option<(&Oidc, &Issuer)> {
+        let oidc = self.oidc.as_ref()?;
+        Some((oidc, oidc.issuer(token)?))
+    }
+
+    /// The user who is remembered, or whom `asked` tells and for how long at most.
+    async fn recall_or(
+        &self,
+        digest: [u8; 32],
+        asked: impl Future<Output = Result<(User, Duration), Problem>>,
+    ) -> Result<User, Problem> {
         let now = self.clock.monotonic();
         if let Some(user) = self.known.recall(&digest, now) {
             return Ok(user);
         }
-        let asked = self.reviewer.whose(token);
-        let user = tokio::time::timeout(REVIEW_LIMIT, asked)
+        let (user, good_for) = tokio::time::timeout(REVIEW_LIMIT, asked)
             .await
             .map_err(|_| slow())??;
-        let user = user.ok_or_else(|| {
-            let text = format!("nobody is known by this token; it must be made for the audience {AUDIENCE}");
-            Problem::new(Code::Unauthenticated, text)
-        })?;
-        self.known.keep(digest, user.clone(), now);
+        self.known
+            .keep(digest, user.clone(), now, good_for.min(REMEMBERED));
         Ok(user)
     }
 }
@@ -209,7 +241,7 @@ impl Gatekeeper {
 fn slow() -> Problem {
     Problem::new(
         Code::Unavailable,
-        "the API server does not say in time who this is or what they may",
+        "it cannot be found out in time who this is or what they may",
     )
 }
 
@@ -227,7 +259,7 @@ fn bearer(authorization: Option<&str>) -> Result<&str, Problem> {
         })
 }
 
-/// Remembers for a minute.
+/// Remembers what was true, for a while.
 struct Memory<K, V>(Mutex<HashMap<K, (V, Duration)>>);
 
 impl<K: std::hash::Hash + Eq, V: Clone> Memory<K, V> {
@@ -242,13 +274,13 @@ impl<K: std::hash::Hash + Eq, V: Clone> Memory<K, V> {
     }
 
     /// What is over goes when room is needed.
-    fn keep(&self, key: K, what: V, now: Duration) {
+    fn keep(&self, key: K, what: V, now: Duration, good_for: Duration) {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if memory.len() >= LIMIT {
             memory.retain(|_, (_, until)| now < *until);
         }
         if memory.len() < LIMIT {
-            memory.insert(key, (what, now + REMEMBERED));
+            memory.insert(key, (what, now + good_for));
         }
     }
 }

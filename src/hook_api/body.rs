@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::problem::{Code, Problem};
 use crate::api::{AbortAction, Awaited, CanaryRef, Policy, PromotionSpec, Requester};
@@ -63,6 +64,62 @@ impl NewPromotion {
         }
         if self.requester.authenticated_as.is_some() {
             return Err(bad("requester.authenticatedAs: is set by Bellwether"));
+        }
+        self.check_lengths()
+    }
+
+    /// As the description says, whatever the API server makes of it.
+    fn check_lengths(&self) -> Result<(), Problem> {
+        let (requester, awaited) = (&self.requester, self.awaited.as_ref());
+        for (field, text, shortest, longest) in [
+            ("image", self.image.as_ref(), 1, 500),
+            (
+                "await.image",
+                awaited.and_then(|awaited| awaited.image.as_ref()),
+                1,
+                500,
+            ),
+            (
+                "await.revision",
+                awaited.and_then(|awaited| awaited.revision.as_ref()),
+                8,
+                64,
+            ),
+            ("requester.kind", requester.kind.as_ref(), 0, 63),
+            ("requester.controller", requester.controller.as_ref(), 0, 253),
+            ("requester.job", requester.job.as_ref(), 0, 500),
+            ("requester.buildUrl", requester.build_url.as_ref(), 0, 2000),
+            ("requester.buildTag", requester.build_tag.as_ref(), 0, 500),
+            ("requester.user", requester.user.as_ref(), 0, 253),
+            ("requester.commit", requester.commit.as_ref(), 0, 100),
+        ] {
+            let length = text.map_or(shortest, |text| text.chars().count());
+            if !(shortest..=longest).contains(&length) {
+                return Err(bad(format!(
+                    "{field}: must have {shortest} to {longest} characters"
+                )));
+            }
+        }
+        let images = [
+            ("images", &self.images),
+            (
+                "await.images",
+                &awaited.and_then(|awaited| awaited.images.clone()),
+            ),
+        ];
+        for (field, images) in images {
+            let fits = |image: &String| (1..=500).contains(&image.chars().count());
+            if images
+                .as_ref()
+                .is_some_and(|images| !(1..=32).contains(&images.len()) || !images.values().all(fits))
+            {
+                return Err(bad(format!(
+                    "{field}: must be 1 to 32 images of 1 to 500 characters"
+                )));
+            }
+        }
+        if requester.build_number.is_some_and(i64::is_negative) {
+            return Err(bad("requester.buildNumber: must not be negative"));
         }
         Ok(())
     }
@@ -133,17 +190,51 @@ pub struct RevisionSettlement {
     pub comment: Option<String>,
 }
 
+/// What can name no revision.
+///
+/// # Errors
+/// If it is too short or too long.
+pub fn check_revision(revision: &str) -> Result<(), Problem> {
+    if (8..=64).contains(&revision.chars().count()) {
+        return Ok(());
+    }
+    Err(bad("revision: must have 8 to 64 characters"))
+}
+
+/// What can name no gate.
+///
+/// # Errors
+/// If it is empty or too long.
+pub fn check_gate(gate: &str) -> Result<(), Problem> {
+    if (1..=63).contains(&gate.chars().count()) {
+        return Ok(());
+    }
+    Err(bad("gate: must have 1 to 63 characters"))
+}
+
 /// Reads a body; an empty one is an empty object.
 ///
 /// # Errors
 /// If it is not what it must be.
 pub fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
     let text = if bytes.is_empty() { &b"{}"[..] } else { bytes };
+    // A list would be taken for the fields of an object in their order.
+    if serde_json::from_slice(text).is_ok_and(|json: Value| has_list(&json)) {
+        return Err(bad("body: no field is a list"));
+    }
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| bad(format!("body: {}: {}", error.path(), error.inner())))?;
     json.end().map_err(|error| bad(format!("body: {error}")))?;
     Ok(read)
+}
+
+fn has_list(json: &Value) -> bool {
+    match json {
+        Value::Array(_) => true,
+        Value::Object(fields) => fields.values().any(has_list),
+        _ => false,
+    }
 }
 
 /// A text in somebody's words, within bounds; `field` is its name.

@@ -341,10 +341,12 @@ pub async fn state(
             }
         }
     };
-    let newest = match tokio::time::timeout(Duration::from_secs(wait.wait_seconds), news).await {
-        Ok(Some(promotion)) => promotion,
-        Ok(None) => hook.find_promotion(namespace, id).await?,
-        Err(_) => promotion,
+    let waited = tokio::time::timeout(Duration::from_secs(wait.wait_seconds), news);
+    let newest = match hook.stopping.run_until_cancelled(waited).await {
+        Some(Ok(Some(promotion))) => promotion,
+        Some(Ok(None)) => hook.find_promotion(namespace, id).await?,
+        // The time is over, or the process ends: another replica goes on.
+        Some(Err(_)) | None => promotion,
     };
     Ok(axum::Json(hook.view(&newest)).into_response())
 }
@@ -481,6 +483,7 @@ pub async fn settle(
 ) -> Result<Response, Problem> {
     let user = hook.admit(caller, APPROVE, namespace, "").await?;
     let Settlement { gate, comment } = body::read(bytes)?;
+    body::check_gate(&gate)?;
     let promotion = hook.find_promotion(namespace, id).await?;
     // One decision of one person about one gate is as good as many.
     let name = names::approval(namespace, &[id, &gate, &user.name], &format!("{decision:?}"));
@@ -516,6 +519,8 @@ pub async fn revision_settle(
         revision,
         comment,
     } = body::read(bytes)?;
+    body::check_gate(&gate)?;
+    body::check_revision(&revision)?;
     hook.find_canary(namespace, canary)?;
     let subject = [canary, &revision, &gate, &key(hook, caller)];
     let name = names::approval(namespace, &subject, &format!("{decision:?}"));
@@ -587,6 +592,7 @@ pub async fn revision_order(
         )
         .await?;
     let RevisionOrder { revision, reason } = body::read(bytes)?;
+    body::check_revision(&revision)?;
     hook.find_canary(namespace, canary)?;
     let name = names::command(
         namespace,

@@ -7,23 +7,27 @@
 pub mod auth; // who asks, and whether they may
 mod body; // what a request says
 mod calls; // one function per call
+mod connection; // how many there may be
+mod extract; // what is taken out of a request
+pub mod oidc; // tokens of Jenkins, GitLab, GitHub
 pub mod openapi; // the description of the API, from the types
 pub mod problem; // errors, as problem+json
 mod route; // every call, as one table
-mod serve; // connections, TLS, limits
+mod serve; // TLS, limits, the end
 mod tokens; // static bearer tokens
 pub mod view; // what an answer says
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::reconcile::Context;
 use auth::Gatekeeper;
 
 pub use problem::Problem;
 pub use route::router;
-pub use serve::{Listen, serve};
+pub use serve::{Bound, Limits, Listen, serve};
 pub use tokens::Tokens;
 
 /// Longest body in bytes.
@@ -41,16 +45,31 @@ pub struct Hook {
     pub gatekeeper: Gatekeeper,
     /// Room for those who wait.
     pub waiters: Semaphore,
+    /// Room for bodies that are read.
+    pub bodies: Semaphore,
+    /// How much clients may have.
+    pub limits: Limits,
+    /// The process ends: whoever waits is answered.
+    pub stopping: CancellationToken,
 }
 
 impl Hook {
     /// A hook on the caches of `ctx`.
     #[must_use]
     pub fn new(ctx: Arc<Context>, gatekeeper: Gatekeeper) -> Arc<Hook> {
+        Hook::with_limits(ctx, gatekeeper, Limits::default())
+    }
+
+    /// The same, with these limits.
+    #[must_use]
+    pub fn with_limits(ctx: Arc<Context>, gatekeeper: Gatekeeper, limits: Limits) -> Arc<Hook> {
         Arc::new(Hook {
             ctx,
             gatekeeper,
             waiters: Semaphore::new(WAITERS),
+            bodies: Semaphore::new(limits.bodies),
+            limits,
+            stopping: CancellationToken::new(),
         })
     }
 }

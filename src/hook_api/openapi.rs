@@ -80,6 +80,10 @@ impl Parameter {
             "integer" if self.name == "waitSeconds" => {
                 json!({"type": "integer", "minimum": 0, "maximum": super::WAIT_LIMIT})
             }
+            // Clients begin below the first one.
+            "integer" if self.name == "afterSeq" => {
+                json!({"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX})
+            }
             "integer" => json!({"type": "integer", "minimum": 0, "maximum": i64::MAX}),
             _ => {
                 json!({"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]([ -~]*[!-~])?$"})
@@ -191,6 +195,22 @@ impl Operation {
     }
 }
 
+/// The resources' schemas say `nullable`, which this version of the description does not know.
+fn spell_null(json: &mut Value) {
+    match json {
+        Value::Object(fields) => {
+            if fields.remove("nullable") == Some(Value::Bool(true))
+                && let Some(Value::String(kind)) = fields.get("type").cloned()
+            {
+                fields.insert("type".to_owned(), json!([kind, "null"]));
+            }
+            fields.values_mut().for_each(spell_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(spell_null),
+        _ => {}
+    }
+}
+
 /// The whole description.
 #[must_use]
 pub fn document() -> Value {
@@ -205,7 +225,7 @@ pub fn document() -> Value {
             .or_insert_with(|| Value::Object(Map::new()));
         path[operation.method] = described;
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Bellwether hook API",
@@ -218,5 +238,7 @@ pub fn document() -> Value {
             "schemas": generator.take_definitions(true),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
-    })
+    });
+    spell_null(&mut document);
+    document
 }

@@ -26,6 +26,8 @@ pub enum Code {
     NotFound,
     /// The path has no such method.
     MethodNotAllowed,
+    /// The body did not come in time.
+    RequestTimeout,
     /// Another promotion is not over.
     Conflict,
     /// The body is too long.
@@ -50,6 +52,7 @@ impl Code {
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Code::Conflict => StatusCode::CONFLICT,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{DefaultBodyLimit, Query, State},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
@@ -16,6 +15,7 @@ use super::{
     BODY_LIMIT, Hook,
     body::{Abort, NewPromotion, Order, RevisionOrder, RevisionSettlement, Settlement},
     calls::{self, Caller},
+    extract::{Path, RequestBody},
     openapi::{self, Body, Operation, Parameter},
     problem::{Code, Problem},
     view::{Accepted, CanaryView, PromotionView},
@@ -299,24 +299,6 @@ pub fn router(hook: Arc<Hook>) -> Router {
 
 fn plain(methods: MethodRouter<Arc<Hook>>) -> MethodRouter<Arc<Hook>> {
     methods.fallback(|| async { Problem::new(Code::MethodNotAllowed, "the path has no such method") })
-}
-
-/// A body within its bounds, before anything is made of it.
-pub struct RequestBody(pub Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for RequestBody {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(RequestBody(bytes)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Problem::new(
-                Code::BodyTooLarge,
-                format!("the body has more than {BODY_LIMIT} bytes"),
-            )),
-            Err(rejection) => Err(Problem::new(Code::BadRequest, rejection.body_text())),
-        }
-    }
 }
 
 fn caller(headers: &HeaderMap) -> Result<Caller, Problem> {

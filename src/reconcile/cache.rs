@@ -220,6 +220,14 @@ impl Cache {
         sender.subscribe()
     }
 
+    /// How many follow an object.
+    #[must_use]
+    pub fn followers(&self, kind: Kind, namespace: &str, name: &str) -> usize {
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.get(&key).map_or(0, watch::Sender::receiver_count)
+    }
+
     fn tell_followers(&self, key: &(Kind, String, String), version: u64) {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = followed.get(key) {

@@ -1,0 +1,199 @@
+//! The file of issuers: read once, at the start, because whom to trust must not change unnoticed.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::subject;
+
+/// An issuer, as the file names it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IssuerConfig {
+    /// Name of the instance, and prefix of its users and groups.
+    pub name: String,
+    /// What its tokens have as `iss`, to the letter.
+    pub issuer: String,
+    /// What a token must have as `aud`, or among it.
+    pub audience: String,
+    /// Where its keys are; its `/.well-known/openid-configuration` says so if absent.
+    #[serde(default)]
+    pub jwks_uri: Option<String>,
+    /// Certificates to trust instead of the system's, in PEM.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// The claim that names the user.
+    #[serde(default = "sub")]
+    pub user_claim: String,
+    /// Address of the Jenkins whose jobs' URLs are the claim, where the issuer does not tell it.
+    #[serde(default)]
+    pub jenkins_url: Option<String>,
+}
+
+fn sub() -> String {
+    "sub".to_owned()
+}
+
+/// Why a file of issuers cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not what it must be.
+    #[error("{path}: {problem}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No client can be made of it.
+    #[error("no client for issuer {issuer}: {source}")]
+    Client {
+        /// The issuer.
+        issuer: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+}
+
+/// Reads a file: YAML or JSON, a list of issuers.
+///
+/// # Errors
+/// If it cannot be used.
+pub fn read(path: &Path) -> Result<Vec<IssuerConfig>, Error> {
+    let text = text(path)?;
+    let malformed = |problem: String| Error::Malformed {
+        path: path.display().to_string(),
+        problem,
+    };
+    let all: Vec<IssuerConfig> =
+        serde_saphyr::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+    for (at, issuer) in all.iter().enumerate() {
+        check(issuer).map_err(|problem| malformed(format!("{:?}: {problem}", issuer.name)))?;
+        let twice = |other: &IssuerConfig| other.name == issuer.name || other.issuer == issuer.issuer;
+        if all[..at].iter().any(twice) {
+            return Err(malformed(format!(
+                "{:?}: name or issuer stands here twice",
+                issuer.name
+            )));
+        }
+    }
+    Ok(all)
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn text(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+fn check(issuer: &IssuerConfig) -> Result<(), String> {
+    if !subject::is_instance(&issuer.name) {
+        return Err("name: must be small letters, digits and dashes, and nobody else's prefix".to_owned());
+    }
+    if issuer.audience.is_empty() || issuer.user_claim.is_empty() {
+        return Err("audience and userClaim: must not be empty".to_owned());
+    }
+    for (field, url) in [
+        ("issuer", Some(&issuer.issuer)),
+        ("jwksUri", issuer.jwks_uri.as_ref()),
+    ] {
+        if url.is_some_and(|url| !is_safe(url)) {
+            return Err(format!("{field}: must be an https URL"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether keys that come from there can be trusted: nobody on the way can exchange them.
+#[must_use]
+pub fn is_safe(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else {
+        return false;
+    };
+    let plain_text = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    plain_text && (url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<std::net::IpAddr>()
+        .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+
+    fn parse(text: &str) -> Result<Vec<IssuerConfig>, Error> {
+        let (process, file) = (std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("bellwether-issuers-{process}-{file}.yaml"));
+        std::fs::write(&path, text).unwrap();
+        let read = read(&path);
+        std::fs::remove_file(&path).unwrap();
+        read
+    }
+
+    #[test]
+    fn issuers_are_read_with_their_defaults() {
+        let text = "- {name: ci, issuer: 'https://ci.example/oidc', audience: bellwether}\n";
+        let all = parse(text).unwrap();
+        assert_eq!((all.len(), all[0].user_claim.as_str()), (1, "sub"));
+    }
+
+    #[test]
+    fn what_cannot_be_trusted_is_no_issuer() {
+        let ci = "- {name: ci, issuer: 'https://ci.example/oidc', audience: bellwether}\n";
+        let twice = ci.repeat(2);
+        for (text, named) in [
+            (
+                "- {name: system, issuer: 'https://a.example', audience: b}",
+                "name",
+            ),
+            ("- {name: a, issuer: 'http://a.example', audience: b}", "https"),
+            (
+                "- {name: a, issuer: 'https://me:secret@a.example', audience: b}",
+                "https",
+            ),
+            (
+                "- {name: a, issuer: 'http://localhost.evil.example', audience: b}",
+                "https",
+            ),
+            (
+                "- {name: a, issuer: 'https://a.example', audience: ''}",
+                "audience",
+            ),
+            ("- {name: a, issuer: 'https://a.example'}", "audience"),
+            (
+                "- {name: a, issuer: 'https://a.example', audience: b, jwksUri: 'http://b'}",
+                "jwksUri",
+            ),
+            (
+                "- {name: a, issuer: 'https://a.example', audience: b, verify: false}",
+                "verify",
+            ),
+            (&twice, "twice"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Tokens of OIDC issuers, such as Jenkins, GitLab or GitHub: a build proves what it is without a secret that it keeps.
+//!
+//! Invariants: no token chooses its algorithm or key beyond what the issuer published; what a token says counts only once
+//! its signature, issuer, audience and times are right; no token stands in a log or an answer.
+
+mod config;
+mod keys;
+pub mod subject;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use jsonwebtoken::{Algorithm, Validation, dangerous::insecure_decode_claims, errors::ErrorKind};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{
+    auth::User,
+    problem::{Code, Problem},
+};
+use crate::clock::Clock;
+use keys::{Keys, Missing};
+
+pub use config::{Error, IssuerConfig};
+
+/// Seconds that clocks may differ.
+const SKEW: f64 = 60.0;
+/// Longest token in bytes that is looked at.
+const LONGEST: usize = 16 * 1024;
+/// Signatures that can be verified by who cannot make them.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// An issuer whose tokens are accepted.
+pub struct Issuer {
+    config: IssuerConfig,
+    keys: Arc<Keys>,
+}
+
+/// The issuers whose tokens are accepted.
+pub struct Oidc {
+    issuers: Vec<Issuer>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Oidc {
+    /// Those of a file.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub fn of_file(path: &Path, clock: Arc<dyn Clock>) -> Result<Oidc, Error> {
+        Oidc::new(config::read(path)?, clock)
+    }
+
+    /// These.
+    ///
+    /// # Errors
+    /// If no client can be made for one of them.
+    pub fn new(issuers: Vec<IssuerConfig>, clock: Arc<dyn Clock>) -> Result<Oidc, Error> {
+        let issuers = issuers.into_iter().map(|config| {
+            let keys = Keys::new(&config, clock.clone())?;
+            Ok(Issuer { config, keys })
+        });
+        Ok(Oidc {
+            issuers: issuers.collect::<Result<_, Error>>()?,
+            clock,
+        })
+    }
+
+    /// The issuer that a token says it has. Nothing is verified by that.
+    #[must_use]
+    pub fn issuer(&self, token: &str) -> Option<&Issuer> {
+        #[derive(Deserialize)]
+        struct Claims {
+            iss: String,
+        }
+        if self.issuers.is_empty() || token.len() > LONGEST || token.matches('.').count() != 2 {
+            return None;
+        }
+        let claims: Claims = insecure_decode_claims(token).ok()?;
+        self.issuers
+            .iter()
+            .find(|issuer| issuer.config.issuer == claims.iss)
+    }
+
+    /// Whose token this is, and for how long yet.
+    ///
+    /// # Errors
+    /// If it is not a good one, or if that cannot be found out.
+    pub async fn user(&self, issuer: &Issuer, token: &str) -> Result<(User, Duration), Problem> {
+        let config = &issuer.config;
+        let refuse = |why: &str| {
+            let text = format!("the token of issuer {} is not accepted: {why}", config.issuer);
+            Problem::new(Code::Unauthenticated, text)
+        };
+        let header = jsonwebtoken::decode_header(token).map_err(|_| refuse("its header cannot be used"))?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(refuse("its algorithm is not one of public keys"));
+        }
+        // Whoever signs so means something that we do not understand.
+        if header.crit.is_some() {
+            return Err(refuse("it has critical headers"));
+        }
+        let key = issuer.keys.find(header.kid.as_deref(), header.alg).await;
+        let key = key.map_err(|missing| match missing {
+            Missing::Unknown => refuse("its key is not one of the issuer's"),
+            Missing::Unasked => Problem::new(
+                Code::Unavailable,
+                format!("issuer {} does not tell its keys", config.issuer),
+            ),
+        })?;
+        let decoded =
+            jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &validation(config, header.alg));
+        let claims = decoded.map_err(|error| refuse(reason(error.kind())))?.claims;
+        let left = self.time_left(&claims).map_err(refuse)?;
+        let claim = claims.get(&config.user_claim).and_then(Value::as_str);
+        let root = config.jenkins_url.as_deref();
+        let root = root.or_else(|| subject::jenkins_root(&config.issuer));
+        let user = claim.and_then(|claim| subject::user(&config.name, root, claim));
+        let user = user.ok_or_else(|| refuse(&format!("its claim {} names nobody", config.user_claim)))?;
+        Ok((user, left))
+    }
+
+    /// How long the token is good for yet; nothing if it only is because clocks differ.
+    fn time_left(&self, claims: &Map<String, Value>) -> Result<Duration, &'static str> {
+        let now = self.clock.now().timestamp_millis() as f64 / 1000.0;
+        let expires = claims.get("exp").and_then(Value::as_f64);
+        let expires = expires.ok_or("it does not say when it ends")?;
+        if now >= expires + SKEW {
+            return Err("it has expired");
+        }
+        match claims.get("nbf") {
+            None | Some(Value::Null) => {}
+            Some(begins) => {
+                let begins = begins.as_f64().ok_or("its nbf is no time")?;
+                if now < begins - SKEW {
+                    return Err("it is not valid yet");
+                }
+            }
+        }
+        Ok(Duration::try_from_secs_f64(expires - now).unwrap_or_default())
+    }
+}
+
+/// Times are not looked at here: the library has no clock but the machine's.
+fn validation(config: &IssuerConfig, algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    validation.set_issuer(&[&config.issuer]);
+    validation.set_audience(&[&config.audience]);
+    validation.validate_exp = false;
+    validation
+}
+
+fn reason(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidSignature => "its signature is wrong",
+        ErrorKind::InvalidIssuer => "it is of another issuer",
+        ErrorKind::InvalidAudience => "it was made for another audience",
+        ErrorKind::MissingRequiredClaim(_) => "exp, iss or aud is missing",
+        _ => "it cannot be read",
+    }
+}
