@@ -7,6 +7,20 @@ use serde_json::{Value, json};
 /// Name of everything; Canaries of a play are told apart by their namespace.
 pub const SHOP: &str = "shop";
 
+/// Points at which releases wait.
+const GATES: [&[&str]; 10] = [
+    &[],
+    &[],
+    &[],
+    &[],
+    &[],
+    &[],
+    &["confirm-rollout"],
+    &["pre-rollout"],
+    &["confirm-promotion"],
+    &["confirm-rollout", "confirm-promotion"],
+];
+
 /// One Canary, its workload and its callers.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -32,8 +46,8 @@ pub struct Setup {
     pub replicas: u32,
     /// Requests a second.
     pub rate: f64,
-    /// Whether releases wait for approvals, and for how many seconds at most.
-    pub gates: Option<i64>,
+    /// Points at which releases wait for approvals, and for how many seconds at most.
+    pub gates: (&'static [&'static str], i64),
 }
 
 impl Setup {
@@ -52,7 +66,7 @@ impl Setup {
             adopted: rng.u8(..4) != 0,
             replicas: rng.u32(1..4),
             rate: [20.0, 30.0, 60.0][rng.usize(..3)],
-            gates: (rng.u8(..4) == 0).then(|| rng.i64(20..60)),
+            gates: (GATES[rng.usize(..GATES.len())], rng.i64(20..60)),
         }
     }
 
@@ -73,7 +87,7 @@ impl Setup {
         // Set-up, analysis, promotion, undo: each may wait for pods as long as it may; silence may take `maxBlind`.
         let seconds = 4 * self.deadline + checks * step + retreats + back + 3 * self.max_blind + 120;
         // A gate may stay closed for as long as it may, at each of its three points.
-        let seconds = seconds + 3 * self.gates.unwrap_or(0);
+        let seconds = seconds + 3 * self.gates.1;
         TimeDelta::seconds(seconds)
     }
 
@@ -113,16 +127,10 @@ impl Setup {
         })
     }
 
-    /// An approval at each point.
     fn gates(&self) -> Vec<Value> {
-        let Some(seconds) = self.gates else {
-            return Vec::new();
-        };
+        let (points, seconds) = self.gates;
         let gate = |point: &&str| json!({"name": point, "at": point, "approval": {}, "timeout": format!("{seconds}s")});
-        ["confirm-rollout", "pre-rollout", "confirm-promotion"]
-            .iter()
-            .map(gate)
-            .collect()
+        points.iter().map(gate).collect()
     }
 
     pub fn canary(&self) -> Value {

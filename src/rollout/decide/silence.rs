@@ -43,11 +43,23 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
             }
             false
         }
+        _ if chance(plan, &sample, side) => false,
         _ => {
             plan.clear_hold(&[HoldReason::TrafficNotShifting, HoldReason::MetricsUnavailable]);
             true
         }
     }
+}
+
+/// Whether one window without a request says too little: requests arrived where none should have, so proxies are known not
+/// to follow, and with little traffic a window may be empty by chance. Then it takes as many as it took to name it.
+fn chance(plan: &Plan<'_>, sample: &Sample, side: Serves) -> bool {
+    let named = plan.held_since(HoldReason::TrafficNotShifting);
+    let last = match side {
+        Serves::Target => named.max(sample.traffic.reached_at.filter(|_| named.is_some())),
+        Serves::Primary => named,
+    };
+    last.is_some_and(|last| sample.at < last + window(sample) * PATIENCE)
 }
 
 fn window(sample: &Sample) -> TimeDelta {

@@ -175,7 +175,7 @@ fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
         Kind::DEPLOYMENT if seen.change.key.name == seen.names.primary => {
             workloads::primary(seen, book, deleted, &mut found);
         }
-        Kind::DEPLOYMENT if !deleted => workloads::target(seen, book, &mut found),
+        Kind::DEPLOYMENT if !deleted => workloads::target(seen, book, stale, &mut found),
         Kind::PROMOTION if !deleted && seen.ours => promotions::changed(seen, &mut found),
         Kind::CANARY if deleted => canary::gone(seen, book, &mut found),
         Kind::CANARY => canary::changed(seen, book, record, &mut found),

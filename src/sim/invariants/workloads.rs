@@ -128,7 +128,7 @@ fn shrinks(seen: &Seen<'_>, before: Option<&Value>, found: &mut Vec<String>) {
 }
 
 /// I2 and I8: the target is scaled, or given the image of a Promotion, and nothing else; and it is scaled away only when no traffic can reach it.
-pub(super) fn target(seen: &Seen<'_>, book: &Book, found: &mut Vec<String>) {
+pub(super) fn target(seen: &Seen<'_>, book: &Book, stale: bool, found: &mut Vec<String>) {
     let Some(before) = seen.change.before.as_deref().filter(|_| seen.ours) else {
         return;
     };
@@ -143,7 +143,9 @@ pub(super) fn target(seen: &Seen<'_>, book: &Book, found: &mut Vec<String>) {
         return;
     }
     let weight = seen.weight_of_routes();
-    if weight > 0 {
+    // What somebody edits while the watches are cut, nobody can know.
+    let edited = stale && book.edited_at.is_some();
+    if weight > 0 && !edited {
         found.push(format!("the target is scaled away at weight {weight} (I2)"));
     }
     if book.routed_at.is_some() && elapsed(book.routed_at, seen.at) < DRAIN {
