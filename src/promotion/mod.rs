@@ -165,10 +165,10 @@ impl Wish {
         )
     }
 
-    /// Whether it has not begun.
+    /// Whether it may still change the workload.
     #[must_use]
     pub fn waits(&self) -> bool {
-        !self.finished() && !self.running()
+        !self.finished() && self.status.revision.is_none()
     }
 
     fn running(&self) -> bool {

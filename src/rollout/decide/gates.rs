@@ -213,6 +213,18 @@ fn reject(plan: &mut Plan<'_>, gate: &GateSpec) {
     retire::begin(plan, RetirementKind::RollBack, &text);
 }
 
+/// A no counts at once, also before the release has come to the gate.
+pub(super) fn reject_by(plan: &mut Plan<'_>, order: &Order) {
+    let spec = plan.spec;
+    let gate = spec
+        .gates
+        .iter()
+        .find(|gate| order.gate.as_ref() == Some(&gate.name));
+    if let Some(gate) = gate {
+        reject(plan, gate);
+    }
+}
+
 /// Why a yes or no at a gate cannot be heeded.
 pub(super) fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
     let name = order.gate.as_deref().unwrap_or_default();

@@ -201,7 +201,7 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
         }
         Verb::Reject => {
             gates::settle(plan, order, GateState::Rejected);
-            plan.record();
+            gates::reject_by(plan, order);
         }
         Verb::Undo => undo(plan, &said),
         Verb::Retry => rest::start(plan, order.revision.clone()),

@@ -558,3 +558,24 @@ fn release_is_not_called_off_while_there_is_no_primary_to_return_to() {
         decision.acts
     );
 }
+
+#[test]
+fn gate_rejected_beforehand_takes_the_release_back_at_once() {
+    let mut spec = spec();
+    spec.gates = vec![crate::rollout::GateSpec {
+        name: "end".to_owned(),
+        at: crate::api::GatePoint::ConfirmPromotion,
+        opens: crate::rollout::Opens::Approval {
+            not_by_requester: false,
+        },
+        timeout: None,
+    }];
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.orders = order(Verb::Reject, "b");
+    seen.orders[0].gate = Some("end".to_owned());
+    let decision = decide(&spec, &seen, at(3));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO), "traffic first");
+    let status = recorded(&decision.acts[1]);
+    let message = &status.retirement.as_ref().unwrap().message;
+    assert_eq!(message, "gate end was not passed by mia: it is late");
+}
