@@ -168,6 +168,19 @@ fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, dec
         let text = format!("its deadline is over (policy.deadlineSeconds); it cannot be called off: {why}");
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
     }
+    let held = seen
+        .canary
+        .hold
+        .as_ref()
+        .filter(|_| seen.canary.retirement.is_some());
+    if let Some(hold) = held.filter(|_| answered.is_some()) {
+        // Going back is held, and may be for long: whoever waits is told.
+        let text = format!(
+            "its deadline is over (policy.deadlineSeconds); going back is held: {}",
+            hold.message
+        );
+        return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
+    }
     if super::not_noticed(seen, revision) {
         let text = "its deadline is over (policy.deadlineSeconds) before its release began";
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", text, now);

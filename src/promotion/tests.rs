@@ -563,3 +563,30 @@ fn promotion_waits_for_the_first_primary_unless_that_cannot_be_set_up() {
     stage.settle();
     assert_eq!(stage.target.images["app"], "web:2", "it may be the fix");
 }
+
+#[test]
+fn promotion_whose_way_back_is_held_ends_with_its_deadline() {
+    let mut stage = running();
+    stage.now = at(3601);
+    stage.settle();
+    stage.heed(None);
+    stage.canary.retirement = Some(crate::api::Retirement {
+        kind: crate::api::RetirementKind::Cancel,
+        since: stage.now,
+        message: String::new(),
+    });
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running), "it goes back");
+    stage.canary.hold = Some(crate::api::Hold {
+        reason: crate::api::HoldReason::WorkloadNotReady,
+        since: stage.now,
+        message: "web-primary cannot carry the traffic".to_owned(),
+        retreated: false,
+        resumes: true,
+    });
+    stage.settle();
+    assert_eq!(
+        (stage.phase(0), stage.reason(0)),
+        (Some(PromotionPhase::Failed), "DeadlineExceeded")
+    );
+}

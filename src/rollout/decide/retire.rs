@@ -57,7 +57,8 @@ pub(super) fn proceed(plan: &mut Plan<'_>) {
     match retirement.kind {
         RetirementKind::RollBack | RetirementKind::Abort | RetirementKind::Cancel => {
             move_traffic(plan, retirement.kind);
-            if !plan.weight().is_zero() {
+            let sent = plan.seen.routes.weight().is_some_and(|weight| !weight.is_zero());
+            if !plan.weight().is_zero() || (sent && !plan.least_weight().is_zero()) {
                 let text = format!("{} cannot carry the traffic", plan.spec.names.primary);
                 plan.hold(HoldReason::WorkloadNotReady, &text);
             } else {
@@ -84,6 +85,10 @@ fn go_on_without_primary(plan: &mut Plan<'_>) {
 
 /// Puts the traffic where this withdrawal wants it, by as much as the pods there can carry.
 fn move_traffic(plan: &mut Plan<'_>, kind: RetirementKind) {
+    let ordinary = !matches!(kind, RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary);
+    if ordinary && plan.weight().is_zero() {
+        return plan.route_home();
+    }
     let canary_serves = plan.target().is_some_and(|t| t.serving() > 0);
     let analysed = plan.target().map(|t| &t.revision) == plan.next.revision.current.as_ref();
     let primary = plan.primary_carries_all();
@@ -135,11 +140,12 @@ fn undo(plan: &mut Plan<'_>, retirement: &Retirement) {
 }
 
 /// The primary cannot return to anything, because its old template is nowhere any more, and got ready with the new one
-/// after all: then the promotion goes on.
+/// after all: then the promotion goes on, unless that was judged bad.
 fn forward_again(plan: &mut Plan<'_>, kind: RetirementKind) -> bool {
     let nothing_else =
         plan.seen.unrestorable.is_some() && plan.seen.unrestorable == plan.next.revision.promoted;
-    if kind != RetirementKind::UndoOnCanary || !nothing_else || !late_success(plan) {
+    let bad = kind != RetirementKind::UndoOnCanary && plan.next.failed_checks >= plan.spec.threshold;
+    if bad || !nothing_else || !late_success(plan) {
         return false;
     }
     plan.next.retirement = None;

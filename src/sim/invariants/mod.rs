@@ -168,6 +168,7 @@ fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
             .canary()
             .is_some_and(|canary| canary["spec"]["suspend"] == true);
     match seen.change.key.kind {
+        Kind::VIRTUAL_SERVICE if late && !deleted => routes::visited(seen, book),
         Kind::VIRTUAL_SERVICE | Kind::SERVICE | Kind::DEPLOYMENT if late => {}
         Kind::VIRTUAL_SERVICE if !deleted => routes::changed(seen, book, stale, &mut found),
         Kind::ENDPOINT_SLICE => routes::endpoints(seen, book),

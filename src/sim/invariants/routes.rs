@@ -9,6 +9,15 @@ use super::{
     book::{Book, canary_weight, host, ready_endpoints},
 };
 
+/// Remembers what the routes have, whoever is to blame for it.
+pub(super) fn visited(seen: &Seen<'_>, book: &mut Book) {
+    let new = canary_weight(&seen.change.object);
+    if seen.change.before.as_deref().map_or(0, canary_weight) != new {
+        book.routed_at = Some(seen.at);
+    }
+    book.visited.insert(new);
+}
+
 pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut Vec<String>) {
     let new = canary_weight(&seen.change.object);
     let old = seen.change.before.as_deref().map_or(0, canary_weight);

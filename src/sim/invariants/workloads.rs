@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Seen,
     book::{Book, ready_endpoints},
-    elapsed, promotions,
+    elapsed, promotions, routes,
 };
 use crate::{
     sim::{api_server::Kind, workloads::behaviour::Behaviour},
@@ -60,6 +60,10 @@ pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut V
     }
     // Nothing fences a create off that comes late; what it makes passed every step once, and is told apart.
     if before.is_none() && book.cleared_once.contains(revision) {
+        return;
+    }
+    // The first one, created late: nothing was promoted yet, and what was to be handed back is gone with the Canary.
+    if before.is_none() && phase == "Terminating" && seen.status("revision")["promoted"].is_null() {
         return;
     }
     let shipped = image(&seen.change.object);
@@ -151,7 +155,7 @@ pub(super) fn target(seen: &Seen<'_>, book: &Book, stale: bool, found: &mut Vec<
     if book.routed_at.is_some() && elapsed(book.routed_at, seen.at) < DRAIN {
         found.push("the target is scaled away before proxies can follow the routes (I2)".to_owned());
     }
-    if ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.primary) == 0
+    if routes::bare(seen, book, &seen.names.primary)
         && ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service) > 0
         && !image(after).is_empty()
         && seen.status("phase") == "Initializing"
