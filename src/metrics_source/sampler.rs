@@ -310,7 +310,7 @@ fn sample(
     let reading = |question: Question, name: &str| match answers.get(&question) {
         Some(Ok(values)) => values
             .get(&workload(request, name))
-            .map_or(Reading::NoData, |v| Reading::of(*v)),
+            .map_or(Reading::NoData, |value| read(question, *value)),
         Some(Err(text)) => Reading::error(text),
         None => Reading::NoData,
     };
@@ -336,6 +336,15 @@ fn sample(
             primary: reading(Question::Requests, &request.primary),
         },
     }
+}
+
+/// A rate that is not a number had nothing to divide; a count divides nothing, so it says that something is wrong, and never
+/// that nothing came.
+fn read(question: Question, value: f64) -> Reading {
+    if question == Question::Requests && value.is_nan() {
+        return Reading::error("the count of requests is not a number");
+    }
+    Reading::of(value)
 }
 
 /// Distance of samples in whole seconds, so that an instant is one that Prometheus' API can name.

@@ -296,3 +296,11 @@ async fn large_fleets_are_asked_for_in_chunks() {
     }
     assert_eq!(bench.fake.asked().len(), 3 * 3);
 }
+
+#[test]
+fn count_that_is_no_number_is_an_error_and_never_silence() {
+    assert!(matches!(read(Question::Requests, f64::NAN), Reading::Error(_)));
+    assert_eq!(read(Question::Requests, 0.0), Reading::Value(0.0));
+    let rate = Question::Metric(crate::judge::MetricKind::SuccessRate, Duration::from_secs(10));
+    assert_eq!(read(rate, f64::NAN), Reading::NoData);
+}
