@@ -73,13 +73,15 @@ fn waiting(gate: &GateSpec) -> (HoldReason, String) {
     }
 }
 
-/// Whether a new release may begin, or one that is under way may take a step, as far as freezes are concerned.
+/// Whether a new release may begin, or one that is under way may take a step, as far as freezes are concerned. Without a
+/// primary nothing is frozen: a release is what brings it back.
 pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
     let freezing = &plan.seen.freezing;
     let frozen = freezing
         .frozen
         .as_ref()
-        .filter(|_| under_way == UnderWay::Finish || freezing.holds);
+        .filter(|_| under_way == UnderWay::Finish || freezing.holds)
+        .filter(|_| plan.primary().is_some());
     let Some(why) = frozen else {
         plan.clear_hold(&[HoldReason::Frozen]);
         return true;
@@ -87,13 +89,13 @@ pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
     if let Some(at) = freezing.changes_at {
         plan.wake(at);
     }
-    // Another freeze takes over without a pause between them.
-    if plan
-        .next
-        .hold
-        .as_ref()
-        .is_some_and(|hold| hold.reason == HoldReason::Frozen && hold.message != *why)
-    {
+    let hold = plan.next.hold.as_ref();
+    if hold.is_some_and(|hold| hold.reason != HoldReason::Frozen) {
+        // What holds it otherwise stays; two holds in turn would be a write each.
+        return false;
+    }
+    if hold.is_some_and(|hold| hold.message != *why) {
+        // Another freeze takes over without a pause between them.
         plan.next.hold = None;
     }
     plan.hold(HoldReason::Frozen, why);

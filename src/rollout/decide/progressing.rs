@@ -383,10 +383,13 @@ fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
 
 fn passed(plan: &mut Plan<'_>) {
     plan.clear_hold(&METRIC_HOLDS);
-    if orders::paused(plan) || !may_step(plan) || !primary_ready(plan) {
+    if orders::paused(plan) || !primary_ready(plan) {
         return;
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    if !may_step(plan) {
+        return;
+    }
     if !next_step(plan) && gates::open(plan, GatePoint::ConfirmPromotion) {
         plan.tell(
             NoticeKind::Normal,
