@@ -62,7 +62,7 @@ pub fn all() -> Vec<Story> {
         Story::new("waiting", Alone, pipelines::waiting)
             .within(LONG)
             .real_only(PROCESSES),
-        Story::new("jenkins-library", Shared, pipelines::jenkins_library)
+        Story::new("jenkins-library", Alone, pipelines::jenkins_library)
             .within(LONG)
             .real_only("it speaks HTTP"),
         Story::new("gates", Shared, gates::gates).within(LONG),
