@@ -11,7 +11,7 @@ use super::{
     PATIENCE, block_on,
     exit::{Exit, Failure},
     output::{Output, short, write},
-    way::{Cluster, ClusterFlags, Way, WayFlags},
+    way::{Cluster, Way, WayFlags},
     within,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub(super) struct History {
     output: Output,
 
     #[command(flatten)]
-    cluster: ClusterFlags,
+    way: WayFlags,
 }
 
 /// What a table shows of a Canary.
@@ -181,9 +181,7 @@ fn table(rows: &[Row], wide: bool, paint: Paint) -> String {
 impl History {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         block_on(async move {
-            let cluster = self.cluster.connect().await?;
-            let canary = cluster.canary(&self.canary).await?;
-            let history = canary.status.unwrap_or_default().history;
+            let history = within(PATIENCE, "answer", self.past()).await?;
             if self.output.document() {
                 self.output.print(&history)?;
             } else {
@@ -195,6 +193,19 @@ impl History {
             }
             Ok(Exit::Done)
         })
+    }
+
+    async fn past(&self) -> anyhow::Result<Vec<PastRollout>> {
+        match self.way.open().await? {
+            Way::Cluster(cluster) => {
+                let canary = cluster.canary(&self.canary).await?;
+                Ok(canary.status.unwrap_or_default().history)
+            }
+            Way::Hook(hook) => {
+                let view = hook.canary(&self.canary).await?;
+                Ok(Vec::<PastRollout>::deserialize(&view["history"])?)
+            }
+        }
     }
 }
 

@@ -8,7 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::{Canary, CheckStatus, GatePoint, GateState, GateStatus, Promotion, PromotionPhase, Requester},
+    api::{
+        Canary, CheckStatus, GatePoint, GateState, GateStatus, PastRollout, Promotion, PromotionPhase,
+        Requester,
+    },
     rollout,
 };
 
@@ -176,6 +179,8 @@ pub struct CanaryView {
     pub gates: Vec<GateView>,
     /// Promotions of it that are not over.
     pub promotions: Vec<String>,
+    /// Its last rollouts, newest first; at most ten.
+    pub history: Vec<PastRollout>,
 }
 
 /// A gate.
@@ -227,6 +232,7 @@ impl CanaryView {
             promoted: status.revision.promoted,
             held: status.hold.map(|hold| hold.reason.to_string()),
             gates: status.gates.into_iter().map(GateView::of).collect(),
+            history: status.history,
             promotions,
         }
     }

@@ -228,6 +228,17 @@ fn undo_and_retry_over_the_hook_api_name_the_revision_that_is_meant() {
         await_phase(&cluster, "Failed", 120).await;
         ran(hooked(&url, &["retry", "shop"])).await.expect(0);
         await_phase(&cluster, "Succeeded", 300).await;
+        let past = ran(hooked(&url, &["history", "shop", "-o", "json"]))
+            .await
+            .expect(0)
+            .json();
+        let outcomes: Vec<_> = past
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|past| &past["outcome"])
+            .collect();
+        assert_eq!(outcomes, [&json!("Promoted"), &json!("Promoted")]);
     });
 }
 
