@@ -192,6 +192,16 @@ fn wait(plan: &mut Plan<'_>, gate: &GateSpec) {
     }
     let said = known(plan, gate).and_then(|status| status.message.clone());
     let (reason, text) = waiting(gate);
+    let gates = [HoldReason::AwaitingApproval, HoldReason::AwaitingJob];
+    if plan
+        .next
+        .hold
+        .as_ref()
+        .is_some_and(|hold| !gates.contains(&hold.reason))
+    {
+        // What holds it otherwise stays; two holds in turn would be a write each.
+        return;
+    }
     // Going from one gate to the next is another hold, though it has the same reason.
     if plan
         .next

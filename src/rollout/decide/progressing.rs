@@ -74,7 +74,11 @@ pub(super) fn scale_up(plan: &mut Plan<'_>) {
 
 /// A newer revision overtakes the one being analysed: traffic away first, then the analysis starts anew.
 fn restart(plan: &mut Plan<'_>, revision: String) {
-    plan.lower(plan.least_weight().min(plan.weight()));
+    if plan.weight().is_zero() {
+        plan.route_home();
+    } else {
+        plan.lower(plan.least_weight().min(plan.weight()));
+    }
     let short = revision.get(..12).unwrap_or(&revision).to_owned();
     plan.remember(Outcome::Superseded, &format!("overtaken by revision {short}"));
     let weight = plan.next.canary_weight;
