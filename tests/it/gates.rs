@@ -179,6 +179,17 @@ fn whoever_may_not_create_approvals_may_not_approve_and_a_gate_that_is_none_is_n
             told,
             "refused: there is no gate smok; there are smoke, acceptance"
         );
+        // Whoever was refused may try once more.
+        for _ in 0..2 {
+            let (_, answer) = send(&api, settle(&id, "approve", "smok", "lead")).await;
+            let told = outcome(&cluster, answer["command"].as_str().unwrap()).await;
+            assert!(told.starts_with("refused"), "{told}");
+        }
+        let (_, answer) = send(&api, settle(&id, "approve", "smoke", "lead")).await;
+        assert_eq!(
+            outcome(&cluster, answer["command"].as_str().unwrap()).await,
+            "done"
+        );
         let (status, problem) = send(&api, post(format!("promotions/{id}/approve"), &json!({}))).await;
         assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("bad_request")));
     });

@@ -1,0 +1,250 @@
+//! A promotion is started, waited for, and read.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Utc};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::{Caller, deed, over};
+use crate::{
+    api::{Conflict, Promotion, PromotionPhase, Requester},
+    freeze,
+    hook_api::{
+        Hook, WAIT_LIMIT,
+        body::{self, NewPromotion},
+        problem::{Code, Problem},
+        route::Wait,
+        view::{path, typed},
+    },
+    promotion::{client_lost_after, names},
+    reconcile::{kinds::Kind, promotions::CLIENT_SEEN, snapshot},
+};
+
+const TEXT_SIZE: HeaderName = HeaderName::from_static("x-text-size");
+const MORE_DATA: HeaderName = HeaderName::from_static("x-more-data");
+
+impl Hook {
+    /// Notes that a client is there, if the promotion's policy asks for it; a few times within the span in which it may be
+    /// silent. A note that fails is made by the next request.
+    fn note_client(&self, promotion: &Promotion) {
+        let Some(span) = client_lost_after(&promotion.spec.policy).filter(|_| !over(promotion)) else {
+            return;
+        };
+        let now = self.ctx.clock.now();
+        let metadata = &promotion.metadata;
+        let noted = metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(CLIENT_SEEN)?.parse::<DateTime<Utc>>().ok());
+        let fresh = noted.is_some_and(|noted| now - noted < span / 4);
+        let (Some(name), Some(namespace)) = (metadata.name.clone(), metadata.namespace.clone()) else {
+            return;
+        };
+        if fresh {
+            return;
+        }
+        let api = Kind::Promotion.api(&self.ctx.client, &namespace);
+        let seen = json!({"metadata": {"annotations": {CLIENT_SEEN: now.to_rfc3339()}}});
+        tokio::spawn(async move {
+            let patched = api
+                .patch(&name, &PatchParams::default(), &Patch::Merge(seen))
+                .await;
+            if let Err(error) = patched {
+                tracing::warn!(promotion = name, %error, "that a client is there could not be noted");
+            }
+        });
+    }
+}
+
+/// Starts a promotion, or finds the one that this key started.
+pub async fn start(
+    hook: &Hook,
+    caller: &Caller,
+    namespace: &str,
+    canary: &str,
+    bytes: &Bytes,
+) -> Result<Response, Problem> {
+    let user = hook
+        .admit(caller, deed("create", "promotions", None), namespace, "")
+        .await?;
+    let key = caller.key.as_ref().ok_or_else(|| {
+        Problem::new(
+            Code::BadRequest,
+            "header Idempotency-Key is missing: without it a repeated request would release twice",
+        )
+    })?;
+    let wanted: NewPromotion = body::read(bytes)?;
+    wanted.check()?;
+    hook.find_canary(namespace, canary)?;
+    // Who asks does not count: another build may come again with the key of the first.
+    let text = serde_json::to_string(&NewPromotion {
+        requester: Requester::default(),
+        ..wanted.clone()
+    });
+    let text = text.unwrap_or_default();
+    let digest = names::request(&text);
+    let name = names::promotion(namespace, canary, key);
+    if let Some(promotion) = hook
+        .cached(Kind::Promotion, namespace, &name)
+        .and_then(|object| typed(&object))
+    {
+        return again(hook, &promotion, &digest);
+    }
+    let others = hook.unfinished(namespace, canary);
+    if let Some(other) = others
+        .first()
+        .filter(|_| wanted.policy.conflict == Conflict::Reject)
+    {
+        let text = format!("promotion {other} of this Canary is not over (policy.conflict: reject)");
+        return Err(Problem::new(Code::Conflict, text).with_other(path(namespace, other)));
+    }
+    let ctx = &hook.ctx;
+    let freezes = snapshot::freezes_of(&ctx.cache, namespace, canary);
+    if let Some(why) = freeze::in_force(&freezes, ctx.clock.now()).frozen
+        && wanted.policy.conflict == Conflict::Reject
+    {
+        let text = format!("no release may begin: {why}; with policy.conflict: queue it waits for the end");
+        return Err(Problem::new(Code::Frozen, text));
+    }
+    let mut spec = wanted.into_spec(canary, digest.clone());
+    spec.requester.authenticated_as = Some(user.name);
+    let created = hook.create(Kind::Promotion, namespace, &name, &spec).await?;
+    let promotion = if created {
+        hook.find_promotion(namespace, &name).await?
+    } else {
+        // The watch has not shown it yet: another request was faster.
+        let read = hook.read_promotion(namespace, &name).await?;
+        read.ok_or_else(|| Problem::new(Code::Unavailable, "the promotion went a moment ago"))?
+    };
+    if !created {
+        return again(hook, &promotion, &digest);
+    }
+    let location = path(namespace, &name);
+    let location = HeaderValue::from_str(&location).unwrap_or(HeaderValue::from_static("/"));
+    let headers = [
+        (header::LOCATION, location),
+        (header::RETRY_AFTER, HeaderValue::from(2)),
+    ];
+    Ok((StatusCode::CREATED, headers, axum::Json(hook.view(&promotion))).into_response())
+}
+
+/// The key came before: the same promotion if it came with the same body.
+fn again(hook: &Hook, promotion: &Promotion, digest: &str) -> Result<Response, Problem> {
+    if promotion.spec.request_digest.as_deref() != Some(digest) {
+        return Err(Problem::new(
+            Code::KeyReused,
+            "this Idempotency-Key came before with another body; a new promotion needs a new key",
+        ));
+    }
+    Ok(axum::Json(hook.view(promotion)).into_response())
+}
+
+/// The state of a promotion, at once or when it changes.
+pub async fn state(
+    hook: &Hook,
+    caller: &Caller,
+    namespace: &str,
+    id: &str,
+    wait: Wait,
+) -> Result<Response, Problem> {
+    if wait.wait_seconds > WAIT_LIMIT {
+        return Err(Problem::new(
+            Code::BadRequest,
+            format!("waitSeconds: must lie in 0 to {WAIT_LIMIT}"),
+        ));
+    }
+    hook.admit(caller, deed("get", "promotions", None), namespace, id)
+        .await?;
+    let promotion = hook.find_promotion(namespace, id).await?;
+    hook.note_client(&promotion);
+    let known = |promotion: &Promotion| {
+        let seq = promotion.status.as_ref().map_or(0, |status| status.seq);
+        wait.after_seq.is_some_and(|after| seq <= after)
+    };
+    let waits = wait.wait_seconds > 0 && known(&promotion) && !over(&promotion);
+    if !waits {
+        return Ok(axum::Json(hook.view(&promotion)).into_response());
+    }
+    let _place = hook.waiters.try_acquire().map_err(|_| {
+        Problem::new(
+            Code::TooManyRequests,
+            "too many clients wait; ask again without waiting",
+        )
+    })?;
+    let mut changes = hook.ctx.cache.follow(Kind::Promotion, namespace, id);
+    let news = async {
+        loop {
+            // Marked before it is looked at, so that no change is missed.
+            changes.mark_unchanged();
+            let seen = hook
+                .cached(Kind::Promotion, namespace, id)
+                .and_then(|object| typed::<Promotion>(&object));
+            match seen {
+                Some(promotion) if known(&promotion) => {}
+                Some(promotion) => return Some(promotion),
+                // It went, or its Canary did.
+                None => return None,
+            }
+            if changes.changed().await.is_err() {
+                return None;
+            }
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(wait.wait_seconds), news);
+    let newest = match hook.stopping.run_until_cancelled(waited).await {
+        Some(Ok(Some(promotion))) => promotion,
+        Some(Ok(None)) => hook.find_promotion(namespace, id).await?,
+        // The time is over, or the process ends: another replica goes on.
+        Some(Err(_)) | None => promotion,
+    };
+    Ok(axum::Json(hook.view(&newest)).into_response())
+}
+
+/// The log of a promotion from a byte on.
+pub async fn log(
+    hook: &Hook,
+    caller: &Caller,
+    namespace: &str,
+    id: &str,
+    start: i64,
+) -> Result<Response, Problem> {
+    if start < 0 {
+        return Err(Problem::new(Code::BadRequest, "start: must not be negative"));
+    }
+    hook.admit(caller, deed("get", "promotions", None), namespace, id)
+        .await?;
+    let promotion = hook.find_promotion(namespace, id).await?;
+    hook.note_client(&promotion);
+    let part = promotion.status.as_ref().map(|status| status.log.from(start));
+    let (text, end) = part.map_or_else(|| (String::new(), 0), |part| (part.text, part.end));
+    let mut response = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response();
+    response.headers_mut().insert(TEXT_SIZE, HeaderValue::from(end));
+    if !over(&promotion) {
+        response
+            .headers_mut()
+            .insert(MORE_DATA, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The result, by the status alone.
+pub async fn result(hook: &Hook, caller: &Caller, namespace: &str, id: &str) -> Result<Response, Problem> {
+    hook.admit(caller, deed("get", "promotions", None), namespace, id)
+        .await?;
+    let promotion = hook.find_promotion(namespace, id).await?;
+    hook.note_client(&promotion);
+    let view = hook.view(&promotion);
+    let status = match view.phase {
+        PromotionPhase::Pending | PromotionPhase::Queued | PromotionPhase::Running => StatusCode::ACCEPTED,
+        PromotionPhase::Promoted => StatusCode::OK,
+        PromotionPhase::RolledBack | PromotionPhase::Failed => StatusCode::CONFLICT,
+        PromotionPhase::Aborted | PromotionPhase::Superseded => StatusCode::GONE,
+    };
+    Ok((status, axum::Json(view)).into_response())
+}
