@@ -6,6 +6,7 @@ pub mod admin; // /healthz, /readyz, /metrics
 pub mod api; // the custom resources: types, schema, CEL rules
 pub mod cli; // one file per subcommand
 pub mod clock; // the only place that asks for the time
+pub mod config_file; // files that flags name
 pub mod defect; // deliberate defects, which the simulation must find; none in release builds
 pub mod freeze; // PURE: whether a release may begin now
 pub mod gates; // jobs at gates, apart from the reconcile path

@@ -1,11 +1,18 @@
 //! The Jenkins that are known by name: a file, usually a mounted Secret, read at the start.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 
 use super::Jenkins;
-use crate::jenkins::{Client, Login, Timeouts};
+use crate::{
+    config_file::{self, Error},
+    jenkins::{Client, Login, Timeouts},
+};
 
 /// One Jenkins, as the file names it.
 #[derive(Deserialize)]
@@ -27,7 +34,7 @@ struct Entry {
     namespaces: Vec<String>,
     /// File of certificates to trust beside the usual ones, in PEM.
     #[serde(default)]
-    ca_file: Option<String>,
+    ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -51,27 +58,6 @@ pub enum Unknown {
     NotFor(String, String),
 }
 
-/// A file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It cannot be read.
-    #[error("{path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is not what it must be.
-    #[error("{path}: {problem}")]
-    Malformed {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        problem: String,
-    },
-}
-
 impl Sites {
     /// None.
     #[must_use]
@@ -91,40 +77,21 @@ impl Sites {
     /// # Errors
     /// If it cannot be used.
     pub fn of_file(path: &Path) -> Result<Sites, Error> {
-        let shown = path.display().to_string();
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| Error::Unreadable {
-                path: path.display().to_string(),
-                source,
-            })
-        };
-        let malformed = |problem: String| Error::Malformed {
-            path: shown.clone(),
-            problem,
-        };
-        let text = String::from_utf8_lossy(&read(path)?).into_owned();
-        // What a parser quotes of the file could be a token.
-        let entries: Vec<Entry> = serde_saphyr::from_str(&text).map_err(|_| {
-            malformed("must be a list of name, url, user, token or password, namespaces, caFile".to_owned())
-        })?;
+        let entries: Vec<Entry> = config_file::read(path)?;
         let mut sites = Sites::none();
-        for entry in entries {
-            let name = entry.name;
-            let user = entry.user;
+        for (n, entry) in entries.into_iter().enumerate() {
+            let malformed = |field: &str, problem: &str| Error::malformed(format!("[{n}].{field}"), problem);
+            let (name, user) = (entry.name, entry.user);
             let login = match (entry.token, entry.password) {
                 (Some(token), None) => Login::Token { user, token },
                 (None, Some(password)) => Login::Password { user, password },
-                _ => {
-                    return Err(malformed(format!(
-                        "{name:?}: set exactly one of token and password"
-                    )));
-                }
+                _ => return Err(malformed("token", "set exactly one of token and password")),
             };
-            let ca = entry.ca_file.map(|file| read(Path::new(&file))).transpose()?;
+            let ca = entry.ca_file.as_deref().map(config_file::bytes).transpose()?;
             let client = Client::new(&entry.url, login, Timeouts::default(), ca.as_deref())
-                .map_err(|error| malformed(format!("{name:?}: {error}")))?;
+                .map_err(|error| malformed("url", &error.to_string()))?;
             if sites.0.contains_key(&name) {
-                return Err(malformed(format!("{name:?} is named twice")));
+                return Err(malformed("name", "is there twice"));
             }
             sites = sites.with(&name, Arc::new(client), entry.namespaces);
         }

@@ -14,7 +14,10 @@ use super::{
     auth::User,
     problem::{Code, Problem},
 };
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    config_file::{self, Error},
+};
 
 /// How often the file is looked at, at most.
 const LOOK: Duration = Duration::from_secs(10);
@@ -48,27 +51,6 @@ pub struct Tokens {
     path: Option<PathBuf>,
     clock: std::sync::Arc<dyn Clock>,
     known: Mutex<Known>,
-}
-
-/// A file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It cannot be read.
-    #[error("{path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is not what it must be.
-    #[error("{path}: {problem}")]
-    Malformed {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        problem: String,
-    },
 }
 
 impl Tokens {
@@ -137,7 +119,10 @@ impl Tokens {
                 known.clients = clients;
                 known.changed = change;
             }
-            Err(error) => tracing::error!(%error, "static tokens stay as they were"),
+            Err(error) => {
+                let path = path.display();
+                tracing::error!(%path, %error, "static tokens stay as they were");
+            }
         }
     }
 }
@@ -149,32 +134,26 @@ fn changed(path: &Path) -> Option<SystemTime> {
 }
 
 fn read(path: &Path) -> Result<Vec<Holder>, Error> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
-        path: shown.clone(),
-        source,
-    })?;
-    let malformed = |problem: String| Error::Malformed {
-        path: shown.clone(),
-        problem,
-    };
-    // What a parser quotes of the file could be a token.
-    let clients: Vec<Client> = serde_saphyr::from_str(&text)
-        .map_err(|_| malformed("must be a list of name, tokens and namespaces".to_owned()))?;
-    clients
-        .into_iter()
-        .map(|client| {
-            let name = &client.name;
-            if name.is_empty() || client.tokens.is_empty() || client.tokens.len() > 2 {
-                return Err(malformed(format!("{name:?}: needs a name and one or two tokens")));
+    let clients: Vec<Client> = config_file::read(path)?;
+    let holders = clients.into_iter().enumerate();
+    holders
+        .map(|(n, client)| {
+            let malformed =
+                |field: &str, problem: String| Error::malformed(format!("[{n}].{field}"), problem);
+            if client.name.is_empty() {
+                return Err(malformed("name", "must not be empty".to_owned()));
+            }
+            if !(1..=2).contains(&client.tokens.len()) {
+                return Err(malformed("tokens", "must be one or two".to_owned()));
             }
             if client.tokens.iter().any(|token| token.len() < MIN_LENGTH) {
-                return Err(malformed(format!(
-                    "{name:?}: a token must have at least {MIN_LENGTH} characters"
-                )));
+                return Err(malformed(
+                    "tokens",
+                    format!("a token must have at least {MIN_LENGTH} characters"),
+                ));
             }
             let user = User {
-                name: format!("bellwether:token:{name}"),
+                name: format!("bellwether:token:{}", client.name),
                 ..User::default()
             };
             let digests = client

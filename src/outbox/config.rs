@@ -15,6 +15,7 @@ use super::{
     KUBERNETES_EVENTS,
     cloud_event::{Format, Mode},
 };
+use crate::config_file::{self, Error};
 
 /// Longest name of a sink.
 const NAME_LIMIT: usize = 63;
@@ -70,48 +71,12 @@ impl SinkConfig {
     }
 }
 
-/// A file of sinks that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file cannot be read.
-    #[error("{path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is no list of sinks.
-    #[error("{field}: {problem}")]
-    Malformed {
-        /// Which field, such as `[0].url`.
-        field: String,
-        /// What is wrong.
-        problem: String,
-    },
-}
-
-fn malformed(field: impl Into<String>, problem: impl Into<String>) -> Error {
-    Error::Malformed {
-        field: field.into(),
-        problem: problem.into(),
-    }
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Unreadable {
-        path: path.display().to_string(),
-        source,
-    })
-}
-
 /// The sinks of a file.
 ///
 /// # Errors
 /// If it or a file that it names cannot be read, or it is not what it must be.
 pub fn read(path: &Path) -> Result<Vec<SinkConfig>, Error> {
-    let text = String::from_utf8(read_file(path)?).map_err(|_| malformed("file", "must be UTF-8"))?;
-    parse(&text)
+    sinks(config_file::read(path)?)
 }
 
 /// The sinks that a text names.
@@ -119,24 +84,16 @@ pub fn read(path: &Path) -> Result<Vec<SinkConfig>, Error> {
 /// # Errors
 /// As [`read`].
 pub fn parse(text: &str) -> Result<Vec<SinkConfig>, Error> {
-    // What a parser quotes of the file could be secret.
-    let json: serde_json::Value =
-        serde_saphyr::from_str(text).map_err(|_| malformed("file", "must be YAML or JSON"))?;
-    let entries: Vec<Entry> = serde_path_to_error::deserialize(json).map_err(|error| {
-        let field = error.path().to_string();
-        let problem = if field.contains("headers") {
-            "must be texts by name".to_owned()
-        } else {
-            error.inner().to_string()
-        };
-        malformed(field, problem)
-    })?;
+    sinks(config_file::parse(text)?)
+}
+
+fn sinks(entries: Vec<Entry>) -> Result<Vec<SinkConfig>, Error> {
     let mut names = HashSet::new();
     let mut sinks = Vec::new();
     for (n, entry) in entries.into_iter().enumerate() {
         let sink = check(n, entry)?;
         if !names.insert(sink.name.clone()) {
-            return Err(malformed(
+            return Err(Error::malformed(
                 format!("[{n}].name"),
                 format!("{} is there twice", sink.name),
             ));
@@ -151,27 +108,30 @@ fn check(n: usize, entry: Entry) -> Result<SinkConfig, Error> {
     let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if entry.name.is_empty() || entry.name.len() > NAME_LIMIT || !entry.name.chars().all(fit) {
         let problem = "must have 1 to 63 small letters, digits and hyphens";
-        return Err(malformed(field("name"), problem));
+        return Err(Error::malformed(field("name"), problem));
     }
     if entry.name == KUBERNETES_EVENTS {
-        return Err(malformed(field("name"), "is what Kubernetes Events are called"));
+        return Err(Error::malformed(
+            field("name"),
+            "is what Kubernetes Events are called",
+        ));
     }
     let headers = headers(&entry.headers, &field("headers"))?;
     if entry.token_file.is_some() && headers.contains_key(header::AUTHORIZATION) {
-        return Err(malformed(
+        return Err(Error::malformed(
             field("tokenFile"),
             "headers have an Authorization already",
         ));
     }
     if entry.namespaces.as_ref().is_some_and(Vec::is_empty) {
-        return Err(malformed(
+        return Err(Error::malformed(
             field("namespaces"),
             "must name one at least; leave it out for all",
         ));
     }
     Ok(SinkConfig {
-        url: url(&entry.url).map_err(|problem| malformed(field("url"), problem))?,
-        authorities: entry.ca_file.as_deref().map(read_file).transpose()?,
+        url: url(&entry.url).map_err(|problem| Error::malformed(field("url"), problem))?,
+        authorities: entry.ca_file.as_deref().map(config_file::bytes).transpose()?,
         name: entry.name,
         mode: entry.mode,
         format: entry.format,
@@ -196,12 +156,14 @@ fn headers(entries: &BTreeMap<String, String>, field: &str) -> Result<HeaderMap,
     let mut headers = HeaderMap::new();
     for (name, value) in entries {
         let field = format!("{field}.{name}");
-        let name = HeaderName::try_from(name).map_err(|_| malformed(&field, "is no name of a header"))?;
+        let name =
+            HeaderName::try_from(name).map_err(|_| Error::malformed(&field, "is no name of a header"))?;
         let ours = ["content-type", "content-length", "host", "transfer-encoding"];
         if ours.contains(&name.as_str()) || name.as_str().starts_with("ce-") {
-            return Err(malformed(&field, "is set by the controller"));
+            return Err(Error::malformed(&field, "is set by the controller"));
         }
-        let mut value = HeaderValue::try_from(value).map_err(|_| malformed(&field, "cannot be a header"))?;
+        let mut value =
+            HeaderValue::try_from(value).map_err(|_| Error::malformed(&field, "cannot be a header"))?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
@@ -287,7 +249,7 @@ mod tests {
                 with("tokenFile: /a, headers: {authorization: secret}"),
                 "[0].tokenFile",
             ),
-            ("name: a".to_owned(), "invalid type"),
+            ("name: a".to_owned(), "must be a sequence"),
         ] {
             let problem = problem(&text);
             assert!(problem.contains(field), "{text}: {problem}");

@@ -6,6 +6,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::subject;
+use crate::config_file;
 
 /// An issuer, as the file names it.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,22 +39,9 @@ fn sub() -> String {
 /// Why a file of issuers cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file cannot be read.
-    #[error("{path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is not what it must be.
-    #[error("{path}: {problem}")]
-    Malformed {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        problem: String,
-    },
+    /// It, or a file that it names, cannot be used.
+    #[error(transparent)]
+    File(#[from] config_file::Error),
     /// No client can be made of it.
     #[error("no client for issuer {issuer}: {source}")]
     Client {
@@ -69,35 +57,16 @@ pub enum Error {
 /// # Errors
 /// If it cannot be used.
 pub fn read(path: &Path) -> Result<Vec<IssuerConfig>, Error> {
-    let text = text(path)?;
-    let malformed = |problem: String| Error::Malformed {
-        path: path.display().to_string(),
-        problem,
-    };
-    let all: Vec<IssuerConfig> =
-        serde_saphyr::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-    for (at, issuer) in all.iter().enumerate() {
-        check(issuer).map_err(|problem| malformed(format!("{:?}: {problem}", issuer.name)))?;
+    let all: Vec<IssuerConfig> = config_file::read(path)?;
+    for (n, issuer) in all.iter().enumerate() {
+        let field = format!("[{n}]");
+        check(issuer).map_err(|problem| config_file::Error::malformed(&field, problem))?;
         let twice = |other: &IssuerConfig| other.name == issuer.name || other.issuer == issuer.issuer;
-        if all[..at].iter().any(twice) {
-            return Err(malformed(format!(
-                "{:?}: name or issuer stands here twice",
-                issuer.name
-            )));
+        if all[..n].iter().any(twice) {
+            return Err(config_file::Error::malformed(field, "name or issuer stands here twice").into());
         }
     }
     Ok(all)
-}
-
-/// The text of a file.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn text(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
-        path: path.display().to_string(),
-        source,
-    })
 }
 
 fn check(issuer: &IssuerConfig) -> Result<(), String> {

@@ -16,7 +16,7 @@ use reqwest::redirect::Policy;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::config::{self, Error, IssuerConfig};
-use crate::clock::Clock;
+use crate::{clock::Clock, config_file};
 
 /// Age from which keys are renewed behind the back of who uses them.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -116,9 +116,8 @@ impl Keys {
             .timeout(FETCH_LIMIT)
             .redirect(Policy::none());
         if let Some(path) = &config.ca_file {
-            let text = config::text(path)?;
-            http =
-                http.tls_certs_only(reqwest::Certificate::from_pem_bundle(text.as_bytes()).map_err(client)?);
+            let pem = config_file::bytes(path)?;
+            http = http.tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem).map_err(client)?);
         }
         Ok(Arc::new(Keys {
             issuer: config.issuer.clone(),

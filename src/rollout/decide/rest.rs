@@ -5,7 +5,7 @@ use super::{
     change::{self, Change},
     gates,
     plan::Plan,
-    retire,
+    retire, silence,
 };
 use crate::{
     api::{GatePoint, HoldReason, NoticeKind, Phase, RevisionStatus, UnderWay},
@@ -59,10 +59,13 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     if target.desired > 0 && target.up_to_date {
         follow_replicas(plan, target.desired);
-        // Somebody (a person, or a tool that owns the manifest) asked for pods that nobody needs.
-        if plan.settled_at(Weight::ZERO) && plan.repair() {
+        // Somebody (a person, or a tool that owns the manifest) asked for pods that nobody needs; or a newer revision came
+        // while the canary was to be scaled away, and was set back.
+        if plan.settled_at(Weight::ZERO) && silence::silent(plan, Serves::Target) && plan.repair() {
             plan.act(Act::ScaleTarget(0));
         }
+    } else {
+        plan.clear_hold(&[HoldReason::TrafficNotShifting, HoldReason::MetricsUnavailable]);
     }
 }
 
