@@ -11,10 +11,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Jenkins, Stand, sites::Unknown};
+use super::{Jenkins, Stand};
 use crate::{
     api::GateState,
-    jenkins::{BuildResult, Error, Order, Run, Said, State, pause},
+    jenkins::{BuildResult, Halt, Order, Run, Said, State, pause},
     jitter::Jitter,
     leader::Leadership,
     rollout::{CanaryId, GateNews},
@@ -26,8 +26,8 @@ const HALT_LIMIT: Duration = Duration::from_secs(30);
 /// Everything that one way needs.
 pub(super) struct Way {
     pub(super) stand: Stand,
-    pub(super) site: Result<Arc<dyn Jenkins>, Unknown>,
-    pub(super) order: Result<Order, Error>,
+    /// Who is asked on behalf of what, or why nobody can be.
+    pub(super) asked: Result<(Arc<dyn Jenkins>, Order), String>,
     pub(super) written: watch::Receiver<Option<Value>>,
     pub(super) news: Arc<Mutex<Option<GateNews>>>,
     pub(super) jitter: Arc<Jitter>,
@@ -37,10 +37,9 @@ pub(super) struct Way {
 
 /// Asks until there is a result, each question after the status has the answer to the one before.
 pub(super) async fn drive(mut way: Way) {
-    let (site, order) = match (&way.site, &way.order) {
-        (Ok(site), Ok(order)) => (site.clone(), order.clone()),
-        (Err(unknown), _) => return way.tell(&Run::wanted(), Some(unknown.to_string())),
-        (_, Err(problem)) => return way.tell(&Run::wanted(), Some(problem.to_string())),
+    let (site, order) = match way.asked.clone() {
+        Ok(asked) => asked,
+        Err(problem) => return way.tell(&Run::wanted(), Some(problem)),
     };
     let began = Instant::now();
     let mut run = read(way.written.borrow().as_ref());
@@ -50,7 +49,9 @@ pub(super) async fn drive(mut way: Way) {
             rest(pause(began.elapsed(), &way.jitter)).await;
         }
         if !way.leadership.leads() {
-            return;
+            // It may be renewed yet; whoever lost it for good ends as a process.
+            rest(pause(began.elapsed(), &way.jitter)).await;
+            continue;
         }
         let answer = site.ask(&order, &run.next()).await;
         let problem = match &answer.said {
@@ -74,20 +75,27 @@ pub(super) async fn drive(mut way: Way) {
     }
 }
 
-/// Cancels or stops what is in Jenkins of an order, as far as that can be done soon.
-pub(super) async fn halt(site: Arc<dyn Jenkins>, order: Order, written: Option<Value>) {
+/// Cancels or stops what is in Jenkins of an order, and looks whether it is, as far as that can be done soon.
+pub(super) async fn halt(site: Arc<dyn Jenkins>, order: Order, written: Option<Value>, jitter: Arc<Jitter>) {
+    let began = Instant::now();
+    let mut run = read(written.as_ref()).withdrawn();
     let halting = async {
-        let mut run = read(written.as_ref()).withdrawn();
-        while !run.is_over() && !matches!(run.halt(), crate::jenkins::Halt::Asked(_)) {
-            let answer = site.ask(&order, &run.next()).await;
-            if matches!(answer.said, Said::Trouble(_)) {
-                break;
+        let mut trouble = false;
+        while !run.is_over() && run.halt() != Halt::Denied {
+            if trouble || run.is_waiting() {
+                rest(pause(began.elapsed(), &jitter)).await;
             }
-            run = run.saw(answer);
+            let answer = site.ask(&order, &run.next()).await;
+            trouble = matches!(answer.said, Said::Trouble(_));
+            if !trouble {
+                run = run.clone().saw(answer);
+            }
         }
     };
-    if tokio::time::timeout(HALT_LIMIT, halting).await.is_err() {
-        tracing::warn!(job = %order.job, "a build that nobody waits for any more could not be stopped in time");
+    // What was asked to stop may take its time; what could not be asked goes on.
+    let in_time = tokio::time::timeout(HALT_LIMIT, halting).await.is_ok();
+    if run.halt() == Halt::Denied || (!in_time && run.halt() == Halt::Due) {
+        tracing::warn!(job = %order.job, "a build that nobody waits for could not be stopped");
     }
 }
 

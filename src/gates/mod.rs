@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{CanaryStatus, GateState, JenkinsGate},
+    api::{CanaryStatus, GateState, JenkinsGate, Phase},
     jenkins::{Answer, Ask, Order},
     jitter::Jitter,
     leader::Leadership,
@@ -57,6 +57,8 @@ struct Stand {
 /// A gate whose job is ordered and followed.
 struct Slot {
     stand: Stand,
+    /// Who was asked, on behalf of what: the specification may have been edited since.
+    asked: Option<(Arc<dyn Jenkins>, Order)>,
     /// What the status says of the order's way.
     written: watch::Sender<Option<Value>>,
     /// What was heard since.
@@ -99,11 +101,15 @@ impl Gates {
 
     /// Follows the jobs that `status`, which must be a written one, says are running, and no others.
     pub fn follow(&self, spec: &RolloutSpec, status: &CanaryStatus) {
+        if spec.suspend && !spec.deleting {
+            // Hands off: what runs in Jenkins goes on, and is found again afterwards.
+            return self.forget(&spec.id);
+        }
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = wanted(spec, status);
         if wanted.is_empty() {
             if let Some(old) = slots.remove(&spec.id) {
-                old.iter().for_each(|slot| self.give_up(spec, slot));
+                old.iter().for_each(|slot| self.give_up(slot));
             }
             return;
         }
@@ -124,16 +130,22 @@ impl Gates {
             }
         }
         slots.insert(spec.id.clone(), kept);
-        old.iter().for_each(|slot| self.give_up(spec, slot));
+        old.iter().for_each(|slot| self.give_up(slot));
     }
 
     fn begin(&self, spec: &RolloutSpec, stand: Stand, job: &JenkinsGate, run: Option<Value>) -> Slot {
         let (written, following) = watch::channel(run);
         let news = Arc::new(Mutex::new(None));
+        let site = self.sites.find(&job.instance, &spec.id.namespace);
+        let asked = site.map_err(|unknown| unknown.to_string()).and_then(|site| {
+            Ok((
+                site,
+                order(&stand, job, &spec.names).map_err(|error| error.to_string())?,
+            ))
+        });
         let way = drive::Way {
             stand: stand.clone(),
-            site: self.sites.find(&job.instance, &spec.id.namespace),
-            order: order(&stand, job, &spec.names),
+            asked: asked.clone(),
             written: following,
             news: news.clone(),
             jitter: self.jitter.clone(),
@@ -143,6 +155,7 @@ impl Gates {
         let task = tokio::spawn(drive::drive(way)).abort_handle();
         Slot {
             stand,
+            asked: asked.ok(),
             written,
             news,
             task,
@@ -150,14 +163,12 @@ impl Gates {
     }
 
     /// The release does not wait for this job any more: what is in Jenkins is stopped, if that can be done now.
-    fn give_up(&self, spec: &RolloutSpec, slot: &Slot) {
-        let gate = spec.gates.iter().find(|gate| gate.name == slot.stand.gate);
-        if let Some(Opens::Jenkins(job)) = gate.map(|gate| &gate.opens)
-            && let Ok(site) = self.sites.find(&job.instance, &spec.id.namespace)
-            && let Ok(order) = order(&slot.stand, job, &spec.names)
-        {
+    fn give_up(&self, slot: &Slot) {
+        let heard = slot.news.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let over = heard.is_some_and(|news| news.state != GateState::Running);
+        if let Some((site, order)) = slot.asked.clone().filter(|_| !over) {
             let run = slot.written.borrow().clone();
-            tokio::spawn(drive::halt(site, order, run));
+            tokio::spawn(drive::halt(site, order, run, self.jitter.clone()));
         }
     }
 
@@ -183,7 +194,11 @@ impl Gates {
 
 /// The gates whose jobs are running, with what is written of them.
 fn wanted<'a>(spec: &'a RolloutSpec, status: &CanaryStatus) -> Vec<(Stand, &'a JenkinsGate, Option<Value>)> {
-    if status.retirement.is_some() || spec.deleting || spec.suspend {
+    let under_way = matches!(
+        status.phase,
+        Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion)
+    );
+    if !under_way || status.retirement.is_some() || spec.deleting {
         return Vec::new();
     }
     let Some(revision) = &status.revision.current else {

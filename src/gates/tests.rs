@@ -9,6 +9,7 @@ use crate::{
     api::{GatePoint, GateStatus, RevisionStatus},
     clock::SystemClock,
     jenkins::Said,
+    leader::{Claim, Epoch},
     rollout::{GateSpec, Steps, Weight},
 };
 
@@ -30,6 +31,7 @@ impl Jenkins for Fake {
             (None, Ask::Job) => Said::Ready { next_build: 7 },
             (None, Ask::FindBuild { .. }) => Said::Search(crate::jenkins::Search::None),
             (None, Ask::Trigger) => Said::Triggered(crate::jenkins::Triggered::Queued(item())),
+            (None, Ask::Cancel(_)) => Said::Halted(crate::jenkins::Halted::Taken),
             _ => Said::NoItem,
         };
         Answer {
@@ -88,6 +90,7 @@ fn spec() -> RolloutSpec {
 
 fn at_the_gate() -> CanaryStatus {
     CanaryStatus {
+        phase: Some(Phase::Progressing),
         revision: RevisionStatus {
             current: Some("0123456789abcdef".to_owned()),
             ..RevisionStatus::default()
@@ -223,8 +226,7 @@ async fn jenkins_that_is_not_known_or_not_for_this_namespace_is_named() {
             job.instance = instance.to_owned();
         }
         gates.follow(&spec, &at_the_gate());
-        wakes.recv().await.unwrap();
-        let news = gates.news(&spec.id, "uid").remove(0);
+        let news = next(&gates, &mut wakes, &mut at_the_gate()).await;
         assert_eq!(
             news.state,
             GateState::Running,
@@ -251,17 +253,19 @@ fn order_is_the_same_for_the_same_stand_and_names_what_is_released() {
 }
 
 #[test]
-fn no_job_is_followed_of_a_release_that_is_withdrawn_suspended_or_deleted() {
+fn no_job_is_followed_of_a_release_that_is_over_withdrawn_or_deleted() {
     let status = at_the_gate();
-    let suspended = RolloutSpec {
-        suspend: true,
-        ..spec()
-    };
+    assert_eq!(wanted(&spec(), &status).len(), 1);
     let deleting = RolloutSpec {
         deleting: true,
         ..spec()
     };
-    assert!(wanted(&suspended, &status).is_empty() && wanted(&deleting, &status).is_empty());
+    assert!(wanted(&deleting, &status).is_empty());
+    let over = CanaryStatus {
+        phase: Some(Phase::Succeeded),
+        ..status.clone()
+    };
+    assert!(wanted(&spec(), &over).is_empty());
     let withdrawn = CanaryStatus {
         retirement: Some(crate::api::Retirement {
             kind: crate::api::RetirementKind::RollBack,
@@ -271,4 +275,83 @@ fn no_job_is_followed_of_a_release_that_is_withdrawn_suspended_or_deleted() {
         ..status
     };
     assert!(wanted(&spec(), &withdrawn).is_empty());
+}
+
+/// A job at the gate that is in the queue of Jenkins.
+async fn queued(fake: &Arc<Fake>) -> (Gates, UnboundedReceiver<CanaryId>, CanaryStatus) {
+    let (gates, mut wakes) = gates(fake, &["shop"]);
+    let mut status = at_the_gate();
+    loop {
+        gates.follow(&spec(), &status);
+        let news = next(&gates, &mut wakes, &mut status).await;
+        if news.message.as_deref() == Some("in the queue of Jenkins") {
+            gates.follow(&spec(), &status);
+            return (gates, wakes, status);
+        }
+    }
+}
+
+/// Whether the job was cancelled, once all that goes on has had its time.
+async fn cancelled(fake: &Fake) -> bool {
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    fake.asked.lock().unwrap().contains(&Ask::Cancel(item()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspending_leaves_the_job_alone_and_what_is_not_waited_for_any_more_is_stopped() {
+    let fake = Arc::new(Fake::default());
+    let (gates, _wakes, status) = queued(&fake).await;
+    let suspended = RolloutSpec {
+        suspend: true,
+        ..spec()
+    };
+    gates.follow(&suspended, &status);
+    let before = fake.asked.lock().unwrap().len();
+    assert!(!cancelled(&fake).await);
+    assert_eq!(fake.asked.lock().unwrap().len(), before, "hands off");
+
+    gates.follow(&spec(), &status);
+    let over = CanaryStatus {
+        phase: Some(Phase::Failed),
+        ..status
+    };
+    gates.follow(&spec(), &over);
+    assert!(cancelled(&fake).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn job_of_a_gate_that_was_edited_away_is_stopped_where_it_was_ordered_in_spite_of_trouble() {
+    let fake = Arc::new(Fake::default());
+    let (gates, _wakes, status) = queued(&fake).await;
+    let trouble = crate::jenkins::Error::Unreachable("refused".to_owned());
+    *fake.trouble.lock().unwrap() = [trouble.clone(), trouble].into();
+    let without = RolloutSpec {
+        gates: vec![],
+        ..spec()
+    };
+    gates.follow(&without, &status);
+    assert!(cancelled(&fake).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn loss_of_leadership_for_a_moment_does_not_end_the_way() {
+    let fake = Arc::new(Fake::default());
+    let (woken, mut wakes) = unbounded_channel();
+    let sites = Sites::none().with("ci", fake.clone(), vec!["shop".to_owned()]);
+    let (leadership, lead) = Leadership::elected("test", Arc::new(SystemClock::default()));
+    let gates = Gates::new(sites, Arc::new(Jitter::seeded(1)), leadership, woken);
+    let mut status = at_the_gate();
+    gates.follow(&spec(), &status);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(
+        fake.asked.lock().unwrap().is_empty(),
+        "nothing is asked by whoever does not lead"
+    );
+    let claim = Claim {
+        epoch: Epoch::new(1, "test"),
+        until: Duration::MAX,
+    };
+    lead.send_replace(Some(claim));
+    next(&gates, &mut wakes, &mut status).await;
+    assert_eq!(*fake.asked.lock().unwrap(), [Ask::Job]);
 }
