@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Act, Decision, Demand, Seen, Target, Wanted, Wish, aborted_by, finish, say, wanted};
+use super::{Act, Decision, Demand, Seen, Target, Wanted, Wish, aborted_by, finish, say, under_way, wanted};
 use crate::{
     api::{
-        AbortAction, GateStatus, OnClientLost, Outcome, PastRollout, Phase, PromotionPhase, PromotionStatus,
-        Verb,
+        AbortAction, GateStatus, HoldReason, OnClientLost, Outcome, PastRollout, Phase, PromotionPhase,
+        PromotionStatus, Verb,
     },
     rollout::Order,
 };
@@ -168,11 +168,16 @@ fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, dec
         let text = format!("its deadline is over (policy.deadlineSeconds); it cannot be called off: {why}");
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
     }
-    let held = seen
-        .canary
-        .hold
-        .as_ref()
-        .filter(|_| seen.canary.retirement.is_some());
+    let hold = seen.canary.hold.as_ref();
+    let hands_off = [HoldReason::Suspended, HoldReason::TargetConflict];
+    if let Some(hold) = hold.filter(|hold| hands_off.contains(&hold.reason)) {
+        let text = format!(
+            "its deadline is over (policy.deadlineSeconds); nothing of the Canary is touched: {}",
+            hold.message
+        );
+        return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
+    }
+    let held = hold.filter(|_| seen.canary.retirement.is_some());
     if let Some(hold) = held.filter(|_| answered.is_some()) {
         // Going back is held, and may be for long: whoever waits is told.
         let text = format!(
@@ -253,18 +258,8 @@ fn ended<'a>(seen: &'a Seen<'_>, wish: &Wish, revision: &str) -> Option<&'a Past
         .history
         .iter()
         .find(|past| past.revision == revision)?;
-    let under_way = matches!(
-        seen.canary.phase,
-        Some(
-            Phase::Waiting
-                | Phase::Progressing
-                | Phase::WaitingPromotion
-                | Phase::Promoting
-                | Phase::Finalising
-        )
-    );
     // A retry of the same revision is another rollout.
-    let again = under_way && seen.canary.revision.current.as_deref() == Some(revision);
+    let again = under_way(seen.canary) && seen.canary.revision.current.as_deref() == Some(revision);
     (past.ended_at >= began && !again).then_some(past)
 }
 

@@ -195,7 +195,7 @@ pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
     let mut ahead = false;
     for (n, wish) in wishes.iter().enumerate() {
         if wish.finished() {
-            expire(wish, now, &mut decision);
+            expire(seen, wish, now, &mut decision);
             continue;
         }
         let others = Others {
@@ -212,6 +212,34 @@ pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
         }
         // Whoever comes next waits for the write.
         ahead |= !over || changed;
+    }
+    decision
+}
+
+/// What becomes of the Promotions of a Canary that is refused for `problem`: they wait, but not beyond their deadlines.
+#[must_use]
+pub fn refuse(wishes: &[Wish], problem: &str, now: DateTime<Utc>) -> Decision {
+    let mut decision = Decision::default();
+    for wish in wishes.iter().filter(|wish| !wish.finished()) {
+        let mut next = wish.status.clone();
+        if now >= wish.deadline() {
+            let text = format!(
+                "its deadline is over (policy.deadlineSeconds); nothing was called off, for the Canary is refused: {problem}"
+            );
+            finish(&mut next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
+        } else {
+            decision.wake(wish.deadline());
+            let phase = next.phase.unwrap_or(PromotionPhase::Pending);
+            wait(
+                &mut next,
+                phase,
+                "InvalidSpec",
+                &format!("the Canary is refused: {problem}"),
+            );
+        }
+        if next != wish.status {
+            record(wish, next, now, &mut decision);
+        }
     }
     decision
 }
@@ -312,6 +340,20 @@ fn step(
         begin(seen, wish, now, &mut next);
     }
     next
+}
+
+/// Whether a rollout is under way.
+fn under_way(canary: &CanaryStatus) -> bool {
+    matches!(
+        canary.phase,
+        Some(
+            Phase::Waiting
+                | Phase::Progressing
+                | Phase::WaitingPromotion
+                | Phase::Promoting
+                | Phase::Finalising
+        )
+    )
 }
 
 /// Whether the first primary is being set up, from what the workload has now. If that is held, because it does not work,
@@ -517,8 +559,14 @@ fn not_noticed(seen: &Seen<'_>, revision: &str) -> bool {
     there && seen.canary.revision.current.as_deref() != Some(revision)
 }
 
-fn expire(wish: &Wish, now: DateTime<Utc>, decision: &mut Decision) {
-    let Some(finished) = wish.status.finished_at else {
+/// One whose release is still under way stays: who asked for it must not approve it.
+fn expire(seen: &Seen<'_>, wish: &Wish, now: DateTime<Utc>, decision: &mut Decision) {
+    let current = wish.status.revision.is_some() && wish.status.revision == seen.canary.revision.current;
+    let Some(finished) = wish
+        .status
+        .finished_at
+        .filter(|_| !(current && under_way(seen.canary)))
+    else {
         return;
     };
     let at = finished + TimeDelta::seconds(wish.spec.policy.ttl_seconds.unwrap_or(TTL));

@@ -2,7 +2,8 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::api::{
-    Awaited, CanaryRef, Intervention, Outcome, PastRollout, Phase, Policy, Requester, RevisionStatus,
+    Awaited, CanaryRef, Hold, HoldReason, Intervention, Outcome, PastRollout, Phase, Policy, Requester,
+    RevisionStatus,
 };
 
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -132,6 +133,17 @@ impl Stage {
         self.canary.revision.current = Some(self.target.revision.clone());
         self.canary.message = Some("step 1 of 2: weight 10 %".to_owned());
         self.canary.canary_weight = 10;
+    }
+
+    /// Something holds the Canary.
+    fn hold(&mut self, reason: HoldReason) {
+        self.canary.hold = Some(Hold {
+            reason,
+            since: self.now,
+            message: "held".to_owned(),
+            retreated: false,
+            resumes: true,
+        });
     }
 
     /// The Canary's rollout ends.
@@ -460,6 +472,56 @@ fn what_is_over_goes_after_its_time() {
 }
 
 #[test]
+fn promotion_that_is_over_stays_while_its_release_is_under_way() {
+    let mut stage = running();
+    stage.demand(Verb::Abort, Some(AbortAction::None));
+    stage.settle();
+    assert_eq!(
+        stage.phase(0),
+        Some(PromotionPhase::Aborted),
+        "the release goes on"
+    );
+    stage.now += TimeDelta::seconds(2 * TTL);
+    stage.settle();
+    assert_eq!(stage.wishes.len(), 1, "it says who asked for the release");
+    stage.end(Outcome::Promoted);
+    stage.settle();
+    assert!(stage.wishes.is_empty());
+}
+
+#[test]
+fn promotions_of_a_canary_that_is_refused_wait_and_end_with_their_deadline() {
+    let mut stage = running();
+    let decision = refuse(
+        &stage.wishes,
+        "spec.analysis.maxWeight: 0 is no weight",
+        stage.now,
+    );
+    assert_eq!(decision.wake_at, Some(at(DEADLINE)));
+    stage.carry_out(&decision.acts[0]);
+    assert_eq!(
+        (stage.phase(0), stage.reason(0)),
+        (Some(PromotionPhase::Running), "InvalidSpec")
+    );
+    let again = refuse(
+        &stage.wishes,
+        "spec.analysis.maxWeight: 0 is no weight",
+        stage.now,
+    );
+    assert_eq!(again.acts, []);
+    let decision = refuse(
+        &stage.wishes,
+        "spec.analysis.maxWeight: 0 is no weight",
+        at(DEADLINE),
+    );
+    stage.carry_out(&decision.acts[0]);
+    assert_eq!(
+        (stage.phase(0), stage.reason(0)),
+        (Some(PromotionPhase::Failed), "DeadlineExceeded")
+    );
+}
+
+#[test]
 fn promotions_end_with_their_canary() {
     let mut stage = running();
     stage.deleting = true;
@@ -577,16 +639,27 @@ fn promotion_whose_way_back_is_held_ends_with_its_deadline() {
     });
     stage.settle();
     assert_eq!(stage.phase(0), Some(PromotionPhase::Running), "it goes back");
-    stage.canary.hold = Some(crate::api::Hold {
-        reason: crate::api::HoldReason::WorkloadNotReady,
-        since: stage.now,
-        message: "web-primary cannot carry the traffic".to_owned(),
-        retreated: false,
-        resumes: true,
-    });
+    stage.hold(HoldReason::WorkloadNotReady);
     stage.settle();
     assert_eq!(
         (stage.phase(0), stage.reason(0)),
         (Some(PromotionPhase::Failed), "DeadlineExceeded")
     );
+}
+
+#[test]
+fn promotion_of_a_canary_that_nobody_may_touch_ends_with_its_deadline() {
+    for reason in [HoldReason::Suspended, HoldReason::TargetConflict] {
+        let mut stage = running();
+        stage.hold(reason);
+        stage.settle();
+        assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+        stage.now = at(DEADLINE);
+        stage.settle();
+        assert_eq!(
+            (stage.phase(0), stage.reason(0)),
+            (Some(PromotionPhase::Failed), "DeadlineExceeded")
+        );
+        assert!(stage.orders.is_empty(), "nobody would heed them");
+    }
 }

@@ -173,7 +173,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     })
 }
 
-/// A Canary that cannot be used says so in its status; nothing else is touched.
+/// A Canary that cannot be used says so in its status, and its Promotions wait; nothing else is touched.
 async fn refuse(
     ctx: &Context,
     id: &CanaryId,
@@ -190,7 +190,10 @@ async fn refuse(
     if next != status {
         act::record_status(ctx, object, &id.namespace, &next).await?;
     }
-    Ok(Next::IDLE)
+    Ok(Next {
+        wake_at: promotions::refuse(ctx, id, problem).await?,
+        ..Next::IDLE
+    })
 }
 
 fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {

@@ -9,11 +9,18 @@ use chrono::{DateTime, Utc};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
-use super::{Context, act::replace_status, error::Error, index::Part, kinds::Kind, snapshot::Snapshot};
+use super::{
+    Context,
+    act::replace_status,
+    error::Error,
+    index::Part,
+    kinds::Kind,
+    snapshot::{Snapshot, prime},
+};
 use crate::{
-    api::{Approval, Command, CommandSpec, GateDecision, Promotion, Verb},
+    api::{Approval, Command, CommandSpec, GateDecision, Promotion, UnderWay, Verb},
     promotion::{self, Act, Decision, Demand, Form, Seen, Target, Wish},
-    rollout::{Observed, RolloutSpec},
+    rollout::{CanaryId, Observed, RolloutSpec},
     workload::{marks::MANAGER, text},
 };
 
@@ -32,7 +39,7 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
             .map(|(workload, object)| target(&workload.revision, object)),
         wishes: snap.promotions.iter().filter_map(|object| wish(object)).collect(),
         demands: demands(snap),
-        frozen: hands_off(spec, observed).or_else(|| observed.freezing.frozen.clone()),
+        frozen: hands_off(spec, observed).or_else(|| observed.frozen(UnderWay::Finish).map(str::to_owned)),
     };
     if seen.wishes.is_empty() && seen.demands.is_empty() {
         return Decision::default();
@@ -170,11 +177,11 @@ pub async fn perform(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, acts: &
         let of = |kind: Kind, name: &str| decided_on(snap, kind, name);
         match act {
             Act::Record(name, status) => {
-                record(ctx, spec, Kind::Promotion, of(Kind::Promotion, name)?, status).await?;
+                record(ctx, &spec.id, Kind::Promotion, of(Kind::Promotion, name)?, status).await?;
             }
             Act::Answer(form, name, status) => {
                 let kind = kind(*form);
-                record(ctx, spec, kind, of(kind, name)?, status).await?;
+                record(ctx, &spec.id, kind, of(kind, name)?, status).await?;
             }
             Act::Ship(name, images) => ship(ctx, spec, snap, name, images).await?,
             Act::Forget(name) => delete(ctx, spec, Kind::Promotion, of(Kind::Promotion, name)?).await?,
@@ -203,29 +210,60 @@ fn decided_on<'a>(snap: &'a Snapshot, kind: Kind, name: &str) -> Result<&'a Arc<
     })
 }
 
+/// Carries out what is decided about the Promotions of a Canary that is refused; returns when to look again.
+///
+/// # Errors
+/// If they cannot be read, or a status cannot be written.
+pub async fn refuse(ctx: &Context, id: &CanaryId, problem: &str) -> Result<Option<DateTime<Utc>>, Error> {
+    let part = known_by(id, Kind::Promotion);
+    ctx.index.add(id, part.clone());
+    prime(ctx, &part).await?;
+    let objects = ctx.cache.group(&part);
+    let wishes: Vec<Wish> = objects.iter().filter_map(|object| wish(object)).collect();
+    let decision = promotion::refuse(&wishes, problem, ctx.clock.now());
+    for act in &decision.acts {
+        let Act::Record(name, status) = act else { continue };
+        if !ctx.leadership.leads() {
+            return Err(Error::NotLeading(id.clone()));
+        }
+        if let Some(live) = objects
+            .iter()
+            .find(|object| text(object, "/metadata/name") == name)
+        {
+            record(ctx, id, Kind::Promotion, live, status).await?;
+        }
+    }
+    Ok(decision.wake_at)
+}
+
 async fn record(
     ctx: &Context,
-    spec: &RolloutSpec,
+    id: &CanaryId,
     kind: Kind,
     live: &Value,
     status: &(impl serde::Serialize + Sync),
 ) -> Result<(), Error> {
-    replace_status(ctx, kind, live, &spec.id.namespace, status)
+    replace_status(ctx, kind, live, &id.namespace, status)
         .await
         .map(drop)
-        .inspect_err(|error| doubt(ctx, spec, kind, &spec.id.name, error))
+        .inspect_err(|error| doubt(ctx, known_by(id, kind), error))
+}
+
+/// The Promotions, Commands or Approvals of a Canary.
+fn known_by(id: &CanaryId, kind: Kind) -> Part {
+    Part {
+        kind,
+        namespace: id.namespace.clone(),
+        name: id.name.clone(),
+    }
 }
 
 /// What a refused write was decided on is read once before the next decision; what is gone, too: the answer to an earlier
 /// write of ours may have brought it back into the cache.
-fn doubt(ctx: &Context, spec: &RolloutSpec, kind: Kind, known_by: &str, error: &Error) {
+fn doubt(ctx: &Context, part: Part, error: &Error) {
     let gone = matches!(error, Error::Write { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404));
     if error.is_conflict() || gone {
-        ctx.cache.doubt(Part {
-            kind,
-            namespace: spec.names.namespace.clone(),
-            name: known_by.to_owned(),
-        });
+        ctx.cache.doubt(part);
     }
 }
 
@@ -271,7 +309,14 @@ async fn ship(
             act: "shipping",
             source: Box::new(source),
         })
-        .inspect_err(|error| doubt(ctx, spec, Kind::Deployment, name, error))?;
+        .inspect_err(|error| {
+            let part = Part {
+                kind: Kind::Deployment,
+                namespace: spec.names.namespace.clone(),
+                name: name.clone(),
+            };
+            doubt(ctx, part, error);
+        })?;
     let json = serde_json::to_value(&written).map_err(|source| Error::Json {
         what: "an answer",
         source,
@@ -300,7 +345,7 @@ async fn delete(ctx: &Context, spec: &RolloutSpec, kind: Kind, live: &Value) -> 
                 act: "forgetting a promotion",
                 source: Box::new(source),
             };
-            doubt(ctx, spec, kind, &spec.id.name, &error);
+            doubt(ctx, known_by(&spec.id, kind), &error);
             return Err(error);
         }
     }
