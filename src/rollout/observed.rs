@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Child, Serves, Weight};
 use crate::{
-    api::{CanaryStatus, GateState, Verb},
+    api::{CanaryStatus, GateState, UnderWay, Verb},
     freeze::Freezing,
     judge::Sample,
 };
@@ -58,6 +58,17 @@ pub struct Observed {
     pub repairs: usize,
     /// Number of the newest fact of the outbox that is known to be told.
     pub told: i64,
+}
+
+impl Observed {
+    /// Why no release may begin now (`Finish`), or none may take a step (`Hold`). Without a primary nothing is frozen: a
+    /// release is what brings it back.
+    #[must_use]
+    pub fn frozen(&self, under_way: UnderWay) -> Option<&str> {
+        let applies = under_way == UnderWay::Finish || self.freezing.holds;
+        let frozen = self.freezing.frozen.as_deref();
+        frozen.filter(|_| applies && self.primary.is_some())
+    }
 }
 
 /// An order about one revision.

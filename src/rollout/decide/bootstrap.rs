@@ -11,10 +11,7 @@ use crate::{
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
     let Some(target) = plan.target() else {
-        let text = format!("Deployment {} does not exist", plan.spec.names.target);
-        plan.say(format!("waiting: {text}"));
-        plan.hold(HoldReason::TargetNotFound, &text);
-        return;
+        return super::progressing::target_missing(plan);
     };
     plan.clear_hold(&[HoldReason::TargetNotFound]);
     if plan.next.phase.is_none() {

@@ -9,32 +9,38 @@ use crate::{
     rollout::{GateNews, GateSpec, Opens, Order},
 };
 
-/// Whether the release may pass `point`. If not, it says what it waits for, or is withdrawn.
+/// The holds of gates.
+const HOLDS: [HoldReason; 2] = [HoldReason::AwaitingApproval, HoldReason::AwaitingJob];
+
+/// Takes in what is heard of jobs, and which gates were closed for too long; whether the release is withdrawn for it. It
+/// comes before everything that may wait: what was rejected keeps no traffic, whatever else holds the release.
+pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
+    let spec = plan.spec;
+    for gate in &spec.gates {
+        if known(plan, gate).is_some() && news(plan, gate) == GateState::Rejected {
+            reject(plan, gate);
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether the release may pass `point`; if not, it says what it waits for.
 pub(super) fn open(plan: &mut Plan<'_>, point: GatePoint) -> bool {
     let spec = plan.spec;
     let mut closed = None;
     for gate in spec.gates.iter().filter(|gate| gate.at == point) {
         come_to(plan, gate);
-        let state = news(plan, gate);
-        match state {
-            GateState::Open => {}
-            GateState::Rejected => {
-                reject(plan, gate);
-                return false;
-            }
-            GateState::Waiting | GateState::Running => closed = closed.or(Some(gate)),
+        if known(plan, gate).is_none_or(|status| status.state != GateState::Open) {
+            closed = closed.or(Some(gate));
         }
     }
-    match closed {
-        Some(gate) => {
-            wait(plan, gate);
-            false
-        }
-        None => {
-            passed(plan, point);
-            true
-        }
-    }
+    let Some(gate) = closed else {
+        passed(plan, point);
+        return true;
+    };
+    wait(plan, gate);
+    false
 }
 
 /// Every gate at `point` is open: a hold of one of them ends, and so does the phase.
@@ -73,49 +79,34 @@ fn waiting(gate: &GateSpec) -> (HoldReason, String) {
     }
 }
 
-/// Whether a new release may begin, or one that is under way may take a step, as far as freezes are concerned. Without a
-/// primary nothing is frozen: a release is what brings it back.
+/// Whether a new release may begin, or one that is under way may take a step, as far as freezes are concerned.
 pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
-    let freezing = &plan.seen.freezing;
-    let frozen = freezing
-        .frozen
-        .as_ref()
-        .filter(|_| under_way == UnderWay::Finish || freezing.holds)
-        .filter(|_| plan.primary().is_some());
-    let Some(why) = frozen else {
+    let Some(why) = plan.seen.frozen(under_way) else {
         plan.clear_hold(&[HoldReason::Frozen]);
         return true;
     };
-    if let Some(at) = freezing.changes_at {
+    if let Some(at) = plan.seen.freezing.changes_at {
         plan.wake(at);
     }
-    let hold = plan.next.hold.as_ref();
-    if hold.is_some_and(|hold| hold.reason != HoldReason::Frozen) {
-        // What holds it otherwise stays; two holds in turn would be a write each.
-        return false;
+    if plan.hold_beside(&[HoldReason::Frozen], HoldReason::Frozen, why) {
+        plan.say(format!("frozen: {why}"));
     }
-    if hold.is_some_and(|hold| hold.message != *why) {
-        // Another freeze takes over without a pause between them.
-        plan.next.hold = None;
-    }
-    plan.hold(HoldReason::Frozen, why);
-    plan.say(format!("frozen: {why}"));
     false
 }
 
 /// What keeps the next step from being taken, whatever anybody orders.
 pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
-    let closed = plan.next.gates.iter().find(|gate| gate.state != GateState::Open);
+    let of_spec = |name: &str| plan.spec.gates.iter().any(|gate| gate.name == name);
+    let mut known = plan.next.gates.iter();
+    let closed = known.find(|gate| gate.state != GateState::Open && of_spec(&gate.name));
     if let Some(gate) = closed {
         return Some(format!("gate {} is not open", gate.name));
     }
-    let freezing = &plan.seen.freezing;
-    let applies = freezing.holds || plan.next.step.is_none();
-    freezing
-        .frozen
-        .as_ref()
-        .filter(|_| applies)
-        .map(|why| format!("frozen: {why}"))
+    let first = plan.next.step.is_none();
+    let frozen = plan
+        .seen
+        .frozen(if first { UnderWay::Finish } else { UnderWay::Hold });
+    frozen.map(|why| format!("frozen: {why}"))
 }
 
 fn known<'p>(plan: &'p mut Plan<'_>, gate: &GateSpec) -> Option<&'p mut GateStatus> {
@@ -124,18 +115,23 @@ fn known<'p>(plan: &'p mut Plan<'_>, gate: &GateSpec) -> Option<&'p mut GateStat
 
 /// The release is at this gate: it is written down, and from then on its job may be ordered.
 fn come_to(plan: &mut Plan<'_>, gate: &GateSpec) {
-    if known(plan, gate).is_some() {
+    let job = matches!(gate.opens, Opens::Jenkins(_));
+    if let Some(status) = known(plan, gate) {
+        if job && status.state == GateState::Waiting {
+            // It was an approval's until somebody edited it.
+            status.state = GateState::Running;
+        }
         return;
     }
-    let state = match gate.opens {
-        Opens::Approval { .. } => GateState::Waiting,
-        Opens::Jenkins(_) => GateState::Running,
-    };
     let since = plan.now;
     plan.next.gates.push(GateStatus {
         name: gate.name.clone(),
         at: gate.at,
-        state,
+        state: if job {
+            GateState::Running
+        } else {
+            GateState::Waiting
+        },
         since,
         by: None,
         message: None,
@@ -192,27 +188,9 @@ fn wait(plan: &mut Plan<'_>, gate: &GateSpec) {
     }
     let said = known(plan, gate).and_then(|status| status.message.clone());
     let (reason, text) = waiting(gate);
-    let gates = [HoldReason::AwaitingApproval, HoldReason::AwaitingJob];
-    if plan
-        .next
-        .hold
-        .as_ref()
-        .is_some_and(|hold| !gates.contains(&hold.reason))
-    {
-        // What holds it otherwise stays; two holds in turn would be a write each.
-        return;
+    if plan.hold_beside(&HOLDS, reason, &text) {
+        plan.say(said.map_or(text.clone(), |said| format!("{text}: {said}")));
     }
-    // Going from one gate to the next is another hold, though it has the same reason.
-    if plan
-        .next
-        .hold
-        .as_ref()
-        .is_some_and(|hold| hold.reason == reason && hold.message != text)
-    {
-        plan.next.hold = None;
-    }
-    plan.hold(reason, &text);
-    plan.say(said.map_or(text.clone(), |said| format!("{text}: {said}")));
 }
 
 fn reject(plan: &mut Plan<'_>, gate: &GateSpec) {
@@ -280,19 +258,7 @@ pub(super) fn settle(plan: &mut Plan<'_>, order: &Order, state: GateState) {
     let Some(gate) = spec.gates.iter().find(|gate| gate.name == name) else {
         return;
     };
-    if known(plan, gate).is_none() {
-        let since = plan.now;
-        plan.next.gates.push(GateStatus {
-            name: gate.name.clone(),
-            at: gate.at,
-            state,
-            since,
-            by: None,
-            message: None,
-            url: None,
-            run: None,
-        });
-    }
+    come_to(plan, gate);
     if let Some(status) = known(plan, gate) {
         status.state = state;
         status.by = Some(order.by.clone());

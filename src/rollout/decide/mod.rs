@@ -62,11 +62,13 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
     }
     plan.clear_hold(&[
         HoldReason::Suspended,
-        HoldReason::TargetConflict,
         HoldReason::RoutesUnavailable,
         HoldReason::RouteInvalid,
         HoldReason::InvalidSpec,
     ]);
+    if !plan.repairs_too_often() {
+        plan.clear_hold(&[HoldReason::TargetConflict]);
+    }
     if orders::heed(&mut plan) {
         return plan.finish();
     }

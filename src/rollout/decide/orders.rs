@@ -128,9 +128,7 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
             .or_else(|| (!at_rest(plan)).then(|| "a release is under way".to_owned()))
             .or_else(|| {
                 plan.seen
-                    .freezing
-                    .frozen
-                    .as_ref()
+                    .frozen(UnderWay::Finish)
                     .map(|why| format!("frozen: {why}"))
             })
             .or_else(|| {
@@ -272,7 +270,7 @@ pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
 pub(super) fn promote_unanalysed(plan: &mut Plan<'_>, target: &Workload) -> bool {
     let skips = skips_analysis(plan)
         && target.ready()
-        && gates::thawed(plan, UnderWay::Hold)
+        && progressing::may_step(plan)
         && gates::open(plan, GatePoint::ConfirmPromotion);
     if skips {
         promoting::begin(plan);

@@ -179,7 +179,7 @@ impl<'a> Plan<'a> {
     /// What was planned so far puts somebody else's edit right. Against a robot that keeps writing there is a limit:
     /// then nothing is written, and the hold has a name. Returns whether the round may go on.
     pub(super) fn repair(&mut self) -> bool {
-        if self.seen.repairs >= REPAIR_LIMIT {
+        if self.repairs_too_often() {
             self.acts.clear();
             let text = "somebody keeps changing this Canary's objects; they are put right at most six times a minute";
             self.hold(HoldReason::TargetConflict, text);
@@ -199,6 +199,11 @@ impl<'a> Plan<'a> {
             self.tell(NoticeKind::Warning, "DriftRepaired", text);
         }
         true
+    }
+
+    /// Whether somebody else's edits were put right as often as they may be within a minute.
+    pub(super) fn repairs_too_often(&self) -> bool {
+        self.seen.repairs >= REPAIR_LIMIT
     }
 
     /// Since when the present phase lasts.
@@ -221,6 +226,20 @@ impl<'a> Plan<'a> {
             retreated: false,
             resumes: true,
         });
+    }
+
+    /// Holds for `reason` unless something else holds it already, for two holds in turn would be a write each; the same
+    /// reason with another text is a new hold. Returns whether it is the hold.
+    pub(super) fn hold_beside(&mut self, beside: &[HoldReason], reason: HoldReason, message: &str) -> bool {
+        let present = self.next.hold.as_ref();
+        if present.is_some_and(|hold| !beside.contains(&hold.reason)) {
+            return false;
+        }
+        if present.is_some_and(|hold| hold.message != message) {
+            self.next.hold = None;
+        }
+        self.hold(reason, message);
+        true
     }
 
     /// What the present hold says.

@@ -1,6 +1,6 @@
 //! Progressing: the new revision gets more traffic step by step, and is judged at each.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     change::{self, Change},
@@ -42,6 +42,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if plan.next.retirement.is_some() {
         return retire::proceed(plan);
     }
+    if gates::rejected(plan) {
+        return;
+    }
     if !gates::open(plan, GatePoint::ConfirmRollout) {
         return before_rollout(plan);
     }
@@ -60,7 +63,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
 fn before_rollout(plan: &mut Plan<'_>) {
     if plan.weight().is_zero() {
         plan.route_home();
-    } else if plan.next.retirement.is_none() {
+    } else {
         plan.lower(plan.least_weight().min(plan.weight()));
     }
 }
@@ -91,13 +94,20 @@ fn restart(plan: &mut Plan<'_>, revision: String) {
     }
 }
 
-fn target_missing(plan: &mut Plan<'_>) {
-    plan.lower(Weight::ZERO);
+/// The workload is gone, and its pods with it: what was sent to them goes to a primary that serves.
+pub(super) fn target_missing(plan: &mut Plan<'_>) {
+    let sent = !plan.weight().is_zero() || plan.seen.routes.weight().is_some_and(|weight| !weight.is_zero());
+    let serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
+    if sent && serves {
+        plan.lower(Weight::ZERO);
+    }
     plan.next.step = None;
-    let text = format!(
-        "Deployment {} does not exist; the primary serves",
-        plan.spec.names.target
-    );
+    let target = &plan.spec.names.target;
+    let text = if serves {
+        format!("Deployment {target} does not exist; the primary serves")
+    } else {
+        format!("Deployment {target} does not exist")
+    };
     plan.hold(HoldReason::TargetNotFound, &text);
     plan.say(text);
 }
@@ -114,9 +124,12 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
             return;
         }
     }
-    let since = retreat
-        .as_ref()
-        .map_or_else(|| plan.next.revision.started_at.unwrap_or(plan.now), |h| h.since);
+    if retreat.is_none() && plan.next.hold.is_some() && !target.ready() {
+        // It waited for something else, maybe for days, with pods that were ready: their time begins now.
+        let text = not_ready_text(plan, target);
+        plan.hold(HoldReason::WorkloadNotReady, &text);
+    }
+    let since = retreat.as_ref().map_or_else(|| pods_since(plan), |h| h.since);
     let dark = retreat
         .as_ref()
         .is_some_and(|h| h.reason == HoldReason::Dark && !h.resumes);
@@ -136,10 +149,14 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
         }
         return;
     }
-    if !orders::skips_analysis(plan) && !gates::open(plan, GatePoint::PreRollout) {
+    if primary_is_ready(plan) {
+        plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    }
+    let skips = orders::skips_analysis(plan);
+    if !skips && !gates::open(plan, GatePoint::PreRollout) {
         return;
     }
-    if orders::promote_unanalysed(plan, target) || orders::paused(plan) || !may_step(plan) {
+    if orders::promote_unanalysed(plan, target) || skips || orders::paused(plan) || !may_step(plan) {
         return;
     }
     let paused = retreat
@@ -152,12 +169,24 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
     raise(plan, present_step(plan));
 }
 
+/// Since when the canary's pods may take their time: since the release came to them, or since they stopped being ready
+/// while it waited for something else.
+fn pods_since(plan: &Plan<'_>) -> DateTime<Utc> {
+    let stopped = plan.held_since(HoldReason::WorkloadNotReady);
+    stopped.unwrap_or(plan.phase_since())
+}
+
 fn not_ready_text(plan: &Plan<'_>, target: &Workload) -> String {
     let updated = target.updated.min(target.serving()).max(0);
     format!(
         "{}: {updated} of {} pods of the new revision are ready",
         plan.spec.names.target, target.desired
     )
+}
+
+fn primary_is_ready(plan: &Plan<'_>) -> bool {
+    plan.primary()
+        .is_none_or(|primary| primary.serving() >= primary.desired && primary.desired > 0)
 }
 
 /// Whether the primary lets a step be taken: all of its pods are ready, so that it could take everything back; or none
@@ -254,8 +283,7 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         return;
     }
     if !target.ready() {
-        let since = plan.next.revision.started_at.unwrap_or(plan.now);
-        if plan.elapsed(since, plan.spec.progress_deadline) {
+        if plan.elapsed(pods_since(plan), plan.spec.progress_deadline) {
             let text = not_ready_text(plan, target);
             plan.hold(HoldReason::WorkloadNotReady, &text);
         }
@@ -391,7 +419,8 @@ fn passed(plan: &mut Plan<'_>) {
         return;
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
-    if !may_step(plan) {
+    // Without further analysis there is no further step either: it waits for the last gate where it is.
+    if !may_step(plan) || orders::skips_analysis(plan) {
         return;
     }
     if !next_step(plan) && gates::open(plan, GatePoint::ConfirmPromotion) {
@@ -405,7 +434,7 @@ fn passed(plan: &mut Plan<'_>) {
 }
 
 /// Whether freezes let a step be taken: the first step is the beginning of a release, the others are under way.
-fn may_step(plan: &mut Plan<'_>) -> bool {
+pub(super) fn may_step(plan: &mut Plan<'_>) -> bool {
     let first = plan.next.step.is_none();
     gates::thawed(plan, if first { UnderWay::Finish } else { UnderWay::Hold })
 }

@@ -79,7 +79,11 @@ pub(super) fn passed(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<
     let same = old["revision"]["startedAt"] == new["revision"]["startedAt"];
     let skips = seen.change.object["spec"]["skipAnalysis"] == true;
     let rises = new["phase"] == "Progressing" && weight(new) > weight(old) && weight(old) == 0;
-    if rises && same && new["retirement"].is_null() && !skips && !open(seen, new, "pre-rollout") {
+    let step = rises && same && new["retirement"].is_null();
+    if step && skips {
+        found.push("a step is taken although the analysis is skipped (gate)".to_owned());
+    }
+    if step && !open(seen, new, "pre-rollout") {
         found.push(format!("traffic passes a closed gate: {} (gate)", new["gates"]));
     }
     let begun = new["phase"] == "Promoting"

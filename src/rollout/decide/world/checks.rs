@@ -1,0 +1,127 @@
+//! What no write may break.
+
+use super::World;
+use crate::{
+    api::{CanaryStatus, GatePoint, Phase, RetirementKind, Verb},
+    rollout::Weight,
+};
+
+impl World {
+    /// Whether every gate at `point` was passed by the present revision.
+    fn may_pass(&self, point: GatePoint) -> bool {
+        let revision = self.status.revision.current.clone().unwrap_or_default();
+        let at_point = self.spec.gates.iter().filter(|gate| gate.at == point);
+        let mut names = at_point.map(|gate| (revision.clone(), gate.name.clone()));
+        names.all(|key| self.passed.contains(&key))
+    }
+
+    /// Whether somebody skipped the analysis of the present revision, and was heeded.
+    fn skips(&self) -> bool {
+        let revision = &self.status.revision;
+        self.status.interventions.iter().any(|known| {
+            known.verb == Verb::SkipAnalysis
+                && known.refused.is_none()
+                && Some(&known.revision) == revision.current.as_ref()
+                && revision.started_at.is_none_or(|since| known.at >= since)
+        })
+    }
+
+    pub(super) fn check_promotion(&self, revision: &str) {
+        assert_eq!(
+            revision, self.target.revision,
+            "what is promoted is not what runs (W1)"
+        );
+        assert!(
+            !revision.starts_with("bad") || self.phase() == Some(Phase::Initializing) || self.skips(),
+            "a bad revision is promoted (I3)"
+        );
+        let first_time = self.phase() == Some(Phase::Promoting);
+        assert!(
+            !first_time || self.may_pass(GatePoint::ConfirmPromotion),
+            "{revision} is promoted past a closed gate: {:?}",
+            self.status.gates
+        );
+    }
+
+    pub(super) fn check_scale(&self, replicas: i32) {
+        let begins = replicas > 0 && self.phase() == Some(Phase::Progressing);
+        assert!(
+            !begins || self.may_pass(GatePoint::ConfirmRollout),
+            "pods are started before a closed gate: {:?}",
+            self.status
+        );
+        assert!(
+            replicas > 0 || self.route == Some(Weight::ZERO),
+            "the canary is scaled away at weight {:?} (I2)",
+            self.route
+        );
+        assert!(
+            replicas > 0 || self.proxies.is_zero() || !self.metrics || !self.target.healthy,
+            "the canary is scaled away while proxies send there (I2): {:?}",
+            self.status
+        );
+    }
+
+    pub(super) fn check_record(&self, next: &CanaryStatus) {
+        let raised = next.canary_weight > self.status.canary_weight;
+        if raised && next.phase == Some(Phase::Progressing) && next.retirement.is_none() {
+            // What is recorded is put right again and again; a gate and a skip bear on what is recorded.
+            assert!(
+                self.may_pass(GatePoint::ConfirmRollout) && self.may_pass(GatePoint::PreRollout),
+                "traffic passes a closed gate: {:?}",
+                self.status.gates
+            );
+            assert!(
+                !self.skips(),
+                "a step is taken in an analysis that was skipped: {next:?}"
+            );
+        }
+        let terminal = matches!(
+            next.phase,
+            Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
+        );
+        if terminal && next.phase != self.status.phase && next.canary_weight == 0 {
+            assert_eq!(
+                self.route,
+                Some(Weight::ZERO),
+                "{:?} under traffic (I4)",
+                next.phase
+            );
+            let newer = Some(&self.target.revision) != next.revision.current.as_ref();
+            assert!(
+                self.target.desired == 0 || newer,
+                "{:?} with a canary that runs (I4)",
+                next.phase
+            );
+        }
+    }
+
+    pub(super) fn check_route(&self, weight: Weight) {
+        let present = self.route.unwrap_or(Weight::ZERO);
+        if weight <= present {
+            return;
+        }
+        assert!(
+            i64::from(self.status.canary_weight) >= i64::from(weight.percent()),
+            "the weight rises before its intent is recorded"
+        );
+        let undo = self.status.retirement.as_ref().map(|r| r.kind);
+        let exception = matches!(
+            undo,
+            Some(RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary)
+        ) || self.phase() == Some(Phase::Promoting)
+            || self.phase() == Some(Phase::Failed);
+        if exception {
+            return;
+        }
+        let least = self.spec.steps.weight(0);
+        assert!(
+            self.spec.steps.weights().contains(&weight) || weight < least || self.status.step.is_none(),
+            "{weight} is no step (I5)"
+        );
+        assert!(
+            self.target.healthy && self.target.desired > 0,
+            "traffic is sent to pods that are not ready (I2)"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! What happens to a rollout from outside.
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::World;
+use crate::{
+    api::{GateState, Verb},
+    freeze::Freezing,
+    rollout::{GateNews, Order, Weight},
+};
+
+/// Something that happens to the rollout from outside.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// A second passes.
+    Tick,
+    /// A new revision is pushed; bad ones fail their checks.
+    Push { bad: bool },
+    /// The pod template is set back to the promoted one.
+    Revert,
+    /// The canary's pods lose readiness, or get it back.
+    CanaryPods(bool),
+    /// The same of the primary's.
+    PrimaryPods(bool),
+    /// Metrics answer, or do not.
+    Metrics(bool),
+    /// Somebody writes this weight into the routes.
+    EditRoutes(i64),
+    /// Proxies follow the routes, or go on as they are.
+    Mesh(bool),
+    /// Somebody approves (or rejects) the gate of this number for the present revision.
+    Settle(usize, bool),
+    /// The job at its gate ends.
+    Job(bool),
+    /// Somebody skips the analysis of the present revision.
+    Skip,
+    /// A freeze begins, which also holds what is under way, or ends.
+    Freeze(Option<bool>),
+    /// The controller dies after this many acts of its next round, and forgets what only it knew.
+    Crash(usize),
+}
+
+pub(super) fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        30 => Just(Event::Tick),
+        2 => any::<bool>().prop_map(|bad| Event::Push { bad }),
+        1 => Just(Event::Revert),
+        2 => any::<bool>().prop_map(Event::CanaryPods),
+        1 => any::<bool>().prop_map(Event::PrimaryPods),
+        2 => any::<bool>().prop_map(Event::Metrics),
+        1 => (0..=100i64).prop_map(Event::EditRoutes),
+        2 => any::<bool>().prop_map(Event::Mesh),
+        3 => (0usize..3).prop_map(Event::Crash),
+        4 => (0usize..3, prop::bool::weighted(0.8)).prop_map(|(gate, yes)| Event::Settle(gate, yes)),
+        3 => prop::bool::weighted(0.8).prop_map(Event::Job),
+        1 => prop::option::of(any::<bool>()).prop_map(Event::Freeze),
+        1 => Just(Event::Skip),
+    ]
+}
+
+impl World {
+    pub(super) fn happen(&mut self, event: &Event) {
+        match event {
+            Event::Tick => self.now += TimeDelta::seconds(1),
+            Event::Push { bad } => {
+                self.mark += 1;
+                let kind = if *bad { "bad" } else { "good" };
+                self.target.revision = format!("{kind}-{}", self.mark);
+                self.template_since = self.now;
+            }
+            Event::Revert => {
+                if let Some(promoted) = self.status.revision.promoted.clone() {
+                    self.mark += 1;
+                    self.target.revision = promoted;
+                    self.template_since = self.now;
+                }
+            }
+            Event::CanaryPods(healthy) => self.target.healthy = *healthy,
+            Event::PrimaryPods(healthy) => {
+                self.primary_healthy = *healthy;
+                if let Some(primary) = &mut self.primary {
+                    primary.healthy = *healthy;
+                }
+            }
+            Event::Metrics(up) => self.metrics = *up,
+            Event::EditRoutes(weight) => {
+                if self.route.is_some() {
+                    self.set_route(Weight::saturating(*weight));
+                }
+            }
+            Event::Mesh(follows) => {
+                self.mesh = *follows;
+                self.follow();
+            }
+            Event::Settle(gate, yes) => self.settle_gate(*gate, *yes),
+            Event::Job(success) => self.end_job(*success),
+            Event::Skip => self.skip(),
+            Event::Freeze(holds) => {
+                self.freezing = Freezing {
+                    frozen: holds.map(|_| "holidays".to_owned()),
+                    holds: *holds == Some(true),
+                    changes_at: None,
+                };
+            }
+            Event::Crash(acts) => self.crash_after = Some(*acts),
+        }
+    }
+
+    fn settle_gate(&mut self, gate: usize, yes: bool) {
+        let Some(revision) = self.status.revision.current.clone() else {
+            return;
+        };
+        let Some(gate) = self.spec.gates.get(gate).map(|gate| gate.name.clone()) else {
+            return;
+        };
+        if yes {
+            self.passed.insert((revision.clone(), gate.clone()));
+        }
+        let verb = if yes { Verb::Approve } else { Verb::Reject };
+        self.order(verb, revision, Some(gate));
+    }
+
+    fn skip(&mut self) {
+        if let Some(revision) = self.status.revision.current.clone() {
+            self.order(Verb::SkipAnalysis, revision, None);
+        }
+    }
+
+    fn order(&mut self, verb: Verb, revision: String, gate: Option<String>) {
+        self.given += 1;
+        self.orders.push(Order {
+            id: format!("order-{}", self.given),
+            verb,
+            revision,
+            by: "mia".to_owned(),
+            reason: String::new(),
+            gate,
+            own: false,
+        });
+    }
+
+    /// The status remembers sixteen orders; what was answered is not seen again.
+    pub(super) fn forget_answered(&mut self) {
+        let known = &self.status.interventions;
+        self.orders
+            .retain(|order| !known.iter().any(|known| known.id == order.id));
+    }
+
+    fn end_job(&mut self, success: bool) {
+        let running = self
+            .status
+            .gates
+            .iter()
+            .find(|gate| gate.state == GateState::Running);
+        let (Some(gate), Some(revision)) = (running, self.status.revision.current.clone()) else {
+            return;
+        };
+        if success {
+            self.passed.insert((revision.clone(), gate.name.clone()));
+        }
+        self.news = vec![GateNews {
+            gate: gate.name.clone(),
+            revision,
+            since: gate.since,
+            run: serde_json::json!({"state": "ended"}),
+            state: if success {
+                GateState::Open
+            } else {
+                GateState::Rejected
+            },
+            message: None,
+            url: None,
+        }];
+    }
+}

@@ -1,0 +1,342 @@
+//! A small world around [`decide`]: two Deployments, a route, metrics and people, as plain data. Whatever happens in it,
+//! no write may break an invariant, and when nothing happens any more every rollout comes to rest.
+
+mod checks; // what no write may break
+mod events; // what happens from outside
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use self::events::Event;
+use super::tests::{at, spec};
+use crate::{
+    api::{CanaryStatus, GatePoint, JenkinsGate, Phase},
+    freeze::Freezing,
+    judge::{Reading, Sample, Traffic},
+    rollout::{
+        Act, Apex, GateNews, GateSpec, Observed, Opens, Order, RolloutSpec, Routes, Serves, Steps, Weight,
+        Workload, decide,
+    },
+};
+
+/// A Deployment whose pods do at once what is asked, as far as they are allowed to be ready.
+struct Pods {
+    revision: String,
+    desired: i32,
+    healthy: bool,
+}
+
+impl Pods {
+    fn workload(&self, mark: u32) -> Workload {
+        let ready = if self.healthy { self.desired } else { 0 };
+        Workload {
+            revision: self.revision.clone(),
+            image: Some(format!("shop:{}", self.revision)),
+            mark: Some(mark.to_string()),
+            up_to_date: true,
+            paused: false,
+            recreate: false,
+            desired: self.desired,
+            total: self.desired,
+            updated: self.desired,
+            available: ready,
+            endpoints: ready,
+        }
+    }
+}
+
+struct World {
+    spec: RolloutSpec,
+    now: DateTime<Utc>,
+    status: CanaryStatus,
+    target: Pods,
+    mark: u32,
+    primary: Option<Pods>,
+    primary_healthy: bool,
+    route: Option<Weight>,
+    /// What the proxies do, whatever the routes say.
+    proxies: Weight,
+    mesh: bool,
+    metrics: bool,
+    apex: Serves,
+    routing_since: DateTime<Utc>,
+    template_since: DateTime<Utc>,
+    proxies_since: DateTime<Utc>,
+    reached_at: Option<DateTime<Utc>>,
+    crash_after: Option<usize>,
+    /// Orders about gates.
+    orders: Vec<Order>,
+    /// How many there were.
+    given: usize,
+    /// What jobs at gates ended with.
+    news: Vec<GateNews>,
+    /// Revisions and gates that somebody or a job said yes to.
+    passed: HashSet<(String, String)>,
+    freezing: Freezing,
+}
+
+/// A gate at each point, and two more that jobs open.
+fn gates() -> Vec<GateSpec> {
+    let gate = |name: &str, at: GatePoint, opens: Opens| GateSpec {
+        name: name.to_owned(),
+        at,
+        opens,
+        timeout: Some(TimeDelta::seconds(60)),
+    };
+    let approval = Opens::Approval {
+        not_by_requester: false,
+    };
+    let job = || Opens::Jenkins(JenkinsGate::default());
+    vec![
+        gate("begin", GatePoint::ConfirmRollout, approval.clone()),
+        gate("traffic", GatePoint::PreRollout, approval.clone()),
+        gate("end", GatePoint::ConfirmPromotion, approval),
+        gate("job", GatePoint::PreRollout, job()),
+        gate("last-job", GatePoint::ConfirmPromotion, job()),
+    ]
+}
+
+impl World {
+    fn new() -> World {
+        let mut spec = spec();
+        spec.steps = Steps::new([10, 30, 50].map(Weight::saturating).to_vec()).unwrap();
+        spec.threshold = 2;
+        World {
+            spec,
+            now: at(0),
+            status: CanaryStatus::default(),
+            target: Pods {
+                revision: "good-0".to_owned(),
+                desired: 2,
+                healthy: true,
+            },
+            mark: 1,
+            primary: None,
+            primary_healthy: true,
+            route: None,
+            proxies: Weight::FULL,
+            mesh: true,
+            metrics: true,
+            apex: Serves::Target,
+            routing_since: at(0),
+            template_since: at(0),
+            proxies_since: at(0),
+            reached_at: None,
+            crash_after: None,
+            orders: Vec::new(),
+            given: 0,
+            news: Vec::new(),
+            passed: HashSet::new(),
+            freezing: Freezing::default(),
+        }
+    }
+
+    fn gated() -> World {
+        let mut world = World::new();
+        world.spec.gates = gates();
+        world
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        self.status.phase
+    }
+
+    fn at_rest(&self) -> bool {
+        matches!(
+            self.phase(),
+            Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
+        )
+    }
+
+    fn observe(&mut self) -> Observed {
+        let window = TimeDelta::seconds(3);
+        let metric = TimeDelta::seconds(10);
+        // One sample a second; rates are steady, so that a window holds only what its newest part brought.
+        let steady = self.now - self.proxies_since >= window;
+        let canary_requests = 100.0 * f64::from(self.proxies.percent());
+        let answers = self.target.healthy && self.target.desired > 0;
+        let count = |requests: f64, answers: bool| {
+            if !self.metrics {
+                Reading::Error("down".to_owned())
+            } else if answers && requests > 0.0 {
+                Reading::Value(requests)
+            } else {
+                Reading::NoData
+            }
+        };
+        let canary = count(canary_requests, answers && steady);
+        if matches!(canary, Reading::Value(_)) {
+            self.reached_at = Some(self.now);
+        }
+        let primary_requests = 100.0 * f64::from(self.proxies.complement().percent());
+        let primary = count(primary_requests, self.primary.as_ref().is_some_and(|p| p.healthy));
+        let rate = match &canary {
+            Reading::Value(_) if self.now - self.proxies_since < metric => Reading::NoData,
+            Reading::Value(_) if self.target.revision.starts_with("bad") => Reading::Value(50.0),
+            Reading::Value(_) => Reading::Value(100.0),
+            other => other.clone(),
+        };
+        Observed {
+            status: self.status.clone(),
+            finalizer: true,
+            conflict: None,
+            target: Some(self.target.workload(self.mark)),
+            primary: self.primary.as_ref().map(|p| p.workload(1)),
+            drifted: vec![],
+            existing: vec![],
+            epoch: "0/test".to_owned(),
+            unfenced: vec![],
+            unrestorable: None,
+            apex: Apex {
+                serves: Some(self.apex),
+                endpoints: 2,
+            },
+            routes: self.route.map_or(Routes::Missing, |weight| Routes::Present {
+                weight: Some(weight),
+                split: true,
+                owned: true,
+                in_shape: true,
+            }),
+            routing_since: self.routing_since,
+            sampled_since: self.routing_since,
+            template_since: self.template_since,
+            sample: Some(Arc::new(Sample {
+                at: self.now,
+                window: Duration::from_secs(10),
+                readings: BTreeMap::from([("request-success-rate".to_owned(), rate)]),
+                traffic: Traffic {
+                    window: Duration::from_secs(3),
+                    canary,
+                    primary,
+                    reached_at: self.reached_at,
+                },
+            })),
+            repairs: 0,
+            orders: self.orders.clone(),
+            gate_news: self.news.clone(),
+            freezing: self.freezing.clone(),
+            told: self.status.outbox.seq,
+        }
+    }
+
+    /// Rounds until nothing is to be written; at most a few, or it would never end.
+    fn settle(&mut self) {
+        for _ in 0..20 {
+            let seen = self.observe();
+            let decision = decide(&self.spec, &seen, self.now);
+            if decision.acts.is_empty() {
+                return;
+            }
+            let dies_after = self.crash_after.take();
+            for (done, act) in decision.acts.iter().enumerate() {
+                if dies_after == Some(done) {
+                    return self.restart();
+                }
+                self.carry_out(act);
+            }
+        }
+        panic!("round after round writes something: {:?}", self.status);
+    }
+
+    fn restart(&mut self) {
+        self.routing_since = self.now;
+        self.template_since = self.now;
+        self.reached_at = None;
+    }
+
+    fn carry_out(&mut self, act: &Act) {
+        match act {
+            Act::Record(status) => {
+                self.check_record(status);
+                self.status = (**status).clone();
+            }
+            Act::Route(weight) | Act::ApplyRoutes(weight) => {
+                self.check_route(*weight);
+                self.set_route(*weight);
+            }
+            Act::PointApex(serves) => {
+                self.apex = *serves;
+                self.routing_since = self.now;
+            }
+            Act::Promote { revision, replicas } => {
+                self.check_promotion(revision);
+                let healthy = self.primary_healthy;
+                let desired = replicas.or(self.primary.as_ref().map(|p| p.desired)).unwrap_or(1);
+                self.primary = Some(Pods {
+                    revision: revision.clone(),
+                    desired,
+                    healthy,
+                });
+            }
+            Act::Restore { revision } => {
+                if let Some(primary) = &mut self.primary {
+                    primary.revision.clone_from(revision);
+                }
+            }
+            Act::ScaleTarget(replicas) => {
+                self.check_scale(*replicas);
+                self.target.desired = *replicas;
+            }
+            Act::ScalePrimary(replicas) => {
+                if let Some(primary) = &mut self.primary {
+                    assert!(*replicas >= primary.desired, "the primary shrinks");
+                    primary.desired = *replicas;
+                }
+            }
+            other => panic!("{other:?} is not of this world"),
+        }
+    }
+
+    fn set_route(&mut self, weight: Weight) {
+        if self.route != Some(weight) {
+            self.route = Some(weight);
+            self.routing_since = self.now;
+            self.follow();
+        }
+    }
+
+    /// Proxies follow at once if they follow at all; the drain of the spec is what they may take.
+    fn follow(&mut self) {
+        let wanted = self.route.unwrap_or(Weight::FULL);
+        if self.mesh && self.proxies != wanted {
+            self.proxies = wanted;
+            self.proxies_since = self.now;
+        }
+    }
+
+    fn run(&mut self, events: &[Event]) {
+        for event in events {
+            self.happen(event);
+            self.settle();
+            self.forget_answered();
+        }
+    }
+
+    /// Everything is well from now on: within a bound that follows from the spec there is rest.
+    fn ensure_rest(&mut self) {
+        self.crash_after = None;
+        self.run(&[
+            Event::CanaryPods(true),
+            Event::PrimaryPods(true),
+            Event::Metrics(true),
+            Event::Mesh(true),
+            Event::Freeze(None),
+        ]);
+        let bound = self.spec.progress_deadline.num_seconds() * 4;
+        for _ in 0..bound {
+            self.run(&[Event::Tick]);
+        }
+        assert!(self.at_rest(), "no rest after {bound} s: {:#?}", self.status);
+        assert_eq!(self.route, Some(Weight::ZERO), "{:#?}", self.status);
+        assert_eq!(self.target.desired, 0, "{:#?}", self.status);
+        let primary = self.primary.as_ref().map(|p| p.revision.clone());
+        assert_eq!(primary, self.status.revision.promoted, "{:#?}", self.status);
+        assert!(self.status.hold.is_none(), "held at rest: {:?}", self.status.hold);
+    }
+}

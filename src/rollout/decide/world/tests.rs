@@ -1,0 +1,212 @@
+//! Plays of the world.
+
+use proptest::prelude::*;
+
+use super::{
+    World,
+    events::{Event, event},
+};
+use crate::{
+    api::{GateState, HoldReason, Phase},
+    rollout::Weight,
+};
+
+#[test]
+fn quiet_world_initializes_and_promotes_a_good_revision() {
+    let mut world = World::new();
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Initialized));
+    world.run(&[Event::Push { bad: false }]);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+    assert_eq!(world.primary.as_ref().unwrap().revision, "good-2");
+}
+
+#[test]
+fn primary_that_is_not_ready_yet_is_awaited_without_a_write() {
+    let mut world = World::new();
+    world.run(&[Event::PrimaryPods(false), Event::Tick, Event::Tick]);
+    assert_eq!(world.phase(), Some(Phase::Initializing));
+    world.ensure_rest();
+}
+
+#[test]
+fn release_waits_at_every_gate_and_goes_on_when_it_opens() {
+    let mut world = World::gated();
+    for _ in 0..100 {
+        world.run(&[Event::Tick]);
+    }
+    assert_eq!(world.phase(), Some(Phase::Initialized), "setting up asks no gate");
+    world.run(&[Event::Push { bad: false }, Event::Tick]);
+    assert_eq!((world.phase(), world.target.desired), (Some(Phase::Waiting), 0));
+    world.run(&[Event::Settle(0, true), Event::Tick]);
+    assert_eq!(
+        (world.phase(), world.route),
+        (Some(Phase::Progressing), Some(Weight::ZERO))
+    );
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::AwaitingApproval)
+    );
+    world.run(&[Event::Settle(1, true), Event::Tick]);
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::AwaitingJob)
+    );
+    world.run(&[Event::Job(true), Event::Tick]);
+    assert_eq!(world.status.canary_weight, 10);
+    for _ in 0..45 {
+        world.run(&[Event::Tick]);
+    }
+    assert_eq!(
+        (world.phase(), world.status.canary_weight),
+        (Some(Phase::WaitingPromotion), 50)
+    );
+    world.run(&[Event::Settle(2, true), Event::Job(true)]);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+    assert_eq!(
+        world
+            .status
+            .gates
+            .iter()
+            .filter(|gate| gate.state == GateState::Open)
+            .count(),
+        5
+    );
+}
+
+/// A world whose gates stay closed for as long as it takes, in which a good revision was pushed.
+fn patient() -> World {
+    let mut world = World::gated();
+    for gate in &mut world.spec.gates {
+        gate.timeout = None;
+    }
+    world.ensure_rest();
+    world.run(&[Event::Push { bad: false }]);
+    world
+}
+
+fn pass(world: &mut World, seconds: i64) {
+    for _ in 0..seconds {
+        world.run(&[Event::Tick]);
+    }
+}
+
+#[test]
+fn release_that_is_confirmed_after_its_deadline_has_all_the_time_for_its_pods() {
+    let mut world = patient();
+    let deadline = world.spec.progress_deadline.num_seconds();
+    pass(&mut world, 3 * deadline);
+    world.run(&[Event::CanaryPods(false), Event::Settle(0, true)]);
+    pass(&mut world, deadline - 1);
+    assert_eq!(world.status.retirement, None);
+    world.run(&[Event::CanaryPods(true), Event::Settle(1, true), Event::Job(true)]);
+    pass(&mut world, 2);
+    assert_eq!(world.status.canary_weight, 10);
+}
+
+#[test]
+fn pods_that_are_away_while_a_gate_is_closed_have_their_time_from_then_on() {
+    let mut world = patient();
+    let deadline = world.spec.progress_deadline.num_seconds();
+    world.run(&[Event::Settle(0, true)]);
+    pass(&mut world, 3 * deadline);
+    world.run(&[Event::CanaryPods(false)]);
+    pass(&mut world, deadline / 2);
+    assert_eq!(world.status.retirement, None);
+    world.run(&[Event::CanaryPods(true), Event::Tick]);
+    let reason = |world: &World| world.status.hold.as_ref().map(|hold| hold.reason);
+    assert_eq!(reason(&world), Some(HoldReason::AwaitingApproval));
+    world.run(&[Event::CanaryPods(false)]);
+    pass(&mut world, deadline + 1);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed), "they do not come back");
+}
+
+#[test]
+fn job_that_fails_takes_the_traffic_back_though_everything_is_frozen() {
+    let mut world = patient();
+    world.run(&[Event::Settle(0, true), Event::Settle(1, true), Event::Job(true)]);
+    pass(&mut world, 45);
+    assert_eq!(world.phase(), Some(Phase::WaitingPromotion));
+    world.run(&[Event::Freeze(Some(true)), Event::Tick, Event::Job(false)]);
+    assert_eq!(world.route, Some(Weight::ZERO));
+}
+
+#[test]
+fn release_whose_analysis_is_skipped_waits_for_its_last_gates_at_its_weight() {
+    let mut world = patient();
+    world.run(&[Event::Settle(0, true), Event::Settle(1, true), Event::Job(true)]);
+    pass(&mut world, 2);
+    assert_eq!(world.status.canary_weight, 10);
+    world.run(&[Event::Skip]);
+    pass(&mut world, 60);
+    assert_eq!(
+        (world.phase(), world.status.canary_weight),
+        (Some(Phase::WaitingPromotion), 10)
+    );
+    world.run(&[Event::Settle(2, true), Event::Job(true)]);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+}
+
+#[test]
+fn freeze_keeps_a_release_from_beginning_and_its_end_lets_it_begin() {
+    let mut world = World::new();
+    world.ensure_rest();
+    world.run(&[
+        Event::Freeze(Some(false)),
+        Event::Push { bad: false },
+        Event::Tick,
+    ]);
+    assert_eq!(
+        (world.phase(), world.target.desired),
+        (Some(Phase::Initialized), 0)
+    );
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::Frozen)
+    );
+    world.run(&[Event::Freeze(None), Event::Tick, Event::Tick]);
+    assert_eq!(world.status.canary_weight, 10);
+    world.run(&[Event::Freeze(Some(false))]);
+    world.ensure_rest();
+    assert_eq!(
+        world.phase(),
+        Some(Phase::Succeeded),
+        "what is under way finishes"
+    );
+}
+
+#[test]
+fn quiet_world_rolls_a_bad_revision_back() {
+    let mut world = World::new();
+    world.ensure_rest();
+    world.run(&[Event::Push { bad: true }]);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed));
+    assert_eq!(world.primary.as_ref().unwrap().revision, "good-0");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_gate_is_passed_before_it_is_open_and_every_rollout_comes_to_rest(
+        events in prop::collection::vec(event(), 0..200),
+    ) {
+        let mut world = World::gated();
+        world.run(&events);
+        world.ensure_rest();
+    }
+
+    #[test]
+    fn no_write_breaks_an_invariant_and_every_rollout_comes_to_rest(
+        events in prop::collection::vec(event(), 0..200),
+    ) {
+        let mut world = World::new();
+        world.run(&events);
+        world.ensure_rest();
+    }
+}
