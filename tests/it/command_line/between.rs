@@ -1,0 +1,102 @@
+//! What lies between a pipeline and the hook API (proxies, login pages, gateways) is a fake.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::{hooked, ran, serve};
+use crate::sim::NS;
+
+/// A promotion behind everything that can lie between a pipeline and the hook API.
+#[derive(Default)]
+struct Rocky {
+    asked: Vec<String>,
+    starts: usize,
+    logs: usize,
+}
+
+async fn rocky(State(rocky): State<Arc<Mutex<Rocky>>>, request: Request) -> Response {
+    let mut rocky = rocky.lock().unwrap();
+    let path = request.uri().to_string();
+    let known = request.headers().contains_key(header::AUTHORIZATION);
+    rocky.asked.push(format!("{} {path} {known}", request.method()));
+    let log = |text: &'static str, end: &'static str| ([("x-text-size", end)], text).into_response();
+    let state = |seq: i64, finished: bool| {
+        let phase = if finished { "Promoted" } else { "Running" };
+        axum::Json(json!({"id": "p-1", "namespace": NS, "canary": "shop", "seq": seq, "phase": phase,
+            "finished": finished, "exitCode": finished.then_some(0), "weight": 10, "logBytes": if finished { 12 } else { 6 },
+            "unheardOf": {"of": 1}}))
+        .into_response()
+    };
+    if path.ends_with("/promotions") {
+        rocky.starts += 1;
+        return match rocky.starts {
+            1 => (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")], "").into_response(),
+            2 => (StatusCode::FOUND, [("location", "/login")], "").into_response(),
+            3 => axum::response::Html("<h1>Log in</h1>").into_response(),
+            _ => state(1, false),
+        };
+    }
+    if path.contains("/log") {
+        rocky.logs += 1;
+        return match rocky.logs {
+            1 => log("first\n", "6"),
+            // A replica that is behind.
+            2 => log("", "3"),
+            3 => (StatusCode::BAD_GATEWAY, "<html>").into_response(),
+            _ if path.ends_with("start=6") => log("secon", "11"),
+            _ => log("\n", "12"),
+        };
+    }
+    match path.contains("afterSeq") {
+        true => state(2, true),
+        false => state(1, false),
+    }
+}
+
+#[test]
+fn what_lies_between_is_waited_out_and_the_token_goes_nowhere_else() {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let log = Arc::new(Mutex::new(Rocky::default()));
+        let url = serve(Router::new().fallback(rocky).with_state(log.clone())).await;
+        let flags = [
+            "promote",
+            "shop",
+            "--image",
+            "shop:good-2",
+            "--wait",
+            "--key",
+            "k",
+        ];
+        // The API may have a path of its own.
+        let ran = ran(hooked(&format!("{url}/bell/"), &flags)).await.expect(0);
+        assert_eq!(ran.out, "promotion p-1 of shop/shop\nfirst\nsecon\n");
+        for why in ["status 503", "status 302", "not the hook API", "status 502"] {
+            assert!(ran.err.contains(why), "{why} is not in {}", ran.err);
+        }
+        let asked = &log.lock().unwrap().asked;
+        let ours = |line: &String| line.contains("/bell/v1/namespaces/shop/") && line.ends_with("true");
+        assert!(asked.iter().all(ours), "{asked:#?}");
+    });
+}
+
+#[test]
+fn nothing_that_answers_ends_with_7() {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let busy = || async { (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "60")], "") };
+        let url = serve(Router::new().fallback(busy)).await;
+        let ran = ran(hooked(&url, &["wait", "p-1", "--timeout", "1"]))
+            .await
+            .expect(7);
+        assert!(
+            ran.err.contains("asking again in 60 s") && ran.err.contains("within 1 s"),
+            "{ran:#?}"
+        );
+    });
+}

@@ -1,0 +1,154 @@
+//! Commands by the hook API.
+
+use serde_json::json;
+
+use super::{await_weight, bellwether, hooked, log_of, play, ran, under_hook};
+use crate::sim::await_phase;
+
+#[test]
+fn promotion_over_the_hook_api_ends_with_its_code_and_every_line_once() {
+    play(async {
+        let (cluster, url) = under_hook(31).await;
+        let promote = |image, key| {
+            let flags = ["promote", "shop", "--image", image, "--wait", "--key", key];
+            hooked(&url, &flags)
+        };
+        let good = ran(promote("shop:good-2", "build-1")).await.expect(0);
+        let (first, log) = good.out.split_once('\n').unwrap();
+        let id = first.split(' ').nth(1).unwrap();
+        assert_eq!(log, log_of(&cluster, id));
+        assert!(log.contains("weight 50 %") && log.contains("Promoted"), "{log}");
+
+        let again = ran(promote("shop:good-2", "build-1")).await.expect(0);
+        assert_eq!(again.out, good.out, "the same key is the same promotion");
+        let waited = ran(hooked(&url, &["wait", id, "-o", "json"])).await.expect(0);
+        assert_eq!(waited.json()["id"], id);
+        let reused = ran(promote("shop:good-3", "build-1")).await.expect(2);
+        assert!(
+            reused.out.is_empty() && reused.err.contains("Idempotency-Key"),
+            "{reused:#?}"
+        );
+
+        let mut bad = promote("shop:errors60-1", "build-2");
+        bad.args(["--output", "json"]);
+        let state = ran(bad).await.expect(3).json();
+        assert_eq!(
+            (&state["result"], &state["exitCode"]),
+            (&json!("RolledBack"), &json!(3))
+        );
+        let shown = ran(hooked(&url, &["get", "shop", "-o", "json"])).await.expect(3);
+        assert_eq!(shown.json()["phase"], "Failed");
+        let shown = ran(hooked(&url, &["get", "shop", "-o", "wide"])).await.expect(3);
+        assert!(
+            shown.out.contains("Failed") && shown.out.contains("REVISION"),
+            "{shown:#?}"
+        );
+    });
+}
+
+#[test]
+fn aborted_promotion_ends_with_5_and_says_who_and_why() {
+    play(async {
+        let (cluster, url) = under_hook(32).await;
+        let promote = ["promote", "shop", "--image", "shop:good-2", "--wait"];
+        let waiting = tokio::spawn(ran(hooked(&url, &promote)));
+        await_weight(&cluster, 10).await;
+        let other = ["promote", "shop", "--image", "shop:good-3"];
+        let refused = ran(hooked(&url, &other)).await.expect(8);
+        assert!(refused.err.contains("not over"), "{refused:#?}");
+        let pause = ran(hooked(&url, &["pause", "shop", "-o", "json"]))
+            .await
+            .expect(0)
+            .json();
+        assert_eq!(
+            (&pause["verb"], &pause["outcome"]),
+            (&json!("Pause"), &json!("ordered"))
+        );
+        ran(hooked(&url, &["resume", "shop"])).await.expect(0);
+        let other = ["abort", "shop", "--revision", "deadbeef00"];
+        let meant = ran(hooked(&url, &other)).await.expect(2);
+        assert!(meant.err.contains("by now"), "{meant:#?}");
+        let abort = ran(hooked(&url, &["abort", "shop", "--reason", "wrong branch"])).await;
+        assert!(abort.expect(0).out.contains("ordered"));
+        let ended = waiting.await.unwrap().expect(5);
+        assert!(ended.out.contains("wrong branch"), "{ended:#?}");
+        let nothing = ran(hooked(&url, &["abort", "shop"])).await.expect(1);
+        assert!(nothing.err.contains("no promotion"), "{nothing:#?}");
+    });
+}
+
+#[test]
+fn undo_and_retry_over_the_hook_api_name_the_revision_that_is_meant() {
+    play(async {
+        let (cluster, url) = under_hook(33).await;
+        let promote = ["promote", "shop", "--image", "shop:good-2", "--wait"];
+        ran(hooked(&url, &promote)).await.expect(0);
+        ran(hooked(&url, &["undo", "shop", "--reason", "customers complain"]))
+            .await
+            .expect(0);
+        await_phase(&cluster, "Failed", 120).await;
+        ran(hooked(&url, &["retry", "shop"])).await.expect(0);
+        await_phase(&cluster, "Succeeded", 300).await;
+        let past = ran(hooked(&url, &["history", "shop", "-o", "json"]))
+            .await
+            .expect(0)
+            .json();
+        let outcomes: Vec<_> = past
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|past| &past["outcome"])
+            .collect();
+        assert_eq!(outcomes, [&json!("Promoted"), &json!("Promoted")]);
+    });
+}
+
+#[test]
+fn what_cannot_be_is_told_on_standard_error_with_its_code() {
+    play(async {
+        let (_cluster, url) = under_hook(34).await;
+        let mut stranger = hooked(&url, &["get", "shop"]);
+        stranger.env("BELLWETHER_TOKEN", "stranger");
+        let mut nobody = hooked(&url, &["get", "shop"]);
+        nobody.env_remove("BELLWETHER_TOKEN");
+        let mut lost = hooked(&url, &["get", "shop", "--token-file", "/none/such"]);
+        lost.env_remove("BELLWETHER_TOKEN");
+        let mut nowhere = bellwether(&["get", "shop"]);
+        nowhere
+            .env("BELLWETHER_URL", &url)
+            .env("BELLWETHER_TOKEN", "good");
+        let mut reader = hooked(&url, &["promote", "shop", "--image", "shop:good-2"]);
+        reader.env("BELLWETHER_TOKEN", "reader");
+        let cases = [
+            (stranger, 1, "nobody is known"),
+            (nobody, 2, "BELLWETHER_TOKEN"),
+            (lost, 2, "/none/such"),
+            (nowhere, 2, "--namespace"),
+            (reader, 1, "may not"),
+            (hooked(&url, &["get"]), 2, "name it"),
+            (hooked(&url, &["get", "none"]), 1, "no Canary"),
+            (hooked(&url, &["wait", "p-none"]), 1, "no promotion"),
+            (
+                hooked(&url, &["promote", "shop", "--image", "a=b:1", "--image", "c:1"]),
+                2,
+                "name its container",
+            ),
+            (
+                hooked(&url, &["get", "--hook", "ftp://x", "shop"]),
+                2,
+                "https://HOST",
+            ),
+            (
+                hooked(&url, &["get", "--hook", "http://x", "--context", "y"]),
+                2,
+                "--context",
+            ),
+            (hooked(&url, &["unknown"]), 2, "Usage"),
+        ];
+        for (command, code, named) in cases {
+            let shown = format!("{command:?}");
+            let ran = ran(command).await.expect(code);
+            assert!(ran.out.is_empty() && ran.err.contains(named), "{shown}: {ran:#?}");
+        }
+    });
+}
