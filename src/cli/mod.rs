@@ -87,7 +87,13 @@ fn command(program: &Path) -> clap::Command {
     }
 }
 
-/// How long the hook API may be out of reach if nothing is waited for.
+/// The first of these variables that says something; pipelines set variables to nothing where they mean none.
+fn env(names: &[&str]) -> Option<String> {
+    let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    names.iter().find_map(set)
+}
+
+/// How long the hook API, or the API server, may be out of reach if nothing is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What answers too late ends the command with a code of its own.

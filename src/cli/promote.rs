@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 use clap::{Parser, ValueEnum};
 
 use super::{
-    PATIENCE, block_on,
+    PATIENCE, block_on, env,
     exit::{Exit, Failure},
     live::{BEAT, Live},
     output::{Output, note, short, write},
@@ -170,11 +170,6 @@ fn requester() -> Requester {
         commit: env(&["BELLWETHER_COMMIT", "GIT_COMMIT"]),
         ..Requester::default()
     }
-}
-
-fn env(names: &[&str]) -> Option<String> {
-    let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    names.iter().find_map(set)
 }
 
 impl Wait {

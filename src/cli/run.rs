@@ -10,7 +10,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{events::EventFlags, hook::HookFlags};
+use super::{env, events::EventFlags, hook::HookFlags};
 use crate::{
     admin,
     clock::{Clock, SystemClock},
@@ -331,7 +331,7 @@ impl Run {
 
 /// A name that no other process has: the pod's, and something of this start.
 fn identity() -> String {
-    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    let host = env(&["HOSTNAME"]);
     format!(
         "{}-{:08x}",
         host.as_deref().unwrap_or("bellwether"),

@@ -22,6 +22,7 @@ use crate::{
         PromotionPhase, Verb,
     },
     cli::{
+        env,
         exit::{Exit, Failure},
         output::short,
     },
@@ -90,8 +91,8 @@ impl ClusterFlags {
             .auth_info
             .username
             .clone()
-            .or_else(|| std::env::var("USER").ok())
             .filter(|user| !user.is_empty())
+            .or_else(|| env(&["USER"]))
             .unwrap_or_else(|| "somebody".to_owned());
         Ok(Cluster {
             client: Client::try_from(config)?,

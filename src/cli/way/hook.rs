@@ -12,11 +12,13 @@ use super::{
 };
 use crate::{
     api::Verb,
-    cli::exit::{Exit, Failure},
+    cli::{
+        env,
+        exit::{Exit, Failure},
+    },
 };
 
-/// What the environment says. Read by hand: a kubeconfig on the command line goes before it, and pipelines set variables to
-/// nothing where they mean none.
+/// What the environment says. Read by hand: a kubeconfig on the command line goes before it.
 const URL: &str = "BELLWETHER_URL";
 const TOKEN: &str = "BELLWETHER_TOKEN";
 const TOKEN_FILE: &str = "BELLWETHER_TOKEN_FILE";
@@ -44,17 +46,17 @@ pub(super) struct HookWay {
 impl HookWay {
     /// The address, if this is the way.
     pub(super) fn url(&self, cluster_named: bool) -> Option<String> {
-        let of_environment = || env(URL).filter(|_| !cluster_named);
+        let of_environment = || env(&[URL]).filter(|_| !cluster_named);
         self.hook.clone().or_else(of_environment)
     }
 
     pub(super) fn open(&self, url: &str, namespace: Option<&str>) -> anyhow::Result<HookApi> {
         let namespace = namespace
             .ok_or_else(|| Failure::input("the hook API needs to know the namespace: --namespace"))?;
-        let file = |flag: &Option<PathBuf>, name| flag.clone().or_else(|| env(name).map(PathBuf::from));
+        let file = |flag: &Option<PathBuf>, name| flag.clone().or_else(|| env(&[name]).map(PathBuf::from));
         let token = match file(&self.token_file, TOKEN_FILE) {
             Some(path) => Some(Token::File(path)),
-            None => env(TOKEN).map(Token::Text),
+            None => env(&[TOKEN]).map(Token::Text),
         };
         let token = token
             .ok_or_else(|| Failure::input(format!("the hook API needs a token: --token-file, or {TOKEN}")))?;
@@ -64,10 +66,6 @@ impl HookWay {
             namespace: namespace.to_owned(),
         })
     }
-}
-
-fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The hook API, and the namespace that is meant.
