@@ -4,18 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use futures::TryStreamExt;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
-    runtime::{WatchStreamExt, watcher},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Ordered, Wish};
+use super::{Ordered, Wish, watch::Watched};
 use crate::{
     api::{
         AbortAction, ApprovalSpec, Canary, CanaryRef, CommandSpec, GROUP, GateDecision, Promotion,
@@ -197,15 +195,9 @@ impl Cluster {
         Ok((there, canary))
     }
 
-    /// Every state of a Promotion from now on. Breaks of the connection are the watcher's to mend.
-    pub(super) fn watch(
-        &self,
-        kind: Kind,
-        name: &str,
-    ) -> impl futures::Stream<Item = watcher::Result<watcher::Event<DynamicObject>>> + Send + 'static + use<>
-    {
-        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        watcher(self.api(kind), only).default_backoff()
+    /// An object from now on.
+    pub(super) fn watch(&self, kind: Kind, name: &str) -> Watched {
+        Watched::new(&self.client, &self.namespace, kind, name)
     }
 
     /// Orders something, and waits for the answer.
@@ -276,6 +268,12 @@ impl Cluster {
         meant: Option<&str>,
     ) -> anyhow::Result<Value> {
         let answered = tokio::time::timeout(ANSWER, self.answer(kind, name)).await;
+        let outcome = answered.ok().transpose().with_context(|| {
+            format!(
+                "{:?} is ordered ({name}), and its answer cannot be seen",
+                order.verb
+            )
+        })?;
         Ok(json!({
             "namespace": self.namespace,
             "canary": order.canary,
@@ -284,7 +282,7 @@ impl Cluster {
             "revision": meant,
             "promotion": order.promotion,
             "command": name,
-            "outcome": answered.ok().transpose()?,
+            "outcome": outcome,
         }))
     }
 
@@ -312,15 +310,9 @@ impl Cluster {
 
     /// What became of a Command or an Approval, when it is answered.
     async fn answer(&self, kind: Kind, name: &str) -> anyhow::Result<String> {
-        let mut stream = std::pin::pin!(self.watch(kind, name).applied_objects());
+        let mut order = self.watch(kind, name);
         loop {
-            let object = match stream.try_next().await {
-                Ok(object) => object.context("the watch ended")?,
-                Err(error) => {
-                    tracing::debug!(%error, "the watch is begun anew");
-                    continue;
-                }
-            };
+            let object = order.next().await?;
             if let Some(outcome) = object.data["status"]["outcome"].as_str() {
                 return Ok(outcome.to_owned());
             }

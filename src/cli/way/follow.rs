@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use futures::{TryStreamExt, stream::BoxStream};
-use kube::{api::DynamicObject, runtime::watcher};
+use anyhow::Context as _;
 
-use super::{Cluster, State, client::rest, cluster::typed, hook::HookApi};
+use super::{Cluster, State, client::rest, cluster::typed, hook::HookApi, watch::Watched};
 use crate::{
     api::{Canary, Promotion},
     cli::output::note,
@@ -31,8 +29,7 @@ pub(crate) struct News {
 pub(crate) enum Following {
     /// Over a watch.
     Watch {
-        events: BoxStream<'static, watcher::Result<watcher::Event<DynamicObject>>>,
-        name: String,
+        promotion: Watched,
         /// Tells how many steps there are.
         canary: Option<Box<Canary>>,
         offset: i64,
@@ -49,8 +46,7 @@ impl Following {
         // The verdict does not depend on it.
         let canary = cluster.canary(&promotion.spec.canary_ref.name).await.ok();
         Ok(Following::Watch {
-            events: Box::pin(cluster.watch(Kind::Promotion, name)),
-            name: name.to_owned(),
+            promotion: cluster.watch(Kind::Promotion, name),
             canary: canary.map(Box::new),
             offset: 0,
         })
@@ -67,35 +63,22 @@ impl Following {
 
     /// What is new, when something is.
     pub(crate) async fn next(&mut self) -> anyhow::Result<News> {
-        let (events, name, canary, offset) = match self {
+        let (watched, canary, offset) = match self {
             Following::Poll(poll) => return poll.next().await,
             Following::Watch {
-                events,
-                name,
+                promotion,
                 canary,
                 offset,
-            } => (events, name, canary, offset),
+            } => (promotion, canary, offset),
         };
-        loop {
-            let object = match events.try_next().await {
-                Ok(Some(watcher::Event::Apply(object) | watcher::Event::InitApply(object))) => object,
-                Ok(Some(watcher::Event::Delete(_))) => bail!("Promotion {name} was deleted"),
-                Ok(Some(watcher::Event::Init | watcher::Event::InitDone)) => continue,
-                Ok(None) => bail!("the watch ended"),
-                Err(error) => {
-                    tracing::debug!(%error, "the watch is begun anew");
-                    continue;
-                }
-            };
-            let promotion: Promotion = typed(&object)?;
-            let log = promotion.status.as_ref().map(|status| status.log.from(*offset));
-            let text = log.map_or_else(String::new, |part| {
-                *offset = part.end;
-                part.text
-            });
-            let state = State::of(&PromotionView::of(&promotion, canary.as_deref()))?;
-            return Ok(News { text, state });
-        }
+        let promotion: Promotion = typed(&watched.next().await?)?;
+        let log = promotion.status.as_ref().map(|status| status.log.from(*offset));
+        let text = log.map_or_else(String::new, |part| {
+            *offset = part.end;
+            part.text
+        });
+        let state = State::of(&PromotionView::of(&promotion, canary.as_deref()))?;
+        Ok(News { text, state })
     }
 }
 

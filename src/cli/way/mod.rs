@@ -7,6 +7,7 @@ mod client; // requests to the hook API, with patience
 mod cluster; // the Kubernetes API
 mod follow; // a promotion to its end
 mod hook; // the hook API
+mod watch; // an object over a watch
 
 use clap::Args;
 use serde::Deserialize;

@@ -49,30 +49,35 @@ async fn kubeconfig(cluster: &SimCluster, user: Option<&'static str>) -> Kubecon
         router = router.route("/apis/authentication.k8s.io/v1/selfsubjectreviews", post(review));
     }
     let url = serve(router.fallback(forward).with_state(client)).await;
-    let text = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "here",
-        "clusters": [{"name": "sim", "cluster": {"server": url}}],
-        "users": [{"name": "file", "user": {"username": "said", "password": "-"}}],
-        "contexts": [
-            {"name": "here", "context": {"cluster": "sim", "user": "file", "namespace": NS}},
-            {"name": "elsewhere", "context": {"cluster": "sim", "user": "file", "namespace": "other"}},
-        ],
-    });
-    let name = format!(
-        "bellwether-{}-{}.json",
-        std::process::id(),
-        url.rsplit(':').next().unwrap()
-    );
-    let path = std::env::temp_dir().join(name);
-    std::fs::write(&path, text.to_string()).unwrap();
-    Kubeconfig(path)
+    Kubeconfig::of(&url)
 }
 
 /// A file that goes with the test.
-struct Kubeconfig(std::path::PathBuf);
+pub(super) struct Kubeconfig(std::path::PathBuf);
 
 impl Kubeconfig {
-    fn run(&self, arguments: &[&str]) -> impl Future<Output = Ran> + use<> {
+    /// For the API server at `url`.
+    pub(super) fn of(url: &str) -> Kubeconfig {
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "clusters": [{"name": "sim", "cluster": {"server": url}}],
+            "users": [{"name": "file", "user": {"username": "said", "password": "-"}}],
+            "contexts": [
+                {"name": "here", "context": {"cluster": "sim", "user": "file", "namespace": NS}},
+                {"name": "elsewhere", "context": {"cluster": "sim", "user": "file", "namespace": "other"}},
+            ],
+        });
+        let name = format!(
+            "bellwether-{}-{}.json",
+            std::process::id(),
+            url.rsplit(':').next().unwrap()
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text.to_string()).unwrap();
+        Kubeconfig(path)
+    }
+
+    pub(super) fn run(&self, arguments: &[&str]) -> impl Future<Output = Ran> + use<> {
         let mut command = bellwether(arguments);
         command.env("KUBECONFIG", &self.0);
         ran(command)
