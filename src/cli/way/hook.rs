@@ -133,20 +133,11 @@ impl HookApi {
 
     /// Orders something. The API takes orders in and does not tell what becomes of them.
     pub(super) async fn order(&self, order: &Ordered<'_>) -> anyhow::Result<Value> {
-        let verb = serde_json::to_value(order.verb)?;
-        let (path, id, meant, mut body) = if matches!(order.verb, Verb::Undo | Verb::Retry) {
-            let meant = self.meant(order).await?;
-            let path = [
-                "canaries".to_owned(),
-                order.canary.to_owned(),
-                segment(order.verb),
-            ];
-            let body = json!({"revision": meant});
-            (path, None, Some(meant), body)
-        } else {
-            let id = self.promotion(order).await?;
-            let path = ["promotions".to_owned(), id.clone(), segment(order.verb)];
-            (path, Some(id), None, json!({}))
+        let subject = self.subject(order).await?;
+        let verb = segment(order.verb);
+        let (path, mut body) = match &subject {
+            Subject::Promotion(id) => (["promotions", id, &verb], json!({})),
+            Subject::Revision(revision) => (["canaries", order.canary, &verb], json!({"revision": revision})),
         };
         if let Some(gate) = order.gate {
             body["gate"] = json!(gate);
@@ -158,7 +149,6 @@ impl HookApi {
         if let Some(action) = order.action {
             body["action"] = json!(action);
         }
-        let path = path.each_ref().map(String::as_str);
         let accepted = |answer: &Answer| answer.json().filter(|answer| answer.get("command").is_some());
         let path = self.path(&path);
         let answer = self
@@ -166,26 +156,32 @@ impl HookApi {
             .ask(&Call::post(&path, body, order.key), accepted)
             .await?;
         let over = answer["command"].is_null();
+        let (promotion, revision) = subject.named();
         Ok(json!({
             "namespace": self.namespace,
             "canary": order.canary,
-            "verb": verb,
+            "verb": order.verb,
             "gate": order.gate,
-            "revision": meant,
-            "promotion": id,
+            "revision": revision,
+            "promotion": promotion,
             "command": answer["command"],
             "outcome": if over { "nothing to do: the promotion is over" } else { "ordered" },
         }))
     }
 
-    /// The revision that an undo or a retry means.
-    async fn meant(&self, order: &Ordered<'_>) -> anyhow::Result<String> {
-        if order.promotion.is_some() {
-            let text = format!(
-                "--promotion: the hook API takes {:?} of a revision only",
-                order.verb
-            );
-            return Err(Failure::input(text));
+    /// What an order is about: an undo or a retry about a revision, everything else about the promotion that runs. A gate
+    /// of a release that no promotion started is decided on for its revision; nothing else can be ordered of it.
+    async fn subject(&self, order: &Ordered<'_>) -> anyhow::Result<Subject> {
+        let about_revision = matches!(order.verb, Verb::Undo | Verb::Retry);
+        if let Some(id) = order.promotion {
+            if about_revision {
+                let text = format!(
+                    "--promotion: the hook API takes {:?} of a revision only",
+                    order.verb
+                );
+                return Err(Failure::input(text));
+            }
+            return Ok(Subject::Promotion(id.to_owned()));
         }
         let canary = self.canary(order.canary).await?;
         let field = if order.verb == Verb::Undo {
@@ -194,31 +190,37 @@ impl HookApi {
             "revision"
         };
         let meant = canary[field].as_str();
-        let meant = meant.ok_or_else(|| Failure::with(Exit::Error, "the Canary has no revision yet"))?;
-        order.check(meant)?;
-        Ok(meant.to_owned())
-    }
-
-    /// The promotion that an order means: the one that runs, since the hook API orders nothing of other releases.
-    async fn promotion(&self, order: &Ordered<'_>) -> anyhow::Result<String> {
-        if let Some(id) = order.promotion {
-            return Ok(id.to_owned());
+        if let Some(meant) = meant {
+            order.check(meant)?;
         }
-        let canary = self.canary(order.canary).await?;
-        if let Some(present) = canary["revision"].as_str() {
-            order.check(present)?;
+        let revision = || {
+            let meant = meant.map(|meant| Subject::Revision(meant.to_owned()));
+            meant.ok_or_else(|| Failure::with(Exit::Error, "the Canary has no revision yet"))
+        };
+        if about_revision {
+            return revision();
         }
         let none = Vec::new();
         let listed = canary["promotions"].as_array().unwrap_or(&none);
         let ids: Vec<&str> = listed.iter().filter_map(Value::as_str).collect();
-        if let [only] = ids[..] {
-            return Ok(only.to_owned());
+        match self.running(&ids).await? {
+            Some(id) => Ok(Subject::Promotion(id)),
+            None if order.gate.is_some() => revision(),
+            None => Err(self.none_runs(order, &ids)),
         }
-        for id in &ids {
+    }
+
+    /// The promotion that runs, of those that are not over: the others have no release.
+    async fn running(&self, ids: &[&str]) -> anyhow::Result<Option<String>> {
+        for id in ids {
             if self.state(id, None).await?.seen.phase == "Running" {
-                return Ok((*id).to_owned());
+                return Ok(Some((*id).to_owned()));
             }
         }
+        Ok(None)
+    }
+
+    fn none_runs(&self, order: &Ordered<'_>, ids: &[&str]) -> anyhow::Error {
         let text = if ids.is_empty() {
             format!(
                 "no promotion of {}/{} is under way; the hook API orders nothing of a release that was not started as one",
@@ -227,7 +229,25 @@ impl HookApi {
         } else {
             format!("none of {} is running; name one: --promotion", ids.join(", "))
         };
-        Err(Failure::with(Exit::Error, text))
+        Failure::with(Exit::Error, text)
+    }
+}
+
+/// What an order is about.
+enum Subject {
+    /// The release of a promotion, by its name.
+    Promotion(String),
+    /// A revision of the Canary.
+    Revision(String),
+}
+
+impl Subject {
+    /// Name of the promotion, or the revision.
+    fn named(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Subject::Promotion(id) => (Some(id), None),
+            Subject::Revision(revision) => (None, Some(revision)),
+        }
     }
 }
 

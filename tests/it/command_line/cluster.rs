@@ -17,7 +17,9 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ran, await_weight, bellwether, hooked, log_of, pass_slowly, play, ran, serve, under_hook};
+use super::{
+    Ran, await_gate, await_weight, bellwether, hooked, log_of, pass_slowly, play, ran, serve, under_hook,
+};
 use crate::sim::{NS, await_phase, key, under_canary};
 
 /// The API server of the simulation behind a socket.
@@ -254,14 +256,7 @@ fn gate_is_explained_and_opened_in_the_cluster_and_over_the_hook_api() {
             .as_str()
             .unwrap()
             .to_owned();
-        let held = |gate: &'static str| {
-            move |canary: &Value| {
-                let message = canary["status"]["hold"]["message"].as_str();
-                message.is_some_and(|text| text.contains(&format!("gate {gate} waits")))
-            }
-        };
-        let canary = key(Kind::CANARY);
-        assert!(cluster.wait(&canary, TimeDelta::seconds(60), held("smoke")).await);
+        await_gate(&cluster, "smoke").await;
         let told = mia.run(&["explain", "shop"]).await.expect(4);
         for part in [
             "AwaitingApproval",
@@ -274,7 +269,7 @@ fn gate_is_explained_and_opened_in_the_cluster_and_over_the_hook_api() {
         assert!(wrong.out.contains("there are smoke, end"), "{wrong:#?}");
         let done = mia.run(&["approve", "shop", "--gate", "smoke"]).await.expect(0);
         assert!(done.out.ends_with(": done\n"), "{}", done.out);
-        assert!(cluster.wait(&canary, TimeDelta::seconds(120), held("end")).await);
+        await_gate(&cluster, "end").await;
         let reject = ["reject", "shop", "--gate", "end", "--reason", "ugly"];
         ran(hooked(&url, &reject)).await.expect(0);
         let ended = ran(hooked(&url, &["wait", &id])).await.expect(3);

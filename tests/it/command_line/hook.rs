@@ -1,9 +1,10 @@
 //! Commands by the hook API.
 
-use serde_json::json;
+use bellwether::sim::api_server::Kind;
+use serde_json::{Value, json};
 
-use super::{await_weight, bellwether, hooked, log_of, play, ran, under_hook};
-use crate::sim::await_phase;
+use super::{await_gate, await_weight, bellwether, hooked, log_of, play, ran, under_hook};
+use crate::sim::{NS, await_phase, key};
 
 #[test]
 fn promotion_over_the_hook_api_ends_with_its_code_and_every_line_once() {
@@ -150,5 +151,69 @@ fn what_cannot_be_is_told_on_standard_error_with_its_code() {
             let ran = ran(command).await.expect(code);
             assert!(ran.out.is_empty() && ran.err.contains(named), "{shown}: {ran:#?}");
         }
+    });
+}
+
+#[test]
+fn order_that_names_no_promotion_is_never_about_one_that_does_not_run() {
+    play(async {
+        let (_cluster, url) = under_hook(40).await;
+        let promote = [
+            "promote",
+            "shop",
+            "--image",
+            "shop:good-2",
+            "--await",
+            "-o",
+            "json",
+        ];
+        let made = ran(hooked(&url, &promote)).await.expect(0).json();
+        let id = made["id"].as_str().unwrap();
+        let none = ran(hooked(&url, &["abort", "shop"])).await.expect(1);
+        let told = none.err.contains(id) && none.err.contains("--promotion");
+        assert!(none.out.is_empty() && told, "{none:#?}");
+        let named = ["abort", "shop", "--promotion", id];
+        ran(hooked(&url, &named)).await.expect(0);
+        ran(hooked(&url, &["wait", id])).await.expect(5);
+    });
+}
+
+#[test]
+fn gate_of_a_release_that_no_promotion_started_is_decided_over_the_hook_api() {
+    play(async {
+        let (cluster, url) = under_hook(41).await;
+        let gates = json!([
+            {"name": "smoke", "at": "pre-rollout", "approval": {}},
+            {"name": "end", "at": "confirm-promotion", "approval": {}},
+        ]);
+        let gates = json!({"spec": {"analysis": {"gates": gates}}});
+        cluster.merge(&key(Kind::CANARY), gates).unwrap();
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        await_gate(&cluster, "smoke").await;
+        let other = ["approve", "shop", "--gate", "smoke", "--revision", "deadbeef00"];
+        let meant = ran(hooked(&url, &other)).await.expect(2);
+        assert!(meant.err.contains("by now"), "{meant:#?}");
+        let approve = ["approve", "shop", "--gate", "smoke", "-o", "json"];
+        let approved = ran(hooked(&url, &approve)).await.expect(0).json();
+        let revision = cluster.get(&key(Kind::CANARY)).unwrap()["status"]["revision"]["current"].clone();
+        assert_eq!(
+            (
+                &approved["outcome"],
+                &approved["revision"],
+                &approved["promotion"]
+            ),
+            (&json!("ordered"), &revision, &Value::Null)
+        );
+        await_gate(&cluster, "end").await;
+        let reject = ["reject", "shop", "--gate", "end", "--reason", "ugly"];
+        ran(hooked(&url, &reject)).await.expect(0);
+        await_phase(&cluster, "Failed", 120).await;
+        let canary = cluster.get(&key(Kind::CANARY)).unwrap();
+        assert!(
+            canary["status"]
+                .to_string()
+                .contains("gate end was not passed by good: ugly"),
+            "{canary:#}"
+        );
     });
 }

@@ -139,6 +139,19 @@ async fn await_weight(cluster: &SimCluster, weight: i64) {
     );
 }
 
+/// Waits until the release is held at a gate.
+async fn await_gate(cluster: &SimCluster, gate: &str) {
+    let held = |canary: &Value| {
+        let message = canary["status"]["hold"]["message"].as_str();
+        message.is_some_and(|text| text.contains(&format!("gate {gate} waits")))
+    };
+    assert!(
+        cluster
+            .wait(&key(Kind::CANARY), TimeDelta::seconds(120), held)
+            .await
+    );
+}
+
 #[test]
 fn plugin_of_kubectl_completions_and_codes_are_told() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
