@@ -17,6 +17,7 @@ use super::{
     MetricSource, SourceError, WorkloadKey,
     query::{NAMESPACE_LABEL, WORKLOAD_LABEL},
 };
+use crate::http_error::cause;
 
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
@@ -172,15 +173,6 @@ fn broken(error: &reqwest::Error) -> SourceError {
     } else {
         SourceError::Unreachable(shortened(&cause(error)))
     }
-}
-
-/// The innermost cause, which is the one that helps ("connection refused").
-fn cause(error: &dyn Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }
 
 fn chain(error: &dyn Error) -> String {

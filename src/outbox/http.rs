@@ -10,6 +10,7 @@ use http::{
 use reqwest::{Certificate, Url, redirect::Policy};
 
 use super::{cloud_event::Message, config::SinkConfig, verdict::Answer};
+use crate::http_error::cause;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -110,7 +111,7 @@ impl Transport for Http {
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_timeout() => return Answer::TimedOut,
-            Err(error) => return Answer::Unreachable(cause(error)),
+            Err(error) => return Answer::Unreachable(cause(&error.without_url())),
         };
         let retry_after = response.headers().get(RETRY_AFTER);
         let answer = Answer::Said {
@@ -128,16 +129,6 @@ impl Transport for Http {
         }
         answer
     }
-}
-
-/// The innermost cause; the address may hold a secret.
-fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

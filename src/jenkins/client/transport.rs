@@ -1,6 +1,7 @@
 //! One request and its answer: credentials, crumbs, bounds, and what keeps an answer from being one.
 
 use super::*;
+pub(super) use crate::http_error::cause;
 
 impl Client {
     /// What is at `url` as JSON; `None` if there is nothing.
@@ -136,13 +137,4 @@ fn broken(error: &reqwest::Error) -> Error {
     } else {
         Error::Unreachable(shortened(&cause(error)))
     }
-}
-
-/// The innermost cause, which is the one that helps ("connection refused").
-pub(super) fn cause(error: &dyn std::error::Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }
