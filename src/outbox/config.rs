@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use reqwest::Url;
+use reqwest::{Certificate, Url};
 use serde::Deserialize;
 
 use super::{
@@ -51,8 +51,8 @@ pub struct SinkConfig {
     pub mode: Mode,
     /// How its data are put.
     pub format: Format,
-    /// The authorities that its certificate may come from, in PEM; the machine's if absent.
-    pub authorities: Option<Vec<u8>>,
+    /// The authorities that its certificate may come from; the machine's if absent.
+    pub authorities: Option<Vec<Certificate>>,
     /// Headers of every request; they may be secret.
     pub headers: HeaderMap,
     /// File of a bearer token, read for every request: it may be changed at any time.
@@ -131,7 +131,11 @@ fn check(n: usize, entry: Entry) -> Result<SinkConfig, Error> {
     }
     Ok(SinkConfig {
         url: url(&entry.url).map_err(|problem| Error::malformed(field("url"), problem))?,
-        authorities: entry.ca_file.as_deref().map(config_file::bytes).transpose()?,
+        authorities: entry
+            .ca_file
+            .as_deref()
+            .map(|path| authorities(path, &field("caFile")))
+            .transpose()?,
         name: entry.name,
         mode: entry.mode,
         format: entry.format,
@@ -139,6 +143,14 @@ fn check(n: usize, entry: Entry) -> Result<SinkConfig, Error> {
         token_file: entry.token_file,
         namespaces: entry.namespaces.map(|names| names.into_iter().collect()),
     })
+}
+
+fn authorities(path: &Path, field: &str) -> Result<Vec<Certificate>, Error> {
+    let found = Certificate::from_pem_bundle(&config_file::bytes(path)?);
+    found
+        .ok()
+        .filter(|found| !found.is_empty())
+        .ok_or_else(|| Error::malformed(field, "there is no certificate in it"))
 }
 
 fn url(text: &str) -> Result<Url, String> {
@@ -255,6 +267,28 @@ mod tests {
             assert!(problem.contains(field), "{text}: {problem}");
             assert!(!problem.contains("secret"), "{text}: {problem}");
         }
+    }
+
+    #[test]
+    fn file_of_authorities_without_a_certificate_is_refused_at_the_start() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default()
+            .self_signed(&key)
+            .unwrap()
+            .pem();
+        let key = key.serialize_pem();
+        let path = std::env::temp_dir().join(format!("bellwether-authorities-{}", std::process::id()));
+        let text = format!("[{{name: a, url: 'https://a/', caFile: '{}'}}]", path.display());
+        let broken = certificate.replace("CERTIFICATE-----\nMII", "CERTIFICATE-----\n***");
+        assert_ne!(broken, certificate);
+        for useless in ["", "no PEM", &key, &broken] {
+            std::fs::write(&path, useless).unwrap();
+            assert_eq!(problem(&text), "[0].caFile: there is no certificate in it");
+        }
+        std::fs::write(&path, format!("{certificate}{key}{certificate}")).unwrap();
+        let sinks = parse(&text).unwrap();
+        assert_eq!(sinks[0].authorities.as_ref().map(Vec::len), Some(2));
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

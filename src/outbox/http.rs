@@ -52,7 +52,7 @@ impl Http {
     }
 
     fn with_timeouts(config: &SinkConfig, connect: Duration, total: Duration) -> Result<Http, Error> {
-        let client = client(config.authorities.as_deref(), connect, total).map_err(|source| Error {
+        let client = client(config.authorities.clone(), connect, total).map_err(|source| Error {
             sink: config.name.clone(),
             source,
         })?;
@@ -80,7 +80,7 @@ impl Http {
 }
 
 fn client(
-    authorities: Option<&[u8]>,
+    authorities: Option<Vec<Certificate>>,
     connect: Duration,
     total: Duration,
 ) -> Result<reqwest::Client, reqwest::Error> {
@@ -89,7 +89,7 @@ fn client(
         .timeout(total)
         .redirect(Policy::none());
     match authorities {
-        Some(pem) => builder.tls_certs_only(Certificate::from_pem_bundle(pem)?),
+        Some(authorities) => builder.tls_certs_only(authorities),
         None => builder,
     }
     .build()
@@ -241,8 +241,8 @@ mod tests {
     fn what_holds_no_certificate_is_no_authority() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = config::parse("[{name: a, url: 'https://a/'}]").unwrap().remove(0);
-        config.authorities =
-            Some(b"-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n".to_vec());
+        let pem = "-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
+        config.authorities = Some(vec![Certificate::from_pem(pem.as_bytes()).unwrap()]);
         assert!(Http::new(&config).is_err());
     }
 }
