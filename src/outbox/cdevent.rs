@@ -13,15 +13,14 @@ use super::{
 /// Version of the specification.
 const SPECIFICATION: &str = "0.5.1";
 
-/// What the vocabulary calls a fact with this reason. All of these must name the artifact that serves.
-fn known(reason: &str) -> Option<&'static str> {
-    match reason {
-        "Initialized" => Some("dev.cdevents.service.deployed.0.3.0"),
-        "Promoted" => Some("dev.cdevents.service.upgraded.0.3.0"),
-        "RolledBack" | "PromotionFailed" | "Undone" => Some("dev.cdevents.service.rolledback.0.3.0"),
-        _ => None,
-    }
-}
+/// Reasons that the vocabulary has a word for. All of these must name the artifact that serves.
+pub(super) const KNOWN: [(&str, &str); 5] = [
+    ("Initialized", "dev.cdevents.service.deployed.0.3.0"),
+    ("Promoted", "dev.cdevents.service.upgraded.0.3.0"),
+    ("RolledBack", "dev.cdevents.service.rolledback.0.3.0"),
+    ("PromotionFailed", "dev.cdevents.service.rolledback.0.3.0"),
+    ("Undone", "dev.cdevents.service.rolledback.0.3.0"),
+];
 
 /// Makes `event` a CDEvent: its type and data.
 pub(super) fn wrap(event: &mut CloudEvent, fact: &Fact, cluster: Option<&str>) {
@@ -29,7 +28,8 @@ pub(super) fn wrap(event: &mut CloudEvent, fact: &Fact, cluster: Option<&str>) {
     let facts = event.data.take();
     let image = notice.stand.as_ref().and_then(|stand| stand.image.as_deref());
     let artifact = image.and_then(purl::of_image);
-    let word = known(&notice.reason).zip(artifact);
+    let known = KNOWN.iter().find(|(reason, _)| *reason == notice.reason);
+    let word = known.map(|(_, kind)| *kind).zip(artifact);
     event.kind = match &word {
         Some((kind, _)) => (*kind).to_owned(),
         None => format!(

@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 
 use super::{
     Fact, Outbox,
+    cdevent::KNOWN,
     cloud_event::{CloudEvent, Format, Mode},
     lines::Lines,
 };
 use crate::{
     api::{Notice, NoticeKind, Phase, Stand},
-    rollout::CanaryId,
+    rollout::{CanaryId, decide::facts::OUTCOMES},
 };
 
 const DOCS: &str = include_str!("../../docs/events.md");
@@ -113,6 +114,14 @@ fn every_reason_that_a_decision_can_tell_is_documented() {
         }
     }
     assert!(told > 12, "{told}");
+}
+
+#[test]
+fn what_is_an_event_of_a_service_is_kept_like_an_outcome() {
+    for (reason, kind) in KNOWN {
+        assert!(kind.starts_with("dev.cdevents.service."), "{kind}");
+        assert!(OUTCOMES.contains(&reason), "{reason}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod bootstrap;
 mod change;
 mod checks;
 mod conditions;
+pub(crate) mod facts;
 mod fence;
 mod gates;
 mod orders;

@@ -5,26 +5,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{conditions, stand};
+use super::{conditions, facts, stand};
 use crate::{
     api::{CanaryStatus, Hold, HoldReason, Notice, NoticeKind, Outcome, PastRollout, Phase},
     defect::{Defect, planted},
     rollout::{Act, Child, Decision, Observed, RolloutSpec, Routes, Serves, Weight, Workload},
 };
 
-/// Facts that may wait to be told; beyond that the oldest go that are not one of [`OUTCOMES`].
-const OUTBOX_LIMIT: usize = 16;
-/// Facts that are kept as long as anything else can go.
-const OUTCOMES: [&str; 8] = [
-    "Initialized",
-    "Promoted",
-    "RolledBack",
-    "Aborted",
-    "PromotionFailed",
-    "Failed",
-    "RolloutEnded",
-    "Terminating",
-];
 /// How long a Canary that goes waits for its facts to be told.
 const TELLING_LIMIT: TimeDelta = TimeDelta::seconds(60);
 /// Repairs of somebody else's edits within a minute.
@@ -159,14 +146,7 @@ impl<'a> Plan<'a> {
             at: self.now,
             stand: None,
         });
-        while outbox.pending.len() > OUTBOX_LIMIT {
-            let routine = outbox
-                .pending
-                .iter()
-                .position(|notice| !OUTCOMES.contains(&notice.reason.as_str()))
-                .unwrap_or(0);
-            outbox.pending.remove(routine);
-        }
+        facts::make_room(&mut outbox.pending, self.recorded.outbox.seq);
     }
 
     pub(super) fn enter(&mut self, phase: Phase) {

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    api::{CanaryStatus, HoldReason, Phase, RetirementKind, RevisionStatus, Stand, StepStatus, Verb},
+    api::{
+        CanaryStatus, HoldReason, Notice, NoticeKind, Phase, RetirementKind, RevisionStatus, Stand,
+        StepStatus, Verb,
+    },
     freeze::Freezing,
     judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
     rollout::{
@@ -185,6 +188,50 @@ fn fact_says_where_the_rollout_stood_when_it_was_written_down() {
     assert_eq!(pending[0].stand, Some(stand), "it stays what it was");
     let newest = pending.last().and_then(|notice| notice.stand.as_ref());
     assert_eq!(newest.map(|stand| stand.weight), Some(0));
+}
+
+#[test]
+fn no_fact_makes_room_before_it_was_written() {
+    let mut seen = first_step(Reading::Value(90.0));
+    seen.told = 0;
+    seen.status.outbox.seq = 16;
+    let outcome = |seq| Notice {
+        seq,
+        kind: NoticeKind::Normal,
+        reason: "Promoted".to_owned(),
+        message: String::new(),
+        at: at(-100),
+        stand: None,
+    };
+    seen.status.outbox.pending = (1..=16).map(outcome).collect();
+    let mut spec = spec();
+    spec.threshold = 5;
+    let decision = decide(&spec, &seen, at(10));
+    seen.status = recorded(&decision.acts[0]).clone();
+    let facts = |status: &CanaryStatus| -> Vec<(i64, String)> {
+        let pending = status.outbox.pending.iter();
+        pending.map(|n| (n.seq, n.reason.clone())).collect()
+    };
+    let mut kept: Vec<(i64, String)> = (2..=16).map(|seq| (seq, "Promoted".to_owned())).collect();
+    kept.push((17, "CheckFailed".to_owned()));
+    assert_eq!(facts(&seen.status), kept, "the oldest outcome went");
+
+    seen.orders = order(Verb::Abort, "b");
+    let decision = decide(&spec, &seen, at(12));
+    let written: Vec<&CanaryStatus> = decision
+        .acts
+        .iter()
+        .filter_map(|act| match act {
+            Act::Record(status) => Some(&**status),
+            _ => None,
+        })
+        .collect();
+    let last = facts(written.last().unwrap());
+    assert_eq!(last.len(), 16);
+    assert!(
+        !last.contains(&kept[15]),
+        "what is no outcome goes first once it is written"
+    );
 }
 
 #[test]

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::sim::{api_server::Kind, workloads::behaviour::Behaviour};
 
-const OUTCOMES: [&str; 6] = [
+const OUTCOMES: [&str; 7] = [
     "Promoted",
     "RolledBack",
+    "Undone",
     "Aborted",
     "PromotionFailed",
     "Failed",
