@@ -303,9 +303,10 @@ impl Metrics {
         self.failed.get_or_create(&of_sink_for(sink, reason)).inc();
     }
 
-    /// Counts a fact that `sink` will never be told.
-    pub fn gave_up(&self, sink: &str, reason: &str) {
-        self.gave_up.get_or_create(&of_sink_for(sink, reason)).inc();
+    /// Counts facts that `sink` will never be told.
+    pub fn gave_up(&self, sink: &str, reason: &str, facts: usize) {
+        let series = of_sink_for(sink, reason);
+        self.gave_up.get_or_create(&series).inc_by(facts as u64);
     }
 
     /// Notes how many facts wait for `sink`.

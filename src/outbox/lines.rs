@@ -20,8 +20,17 @@ struct Line {
     failures: u32,
     /// When the oldest fact may be sent; before that, when one was sent last.
     due: Duration,
-    /// Whether it is under way.
-    busy: bool,
+    /// Number of the fact that is under way. It may have gone from the status since.
+    under_way: Option<i64>,
+}
+
+/// What came of a look at the status of a Canary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Put {
+    /// Whether there is something new to tell.
+    pub(super) new: bool,
+    /// Facts that will not be told any more: the status had no room for them.
+    pub(super) crowded: usize,
 }
 
 /// The facts that wait for one sink.
@@ -29,8 +38,8 @@ struct Line {
 pub(super) struct Lines(BTreeMap<CanaryId, Line>);
 
 impl Lines {
-    /// The facts in the status of `canary` are these; returns whether there is something new to tell.
-    pub(super) fn put(&mut self, canary: &CanaryId, uid: &str, pending: &[Notice]) -> bool {
+    /// The facts in the status of `canary` are these. One that goes while it is under way is not lost yet.
+    pub(super) fn put(&mut self, canary: &CanaryId, uid: &str, pending: &[Notice]) -> Put {
         let line = self.0.entry(canary.clone()).or_default();
         if line.uid != uid {
             *line = Line {
@@ -42,10 +51,19 @@ impl Lines {
         let wanted = || pending.iter().filter(|notice| notice.seq > passed);
         let known = line.waiting.iter().map(|notice| notice.seq);
         if wanted().map(|notice| notice.seq).eq(known) {
-            return false;
+            return Put::default();
         }
+        let still = |known: &Notice| pending.iter().any(|notice| notice.seq == known.seq);
+        let settled = line
+            .waiting
+            .iter()
+            .filter(|known| line.under_way != Some(known.seq));
+        let crowded = settled.filter(|known| !still(known)).count();
         line.waiting = wanted().cloned().collect();
-        !line.busy && !line.waiting.is_empty()
+        Put {
+            new: line.under_way.is_none() && !line.waiting.is_empty(),
+            crowded,
+        }
     }
 
     /// The fact to be sent next, which is then under way: of the line whose turn it is for longest.
@@ -53,15 +71,16 @@ impl Lines {
         let idle = self
             .0
             .iter_mut()
-            .filter(|(_, line)| !line.busy && line.due <= now);
+            .filter(|(_, line)| line.under_way.is_none() && line.due <= now);
         let (canary, line) = idle
             .filter(|(_, line)| !line.waiting.is_empty())
             .min_by_key(|(_, line)| line.due)?;
-        line.busy = true;
+        let notice = line.waiting.first()?.clone();
+        line.under_way = Some(notice.seq);
         Some(Fact {
             canary: canary.clone(),
             uid: line.uid.clone(),
-            notice: line.waiting.first()?.clone(),
+            notice,
         })
     }
 
@@ -69,7 +88,7 @@ impl Lines {
     pub(super) fn next_due(&self) -> Option<Duration> {
         let waiting = self.0.values();
         waiting
-            .filter(|line| !line.busy && !line.waiting.is_empty())
+            .filter(|line| line.under_way.is_none() && !line.waiting.is_empty())
             .map(|line| line.due)
             .min()
     }
@@ -79,7 +98,7 @@ impl Lines {
         let Some(line) = self.under_way(fact) else {
             return false;
         };
-        line.busy = false;
+        line.under_way = None;
         line.failures = 0;
         line.due = now;
         line.passed = line.passed.max(fact.notice.seq);
@@ -97,19 +116,21 @@ impl Lines {
         line.failures
     }
 
-    /// What failed may be sent again at `due`.
-    pub(super) fn retry(&mut self, fact: &Fact, due: Duration) {
-        if let Some(line) = self.under_way(fact) {
-            line.busy = false;
-            line.due = due;
-        }
+    /// What failed may be sent again at `due`; returns whether it will be: the status may have no room for it any more.
+    pub(super) fn retry(&mut self, fact: &Fact, due: Duration) -> bool {
+        let Some(line) = self.under_way(fact) else {
+            return true;
+        };
+        line.under_way = None;
+        line.due = due;
+        line.waiting.iter().any(|notice| notice.seq == fact.notice.seq)
     }
 
     /// Facts that the Canary had before it went and came again under the same name are nobody's any more.
     fn under_way(&mut self, fact: &Fact) -> Option<&mut Line> {
         self.0
             .get_mut(&fact.canary)
-            .filter(|line| line.uid == fact.uid && line.busy)
+            .filter(|line| line.uid == fact.uid && line.under_way == Some(fact.notice.seq))
     }
 
     /// Number of the newest fact of `canary` that was told or given up.

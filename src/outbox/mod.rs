@@ -183,7 +183,7 @@ async fn publish(ctx: &Context, mut facts: UnboundedReceiver<Fact>) {
         if told {
             ctx.metrics.told(KUBERNETES_EVENTS);
         } else {
-            ctx.metrics.gave_up(KUBERNETES_EVENTS, "refused");
+            ctx.metrics.gave_up(KUBERNETES_EVENTS, "refused", 1);
         }
         ctx.outbox.published(&fact);
     }

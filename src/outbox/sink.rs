@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ pub struct Sink {
     transport: Box<dyn Transport>,
     lines: Mutex<Lines>,
     changed: Notify,
+    /// Facts that the status had no room for, not counted yet.
+    crowded: AtomicUsize,
 }
 
 impl Sink {
@@ -56,6 +61,7 @@ impl Sink {
             transport,
             lines: Mutex::default(),
             changed: Notify::new(),
+            crowded: AtomicUsize::new(0),
         }
     }
 
@@ -71,9 +77,20 @@ impl Sink {
 
     /// The facts in the status of `canary` are these.
     pub(super) fn put(&self, canary: &CanaryId, uid: &str, pending: &[Notice]) {
-        if self.lines().put(canary, uid, pending) {
+        let put = self.lines().put(canary, uid, pending);
+        if put.crowded > 0 {
+            self.crowd_out(canary, put.crowded);
+        }
+        if put.new || put.crowded > 0 {
             self.changed.notify_one();
         }
+    }
+
+    /// Facts of `canary` went from its status before it was told.
+    fn crowd_out(&self, canary: &CanaryId, facts: usize) {
+        let sink = &self.name;
+        tracing::error!(%canary, sink, facts, "more events wait than a status holds: the oldest are given up");
+        self.crowded.fetch_add(facts, Ordering::Relaxed);
     }
 
     /// Number of the newest fact of `canary` that it was told or that was given up.
@@ -94,9 +111,7 @@ impl Sink {
             self.changed.notify_one();
             let sink = &self.name;
             tracing::error!(%canary, sink, untold, "the Canary is gone before its last events were told");
-            for _ in 0..untold {
-                ctx.metrics.gave_up(sink, "gone");
-            }
+            ctx.metrics.gave_up(sink, "gone", untold);
         }
     }
 
@@ -111,7 +126,7 @@ impl Sink {
             Ok(message) => message,
             Err(error) => {
                 tracing::error!(%canary, sink, id, %error, "an event cannot be put and is given up");
-                ctx.metrics.gave_up(sink, "malformed");
+                ctx.metrics.gave_up(sink, "malformed", 1);
                 return self.pass(ctx, &fact);
             }
         };
@@ -126,7 +141,7 @@ impl Sink {
                 let why = answer.text();
                 tracing::error!(%canary, sink, id, kind = event.kind, why, "an event is refused and given up");
                 ctx.metrics.failed(sink, &reason);
-                ctx.metrics.gave_up(sink, &reason);
+                ctx.metrics.gave_up(sink, &reason, 1);
                 self.pass(ctx, &fact);
             }
             Verdict::Again(wish) => {
@@ -135,7 +150,10 @@ impl Sink {
                 let pause = wish.unwrap_or_default() + ctx.jitter.spread(verdict::pause(failures));
                 let why = answer.text();
                 tracing::warn!(%canary, sink, id, why, failures, ?pause, "an event could not be told");
-                self.lines().retry(&fact, ctx.clock.monotonic() + pause);
+                let kept = self.lines().retry(&fact, ctx.clock.monotonic() + pause);
+                if !kept {
+                    self.crowd_out(canary, 1);
+                }
             }
         }
     }
@@ -159,6 +177,10 @@ pub(super) async fn run(ctx: &Context, sink: &Sink) {
             posts.push(sink.post(ctx, fact));
         }
         ctx.metrics.waiting(&sink.name, sink.waiting());
+        let crowded = sink.crowded.swap(0, Ordering::Relaxed);
+        if crowded > 0 {
+            ctx.metrics.gave_up(&sink.name, "crowded", crowded);
+        }
         let due = if posts.len() < PARALLEL {
             sink.lines().next_due()
         } else {

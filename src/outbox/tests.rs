@@ -1,7 +1,7 @@
 //! Facts as events, and the lines in which they wait.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use super::{
     Fact, Outbox,
     cdevent::KNOWN,
     cloud_event::{CloudEvent, Format, Mode},
-    lines::Lines,
+    lines::{Lines, Put},
 };
 use crate::{
     api::{Notice, NoticeKind, Phase, Stand},
@@ -245,8 +245,9 @@ const NOW: Duration = Duration::from_secs(100);
 #[test]
 fn line_tells_in_order_and_one_at_a_time() {
     let mut lines = Lines::default();
-    assert!(lines.put(&canary("a"), "u", &notices([1, 2])));
-    assert!(!lines.put(&canary("a"), "u", &notices([1, 2])), "nothing new");
+    assert!(lines.put(&canary("a"), "u", &notices([1, 2])).new);
+    let nothing = Put::default();
+    assert_eq!(lines.put(&canary("a"), "u", &notices([1, 2])), nothing);
     let first = lines.take(NOW).unwrap();
     assert_eq!(first.notice.seq, 1);
     assert_eq!(lines.take(NOW), None, "the first is under way");
@@ -261,7 +262,11 @@ fn line_tells_in_order_and_one_at_a_time() {
     assert_eq!(second.notice.seq, 2);
     assert!(lines.pass(&second, NOW), "that was the last");
     assert_eq!(lines.passed(&canary("a")), 2);
-    assert!(!lines.put(&canary("a"), "u", &notices([1, 2])), "all told");
+    assert_eq!(
+        lines.put(&canary("a"), "u", &notices([1, 2])),
+        nothing,
+        "all told"
+    );
 }
 
 #[test]
@@ -284,10 +289,20 @@ fn what_the_status_dropped_is_not_told_any_more() {
     let mut lines = Lines::default();
     lines.put(&canary("a"), "u", &notices([1, 2, 3]));
     let first = lines.take(NOW).unwrap();
-    lines.put(&canary("a"), "u", &notices([3, 4]));
-    lines.retry(&first, NOW);
-    assert_eq!(lines.take(NOW).unwrap().notice.seq, 3);
+    let put = lines.put(&canary("a"), "u", &notices([3, 4]));
+    assert_eq!(put.crowded, 1, "the second; the first may still arrive");
+    assert!(!lines.retry(&first, NOW), "it did not, and is lost");
+    let third = lines.take(NOW).unwrap();
+    assert_eq!(third.notice.seq, 3);
     assert_eq!(lines.len(), 2);
+    lines.put(&canary("a"), "u", &notices([4]));
+    lines.pass(&third, NOW);
+    assert_eq!(
+        lines.put(&canary("a"), "u", &[]).crowded,
+        1,
+        "the fourth, not the third"
+    );
+    assert_eq!(lines.passed(&canary("a")), 3);
 }
 
 #[test]
@@ -314,6 +329,7 @@ proptest! {
         let mut status: BTreeMap<usize, VecDeque<i64>> = BTreeMap::new();
         let mut newest = [0_i64; 3];
         let (mut told, mut dropped) = (vec![Vec::new(); 3], vec![Vec::new(); 3]);
+        let (mut shown, mut crowded) = (BTreeSet::new(), 0);
         let mut under_way: Vec<(usize, Fact)> = Vec::new();
         let mut now = NOW;
         for (deed, n) in deeds {
@@ -326,7 +342,10 @@ proptest! {
                         dropped[n].extend(pending.pop_front());
                     }
                 }
-                1 => { lines.put(&names[n], "u", &notices(pending.iter().copied())); }
+                1 => {
+                    shown.extend(pending.iter().map(|seq| (n, *seq)));
+                    crowded += lines.put(&names[n], "u", &notices(pending.iter().copied())).crowded;
+                }
                 2 => if let Some(fact) = lines.take(now) {
                     let whose = names.iter().position(|name| *name == fact.canary).unwrap();
                     prop_assert!(under_way.iter().all(|(other, _)| *other != whose));
@@ -338,7 +357,8 @@ proptest! {
                 },
                 _ => if let Some((_, fact)) = under_way.pop() {
                     let failures = lines.fail(&fact);
-                    lines.retry(&fact, now + super::verdict::pause(failures));
+                    let kept = lines.retry(&fact, now + super::verdict::pause(failures));
+                    crowded += usize::from(!kept);
                     now += Duration::from_millis(400);
                 },
             }
@@ -349,13 +369,16 @@ proptest! {
             lines.pass(&fact, now);
         }
         for (n, pending) in &status {
-            lines.put(&names[*n], "u", &notices(pending.iter().copied()));
+            shown.extend(pending.iter().map(|seq| (*n, *seq)));
+            crowded += lines.put(&names[*n], "u", &notices(pending.iter().copied())).crowded;
         }
         now += Duration::from_secs(3600);
         while let Some(fact) = lines.take(now) {
             told[names.iter().position(|name| *name == fact.canary).unwrap()].push(fact.notice.seq);
             lines.pass(&fact, now);
         }
+        let all_told: usize = told.iter().map(Vec::len).sum();
+        prop_assert_eq!(shown.len(), all_told + crowded, "none vanishes uncounted");
         for n in 0..3 {
             let mut sorted = told[n].clone();
             sorted.sort_unstable();

@@ -552,6 +552,8 @@ fn days_without_a_sink_cost_no_more_than_the_status_holds() {
             .map(|notice| notice["seq"].as_i64().unwrap())
             .collect();
         assert_eq!(kept.len(), 16);
+        let crowded = metric(&cluster, "sink_given_up_total{sink=\"away\",reason=\"crowded\"}");
+        assert_eq!(crowded as usize, published(&cluster).len() - 16);
         receiver.serve();
         await_told(&cluster, 120).await;
         assert_eq!(seqs(&receiver.events()), kept);
