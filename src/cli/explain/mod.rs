@@ -11,10 +11,12 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use super::{
-    block_on,
+    PATIENCE, block_on,
+    exit::Exit,
     get::standing,
     output::{Output, write},
     way::ClusterFlags,
+    within,
 };
 use crate::{
     api::{Canary, CheckStatus, Hold, Intervention, PastRollout, Pause, Phase, Retirement, RevisionStatus},
@@ -83,20 +85,21 @@ struct Step {
 
 impl Explain {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        block_on(async move {
-            let cluster = self.cluster.connect().await?;
-            let canary = cluster.canary(&self.canary).await?;
-            let told = explain(&canary);
-            if self.output.document() {
-                self.output.print(&told)?;
-            } else {
-                let wide = self.output == Output::Wide;
-                let now = SystemClock::default().now();
-                write(&text::of(&told, now, wide, Paint::for_stdout()))?;
-            }
-            let phase = told.phase.map(|phase| phase.to_string());
-            Ok(standing(phase.as_deref(), told.hold.is_some()))
-        })
+        block_on(self.tell())
+    }
+
+    async fn tell(self) -> anyhow::Result<Exit> {
+        let asking = async { self.cluster.connect().await?.canary(&self.canary).await };
+        let told = explain(&within(PATIENCE, "answer", asking).await?);
+        if self.output.document() {
+            self.output.print(&told)?;
+        } else {
+            let wide = self.output == Output::Wide;
+            let now = SystemClock::default().now();
+            write(&text::of(&told, now, wide, Paint::for_stdout()))?;
+        }
+        let phase = told.phase.map(|phase| phase.to_string());
+        Ok(standing(phase.as_deref(), told.hold.is_some()))
     }
 }
 
@@ -132,5 +135,34 @@ fn explain(canary: &Canary) -> Explanation {
         hold: status.hold,
         pause: status.pause,
         retirement: status.retirement,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn api_server_that_does_not_answer_ends_with_7() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Connections are taken by the kernel, and nobody reads from them.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("http://{}", silent.local_addr().unwrap());
+        let file = std::env::temp_dir().join(format!("bellwether-silent-{}", std::process::id()));
+        let config = serde_json::json!({
+            "current-context": "here",
+            "clusters": [{"name": "silent", "cluster": {"server": server}}],
+            "contexts": [{"name": "here", "context": {"cluster": "silent", "user": "nobody"}}],
+            "users": [{"name": "nobody", "user": {}}],
+        });
+        std::fs::write(&file, config.to_string()).unwrap();
+        let arguments = ["explain", "shop", "--kubeconfig", file.to_str().unwrap()];
+        let told = Explain::try_parse_from(arguments).unwrap().tell();
+        let began = tokio::time::Instant::now();
+        let ended = tokio::time::timeout(PATIENCE * 2, told).await;
+        let error = ended.expect("it would wait for ever").unwrap_err();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(Exit::of(&error), Exit::Timeout, "{error:#}");
+        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
     }
 }
