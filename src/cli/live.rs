@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     output::{Output, write},
-    way::{News, Seen},
+    way::{News, Seen, State},
 };
 use crate::paint::{Paint, bar};
 
@@ -23,7 +23,7 @@ pub(super) struct Live {
     line: bool,
     paint: Paint,
     began: Instant,
-    seen: Option<Seen>,
+    state: Option<State>,
 }
 
 impl Live {
@@ -34,7 +34,7 @@ impl Live {
             line: !output.document() && !dumb && std::io::stdout().is_terminal(),
             paint: Paint::for_stdout(),
             began: Instant::now(),
-            seen: None,
+            state: None,
         }
     }
 
@@ -43,8 +43,18 @@ impl Live {
         self.line
     }
 
+    /// Shows nothing yet of a promotion that was started.
+    pub(super) fn started(&mut self, state: &State) {
+        self.state = Some(state.clone());
+    }
+
+    /// The last state that was seen.
+    pub(super) fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
     pub(super) fn news(&mut self, news: &News) -> anyhow::Result<()> {
-        self.seen = Some(news.state.seen.clone());
+        self.state = Some(news.state.clone());
         let line = self.last_line();
         let before = if self.line { CLEAR } else { "" };
         let lines = if self.lines { news.text.as_str() } else { "" };
@@ -65,7 +75,8 @@ impl Live {
     }
 
     fn last_line(&self) -> String {
-        let seen = self.seen.as_ref().filter(|seen| self.line && !seen.finished);
+        let seen = self.state.as_ref().map(|state| &state.seen);
+        let seen = seen.filter(|seen| self.line && !seen.finished);
         // A line that wrapped could not be cleared: without wrapping its end is cut off.
         seen.map_or_else(String::new, |seen| {
             format!(
@@ -127,7 +138,10 @@ mod tests {
             line: true,
             paint: Paint::default(),
             began: Instant::now(),
-            seen: Some(running()),
+            state: Some(State {
+                document: serde_json::Value::Null,
+                seen: running(),
+            }),
         };
         let line = live.last_line();
         assert!(line.starts_with("\x1b[?7lRunning") && line.ends_with("\x1b[?7h"));

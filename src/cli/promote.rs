@@ -14,9 +14,6 @@ use super::{
 };
 use crate::api::{Awaited, CanaryRef, Conflict, Policy, PromotionSpec, Requester};
 
-/// What is waited for; whatever becomes of the wait, the promotion goes on.
-const VERDICT: &str = "verdict";
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum OnConflict {
     /// Fail
@@ -92,28 +89,33 @@ pub(super) struct Wait {
 impl Promote {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (image, images) = images(&self.image).map_err(Failure::input)?;
+        let wish = Wish {
+            spec: self.spec(image, images),
+            key: self.key(),
+        };
         block_on(async {
-            let (span, what) = if self.wait {
-                (Duration::from_secs(self.timeout), VERDICT)
-            } else {
-                (PATIENCE, "answer")
-            };
-            within(span, what, self.promote(image, images)).await
+            if self.wait {
+                let waiting = async |live: &mut Live| {
+                    let (way, state) = self.start(&wish).await?;
+                    live.started(&state);
+                    watch(&way, &state.seen.id, live).await
+                };
+                return verdict(self.timeout, self.output, waiting).await;
+            }
+            let (_, state) = within(PATIENCE, "answer", self.start(&wish)).await?;
+            tell(&state, self.output)?;
+            Ok(Exit::Done)
         })
     }
 
-    async fn promote(
-        &self,
-        image: Option<String>,
-        images: Option<BTreeMap<String, String>>,
-    ) -> anyhow::Result<Exit> {
+    fn key(&self) -> String {
+        let named = self.key.clone().or_else(|| env(&["BELLWETHER_KEY", "BUILD_TAG"]));
+        named.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)))
+    }
+
+    async fn start(&self, wish: &Wish) -> anyhow::Result<(Way, State)> {
         let way = self.way.open().await?;
-        let key = self.key.clone().or_else(|| env(&["BELLWETHER_KEY", "BUILD_TAG"]));
-        let wish = Wish {
-            spec: self.spec(image, images),
-            key: key.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..))),
-        };
-        let state = way.start(&wish).await?;
+        let state = way.start(wish).await?;
         if !self.output.document() {
             let Seen {
                 id,
@@ -123,11 +125,7 @@ impl Promote {
             } = &state.seen;
             write(&format!("promotion {id} of {namespace}/{canary}\n"))?;
         }
-        if self.wait {
-            return follow(&way, &state.seen.id, self.output).await;
-        }
-        tell(&state, self.output)?;
-        Ok(Exit::Done)
+        Ok((way, state))
     }
 
     fn spec(&self, image: Option<String>, images: Option<BTreeMap<String, String>>) -> PromotionSpec {
@@ -174,21 +172,28 @@ fn requester() -> Requester {
 
 impl Wait {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        block_on(async {
-            let waiting = async {
-                let way = self.way.open().await?;
-                follow(&way, &self.promotion, self.output).await
-            };
-            within(Duration::from_secs(self.timeout), VERDICT, waiting).await
-        })
+        block_on(verdict(self.timeout, self.output, async |live: &mut Live| {
+            let way = self.way.open().await?;
+            watch(&way, &self.promotion, live).await
+        }))
     }
 }
 
-/// Follows a promotion to its end, and tells what happens.
-async fn follow(way: &Way, id: &str, output: Output) -> anyhow::Result<Exit> {
+/// Waits for the end of a promotion, and tells what happens. If the wait is too long, what was seen last is told, so that
+/// whoever started the promotion knows its name and can go on waiting.
+async fn verdict(
+    seconds: u64,
+    output: Output,
+    waiting: impl AsyncFnOnce(&mut Live) -> anyhow::Result<State>,
+) -> anyhow::Result<Exit> {
     let mut live = Live::new(output);
-    let ended = watch(way, id, &mut live).await;
+    let ended = within(Duration::from_secs(seconds), "verdict", waiting(&mut live)).await;
     live.end()?;
+    if let (Err(error), Some(state)) = (&ended, live.state())
+        && Exit::of(error) == Exit::Timeout
+    {
+        tell(state, output)?;
+    }
     let state = ended?;
     tell(&state, output)?;
     let exit = state.seen.exit_code.and_then(Exit::named);

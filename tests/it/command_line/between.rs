@@ -100,3 +100,39 @@ fn nothing_that_answers_ends_with_7() {
         );
     });
 }
+
+/// A hook API that takes a promotion in and then says nothing more of it.
+async fn silent(request: Request) -> Response {
+    if request.uri().query().is_some() {
+        return std::future::pending().await;
+    }
+    axum::Json(
+        json!({"id": "p-1", "namespace": NS, "canary": "shop", "phase": "Running", "finished": false,
+        "exitCode": null}),
+    )
+    .into_response()
+}
+
+#[test]
+fn document_of_a_wait_that_was_too_long_names_the_promotion() {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let url = serve(Router::new().fallback(silent)).await;
+        let flags = [
+            "promote",
+            "shop",
+            "--image",
+            "shop:good-2",
+            "--wait",
+            "--timeout",
+            "3",
+        ];
+        let mut command = hooked(&url, &flags);
+        command.args(["-o", "json"]);
+        let waited = ran(command).await.expect(7);
+        let state = waited.json();
+        assert_eq!((&state["id"], &state["finished"]), (&json!("p-1"), &json!(false)));
+        assert!(waited.err.contains("no verdict within 3 s"), "{waited:#?}");
+        let waited = ran(hooked(&url, &flags)).await.expect(7);
+        assert_eq!(waited.out, "promotion p-1 of shop/shop\n");
+    });
+}
