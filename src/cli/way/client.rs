@@ -48,15 +48,22 @@ pub(super) enum Token {
 }
 
 impl Token {
-    fn header(&self) -> anyhow::Result<HeaderValue> {
-        let text = match self {
-            Token::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| Failure::input(format!("--token-file {}: {error}", path.display())))?,
-            Token::Text(text) => text.clone(),
+    /// The header as of now, or why there is none. What cannot be a header is not shown: it may be a token all the same.
+    fn header(&self) -> Result<HeaderValue, String> {
+        let (text, named) = match self {
+            Token::File(path) => {
+                let named = format!("--token-file {}", path.display());
+                let text = std::fs::read_to_string(path).map_err(|error| format!("{named}: {error}"))?;
+                (text, named)
+            }
+            Token::Text(text) => (text.clone(), "the token".to_owned()),
         };
-        // What cannot be a header is not shown: it may be a token all the same.
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
-            .map_err(|_| Failure::input("the token has signs that no token has"))?;
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(format!("{named}: it is empty"));
+        }
+        let mut value = HeaderValue::from_str(&format!("Bearer {text}"))
+            .map_err(|_| format!("{named}: it has signs that no token has"))?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -149,8 +156,15 @@ struct Again {
     after: Option<Duration>,
 }
 
+impl Again {
+    fn since(why: impl Into<String>) -> Again {
+        let why = why.into();
+        Again { why, after: None }
+    }
+}
+
 impl Client {
-    /// The hook API at `url`, which may have a path; with a CA file nothing else is trusted.
+    /// The hook API at `url`, which may have a path; with a CA file nothing else is trusted. A token must be there by now.
     pub(super) fn new(url: &str, token: Token, ca: Option<&PathBuf>) -> anyhow::Result<Client> {
         let parsed = Url::parse(url).ok();
         let parsed = parsed.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
@@ -171,6 +185,7 @@ impl Client {
             }
             builder = builder.tls_certs_only(certificates);
         }
+        token.header().map_err(Failure::input)?;
         Ok(Client {
             http: builder.build().context("no client can be made")?,
             url,
@@ -189,28 +204,9 @@ impl Client {
     ) -> anyhow::Result<T> {
         let mut pause = PAUSE;
         loop {
-            let again = match self.once(call).await? {
-                Ok(answer) => match judge(&answer, self.met.load(Ordering::Relaxed), self.clock.now())? {
-                    Some(again) => again,
-                    None => match read(&answer) {
-                        Some(read) => {
-                            self.met.store(true, Ordering::Relaxed);
-                            return Ok(read);
-                        }
-                        None => Again {
-                            why: "a page came that is not the hook API's".to_owned(),
-                            after: None,
-                        },
-                    },
-                },
-                Err(error) if distrusted(&error) && !self.met.load(Ordering::Relaxed) => {
-                    let text = format!("{}; is --ca-file right?", cause(&error));
-                    return Err(Failure::with(Exit::Error, text));
-                }
-                Err(error) => Again {
-                    why: format!("no answer ({})", cause(&error)),
-                    after: None,
-                },
+            let again = match self.attempt(call, &read).await? {
+                Ok(read) => return Ok(read),
+                Err(again) => again,
             };
             let wait = self.jitter.spread(pause).max(again.after.unwrap_or_default());
             note(&format!(
@@ -223,8 +219,38 @@ impl Client {
         }
     }
 
-    /// One attempt: what cannot be sent at all is an error, what was not answered is another matter.
-    async fn once(&self, call: &Call<'_>) -> anyhow::Result<reqwest::Result<Answer>> {
+    /// Asks once; an error does not pass by asking again.
+    async fn attempt<T>(
+        &self,
+        call: &Call<'_>,
+        read: impl Fn(&Answer) -> Option<T>,
+    ) -> anyhow::Result<Result<T, Again>> {
+        // At the start there was one: it is being exchanged.
+        let token = match self.token.header() {
+            Ok(token) => token,
+            Err(why) => return Ok(Err(Again::since(why))),
+        };
+        let met = self.met.load(Ordering::Relaxed);
+        let answer = match self.send(call, token).await? {
+            Ok(answer) => answer,
+            Err(error) if distrusted(&error) && !met => {
+                let text = format!("{}; is --ca-file right?", cause(&error));
+                return Err(Failure::with(Exit::Error, text));
+            }
+            Err(error) => return Ok(Err(Again::since(format!("no answer ({})", cause(&error))))),
+        };
+        if let Some(again) = judge(&answer, met, self.clock.now())? {
+            return Ok(Err(again));
+        }
+        let Some(read) = read(&answer) else {
+            return Ok(Err(Again::since("a page came that is not the hook API's")));
+        };
+        self.met.store(true, Ordering::Relaxed);
+        Ok(Ok(read))
+    }
+
+    /// Sends a request: what cannot be sent at all is an error, what was not answered is another matter.
+    async fn send(&self, call: &Call<'_>, token: HeaderValue) -> anyhow::Result<reqwest::Result<Answer>> {
         let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().push("v1").extend(call.segments);
@@ -235,7 +261,7 @@ impl Client {
         let mut request = self
             .http
             .request(call.method.clone(), url)
-            .header(AUTHORIZATION, self.token.header()?)
+            .header(AUTHORIZATION, token)
             .timeout(ANSWER + call.waits);
         if let Some(key) = call.key {
             let value = HeaderValue::from_str(key).ok().filter(|_| !key.is_empty());

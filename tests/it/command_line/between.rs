@@ -1,6 +1,14 @@
 //! What lies between a pipeline and the hook API (proxies, login pages, gateways) is a fake.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use axum::{
     Router,
@@ -134,5 +142,68 @@ fn document_of_a_wait_that_was_too_long_names_the_promotion() {
         assert!(waited.err.contains("no verdict within 3 s"), "{waited:#?}");
         let waited = ran(hooked(&url, &flags)).await.expect(7);
         assert_eq!(waited.out, "promotion p-1 of shop/shop\n");
+    });
+}
+
+/// A file that goes with the test.
+struct File(PathBuf);
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn token_file_that_goes_during_a_wait_is_waited_for() {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let name = format!("bellwether-exchanged-{}", std::process::id());
+        let file = Arc::new(File(std::env::temp_dir().join(name)));
+        let (taken, asked) = (file.clone(), Arc::new(AtomicI64::new(0)));
+        // The first question is answered when the file is gone.
+        let answer = move || {
+            let seq = asked.fetch_add(1, Ordering::Relaxed);
+            if seq == 0 {
+                std::fs::remove_file(&taken.0).unwrap();
+            }
+            let state =
+                json!({"id": "p-1", "seq": seq, "phase": "Promoted", "finished": seq > 0, "exitCode": 0});
+            async move { axum::Json(state) }
+        };
+        let url = serve(Router::new().fallback(answer)).await;
+        let wait = || {
+            let mut command = hooked(&url, &["wait", "p-1", "--timeout", "20"]);
+            command.env("BELLWETHER_TOKEN_FILE", &file.0);
+            command
+        };
+        for (text, why) in [
+            (None, "No such file"),
+            (Some(" \n"), "empty"),
+            (Some("a\u{7}b"), "signs"),
+        ] {
+            if let Some(text) = text {
+                std::fs::write(&file.0, text).unwrap();
+            }
+            let ran = ran(wait()).await.expect(2);
+            assert!(
+                ran.err.contains("--token-file") && ran.err.contains(why),
+                "{ran:#?}"
+            );
+        }
+        std::fs::write(&file.0, "first").unwrap();
+        let mut waiting = wait().stderr(Stdio::piped()).spawn().unwrap();
+        let back = file.clone();
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+            let told = lines.next().unwrap().unwrap();
+            std::fs::write(&back.0, "second").unwrap();
+            (told, waiting.wait().unwrap().code())
+        });
+        let (told, code) = ended.await.unwrap();
+        assert!(
+            told.contains("--token-file") && told.contains("asking again"),
+            "{told}"
+        );
+        assert_eq!(code, Some(0));
     });
 }
