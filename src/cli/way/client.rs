@@ -14,11 +14,12 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use reqwest::{
     Certificate, Method, Response, StatusCode, Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect::Policy,
 };
 use serde_json::Value;
 
+use super::address;
 use crate::{
     cli::{
         exit::{Exit, Failure},
@@ -135,6 +136,15 @@ impl Answer {
         serde_json::from_str(&self.body).ok().filter(Value::is_object)
     }
 
+    /// What the hook API refuses, and nobody on the way: its refusals have a type of their own.
+    fn problem(&self) -> Option<Value> {
+        let kind = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        let kind = kind.split(';').next()?.trim();
+        let problem = || self.json().filter(|problem| problem["code"].is_string());
+        kind.eq_ignore_ascii_case("application/problem+json")
+            .then(problem)?
+    }
+
     pub(super) fn number(&self, header: &HeaderName) -> Option<i64> {
         self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
     }
@@ -166,9 +176,7 @@ impl Again {
 impl Client {
     /// The hook API at `url`, which may have a path; with a CA file nothing else is trusted. A token must be there by now.
     pub(super) fn new(url: &str, token: Token, ca: Option<&PathBuf>) -> anyhow::Result<Client> {
-        let parsed = Url::parse(url).ok();
-        let parsed = parsed.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
-        let url = parsed.ok_or_else(|| Failure::input(format!("--hook {url}: write https://HOST[:PORT]")))?;
+        let url = address::parse(url)?;
         let mut builder = reqwest::Client::builder()
             .redirect(Policy::none())
             .connect_timeout(CONNECT)
@@ -186,6 +194,11 @@ impl Client {
             builder = builder.tls_certs_only(certificates);
         }
         token.header().map_err(Failure::input)?;
+        if address::in_the_clear(&url) {
+            note(&format!(
+                "{url}: others can read the token on its way; write https"
+            ));
+        }
         Ok(Client {
             http: builder.build().context("no client can be made")?,
             url,
@@ -300,8 +313,7 @@ fn judge(answer: &Answer, met: bool, now: DateTime<Utc>) -> anyhow::Result<Optio
     if status.is_server_error() || [408, 425, 429].contains(&code) {
         return again(format!("status {code}"));
     }
-    let problem = answer.json().filter(|problem| problem["code"].is_string());
-    match problem {
+    match answer.problem() {
         Some(problem) => Err(Failure::of_problem(&problem)),
         None if met => again(format!("status {code} of something that is not the hook API")),
         None => Err(Failure::with(
@@ -393,16 +405,22 @@ mod tests {
             None
         );
         let problem = r#"{"code": "conflict", "detail": "another one is not over", "other": "/v1/x"}"#;
-        let error = judge(&answer(409, &[], problem), true, now).unwrap_err();
+        let kind = [("content-type", "application/problem+json; charset=utf-8")];
+        let error = judge(&answer(409, &kind, problem), true, now).unwrap_err();
         assert_eq!(
             (Exit::of(&error), error.to_string().as_str()),
             (Exit::Failed, "another one is not over (/v1/x)")
         );
-        let foreign = answer(403, &[], "<html>who are you?</html>");
-        assert!(judge(&foreign, false, now).is_err());
-        assert!(
-            judge(&foreign, true, now).unwrap().is_some(),
-            "a gateway had a bad moment"
-        );
+        let json = [("content-type", "application/json")];
+        for foreign in [
+            answer(403, &[], "<html>who are you?</html>"),
+            answer(403, &kind, "<html>who are you?</html>"),
+            answer(409, &json, problem),
+        ] {
+            let error = judge(&foreign, false, now).unwrap_err();
+            assert!(error.to_string().contains("is --hook right?"), "{error}");
+            let again = judge(&foreign, true, now).unwrap();
+            assert!(again.is_some(), "a gateway had a bad moment");
+        }
     }
 }

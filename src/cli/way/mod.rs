@@ -3,6 +3,7 @@
 //! Every command is written once against [`Way`]. Both ways speak of a promotion and of a Canary in the same documents,
 //! those of the hook API (`docs/hook-api.md`).
 
+mod address; // of the hook API
 mod client; // requests to the hook API, with patience
 mod cluster; // the Kubernetes API
 mod follow; // a promotion to its end

@@ -207,3 +207,26 @@ fn token_file_that_goes_during_a_wait_is_waited_for() {
         assert_eq!(code, Some(0));
     });
 }
+
+#[test]
+fn token_that_others_can_read_is_warned_of_once() {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let asked = Arc::new(AtomicI64::new(0));
+        let answer = move || {
+            let seq = asked.fetch_add(1, Ordering::Relaxed);
+            let state =
+                json!({"id": "p-1", "seq": seq, "phase": "Promoted", "finished": seq > 0, "exitCode": 0});
+            async move { axum::Json(state) }
+        };
+        let url = serve(Router::new().fallback(answer)).await;
+        let mut wait = hooked("http://bellwether.example", &["wait", "p-1", "--timeout", "20"]);
+        wait.env("HTTP_PROXY", &url);
+        let warned = ran(wait).await.expect(0).err;
+        assert_eq!(warned.lines().count(), 1, "{warned}");
+        assert!(warned.contains("others can read the token"), "{warned}");
+        let quiet = ran(hooked(&url, &["wait", "p-1", "--timeout", "20"]))
+            .await
+            .expect(0);
+        assert_eq!(quiet.err, "", "it does not leave the machine");
+    });
+}

@@ -140,6 +140,11 @@ fn what_cannot_be_is_told_on_standard_error_with_its_code() {
                 "https://HOST",
             ),
             (
+                hooked(&url, &["get", "--hook", "https://mia:pw@x", "shop"]),
+                2,
+                "--hook",
+            ),
+            (
                 hooked(&url, &["get", "--hook", "http://x", "--context", "y"]),
                 2,
                 "--context",
