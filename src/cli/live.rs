@@ -5,6 +5,7 @@ use std::{io::IsTerminal, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    env,
     output::{Output, write},
     way::{News, Seen, State},
 };
@@ -28,7 +29,7 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(output: Output) -> Live {
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let dumb = env(&["TERM"]).is_some_and(|term| term == "dumb");
         Live {
             lines: !output.document(),
             line: !output.document() && !dumb && std::io::stdout().is_terminal(),

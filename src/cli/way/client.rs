@@ -26,6 +26,7 @@ use crate::{
         output::note,
     },
     clock::{Clock, SystemClock},
+    http_error::cause,
     jitter::Jitter,
 };
 
@@ -343,15 +344,6 @@ fn distrusted(error: &(dyn std::error::Error + 'static)) -> bool {
         .and_then(std::io::Error::get_ref);
     let inner = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static));
     inner.or_else(|| error.source()).is_some_and(distrusted)
-}
-
-/// The innermost cause: the outer ones only say that a request failed, with an address.
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }
 
 /// A pause.
