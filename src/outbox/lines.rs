@@ -24,6 +24,16 @@ struct Line {
     under_way: Option<i64>,
 }
 
+impl Line {
+    /// What waits, without what is under way.
+    fn settled(&self) -> impl Iterator<Item = &Notice> {
+        let under_way = self.under_way;
+        self.waiting
+            .iter()
+            .filter(move |notice| under_way != Some(notice.seq))
+    }
+}
+
 /// What came of a look at the status of a Canary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Put {
@@ -31,6 +41,17 @@ pub(super) struct Put {
     pub(super) new: bool,
     /// Facts that will not be told any more: the status had no room for them.
     pub(super) crowded: usize,
+}
+
+/// What becomes of a fact that could not be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It will be sent again.
+    Again,
+    /// The status has no room for it any more.
+    Crowded,
+    /// Its Canary is gone.
+    Gone,
 }
 
 /// The facts that wait for one sink.
@@ -54,11 +75,7 @@ impl Lines {
             return Put::default();
         }
         let still = |known: &Notice| pending.iter().any(|notice| notice.seq == known.seq);
-        let settled = line
-            .waiting
-            .iter()
-            .filter(|known| line.under_way != Some(known.seq));
-        let crowded = settled.filter(|known| !still(known)).count();
+        let crowded = line.settled().filter(|known| !still(known)).count();
         line.waiting = wanted().cloned().collect();
         Put {
             new: line.under_way.is_none() && !line.waiting.is_empty(),
@@ -116,14 +133,18 @@ impl Lines {
         line.failures
     }
 
-    /// What failed may be sent again at `due`; returns whether it will be: the status may have no room for it any more.
-    pub(super) fn retry(&mut self, fact: &Fact, due: Duration) -> bool {
+    /// What failed may be sent again at `due`, if it still waits.
+    pub(super) fn retry(&mut self, fact: &Fact, due: Duration) -> Fate {
         let Some(line) = self.under_way(fact) else {
-            return true;
+            return Fate::Gone;
         };
         line.under_way = None;
         line.due = due;
-        line.waiting.iter().any(|notice| notice.seq == fact.notice.seq)
+        if line.waiting.iter().any(|notice| notice.seq == fact.notice.seq) {
+            Fate::Again
+        } else {
+            Fate::Crowded
+        }
     }
 
     /// Facts that the Canary had before it went and came again under the same name are nobody's any more.
@@ -138,9 +159,9 @@ impl Lines {
         self.0.get(canary).map_or(0, |line| line.passed)
     }
 
-    /// Forgets `canary`; returns how many facts it still had.
+    /// Forgets `canary`; returns how many facts it still had. One that is under way is not lost yet.
     pub(super) fn forget(&mut self, canary: &CanaryId) -> usize {
-        self.0.remove(canary).map_or(0, |line| line.waiting.len())
+        self.0.remove(canary).map_or(0, |line| line.settled().count())
     }
 
     /// How many facts wait.

@@ -18,7 +18,7 @@ use super::{
     cloud_event::{CloudEvent, Format, Mode},
     config::SinkConfig,
     http::{self, Http, Transport},
-    lines::Lines,
+    lines::{Fate, Lines},
     verdict::{self, Verdict},
 };
 use crate::{api::Notice, reconcile::Context, rollout::CanaryId};
@@ -109,10 +109,15 @@ impl Sink {
         let untold = self.lines().forget(canary);
         if untold > 0 {
             self.changed.notify_one();
-            let sink = &self.name;
-            tracing::error!(%canary, sink, untold, "the Canary is gone before its last events were told");
-            ctx.metrics.gave_up(sink, "gone", untold);
+            self.outlive(ctx, canary, untold);
         }
+    }
+
+    /// Facts of `canary` were not told before it went.
+    fn outlive(&self, ctx: &Context, canary: &CanaryId, untold: usize) {
+        let sink = &self.name;
+        tracing::error!(%canary, sink, untold, "the Canary is gone before its last events were told");
+        ctx.metrics.gave_up(sink, "gone", untold);
     }
 
     fn take(&self, now: Duration) -> Option<Fact> {
@@ -150,9 +155,11 @@ impl Sink {
                 let pause = wish.unwrap_or_default() + ctx.jitter.spread(verdict::pause(failures));
                 let why = answer.text();
                 tracing::warn!(%canary, sink, id, why, failures, ?pause, "an event could not be told");
-                let kept = self.lines().retry(&fact, ctx.clock.monotonic() + pause);
-                if !kept {
-                    self.crowd_out(canary, 1);
+                let fate = self.lines().retry(&fact, ctx.clock.monotonic() + pause);
+                match fate {
+                    Fate::Again => {}
+                    Fate::Crowded => self.crowd_out(canary, 1),
+                    Fate::Gone => self.outlive(ctx, canary, 1),
                 }
             }
         }

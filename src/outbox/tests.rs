@@ -14,7 +14,7 @@ use super::{
     Fact, Outbox,
     cdevent::KNOWN,
     cloud_event::{CloudEvent, Format, Mode},
-    lines::{Lines, Put},
+    lines::{Fate, Lines, Put},
 };
 use crate::{
     api::{Notice, NoticeKind, Phase, Stand},
@@ -291,7 +291,7 @@ fn what_the_status_dropped_is_not_told_any_more() {
     let first = lines.take(NOW).unwrap();
     let put = lines.put(&canary("a"), "u", &notices([3, 4]));
     assert_eq!(put.crowded, 1, "the second; the first may still arrive");
-    assert!(!lines.retry(&first, NOW), "it did not, and is lost");
+    assert_eq!(lines.retry(&first, NOW), Fate::Crowded, "it did not, and is lost");
     let third = lines.take(NOW).unwrap();
     assert_eq!(third.notice.seq, 3);
     assert_eq!(lines.len(), 2);
@@ -314,7 +314,16 @@ fn facts_of_another_object_of_the_same_name_are_its_own() {
     assert!(!lines.pass(&old, NOW));
     assert_eq!(lines.passed(&canary("a")), 0);
     assert_eq!(lines.take(NOW).unwrap().uid, "second");
-    assert_eq!(lines.forget(&canary("a")), 1);
+    assert_eq!(lines.retry(&old, NOW), Fate::Gone);
+}
+
+#[test]
+fn what_is_under_way_when_its_canary_goes_is_lost_only_if_it_fails() {
+    let mut lines = Lines::default();
+    lines.put(&canary("a"), "u", &notices([1, 2, 3]));
+    let first = lines.take(NOW).unwrap();
+    assert_eq!(lines.forget(&canary("a")), 2);
+    assert_eq!(lines.retry(&first, NOW), Fate::Gone);
     assert_eq!(lines.len(), 0);
 }
 
@@ -357,8 +366,8 @@ proptest! {
                 },
                 _ => if let Some((_, fact)) = under_way.pop() {
                     let failures = lines.fail(&fact);
-                    let kept = lines.retry(&fact, now + super::verdict::pause(failures));
-                    crowded += usize::from(!kept);
+                    let fate = lines.retry(&fact, now + super::verdict::pause(failures));
+                    crowded += usize::from(fate == Fate::Crowded);
                     now += Duration::from_millis(400);
                 },
             }
