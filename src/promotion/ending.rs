@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Act, Decision, Demand, Seen, Target, Wanted, Wish, aborted_by, finish, say, under_way, wanted};
+use super::{
+    Act, Decision, Demand, Seen, Target, Wanted, Wish, aborted_by, aborts, finish, say, under_way, wanted,
+};
 use crate::{
     api::{
         AbortAction, GateStatus, HoldReason, OnClientLost, Outcome, PastRollout, Phase, PromotionPhase,
@@ -51,7 +53,7 @@ pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision:
                 &format!("the workload has it as revision {short}"),
             );
         }
-        Ok(_) if aborted_by(wish, demands).is_some() => {
+        Ok(_) if aborted_by(seen.canary, wish, demands).is_some() => {
             finish(
                 next,
                 PromotionPhase::Aborted,
@@ -89,12 +91,7 @@ fn follow_revision(
     next: &mut PromotionStatus,
     decision: &mut Decision,
 ) {
-    let Running {
-        seen,
-        wish,
-        demands,
-        now,
-    } = running;
+    let Running { seen, wish, now, .. } = running;
     let canary = seen.canary;
     mirror(seen, revision, next);
     if let Some(past) = ended(seen, wish, revision) {
@@ -117,35 +114,8 @@ fn follow_revision(
         let text = "the workload was changed by somebody else";
         return finish(next, PromotionPhase::Superseded, "Superseded", text, now);
     }
-    if let Some(demand) = aborted_by(wish, demands) {
-        let action = demand.spec.action.unwrap_or(wish.spec.policy.on_abort);
-        let heeded = canary.interventions.iter().find(|known| known.id == demand.uid);
-        let refused = heeded.and_then(|known| known.refused.clone());
-        match action {
-            AbortAction::None => {
-                return finish(
-                    next,
-                    PromotionPhase::Aborted,
-                    "Aborted",
-                    "called off; the release goes on by itself",
-                    now,
-                );
-            }
-            AbortAction::Pause if heeded.is_some() && refused.is_none() => {
-                return finish(
-                    next,
-                    PromotionPhase::Aborted,
-                    "Aborted",
-                    "called off; the release is paused",
-                    now,
-                );
-            }
-            _ if refused.is_some() && at_rest => {
-                let text = "called off before its release began";
-                return finish(next, PromotionPhase::Aborted, "Aborted", text, now);
-            }
-            _ => {}
-        }
+    if let Some(text) = called_off(running, at_rest) {
+        return finish(next, PromotionPhase::Aborted, "Aborted", text, now);
     }
     if now >= wish.deadline() {
         return overdue(running, revision, next, decision);
@@ -156,6 +126,26 @@ fn follow_revision(
         // It failed before, and is asked for again.
         let id = format!("retry/{}", wish.uid);
         ask(running, &id, "", Verb::Retry, revision, decision);
+    }
+}
+
+/// Why the promotion is over by an abort, if it is before its release ends.
+fn called_off(running: Running<'_>, at_rest: bool) -> Option<&'static str> {
+    let Running {
+        seen, wish, demands, ..
+    } = running;
+    let Some(demand) = aborted_by(seen.canary, wish, demands) else {
+        let refused = aborts(wish, demands).next().is_some();
+        return (refused && at_rest).then_some("called off before its release began");
+    };
+    let heeded = || {
+        let interventions = &seen.canary.interventions;
+        interventions.iter().any(|known| known.id == demand.uid)
+    };
+    match demand.spec.action.unwrap_or(wish.spec.policy.on_abort) {
+        AbortAction::None => Some("called off; the release goes on by itself"),
+        AbortAction::Pause if heeded() => Some("called off; the release is paused"),
+        AbortAction::Pause | AbortAction::Rollback => None,
     }
 }
 

@@ -367,6 +367,48 @@ fn abort_ends_as_its_action_says() {
 }
 
 #[test]
+fn abort_that_was_refused_is_in_the_way_of_no_later_one() {
+    for (action, phase) in [
+        (AbortAction::None, PromotionPhase::Aborted),
+        (AbortAction::Pause, PromotionPhase::Aborted),
+        (AbortAction::Rollback, PromotionPhase::Running),
+    ] {
+        let mut stage = running();
+        stage.demand(Verb::Abort, Some(AbortAction::Pause));
+        stage.settle();
+        stage.heed(Some("the primary takes the revision over already"));
+        stage.settle();
+        assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+        // The Canary remembers only the last orders: what became of the Command stands in itself as well.
+        stage.canary.interventions.clear();
+        stage.now = at(2);
+        stage.demand(Verb::Abort, Some(action));
+        stage.settle();
+        stage.heed(None);
+        stage.settle();
+        assert_eq!(stage.phase(0), Some(phase), "{action:?}");
+        stage.end(Outcome::Aborted);
+        stage.settle();
+        assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted), "{action:?}");
+    }
+}
+
+#[test]
+fn abort_that_was_heeded_is_taken_back_by_no_later_one() {
+    let mut stage = running();
+    stage.demand(Verb::Abort, Some(AbortAction::Rollback));
+    stage.settle();
+    stage.heed(None);
+    stage.now = at(2);
+    stage.demand(Verb::Abort, Some(AbortAction::None));
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running), "it is rolled back");
+    stage.end(Outcome::Aborted);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));
+}
+
+#[test]
 fn order_waits_until_the_canary_has_noticed_the_revision() {
     let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
     stage.settle();

@@ -300,6 +300,32 @@ fn abort_rolls_back_and_says_who_and_why() {
 }
 
 #[test]
+fn abort_after_one_that_was_refused_is_heeded() {
+    run(async {
+        let cluster = under_canary(12).await;
+        let api = api(&cluster);
+        let (_, made) = send(&api, promote("aborted-twice", "shop:good-2")).await;
+        let id = made["id"].as_str().unwrap();
+        await_phase(&cluster, "Promoting", 300).await;
+        let abort = |action: &str| post(format!("promotions/{id}/abort"), &json!({"action": action}));
+        let (status, accepted) = send(&api, abort("pause")).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        let command = Key::new(Kind::COMMAND, NS, accepted["command"].as_str().unwrap());
+        let refused = |command: &Value| {
+            let outcome = command["status"]["outcome"].as_str();
+            outcome.is_some_and(|outcome| outcome.starts_with("refused"))
+        };
+        assert!(cluster.wait(&command, TimeDelta::seconds(5), refused).await);
+        let (status, second) = send(&api, abort("rollback")).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        assert_ne!(accepted["command"], second["command"]);
+        let (state, log) = wait(&api, id).await;
+        assert_eq!(state["message"], "aborted by good", "{log}");
+        assert_ne!(state["result"], "Promoted", "{log}");
+    });
+}
+
+#[test]
 fn retry_and_undo_name_their_revision() {
     run(async {
         let cluster = under_canary(7).await;

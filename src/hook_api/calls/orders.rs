@@ -136,8 +136,9 @@ pub async fn abort(
     let Abort { action, reason } = body::read(bytes)?;
     let reason = body::words("reason", reason)?;
     let subject = Subject::promotion(hook, namespace, id).await?;
-    // One abort of a promotion is as good as many.
-    let name = names::command(namespace, &[id], "abort");
+    // One that was refused must not be in the way of the next.
+    let about = [id, &format!("{action:?}"), &user.name, &key(hook, caller)];
+    let name = names::command(namespace, &about, "abort");
     let spec = subject.command(Verb::Abort, action, reason, user);
     subject.order(hook, namespace, (Kind::Command, name), &spec).await
 }
