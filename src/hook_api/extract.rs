@@ -1,6 +1,6 @@
 //! What is taken out of a request. Whatever cannot be taken is a problem, never the framework's plain text.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 
 use axum::{
     body::Bytes,
@@ -10,7 +10,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    BODY_LIMIT, Hook,
+    BODY_LIMIT, Hook, body,
     problem::{Code, Problem},
 };
 
@@ -27,13 +27,23 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// A body within its bounds, before anything is made of it.
-pub struct RequestBody(pub Bytes);
+/// A body that is not read yet: of whoever was not admitted nothing is kept.
+pub struct RequestBody(Request);
 
-impl FromRequest<Arc<Hook>> for RequestBody {
-    type Rejection = Problem;
+impl<S: Sync> FromRequest<S> for RequestBody {
+    type Rejection = Infallible;
 
-    async fn from_request(request: Request, hook: &Arc<Hook>) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
+        Ok(RequestBody(request))
+    }
+}
+
+impl RequestBody {
+    /// Reads it within its bounds, and what it says. To be called once the caller is admitted.
+    ///
+    /// # Errors
+    /// If it does not come in time, is too long, or is not what it must be.
+    pub async fn read<T: DeserializeOwned>(self, hook: &Hook) -> Result<T, Problem> {
         let _place = hook.bodies.try_acquire().map_err(|_| {
             Problem::new(
                 Code::TooManyRequests,
@@ -41,13 +51,13 @@ impl FromRequest<Arc<Hook>> for RequestBody {
             )
         })?;
         let limit = hook.limits.body;
-        let read = tokio::time::timeout(limit, Bytes::from_request(request, hook)).await;
+        let read = tokio::time::timeout(limit, Bytes::from_request(self.0, &())).await;
         let read = read.map_err(|_| {
             let text = format!("the body did not come within {} s", limit.as_secs_f32());
             Problem::new(Code::RequestTimeout, text)
         })?;
         match read {
-            Ok(bytes) => Ok(RequestBody(bytes)),
+            Ok(bytes) => body::read(&bytes),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Problem::new(
                 Code::BodyTooLarge,
                 format!("the body has more than {BODY_LIMIT} bytes"),

@@ -343,9 +343,9 @@ async fn start(
     State(hook): Shared,
     Path((namespace, canary)): Path<(String, String)>,
     headers: HeaderMap,
-    RequestBody(body): RequestBody,
+    body: RequestBody,
 ) -> Result<Response, Problem> {
-    calls::start(&hook, &caller(&headers)?, &namespace, &canary, &body).await
+    calls::start(&hook, &caller(&headers)?, &namespace, &canary, body).await
 }
 
 async fn canary(
@@ -386,47 +386,47 @@ async fn abort(
     State(hook): Shared,
     Path((namespace, id)): Path<(String, String)>,
     headers: HeaderMap,
-    RequestBody(body): RequestBody,
+    body: RequestBody,
 ) -> Result<Response, Problem> {
-    calls::abort(&hook, &caller(&headers)?, &namespace, &id, &body).await
+    calls::abort(&hook, &caller(&headers)?, &namespace, &id, body).await
 }
 
 async fn order(
     State(hook): Shared,
     Path((namespace, id)): Path<(String, String)>,
     headers: HeaderMap,
-    RequestBody(body): RequestBody,
+    body: RequestBody,
     verb: Verb,
 ) -> Result<Response, Problem> {
-    calls::order(&hook, &caller(&headers)?, &namespace, &id, &body, verb).await
+    calls::order(&hook, &caller(&headers)?, &namespace, &id, body, verb).await
 }
 
 async fn revision_order(
     State(hook): Shared,
     Path((namespace, canary)): Path<(String, String)>,
     headers: HeaderMap,
-    RequestBody(body): RequestBody,
+    body: RequestBody,
     verb: Verb,
 ) -> Result<Response, Problem> {
-    calls::revision_order(&hook, &caller(&headers)?, &namespace, &canary, &body, verb).await
+    calls::revision_order(&hook, &caller(&headers)?, &namespace, &canary, body, verb).await
 }
 
 async fn settle(
     State(hook): Shared,
     Path((namespace, id)): Path<(String, String)>,
     headers: HeaderMap,
-    RequestBody(body): RequestBody,
+    body: RequestBody,
     decision: GateDecision,
 ) -> Result<Response, Problem> {
-    calls::settle(&hook, &caller(&headers)?, &namespace, &id, &body, decision).await
+    calls::settle(&hook, &caller(&headers)?, &namespace, &id, body, decision).await
 }
 
 async fn revision_settle(
     State(hook): Shared,
     Path((namespace, canary)): Path<(String, String)>,
     headers: HeaderMap,
-    RequestBody(body): RequestBody,
+    body: RequestBody,
     decision: GateDecision,
 ) -> Result<Response, Problem> {
-    calls::revision_settle(&hook, &caller(&headers)?, &namespace, &canary, &body, decision).await
+    calls::revision_settle(&hook, &caller(&headers)?, &namespace, &canary, body, decision).await
 }

@@ -138,6 +138,25 @@ fn body_that_comes_slowly_is_a_timeout() {
 }
 
 #[test]
+fn body_of_whoever_is_not_admitted_is_not_read() {
+    run(async {
+        // No room for bodies: whoever is asked for one is told so.
+        let site = Site::serve(Limits {
+            bodies: 0,
+            ..Limits::default()
+        })
+        .await;
+        let path = format!("/v1/namespaces/{NS}/canaries/shop/promotions");
+        let more = "Idempotency-Key: key\r\nContent-Length: 100\r\nExpect: 100-continue\r\n";
+        for (token, expected) in [("stranger", 401), ("reader", 403), ("good", 429)] {
+            let head = request("POST", &path, more).replace("Bearer good", &format!("Bearer {token}"));
+            let mut client = site.connect().await;
+            assert_eq!(client.ask(&head).await.unwrap().status, expected, "{token}");
+        }
+    });
+}
+
+#[test]
 fn bodies_beyond_the_limit_are_refused_at_once() {
     run(async {
         let site = Site::serve(Limits {
@@ -157,7 +176,11 @@ fn bodies_beyond_the_limit_are_refused_at_once() {
         assert_eq!(first.answer().await.unwrap().status, 100, "it reads");
         let mut second = site.connect().await;
         let answer = second
-            .ask(&request("POST", &path, "Content-Length: 2\r\n"))
+            .ask(&request(
+                "POST",
+                &path,
+                "Idempotency-Key: fast\r\nContent-Length: 2\r\n",
+            ))
             .await
             .unwrap();
         assert_eq!(

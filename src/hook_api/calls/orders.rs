@@ -1,7 +1,6 @@
 //! What is wanted of a release, and said at gates: each becomes an object, which the leader heeds or refuses.
 
 use axum::{
-    body::Bytes,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -13,6 +12,7 @@ use crate::{
         Hook,
         auth::{Deed, User},
         body::{self, Abort, Order, RevisionOrder, RevisionSettlement, Settlement},
+        extract::RequestBody,
         problem::Problem,
         view::Accepted,
     },
@@ -129,11 +129,11 @@ pub async fn abort(
     caller: &Caller,
     namespace: &str,
     id: &str,
-    bytes: &Bytes,
+    body: RequestBody,
 ) -> Result<Response, Problem> {
     let deed = deed("create", "promotions", Some("abort"));
     let user = hook.admit(caller, deed, namespace, id).await?;
-    let Abort { action, reason } = body::read(bytes)?;
+    let Abort { action, reason } = body.read(hook).await?;
     let reason = body::words("reason", reason)?;
     let subject = Subject::promotion(hook, namespace, id).await?;
     // One that was refused must not be in the way of the next.
@@ -149,12 +149,12 @@ pub async fn order(
     caller: &Caller,
     namespace: &str,
     id: &str,
-    bytes: &Bytes,
+    body: RequestBody,
     verb: Verb,
 ) -> Result<Response, Problem> {
     let deed = deed("create", "promotions", Some(subresource(verb)));
     let user = hook.admit(caller, deed, namespace, id).await?;
-    let Order { reason } = body::read(bytes)?;
+    let Order { reason } = body.read(hook).await?;
     let reason = body::words("reason", reason)?;
     let subject = Subject::promotion(hook, namespace, id).await?;
     let name = names::command(namespace, &[id, &key(hook, caller)], subresource(verb));
@@ -168,12 +168,12 @@ pub async fn revision_order(
     caller: &Caller,
     namespace: &str,
     canary: &str,
-    bytes: &Bytes,
+    body: RequestBody,
     verb: Verb,
 ) -> Result<Response, Problem> {
     let deed = deed("create", "canaries", Some(subresource(verb)));
     let user = hook.admit(caller, deed, namespace, canary).await?;
-    let RevisionOrder { revision, reason } = body::read(bytes)?;
+    let RevisionOrder { revision, reason } = body.read(hook).await?;
     let reason = body::words("reason", reason)?;
     let about = [canary, &revision, &key(hook, caller)];
     let name = names::command(namespace, &about, subresource(verb));
@@ -188,11 +188,11 @@ pub async fn settle(
     caller: &Caller,
     namespace: &str,
     id: &str,
-    bytes: &Bytes,
+    body: RequestBody,
     decision: GateDecision,
 ) -> Result<Response, Problem> {
     let user = hook.admit(caller, APPROVE, namespace, "").await?;
-    let Settlement { gate, comment } = body::read(bytes)?;
+    let Settlement { gate, comment } = body.read(hook).await?;
     body::check_gate(&gate)?;
     let comment = body::words("comment", comment)?;
     let subject = Subject::promotion(hook, namespace, id).await?;
@@ -213,7 +213,7 @@ pub async fn revision_settle(
     caller: &Caller,
     namespace: &str,
     canary: &str,
-    bytes: &Bytes,
+    body: RequestBody,
     decision: GateDecision,
 ) -> Result<Response, Problem> {
     let user = hook.admit(caller, APPROVE, namespace, "").await?;
@@ -221,7 +221,7 @@ pub async fn revision_settle(
         gate,
         revision,
         comment,
-    } = body::read(bytes)?;
+    } = body.read(hook).await?;
     body::check_gate(&gate)?;
     let comment = body::words("comment", comment)?;
     let about = [canary, &revision, &gate, &key(hook, caller)];

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    body::Bytes,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -17,7 +16,8 @@ use crate::{
     freeze,
     hook_api::{
         Hook, WAIT_LIMIT,
-        body::{self, NewPromotion},
+        body::NewPromotion,
+        extract::RequestBody,
         problem::{Code, Problem},
         route::Wait,
         view::{path, typed},
@@ -68,7 +68,7 @@ pub async fn start(
     caller: &Caller,
     namespace: &str,
     canary: &str,
-    bytes: &Bytes,
+    body: RequestBody,
 ) -> Result<Response, Problem> {
     let user = hook
         .admit(caller, deed("create", "promotions", None), namespace, "")
@@ -79,7 +79,7 @@ pub async fn start(
             "header Idempotency-Key is missing: without it a repeated request would release twice",
         )
     })?;
-    let wanted: NewPromotion = body::read(bytes)?;
+    let wanted: NewPromotion = body.read(hook).await?;
     wanted.check()?;
     hook.find_canary(namespace, canary)?;
     // Who asks does not count: another build may come again with the key of the first.
