@@ -17,6 +17,7 @@ use k8s_openapi::api::{
 };
 use kube::api::{Api, PostParams};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use super::{
     oidc::{Issuer, Oidc},
@@ -31,8 +32,13 @@ pub const AUDIENCE: &str = "bellwether";
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// How many are remembered at most.
 const LIMIT: usize = 10_000;
-/// How long one review may take.
+/// Reviews of each kind that are made at once: whoever has no right token must not make us flood the API server.
+const REVIEWS: usize = 32;
+/// How long one review may take, with the wait for its turn.
 const REVIEW_LIMIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -136,6 +142,10 @@ pub struct Gatekeeper {
     clock: Arc<dyn Clock>,
     known: Memory<[u8; 32], User>,
     allowed: Memory<Right, ()>,
+    /// Turns to ask who somebody is. Apart from the others, so that those who are nobody keep nobody else waiting.
+    whose: Semaphore,
+    /// Turns to ask what somebody may.
+    may: Semaphore,
 }
 
 impl Gatekeeper {
@@ -149,6 +159,8 @@ impl Gatekeeper {
             clock,
             known: Memory::new(),
             allowed: Memory::new(),
+            whose: Semaphore::new(REVIEWS),
+            may: Semaphore::new(REVIEWS),
         }
     }
 
@@ -176,10 +188,14 @@ impl Gatekeeper {
         if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
             return Ok(user);
         }
-        let asked = self.reviewer.may(&user, deed, namespace, name);
-        let may = tokio::time::timeout(REVIEW_LIMIT, asked)
-            .await
-            .map_err(|_| slow())??;
+        let asked = async {
+            let _turn = self.may.acquire().await.map_err(|_| slow())?;
+            if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
+                return Ok(true);
+            }
+            self.reviewer.may(&user, deed, namespace, name).await
+        };
+        let may = in_time(asked).await?;
         if !may {
             let path = deed.subresource.map_or(String::new(), |sub| format!("/{sub}"));
             return Err(Problem::new(
@@ -204,6 +220,11 @@ impl Gatekeeper {
             return Ok(user);
         }
         let asked = async {
+            let _turn = self.whose.acquire().await.map_err(|_| slow())?;
+            // Somebody with the same token may have had a turn before.
+            if let Some(user) = self.known.recall(&digest, self.clock.monotonic()) {
+                return Ok((user, Duration::ZERO));
+            }
             let user = self.reviewer.whose(token).await?.ok_or_else(|| {
                 let text =
                     format!("nobody is known by this token; it must be made for the audience {AUDIENCE}");
@@ -229,13 +250,19 @@ impl Gatekeeper {
         if let Some(user) = self.known.recall(&digest, now) {
             return Ok(user);
         }
-        let (user, good_for) = tokio::time::timeout(REVIEW_LIMIT, asked)
-            .await
-            .map_err(|_| slow())??;
-        self.known
-            .keep(digest, user.clone(), now, good_for.min(REMEMBERED));
+        let (user, good_for) = in_time(asked).await?;
+        if !good_for.is_zero() {
+            self.known
+                .keep(digest, user.clone(), now, good_for.min(REMEMBERED));
+        }
         Ok(user)
     }
+}
+
+async fn in_time<T>(asked: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    tokio::time::timeout(REVIEW_LIMIT, asked)
+        .await
+        .map_err(|_| slow())?
 }
 
 fn slow() -> Problem {

@@ -1,0 +1,108 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::join_all;
+
+use super::*;
+use crate::clock::SystemClock;
+
+const DEED: Deed = Deed {
+    verb: "get",
+    resource: "promotions",
+    subresource: None,
+};
+
+/// Knows tokens that begin with `good`, and counts what it is asked. Of the token `never` it never tells.
+#[derive(Default)]
+struct Counter {
+    now: AtomicUsize,
+    most: AtomicUsize,
+    whose: AtomicUsize,
+    may: AtomicUsize,
+}
+
+impl Counter {
+    /// A review, during which others may begin.
+    async fn review(&self, asked: &AtomicUsize) {
+        asked.fetch_add(1, Ordering::SeqCst);
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Reviewer for Counter {
+    async fn whose(&self, token: &str) -> Result<Option<User>, Problem> {
+        self.review(&self.whose).await;
+        if token.starts_with("never") {
+            std::future::pending::<()>().await;
+        }
+        Ok(token.starts_with("good").then(|| User {
+            name: token.to_owned(),
+            ..User::default()
+        }))
+    }
+
+    async fn may(&self, _: &User, _: Deed, _: &str, _: &str) -> Result<bool, Problem> {
+        self.review(&self.may).await;
+        Ok(true)
+    }
+}
+
+fn gatekeeper() -> (Arc<Counter>, Gatekeeper) {
+    let counter = Arc::new(Counter::default());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let gatekeeper = Gatekeeper::new(counter.clone(), Tokens::none(clock.clone()), clock);
+    (counter, gatekeeper)
+}
+
+async fn admit(gatekeeper: &Gatekeeper, token: &str) -> Result<User, Code> {
+    let authorization = format!("Bearer {token}");
+    let admitted = gatekeeper.admit(Some(&authorization), DEED, "shop", "p-1").await;
+    admitted.map_err(|problem| problem.code)
+}
+
+#[tokio::test]
+async fn flood_of_wrong_tokens_is_no_flood_of_reviews() {
+    let (counter, gatekeeper) = gatekeeper();
+    let tokens: Vec<String> = (0..1000).map(|nth| format!("wrong-{nth}")).collect();
+    let answers = join_all(tokens.iter().map(|token| admit(&gatekeeper, token))).await;
+    assert!(answers.iter().all(|answer| *answer == Err(Code::Unauthenticated)));
+    assert_eq!(counter.most.load(Ordering::SeqCst), REVIEWS);
+}
+
+#[tokio::test]
+async fn those_who_come_at_once_with_one_token_are_asked_for_a_few_times_only() {
+    let (counter, gatekeeper) = gatekeeper();
+    let answers = join_all((0..1000).map(|_| admit(&gatekeeper, "good"))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    for asked in [&counter.whose, &counter.may] {
+        let asked = asked.load(Ordering::SeqCst);
+        assert!((1..=REVIEWS).contains(&asked), "{asked} reviews");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_known_is_not_kept_waiting_by_those_who_are_nobody() {
+    let (counter, gatekeeper) = gatekeeper();
+    admit(&gatekeeper, "good").await.unwrap();
+    let tokens: Vec<String> = (0..REVIEWS).map(|nth| format!("never-{nth}")).collect();
+    let flood = join_all(tokens.iter().map(|token| admit(&gatekeeper, token)));
+    let known = async {
+        while counter.whose.load(Ordering::SeqCst) <= REVIEWS {
+            tokio::task::yield_now().await;
+        }
+        // Nobody else has a turn until the flood is over.
+        assert_eq!(admit(&gatekeeper, "good-2").await, Err(Code::Unavailable));
+    };
+    let other = async {
+        let elsewhere = gatekeeper.admit(Some("Bearer good"), DEED, "other", "p-1").await;
+        elsewhere.map(|user| user.name).map_err(|problem| problem.code)
+    };
+    let (flood, (), other) = tokio::join!(flood, known, other);
+    assert_eq!(other.as_deref(), Ok("good"));
+    assert!(flood.iter().all(|answer| *answer == Err(Code::Unavailable)));
+}
