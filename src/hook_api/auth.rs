@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use super::{
     oidc::{Issuer, Oidc},
     problem::{Code, Problem},
+    seldom::Seldom,
     tokens::Tokens,
 };
 use crate::{api::GROUP, clock::Clock};
@@ -87,7 +88,8 @@ impl Reviewer for Cluster {
         let api: Api<TokenReview> = Api::all(self.0.clone());
         let status = api
             .create(&PostParams::default(), &review)
-            .await?
+            .await
+            .map_err(|error| unasked(&error))?
             .status
             .unwrap_or_default();
         // A server that knows nothing of audiences answers without any: such a token may be for the API server itself.
@@ -126,9 +128,22 @@ impl Reviewer for Cluster {
             ..SubjectAccessReview::default()
         };
         let api: Api<SubjectAccessReview> = Api::all(self.0.clone());
-        let status = api.create(&PostParams::default(), &review).await?.status;
+        let made = api.create(&PostParams::default(), &review).await;
+        let status = made.map_err(|error| unasked(&error))?.status;
         Ok(status.is_some_and(|status| status.allowed && status.denied != Some(true)))
     }
+}
+
+/// A review could not be made. Whatever the API server says of that, it says nothing of who asks.
+fn unasked(error: &kube::Error) -> Problem {
+    static TOLD: Seldom = Seldom::new();
+    if let Some(untold) = TOLD.turn() {
+        tracing::warn!(%error, untold, "the API server makes no review of a token or a right");
+    }
+    Problem::new(
+        Code::Unavailable,
+        "the API server does not tell who this is or what they may",
+    )
 }
 
 /// Whether somebody may do something: user, deed, namespace, name.

@@ -13,6 +13,7 @@ pub mod oidc; // tokens of Jenkins, GitLab, GitHub
 pub mod openapi; // the description of the API, from the types
 pub mod problem; // errors, as problem+json
 mod route; // every call, as one table
+mod seldom; // log lines that clients can cause
 mod serve; // TLS, limits, the end
 mod tokens; // static bearer tokens
 pub mod view; // what an answer says

@@ -106,3 +106,45 @@ async fn whoever_is_known_is_not_kept_waiting_by_those_who_are_nobody() {
     assert_eq!(other.as_deref(), Ok("good"));
     assert!(flood.iter().all(|answer| *answer == Err(Code::Unavailable)));
 }
+
+/// An API server that answers everything with one status.
+#[derive(Clone)]
+struct Refuses(u16);
+
+impl tower_service::Service<http::Request<kube::client::Body>> for Refuses {
+    type Response = http::Response<kube::client::Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<kube::client::Body>) -> Self::Future {
+        let body = serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": self.0,
+        });
+        let answer = http::Response::builder().status(self.0);
+        let answer = answer.body(kube::client::Body::from(body.to_string().into_bytes()));
+        std::future::ready(Ok(answer.unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn refusal_of_a_review_says_nothing_of_whoever_asks() {
+    for status in [400, 401, 403, 404, 422, 429, 500, 503] {
+        let cluster = Cluster(kube::Client::new(Refuses(status), "default"));
+        let whose = cluster.whose("token").await.unwrap_err();
+        let may = cluster
+            .may(&User::default(), DEED, "shop", "p-1")
+            .await
+            .unwrap_err();
+        for problem in [whose, may] {
+            assert_eq!(
+                (problem.status, problem.code),
+                (503, Code::Unavailable),
+                "{status}"
+            );
+        }
+    }
+}
