@@ -4,11 +4,7 @@
 //! through a SubjectAccessReview. Invariants: whatever cannot be asked is refused; only "yes" is remembered, for a minute;
 //! no token is kept, logged or compared as such, only its digest.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use k8s_openapi::api::{
@@ -20,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{
+    memory::Memory,
     oidc::{Issuer, Oidc},
     problem::{Code, Problem},
     seldom::Seldom,
@@ -31,8 +28,6 @@ use crate::{api::GROUP, clock::Clock};
 pub const AUDIENCE: &str = "bellwether";
 /// How long a "yes" is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// How many are remembered at most.
-const LIMIT: usize = 10_000;
 /// Reviews of each kind that are made at once: whoever has no right token must not make us flood the API server.
 const REVIEWS: usize = 32;
 /// How long one review may take, with the wait for its turn.
@@ -299,30 +294,4 @@ fn bearer(authorization: Option<&str>) -> Result<&str, Problem> {
                 "header Authorization: Bearer <token> is missing",
             )
         })
-}
-
-/// Remembers what was true, for a while.
-struct Memory<K, V>(Mutex<HashMap<K, (V, Duration)>>);
-
-impl<K: std::hash::Hash + Eq, V: Clone> Memory<K, V> {
-    fn new() -> Memory<K, V> {
-        Memory(Mutex::default())
-    }
-
-    fn recall(&self, key: &K, now: Duration) -> Option<V> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = memory.get(key).filter(|(_, until)| now < *until);
-        known.map(|(what, _)| what.clone())
-    }
-
-    /// What is over goes when room is needed.
-    fn keep(&self, key: K, what: V, now: Duration, good_for: Duration) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.len() >= LIMIT {
-            memory.retain(|_, (_, until)| now < *until);
-        }
-        if memory.len() < LIMIT {
-            memory.insert(key, (what, now + good_for));
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod body; // what a request says
 mod calls; // one function per call
 mod connection; // how many there may be
 mod extract; // what is taken out of a request
+mod memory; // what was true a moment ago
 pub mod oidc; // tokens of Jenkins, GitLab, GitHub
 pub mod openapi; // the description of the API, from the types
 pub mod problem; // errors, as problem+json
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::reconcile::Context;
 use auth::Gatekeeper;
+use memory::Memory;
 
 pub use problem::Problem;
 pub use route::router;
@@ -50,6 +52,8 @@ pub struct Hook {
     pub bodies: Semaphore,
     /// How much clients may have.
     pub limits: Limits,
+    /// Promotions whose client was noted a moment ago, by UID.
+    noted: Memory<String, ()>,
     /// The process ends: whoever waits is answered.
     pub stopping: CancellationToken,
 }
@@ -70,6 +74,7 @@ impl Hook {
             waiters: Semaphore::new(WAITERS),
             bodies: Semaphore::new(limits.bodies),
             limits,
+            noted: Memory::new(),
             stopping: CancellationToken::new(),
         })
     }

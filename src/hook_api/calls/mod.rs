@@ -1,5 +1,6 @@
 //! One function per call. Each says first who must be allowed what.
 
+mod client; // notes that a client is there
 mod orders; // what is wanted of a release, and said at gates
 mod promotions; // a promotion is started, waited for, and read
 

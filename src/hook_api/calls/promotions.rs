@@ -6,9 +6,6 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, Utc};
-use kube::api::{Patch, PatchParams};
-use serde_json::json;
 
 use super::{Caller, deed, over};
 use crate::{
@@ -22,45 +19,12 @@ use crate::{
         route::Wait,
         view::{path, typed},
     },
-    promotion::{client_lost_after, names},
-    reconcile::{kinds::Kind, promotions::CLIENT_SEEN, snapshot},
+    promotion::names,
+    reconcile::{kinds::Kind, snapshot},
 };
 
 const TEXT_SIZE: HeaderName = HeaderName::from_static("x-text-size");
 const MORE_DATA: HeaderName = HeaderName::from_static("x-more-data");
-
-impl Hook {
-    /// Notes that a client is there, if the promotion's policy asks for it; a few times within the span in which it may be
-    /// silent. A note that fails is made by the next request.
-    fn note_client(&self, promotion: &Promotion) {
-        let Some(span) = client_lost_after(&promotion.spec.policy).filter(|_| !over(promotion)) else {
-            return;
-        };
-        let now = self.ctx.clock.now();
-        let metadata = &promotion.metadata;
-        let noted = metadata
-            .annotations
-            .as_ref()
-            .and_then(|all| all.get(CLIENT_SEEN)?.parse::<DateTime<Utc>>().ok());
-        let fresh = noted.is_some_and(|noted| now - noted < span / 4);
-        let (Some(name), Some(namespace)) = (metadata.name.clone(), metadata.namespace.clone()) else {
-            return;
-        };
-        if fresh {
-            return;
-        }
-        let api = Kind::Promotion.api(&self.ctx.client, &namespace);
-        let seen = json!({"metadata": {"annotations": {CLIENT_SEEN: now.to_rfc3339()}}});
-        tokio::spawn(async move {
-            let patched = api
-                .patch(&name, &PatchParams::default(), &Patch::Merge(seen))
-                .await;
-            if let Err(error) = patched {
-                tracing::warn!(promotion = name, %error, "that a client is there could not be noted");
-            }
-        });
-    }
-}
 
 /// Starts a promotion, or finds the one that this key started.
 pub async fn start(

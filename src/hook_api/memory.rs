@@ -1,0 +1,60 @@
+//! What was true a moment ago, for so long and in so much room.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// How many are remembered at most.
+const LIMIT: usize = 10_000;
+
+/// Remembers what was true, for a while.
+pub(super) struct Memory<K, V>(Mutex<HashMap<K, (V, Duration)>>);
+
+impl<K: Hash + Eq, V: Clone> Memory<K, V> {
+    pub(super) fn new() -> Memory<K, V> {
+        Memory(Mutex::default())
+    }
+
+    pub(super) fn recall(&self, key: &K, now: Duration) -> Option<V> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = memory.get(key).filter(|(_, until)| now < *until);
+        known.map(|(what, _)| what.clone())
+    }
+
+    pub(super) fn keep(&self, key: K, what: V, now: Duration, good_for: Duration) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        insert(&mut memory, key, what, now, good_for);
+    }
+
+    /// Whether nobody took `key` within the span `good_for` before; from now on somebody has.
+    pub(super) fn take(&self, key: K, now: Duration, good_for: Duration) -> bool
+    where
+        V: Default,
+    {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.get(&key).is_some_and(|(_, until)| now < *until) {
+            return false;
+        }
+        insert(&mut memory, key, V::default(), now, good_for);
+        true
+    }
+}
+
+/// What is over goes when room is needed.
+fn insert<K: Hash + Eq, V>(
+    memory: &mut HashMap<K, (V, Duration)>,
+    key: K,
+    what: V,
+    now: Duration,
+    good_for: Duration,
+) {
+    if memory.len() >= LIMIT {
+        memory.retain(|_, (_, until)| now < *until);
+    }
+    if memory.len() < LIMIT {
+        memory.insert(key, (what, now + good_for));
+    }
+}
