@@ -246,7 +246,6 @@ impl Cache {
             text(object, "/metadata/name").to_owned(),
         );
         let version = version(object);
-        self.tell_followers(&key, version);
         let mut inner = self.lock();
         if let Some(reading) = inner.reading.get_mut(&part_of(kind, object)) {
             reading.removed.insert(key.2.clone(), version);
@@ -260,10 +259,12 @@ impl Cache {
                     let part = known.part.clone();
                     inner.drop_entry(&key, &part);
                 }
-                true
             }
-            _ => false,
+            _ => return false,
         }
+        drop(inner);
+        self.tell_followers(&key, version);
+        true
     }
 
     /// A list of `kind` begins; what it does not name is gone. Parts that nobody was `concerned` by at its beginning
@@ -284,14 +285,21 @@ impl Cache {
             return Vec::new();
         };
         let mut gone = Vec::new();
-        for ((of, namespace, name), entry) in &mut inner.entries {
+        let mut told = Vec::new();
+        for (key, entry) in &mut inner.entries {
+            let (of, namespace, name) = key;
             let named = *of != kind || listed.contains(&(namespace.clone(), name.clone()));
             if !named && !planted(Defect::KeepsWhatIsGone) && entry.object.take().is_some() {
                 gone.push(entry.part.clone());
+                told.push((key.clone(), entry.version));
             }
         }
         inner.primed.extend(concerned);
         inner.availability.insert(kind, Availability::Ready);
+        drop(inner);
+        for (key, version) in told {
+            self.tell_followers(&key, version);
+        }
         gone
     }
 
@@ -363,6 +371,9 @@ impl Cache {
             && Some(entry.version) == known
         {
             entry.object = None;
+            let version = entry.version;
+            drop(inner);
+            self.tell_followers(&key, version);
         }
     }
 
@@ -428,8 +439,16 @@ impl Cache {
         let mut inner = self.lock();
         inner.primed.remove(part);
         inner.doubted.remove(part);
-        for name in inner.groups.remove(part).unwrap_or_default() {
-            inner.entries.remove(&(part.kind, part.namespace.clone(), name));
+        let names = inner.groups.remove(part).unwrap_or_default();
+        let keys = names
+            .into_iter()
+            .map(|name| (part.kind, part.namespace.clone(), name));
+        let gone: Vec<_> = keys
+            .filter_map(|key| Some((inner.entries.remove(&key)?.version, key)))
+            .collect();
+        drop(inner);
+        for (version, key) in gone {
+            self.tell_followers(&key, version);
         }
     }
 }
@@ -456,5 +475,37 @@ mod tests {
         assert!(!cache.put(Kind::Approval, object("7")));
         cache.put_ahead(Kind::Approval, object("7"));
         assert!(!cache.put(Kind::Approval, object("7")), "the watch was faster");
+    }
+
+    #[test]
+    fn whoever_follows_an_object_is_told_however_it_goes() {
+        let object = json!({"metadata": {"name": "a", "namespace": "n", "resourceVersion": "7"},
+            "spec": {"canaryRef": {"name": "web"}}});
+        let part = part_of(Kind::Promotion, &object);
+        let ways: [(&str, &dyn Fn(&Cache)); 3] = [
+            ("remove", &|cache| assert!(cache.remove(Kind::Promotion, &object))),
+            ("list", &|cache| {
+                cache.begin_list(Kind::Promotion, Vec::new());
+                assert_eq!(cache.end_list(Kind::Promotion), [part.clone()]);
+            }),
+            ("forget", &|cache| cache.forget(&part)),
+        ];
+        for (way, go) in ways {
+            let cache = Cache::default();
+            cache.put(Kind::Promotion, object.clone());
+            let follower = cache.follow(Kind::Promotion, "n", "a");
+            go(&cache);
+            assert!(follower.has_changed().unwrap(), "{way}");
+            assert!(cache.group(&part).is_empty(), "{way}");
+        }
+        // An answer that nothing is there, to whoever asked for one object.
+        let cache = Cache::default();
+        let object = json!({"metadata": {"name": "a", "namespace": "n", "resourceVersion": "7"}});
+        cache.put(Kind::Canary, object.clone());
+        let follower = cache.follow(Kind::Canary, "n", "a");
+        let part = part_of(Kind::Canary, &object);
+        cache.begin_read(&part);
+        cache.end_read(&part, Some(Vec::new()));
+        assert!(follower.has_changed().unwrap());
     }
 }
