@@ -1,9 +1,10 @@
 //! Every call of the API as one table: the router and the description are made of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{DefaultBodyLimit, Query, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
@@ -234,10 +235,7 @@ pub fn router(hook: Arc<Hook>) -> Router {
     let mut router = Router::new()
         .route("/healthz", plain(get(|| async { "ok" })))
         .route("/readyz", plain(get(ready)))
-        .route(
-            "/v1/openapi.json",
-            plain(get(|| async { axum::Json(openapi::document()) })),
-        )
+        .route("/v1/openapi.json", plain(get(description)))
         .route(
             "/v1/namespaces/{namespace}/canaries/{canary}/promotions",
             plain(post(start)),
@@ -337,6 +335,11 @@ async fn ready(State(hook): Shared) -> Response {
     } else {
         Problem::new(Code::Unavailable, "the first lists are not complete").into_response()
     }
+}
+
+async fn description() -> impl IntoResponse {
+    static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| openapi::document().to_string().into());
+    ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION.clone())
 }
 
 async fn start(
