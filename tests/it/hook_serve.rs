@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use bellwether::hook_api::Limits;
+use bellwether::{
+    hook_api::Limits,
+    reconcile::{index::Part, kinds::Kind},
+};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -73,6 +76,39 @@ fn client_that_goes_gives_its_place_back() {
         site.until_waiting("p-1", 2).await;
         drop(waiting);
         site.until_waiting("p-1", 0).await;
+    });
+}
+
+#[test]
+fn whoever_waits_for_what_goes_or_ends_is_told() {
+    run(async {
+        let site = Site::serve(Limits::default()).await;
+        let cache = &site.ctx().cache;
+        let part = |id: &str| Part {
+            kind: Kind::Promotion,
+            namespace: NS.to_owned(),
+            name: id.to_owned(),
+        };
+        let mut clients = Vec::new();
+        for id in ["p-removed", "p-unlisted", "p-over"] {
+            site.tell(id, 1, "first");
+            clients.push(site.waiting(id).await);
+            site.until_waiting(id, 1).await;
+        }
+        let of = |id: &str| cache.get(&part(id)).unwrap();
+        assert!(cache.remove(Kind::Promotion, &of("p-removed")));
+        assert_eq!(clients[0].answer().await.unwrap().status, 404);
+        cache.begin_list(Kind::Promotion, Vec::new());
+        cache.put(Kind::Promotion, (*of("p-over")).clone());
+        assert_eq!(cache.end_list(Kind::Promotion).len(), 1);
+        assert_eq!(clients[1].answer().await.unwrap().status, 404);
+        // Its number is below the one that is waited for.
+        let mut over = (*of("p-over")).clone();
+        over["metadata"]["resourceVersion"] = json!("2000000000");
+        over["status"] = json!({"phase": "Promoted", "seq": 2});
+        cache.put(Kind::Promotion, over);
+        let answer = clients[2].answer().await.unwrap();
+        assert_eq!((answer.status, &answer.body["result"]), (200, &json!("Promoted")));
     });
 }
 

@@ -6,6 +6,8 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Caller, deed, over};
 use crate::{
@@ -127,47 +129,52 @@ pub async fn state(
         .await?;
     let promotion = hook.find_promotion(namespace, id).await?;
     hook.note_client(&promotion);
-    let known = |promotion: &Promotion| {
-        let seq = promotion.status.as_ref().map_or(0, |status| status.seq);
-        wait.after_seq.is_some_and(|after| seq <= after)
-    };
-    let waits = wait.wait_seconds > 0 && known(&promotion) && !over(&promotion);
-    if !waits {
+    let seq = promotion.status.as_ref().map_or(0, |status| status.seq);
+    let after = wait.after_seq.filter(|after| seq <= *after);
+    let Some(after) = after.filter(|_| wait.wait_seconds > 0 && !over(&promotion)) else {
         return Ok(axum::Json(hook.view(&promotion)).into_response());
-    }
+    };
+    // Thousands may wait: none of them keeps a copy.
+    drop(promotion);
     let _place = hook.waiters.try_acquire().map_err(|_| {
         Problem::new(
             Code::TooManyRequests,
             "too many clients wait; ask again without waiting",
         )
     })?;
-    let mut changes = hook.ctx.cache.follow(Kind::Promotion, namespace, id);
-    let news = async {
-        loop {
-            // Marked before it is looked at, so that no change is missed.
-            changes.mark_unchanged();
-            let seen = hook
-                .cached(Kind::Promotion, namespace, id)
-                .and_then(|object| typed::<Promotion>(&object));
-            match seen {
-                Some(promotion) if known(&promotion) => {}
-                Some(promotion) => return Some(promotion),
-                // It went, or its Canary did.
-                None => return None,
-            }
-            if changes.changed().await.is_err() {
-                return None;
-            }
-        }
-    };
+    let news = until_news(hook, namespace, id, after);
     let waited = tokio::time::timeout(Duration::from_secs(wait.wait_seconds), news);
-    let newest = match hook.stopping.run_until_cancelled(waited).await {
-        Some(Ok(Some(promotion))) => promotion,
-        Some(Ok(None)) => hook.find_promotion(namespace, id).await?,
-        // The time is over, or the process ends: another replica goes on.
-        Some(Err(_)) | None => promotion,
-    };
-    Ok(axum::Json(hook.view(&newest)).into_response())
+    // Or the time is over, or the process ends: another replica goes on.
+    let _ = hook.stopping.run_until_cancelled(waited).await;
+    let promotion = hook.find_promotion(namespace, id).await?;
+    Ok(axum::Json(hook.view(&promotion)).into_response())
+}
+
+/// Until the number of the promotion's state is above `after`, or the promotion is over or goes.
+async fn until_news(hook: &Hook, namespace: &str, id: &str, after: i64) {
+    let mut changes = hook.ctx.cache.follow(Kind::Promotion, namespace, id);
+    let mut known = false;
+    loop {
+        // Marked before it is looked at, so that no change is missed.
+        changes.mark_unchanged();
+        match hook.cached(Kind::Promotion, namespace, id) {
+            Some(object) if is_news(&object, after) => return,
+            Some(_) => known = true,
+            // It went, or its Canary did.
+            None if known => return,
+            // The watch never told of it: nothing would come of asking the API server again and again.
+            None => {}
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn is_news(promotion: &Value, after: i64) -> bool {
+    let status = &promotion["status"];
+    status["seq"].as_i64().unwrap_or(0) > after
+        || PromotionPhase::deserialize(&status["phase"]).is_ok_and(PromotionPhase::finished)
 }
 
 /// The log of a promotion from a byte on.
