@@ -333,6 +333,41 @@ fn abort_after_one_that_was_refused_is_heeded() {
 }
 
 #[test]
+fn same_key_of_two_people_is_two_orders() {
+    run(async {
+        let cluster = under_canary(14).await;
+        let api = api(&cluster);
+        let (_, made) = send(&api, promote("two", "shop:good-2")).await;
+        let id = made["id"].as_str().unwrap();
+        let revision = json!("0123456789abcdef");
+        for (path, body) in [
+            (format!("promotions/{id}/pause"), json!({})),
+            (format!("promotions/{id}/abort"), json!({"action": "none"})),
+            (format!("promotions/{id}/approve"), json!({"gate": "qa"})),
+            ("canaries/shop/undo".to_owned(), json!({"revision": revision})),
+            (
+                "canaries/shop/reject".to_owned(),
+                json!({"revision": revision, "gate": "qa"}),
+            ),
+        ] {
+            let mut names = Vec::new();
+            for token in ["good", "lead", "good"] {
+                let call = Call {
+                    token: Some(token),
+                    key: Some("same".to_owned()),
+                    ..post(path.clone(), &body)
+                };
+                let (status, accepted) = send(&api, call).await;
+                assert_eq!(status, StatusCode::ACCEPTED, "{path}: {accepted}");
+                names.push(accepted["command"].as_str().unwrap().to_owned());
+            }
+            assert_ne!(names[0], names[1], "{path}");
+            assert_eq!(names[0], names[2], "{path}");
+        }
+    });
+}
+
+#[test]
 fn retry_and_undo_name_their_revision() {
     run(async {
         let cluster = under_canary(7).await;

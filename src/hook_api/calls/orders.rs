@@ -157,7 +157,8 @@ pub async fn order(
     let Order { reason } = body.read(hook).await?;
     let reason = body::words("reason", reason)?;
     let subject = Subject::promotion(hook, namespace, id).await?;
-    let name = names::command(namespace, &[id, &key(hook, caller)], subresource(verb));
+    let about = [id, &user.name, &key(hook, caller)];
+    let name = names::command(namespace, &about, subresource(verb));
     let spec = subject.command(verb, None, reason, user);
     subject.order(hook, namespace, (Kind::Command, name), &spec).await
 }
@@ -175,7 +176,7 @@ pub async fn revision_order(
     let user = hook.admit(caller, deed, namespace, canary).await?;
     let RevisionOrder { revision, reason } = body.read(hook).await?;
     let reason = body::words("reason", reason)?;
-    let about = [canary, &revision, &key(hook, caller)];
+    let about = [canary, &revision, &user.name, &key(hook, caller)];
     let name = names::command(namespace, &about, subresource(verb));
     let subject = Subject::revision(hook, namespace, canary, revision)?;
     let spec = subject.command(verb, None, reason, user);
@@ -198,7 +199,7 @@ pub async fn settle(
     let subject = Subject::promotion(hook, namespace, id).await?;
     let name = names::approval(
         namespace,
-        &[id, &gate, &key(hook, caller)],
+        &[id, &gate, &user.name, &key(hook, caller)],
         &format!("{decision:?}"),
     );
     let spec = subject.approval(gate, decision, comment, user);
@@ -224,7 +225,7 @@ pub async fn revision_settle(
     } = body.read(hook).await?;
     body::check_gate(&gate)?;
     let comment = body::words("comment", comment)?;
-    let about = [canary, &revision, &gate, &key(hook, caller)];
+    let about = [canary, &revision, &gate, &user.name, &key(hook, caller)];
     let name = names::approval(namespace, &about, &format!("{decision:?}"));
     let subject = Subject::revision(hook, namespace, canary, revision)?;
     let spec = subject.approval(gate, decision, comment, user);
