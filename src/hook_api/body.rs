@@ -1,6 +1,6 @@
 //! What requests say. Unknown fields are errors: a misspelt field of a deploy request must not pass.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use axum::body::Bytes;
 use schemars::JsonSchema;
@@ -93,11 +93,8 @@ impl NewPromotion {
             ("requester.user", requester.user.as_ref(), 0, 253),
             ("requester.commit", requester.commit.as_ref(), 0, 100),
         ] {
-            let length = text.map_or(shortest, |text| text.chars().count());
-            if !(shortest..=longest).contains(&length) {
-                return Err(bad(format!(
-                    "{field}: must have {shortest} to {longest} characters"
-                )));
+            if let Some(text) = text {
+                within(field, text, shortest..=longest)?;
             }
         }
         let images = [
@@ -190,26 +187,26 @@ pub struct RevisionSettlement {
     pub comment: Option<String>,
 }
 
-/// What can name no revision.
+/// A text of so many characters; `field` is its name.
 ///
 /// # Errors
-/// If it is too short or too long.
-pub fn check_revision(revision: &str) -> Result<(), Problem> {
-    if (8..=64).contains(&revision.chars().count()) {
+/// If it has less or more.
+pub fn within(field: &str, text: &str, characters: RangeInclusive<usize>) -> Result<(), Problem> {
+    if characters.contains(&text.chars().count()) {
         return Ok(());
     }
-    Err(bad("revision: must have 8 to 64 characters"))
+    let (shortest, longest) = characters.into_inner();
+    Err(bad(format!(
+        "{field}: must have {shortest} to {longest} characters"
+    )))
 }
 
-/// What can name no gate.
+/// A text in somebody's words, within bounds; `field` is its name.
 ///
 /// # Errors
-/// If it is empty or too long.
-pub fn check_gate(gate: &str) -> Result<(), Problem> {
-    if (1..=63).contains(&gate.chars().count()) {
-        return Ok(());
-    }
-    Err(bad("gate: must have 1 to 63 characters"))
+/// If it is too long.
+pub fn check_words(field: &str, text: Option<&str>) -> Result<(), Problem> {
+    within(field, text.unwrap_or_default(), 0..=1000)
 }
 
 /// Reads a body; an empty one is an empty object.
@@ -234,19 +231,6 @@ fn has_list(json: &Value) -> bool {
         Value::Array(_) => true,
         Value::Object(fields) => fields.values().any(has_list),
         _ => false,
-    }
-}
-
-/// A text in somebody's words, within bounds; `field` is its name.
-///
-/// # Errors
-/// If it is too long.
-pub fn words(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
-    match text {
-        Some(text) if text.chars().count() > 1000 => {
-            Err(bad(format!("{field}: must have at most 1000 characters")))
-        }
-        other => Ok(other),
     }
 }
 

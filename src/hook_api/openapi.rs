@@ -172,8 +172,10 @@ impl Operation {
                 json!({"description": text, "content": content}),
             );
         }
-        let refusals = self.refusals.iter().chain(&[401, 403, 429, 503]);
-        for status in refusals {
+        // Of a path or header that cannot be used, of whoever asks, of what is not there, and of what cannot be served now.
+        let always = [400, 401, 403, 404, 429, 503];
+        let of_bodies = if self.body.is_some() { &[408, 413][..] } else { &[] };
+        for status in self.refusals.iter().chain(&always).chain(of_bodies) {
             let schema = generator.subschema_for::<Problem>();
             let content = json!({"application/problem+json": {"schema": schema}});
             // A status that also answers, such as 409 of a result, is described there.

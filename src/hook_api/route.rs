@@ -1,5 +1,7 @@
 //! Every call of the API as one table: the router and the description are made of it.
 
+mod described; // what the description says of each
+
 use std::sync::{Arc, LazyLock};
 
 use axum::{
@@ -14,14 +16,13 @@ use serde::Deserialize;
 
 use super::{
     BODY_LIMIT, Hook,
-    body::{Abort, NewPromotion, Order, RevisionOrder, RevisionSettlement, Settlement},
-    calls::{self, Caller},
+    calls::{self, About, Caller, Given},
     extract::{Path, RequestBody},
-    openapi::{self, Body, Operation, Parameter},
+    openapi,
     problem::{Code, Problem},
-    view::{Accepted, CanaryView, PromotionView},
 };
 use crate::api::{GateDecision, Verb};
+pub use described::operations;
 
 /// Parameters of a wait.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -46,189 +47,125 @@ pub struct Start {
 
 type Shared = State<Arc<Hook>>;
 
-/// What is described of every call.
-#[must_use]
-pub fn operations() -> Vec<Operation> {
-    let wait = vec![
-        Parameter::query("waitSeconds", "integer", "Seconds to wait at most, 0 to 25."),
-        Parameter::query("afterSeq", "integer", "Wait until `seq` is above this one."),
-    ];
-    let mut all = vec![
-        Operation::new(
-            "post",
-            "/v1/namespaces/{namespace}/canaries/{canary}/promotions",
-            "startPromotion",
-            "Start a promotion",
-        )
-        .with(vec![Parameter::header(
-            "Idempotency-Key",
-            "Makes the promotion unique: the same key is the same promotion.",
-        )])
-        .takes(Body::of::<NewPromotion>(true))
-        .answers(
-            &[(200, "It was started before"), (201, "It was created")],
-            Body::of::<PromotionView>(true),
-        )
-        .refuses(&[400, 404, 409, 413, 422, 423]),
-        Operation::new(
-            "get",
-            "/v1/namespaces/{namespace}/promotions/{id}",
-            "getPromotion",
-            "Get the state of a promotion, or wait for the next one",
-        )
-        .with(wait)
-        .answers(&[(200, "The state")], Body::of::<PromotionView>(true))
-        .refuses(&[400, 404]),
-        Operation::new(
-            "get",
-            "/v1/namespaces/{namespace}/promotions/{id}/log",
-            "getLog",
-            "Get the log of a promotion from a byte on",
-        )
-        .with(vec![Parameter::query("start", "integer", "The first byte.")])
-        .answers(
-            &[(
-                200,
-                "Text; X-Text-Size is the next start, X-More-Data says whether more will come",
-            )],
-            Body::text(),
-        )
-        .refuses(&[400, 404]),
-        Operation::new(
-            "get",
-            "/v1/namespaces/{namespace}/promotions/{id}/result",
-            "getResult",
-            "Get the result by the status alone",
-        )
-        .answers(
-            &[
-                (200, "Promoted"),
-                (202, "Not decided"),
-                (409, "Rolled back or failed"),
-                (410, "Aborted or superseded"),
-            ],
-            Body::of::<PromotionView>(true),
-        )
-        .refuses(&[404]),
-        Operation::new(
-            "post",
-            "/v1/namespaces/{namespace}/promotions/{id}/abort",
-            "abortPromotion",
-            "Call a promotion off",
-        )
-        .takes(Body::of::<Abort>(false))
-        .answers(
-            &[(200, "It was over"), (202, "It is ordered")],
-            Body::of::<Accepted>(true),
-        )
-        .refuses(&[400, 404, 413]),
-        Operation::new(
-            "get",
-            "/v1/namespaces/{namespace}/canaries/{canary}",
-            "getCanary",
-            "Get the state of a Canary",
-        )
-        .answers(&[(200, "The state")], Body::of::<CanaryView>(true))
-        .refuses(&[404]),
-    ];
-    for (path, id, summary, _) in ORDERS {
-        all.push(
-            Operation::new(
-                "post",
-                &format!("/v1/namespaces/{{namespace}}/promotions/{{id}}/{path}"),
-                id,
-                summary,
-            )
-            .takes(Body::of::<Order>(false))
-            .answers(
-                &[(200, "It was over"), (202, "It is ordered")],
-                Body::of::<Accepted>(true),
-            )
-            .refuses(&[400, 404, 413]),
-        );
-    }
-    for (path, id, summary, _) in SETTLEMENTS {
-        all.push(
-            Operation::new(
-                "post",
-                &format!("/v1/namespaces/{{namespace}}/promotions/{{id}}/{path}"),
-                &format!("{id}OfPromotion"),
-                &format!("{summary} for the release of a promotion"),
-            )
-            .takes(Body::of::<Settlement>(true))
-            .answers(
-                &[(200, "It was over"), (202, "It is on record")],
-                Body::of::<Accepted>(true),
-            )
-            .refuses(&[400, 404, 413]),
-        );
-        all.push(
-            Operation::new(
-                "post",
-                &format!("/v1/namespaces/{{namespace}}/canaries/{{canary}}/{path}"),
-                &format!("{id}OfRevision"),
-                &format!("{summary} for a revision"),
-            )
-            .takes(Body::of::<RevisionSettlement>(true))
-            .answers(&[(202, "It is on record")], Body::of::<Accepted>(true))
-            .refuses(&[400, 404, 413]),
-        );
-    }
-    for (path, id, summary, _) in REVISION_ORDERS {
-        all.push(
-            Operation::new(
-                "post",
-                &format!("/v1/namespaces/{{namespace}}/canaries/{{canary}}/{path}"),
-                id,
-                summary,
-            )
-            .takes(Body::of::<RevisionOrder>(true))
-            .answers(&[(202, "It is ordered")], Body::of::<Accepted>(true))
-            .refuses(&[400, 404, 413]),
-        );
-    }
-    all
+/// What an order does.
+#[derive(Clone, Copy)]
+enum Does {
+    Command(Verb),
+    Approval(GateDecision),
 }
 
-/// What is said at gates.
-const SETTLEMENTS: [(&str, &str, &str, GateDecision); 2] = [
-    ("approve", "approveGate", "Approve a gate", GateDecision::Approve),
-    ("reject", "rejectGate", "Reject a gate", GateDecision::Reject),
-];
+/// What an order is about.
+#[derive(Clone, Copy)]
+enum On {
+    Promotion,
+    Canary,
+}
 
-/// Orders about the release of a promotion.
-const ORDERS: [(&str, &str, &str, Verb); 4] = [
-    ("pause", "pausePromotion", "Take no further step", Verb::Pause),
-    ("resume", "resumePromotion", "Go on after a pause", Verb::Resume),
-    (
-        "advance",
-        "advancePromotion",
-        "Take the next step now",
-        Verb::Advance,
-    ),
-    (
-        "skip-analysis",
-        "skipAnalysis",
-        "Promote without further analysis",
-        Verb::SkipAnalysis,
-    ),
-];
+/// Every order: what it is about, the end of its path, the operation's id and summary, and what it does.
+const ORDERS: [(On, &str, &str, &str, Does); 11] = {
+    use Does::{Approval, Command};
+    use GateDecision::{Approve, Reject};
+    use On::{Canary, Promotion};
+    use Verb::{Abort, Advance, Pause, Resume, Retry, SkipAnalysis, Undo};
+    [
+        (
+            Promotion,
+            "abort",
+            "abortPromotion",
+            "Call a promotion off",
+            Command(Abort),
+        ),
+        (
+            Promotion,
+            "pause",
+            "pausePromotion",
+            "Take no further step",
+            Command(Pause),
+        ),
+        (
+            Promotion,
+            "resume",
+            "resumePromotion",
+            "Go on after a pause",
+            Command(Resume),
+        ),
+        (
+            Promotion,
+            "advance",
+            "advancePromotion",
+            "Take the next step now",
+            Command(Advance),
+        ),
+        (
+            Promotion,
+            "skip-analysis",
+            "skipAnalysis",
+            "Promote without further analysis",
+            Command(SkipAnalysis),
+        ),
+        (
+            Promotion,
+            "approve",
+            "approveGateOfPromotion",
+            "Approve a gate for the release of a promotion",
+            Approval(Approve),
+        ),
+        (
+            Promotion,
+            "reject",
+            "rejectGateOfPromotion",
+            "Reject a gate for the release of a promotion",
+            Approval(Reject),
+        ),
+        (
+            Canary,
+            "approve",
+            "approveGateOfRevision",
+            "Approve a gate for a revision",
+            Approval(Approve),
+        ),
+        (
+            Canary,
+            "reject",
+            "rejectGateOfRevision",
+            "Reject a gate for a revision",
+            Approval(Reject),
+        ),
+        (
+            Canary,
+            "undo",
+            "undo",
+            "Return to the revision promoted before",
+            Command(Undo),
+        ),
+        (
+            Canary,
+            "retry",
+            "retry",
+            "Release a revision that failed once more",
+            Command(Retry),
+        ),
+    ]
+};
 
-/// Orders about a revision of a Canary.
-const REVISION_ORDERS: [(&str, &str, &str, Verb); 2] = [
-    (
-        "undo",
-        "undo",
-        "Return to the revision promoted before",
-        Verb::Undo,
-    ),
-    (
-        "retry",
-        "retry",
-        "Release a revision that failed once more",
-        Verb::Retry,
-    ),
-];
+impl On {
+    fn path(self) -> &'static str {
+        match self {
+            On::Promotion => PROMOTION,
+            On::Canary => CANARY,
+        }
+    }
+
+    fn about(self, name: String) -> About {
+        match self {
+            On::Promotion => About::Promotion(name),
+            On::Canary => About::Canary(name),
+        }
+    }
+}
+
+const PROMOTION: &str = "/v1/namespaces/{namespace}/promotions/{id}";
+const CANARY: &str = "/v1/namespaces/{namespace}/canaries/{canary}";
 
 /// The API.
 pub fn router(hook: Arc<Hook>) -> Router {
@@ -236,58 +173,28 @@ pub fn router(hook: Arc<Hook>) -> Router {
         .route("/healthz", plain(get(|| async { "ok" })))
         .route("/readyz", plain(get(ready)))
         .route("/v1/openapi.json", plain(get(description)))
-        .route(
-            "/v1/namespaces/{namespace}/canaries/{canary}/promotions",
-            plain(post(start)),
-        )
-        .route("/v1/namespaces/{namespace}/canaries/{canary}", plain(get(canary)))
-        .route("/v1/namespaces/{namespace}/promotions/{id}", plain(get(state)))
-        .route("/v1/namespaces/{namespace}/promotions/{id}/log", plain(get(log)))
-        .route(
-            "/v1/namespaces/{namespace}/promotions/{id}/result",
-            plain(get(result)),
-        )
-        .route(
-            "/v1/namespaces/{namespace}/promotions/{id}/abort",
-            plain(post(abort)),
-        );
-    for (path, _, _, verb) in ORDERS {
-        let call = move |hook: Shared,
-                         path: Path<(String, String)>,
+        .route(&format!("{CANARY}/promotions"), plain(post(start)))
+        .route(CANARY, plain(get(canary)))
+        .route(PROMOTION, plain(get(state)))
+        .route(&format!("{PROMOTION}/log"), plain(get(log)))
+        .route(&format!("{PROMOTION}/result"), plain(get(result)));
+    for (on, path, _, _, does) in ORDERS {
+        let call = move |State(hook): Shared,
+                         Path((namespace, name)): Path<(String, String)>,
                          headers: HeaderMap,
-                         body: RequestBody| { order(hook, path, headers, body, verb) };
-        router = router.route(
-            &format!("/v1/namespaces/{{namespace}}/promotions/{{id}}/{path}"),
-            plain(post(call)),
-        );
-    }
-    for (path, _, _, decision) in SETTLEMENTS {
-        let call =
-            move |hook: Shared, path: Path<(String, String)>, headers: HeaderMap, body: RequestBody| {
-                settle(hook, path, headers, body, decision)
+                         body: RequestBody| async move {
+            let given = Given {
+                caller: caller(&headers)?,
+                namespace,
+                about: on.about(name),
+                body,
             };
-        router = router.route(
-            &format!("/v1/namespaces/{{namespace}}/promotions/{{id}}/{path}"),
-            plain(post(call)),
-        );
-        let call =
-            move |hook: Shared, path: Path<(String, String)>, headers: HeaderMap, body: RequestBody| {
-                revision_settle(hook, path, headers, body, decision)
-            };
-        router = router.route(
-            &format!("/v1/namespaces/{{namespace}}/canaries/{{canary}}/{path}"),
-            plain(post(call)),
-        );
-    }
-    for (path, _, _, verb) in REVISION_ORDERS {
-        let call =
-            move |hook: Shared, path: Path<(String, String)>, headers: HeaderMap, body: RequestBody| {
-                revision_order(hook, path, headers, body, verb)
-            };
-        router = router.route(
-            &format!("/v1/namespaces/{{namespace}}/canaries/{{canary}}/{path}"),
-            plain(post(call)),
-        );
+            match does {
+                Does::Command(verb) => calls::command(&hook, given, verb).await,
+                Does::Approval(decision) => calls::approval(&hook, given, decision).await,
+            }
+        };
+        router = router.route(&format!("{}/{path}", on.path()), plain(post(call)));
     }
     router
         .fallback(|| async { Problem::new(Code::NotFound, "there is no such path; see /v1/openapi.json") })
@@ -383,53 +290,4 @@ async fn result(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     calls::result(&hook, &caller(&headers)?, &namespace, &id).await
-}
-
-async fn abort(
-    State(hook): Shared,
-    Path((namespace, id)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: RequestBody,
-) -> Result<Response, Problem> {
-    calls::abort(&hook, &caller(&headers)?, &namespace, &id, body).await
-}
-
-async fn order(
-    State(hook): Shared,
-    Path((namespace, id)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: RequestBody,
-    verb: Verb,
-) -> Result<Response, Problem> {
-    calls::order(&hook, &caller(&headers)?, &namespace, &id, body, verb).await
-}
-
-async fn revision_order(
-    State(hook): Shared,
-    Path((namespace, canary)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: RequestBody,
-    verb: Verb,
-) -> Result<Response, Problem> {
-    calls::revision_order(&hook, &caller(&headers)?, &namespace, &canary, body, verb).await
-}
-
-async fn settle(
-    State(hook): Shared,
-    Path((namespace, id)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: RequestBody,
-    decision: GateDecision,
-) -> Result<Response, Problem> {
-    calls::settle(&hook, &caller(&headers)?, &namespace, &id, body, decision).await
-}
-
-async fn revision_settle(
-    State(hook): Shared,
-    Path((namespace, canary)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: RequestBody,
-    decision: GateDecision,
-) -> Result<Response, Problem> {
-    calls::revision_settle(&hook, &caller(&headers)?, &namespace, &canary, body, decision).await
 }

@@ -342,13 +342,14 @@ fn same_key_of_two_people_is_two_orders() {
         let revision = json!("0123456789abcdef");
         for (path, body) in [
             (format!("promotions/{id}/pause"), json!({})),
-            (format!("promotions/{id}/abort"), json!({"action": "none"})),
             (format!("promotions/{id}/approve"), json!({"gate": "qa"})),
             ("canaries/shop/undo".to_owned(), json!({"revision": revision})),
             (
                 "canaries/shop/reject".to_owned(),
                 json!({"revision": revision, "gate": "qa"}),
             ),
+            // The promotion goes on until the Canary has seen them.
+            (format!("promotions/{id}/abort"), json!({"action": "rollback"})),
         ] {
             let mut names = Vec::new();
             for token in ["good", "lead", "good"] {
@@ -557,7 +558,25 @@ fn description_names_every_path_and_every_path_it_names_is_served() {
         let (status, document) = send(&api, call).await;
         assert_eq!((status, &document["openapi"]), (StatusCode::OK, &json!("3.1.0")));
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 16);
+        let mut operations = Vec::new();
+        for (method, operation) in paths.values().flat_map(|methods| methods.as_object().unwrap()) {
+            operations.push(operation["operationId"].as_str().unwrap());
+            let responses = operation["responses"].as_object().unwrap();
+            let described = |status: &str| responses.contains_key(status);
+            assert!(described("400"), "{operation}");
+            assert_eq!(
+                (described("408"), described("413")),
+                (method == "post", method == "post")
+            );
+        }
+        operations.sort_unstable();
+        // Clients are made of these.
+        assert_eq!(
+            operations.join(" "),
+            "abortPromotion advancePromotion approveGateOfPromotion approveGateOfRevision getCanary getLog getPromotion \
+             getResult pausePromotion rejectGateOfPromotion rejectGateOfRevision resumePromotion retry skipAnalysis \
+             startPromotion undo"
+        );
         for (path, methods) in paths {
             for method in methods.as_object().unwrap().keys() {
                 let filled = path

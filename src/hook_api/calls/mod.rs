@@ -21,7 +21,7 @@ use crate::{
     reconcile::{index::Part, kinds::Kind},
     workload::text,
 };
-pub use orders::{abort, order, revision_order, revision_settle, settle};
+pub use orders::{About, Given, approval, command};
 pub use promotions::{log, result, start, state};
 
 /// What the headers of a request say.

@@ -23,7 +23,41 @@ use crate::{
 /// Whoever may create Approvals may approve.
 const APPROVE: Deed = deed("create", "approvals", None);
 
-/// What an order is about.
+/// What an order is about, by its path.
+pub enum About {
+    /// The release of the promotion of this name.
+    Promotion(String),
+    /// A revision of the Canary of this name; the body names the revision.
+    Canary(String),
+}
+
+impl About {
+    fn resource(&self) -> &'static str {
+        match self {
+            About::Promotion(_) => "promotions",
+            About::Canary(_) => "canaries",
+        }
+    }
+
+    fn name(&self) -> &str {
+        let (About::Promotion(name) | About::Canary(name)) = self;
+        name
+    }
+}
+
+/// An order as it came.
+pub struct Given {
+    /// What its headers say.
+    pub caller: Caller,
+    /// Namespace of what it is about.
+    pub namespace: String,
+    /// What it is about.
+    pub about: About,
+    /// Its body.
+    pub body: RequestBody,
+}
+
+/// What an order is about, as it was found.
 enum Subject {
     /// The release of a promotion.
     Promotion(Box<Promotion>),
@@ -32,16 +66,24 @@ enum Subject {
 }
 
 impl Subject {
-    async fn promotion(hook: &Hook, namespace: &str, id: &str) -> Result<Subject, Problem> {
-        let promotion = hook.find_promotion(namespace, id).await?;
-        Ok(Subject::Promotion(Box::new(promotion)))
-    }
-
-    fn revision(hook: &Hook, namespace: &str, canary: &str, revision: String) -> Result<Subject, Problem> {
-        body::check_revision(&revision)?;
-        hook.find_canary(namespace, canary)?;
-        let canary = canary.to_owned();
-        Ok(Subject::Revision { canary, revision })
+    async fn find(
+        hook: &Hook,
+        namespace: &str,
+        about: About,
+        revision: Option<String>,
+    ) -> Result<Subject, Problem> {
+        match about {
+            About::Promotion(id) => {
+                let promotion = hook.find_promotion(namespace, &id).await?;
+                Ok(Subject::Promotion(Box::new(promotion)))
+            }
+            About::Canary(canary) => {
+                let revision = revision.unwrap_or_default();
+                body::within("revision", &revision, 8..=64)?;
+                hook.find_canary(namespace, &canary)?;
+                Ok(Subject::Revision { canary, revision })
+            }
+        }
     }
 
     fn canary(&self) -> CanaryRef {
@@ -123,114 +165,84 @@ impl Subject {
     }
 }
 
-/// Calls a promotion off.
-pub async fn abort(
-    hook: &Hook,
-    caller: &Caller,
-    namespace: &str,
-    id: &str,
-    body: RequestBody,
-) -> Result<Response, Problem> {
-    let deed = deed("create", "promotions", Some("abort"));
-    let user = hook.admit(caller, deed, namespace, id).await?;
-    let Abort { action, reason } = body.read(hook).await?;
-    let reason = body::words("reason", reason)?;
-    let subject = Subject::promotion(hook, namespace, id).await?;
-    // One that was refused must not be in the way of the next.
-    let about = [id, &format!("{action:?}"), &user.name, &key(hook, caller)];
-    let name = names::command(namespace, &about, "abort");
-    let spec = subject.command(Verb::Abort, action, reason, user);
-    subject.order(hook, namespace, (Kind::Command, name), &spec).await
-}
-
-/// Orders something about the release of a promotion.
-pub async fn order(
-    hook: &Hook,
-    caller: &Caller,
-    namespace: &str,
-    id: &str,
-    body: RequestBody,
-    verb: Verb,
-) -> Result<Response, Problem> {
-    let deed = deed("create", "promotions", Some(subresource(verb)));
-    let user = hook.admit(caller, deed, namespace, id).await?;
-    let Order { reason } = body.read(hook).await?;
-    let reason = body::words("reason", reason)?;
-    let subject = Subject::promotion(hook, namespace, id).await?;
-    let about = [id, &user.name, &key(hook, caller)];
-    let name = names::command(namespace, &about, subresource(verb));
-    let spec = subject.command(verb, None, reason, user);
-    subject.order(hook, namespace, (Kind::Command, name), &spec).await
-}
-
-/// Orders something about a revision of a Canary.
-pub async fn revision_order(
-    hook: &Hook,
-    caller: &Caller,
-    namespace: &str,
-    canary: &str,
-    body: RequestBody,
-    verb: Verb,
-) -> Result<Response, Problem> {
-    let deed = deed("create", "canaries", Some(subresource(verb)));
-    let user = hook.admit(caller, deed, namespace, canary).await?;
-    let RevisionOrder { revision, reason } = body.read(hook).await?;
-    let reason = body::words("reason", reason)?;
-    let about = [canary, &revision, &user.name, &key(hook, caller)];
-    let name = names::command(namespace, &about, subresource(verb));
-    let subject = Subject::revision(hook, namespace, canary, revision)?;
-    let spec = subject.command(verb, None, reason, user);
-    subject.order(hook, namespace, (Kind::Command, name), &spec).await
-}
-
-/// Approves or rejects a gate for the release of a promotion.
-pub async fn settle(
-    hook: &Hook,
-    caller: &Caller,
-    namespace: &str,
-    id: &str,
-    body: RequestBody,
-    decision: GateDecision,
-) -> Result<Response, Problem> {
-    let user = hook.admit(caller, APPROVE, namespace, "").await?;
-    let Settlement { gate, comment } = body.read(hook).await?;
-    body::check_gate(&gate)?;
-    let comment = body::words("comment", comment)?;
-    let subject = Subject::promotion(hook, namespace, id).await?;
-    let name = names::approval(
+/// Orders something about the release of a promotion, or about a revision of a Canary.
+pub async fn command(hook: &Hook, given: Given, verb: Verb) -> Result<Response, Problem> {
+    let Given {
+        caller,
         namespace,
-        &[id, &gate, &user.name, &key(hook, caller)],
-        &format!("{decision:?}"),
+        about,
+        body,
+    } = given;
+    let deed = deed("create", about.resource(), Some(subresource(verb)));
+    let user = hook.admit(&caller, deed, &namespace, about.name()).await?;
+    let mut action = None;
+    let (revision, reason) = match (&about, verb) {
+        (About::Promotion(_), Verb::Abort) => {
+            let abort: Abort = body.read(hook).await?;
+            action = abort.action;
+            (None, abort.reason)
+        }
+        (About::Promotion(_), _) => (None, body.read::<Order>(hook).await?.reason),
+        (About::Canary(_), _) => {
+            let RevisionOrder { revision, reason } = body.read(hook).await?;
+            (Some(revision), reason)
+        }
+    };
+    body::check_words("reason", reason.as_deref())?;
+    let name = names::command(
+        &namespace,
+        &[
+            about.name(),
+            revision.as_deref().unwrap_or_default(),
+            &format!("{action:?}"),
+            &user.name,
+            &key(hook, &caller),
+        ],
+        subresource(verb),
     );
-    let spec = subject.approval(gate, decision, comment, user);
+    let subject = Subject::find(hook, &namespace, about, revision).await?;
+    let spec = subject.command(verb, action, reason, user);
     subject
-        .order(hook, namespace, (Kind::Approval, name), &spec)
+        .order(hook, &namespace, (Kind::Command, name), &spec)
         .await
 }
 
-/// Approves or rejects a gate for a revision of a Canary.
-pub async fn revision_settle(
-    hook: &Hook,
-    caller: &Caller,
-    namespace: &str,
-    canary: &str,
-    body: RequestBody,
-    decision: GateDecision,
-) -> Result<Response, Problem> {
-    let user = hook.admit(caller, APPROVE, namespace, "").await?;
-    let RevisionSettlement {
-        gate,
-        revision,
-        comment,
-    } = body.read(hook).await?;
-    body::check_gate(&gate)?;
-    let comment = body::words("comment", comment)?;
-    let about = [canary, &revision, &gate, &user.name, &key(hook, caller)];
-    let name = names::approval(namespace, &about, &format!("{decision:?}"));
-    let subject = Subject::revision(hook, namespace, canary, revision)?;
+/// Approves or rejects a gate, for the release of a promotion or for a revision of a Canary.
+pub async fn approval(hook: &Hook, given: Given, decision: GateDecision) -> Result<Response, Problem> {
+    let Given {
+        caller,
+        namespace,
+        about,
+        body,
+    } = given;
+    let user = hook.admit(&caller, APPROVE, &namespace, "").await?;
+    let (gate, revision, comment) = match &about {
+        About::Promotion(_) => {
+            let Settlement { gate, comment } = body.read(hook).await?;
+            (gate, None, comment)
+        }
+        About::Canary(_) => {
+            let said: RevisionSettlement = body.read(hook).await?;
+            (said.gate, Some(said.revision), said.comment)
+        }
+    };
+    body::within("gate", &gate, 1..=63)?;
+    body::check_words("comment", comment.as_deref())?;
+    let name = names::approval(
+        &namespace,
+        &[
+            about.name(),
+            revision.as_deref().unwrap_or_default(),
+            &gate,
+            &user.name,
+            &key(hook, &caller),
+        ],
+        &format!("{decision:?}"),
+    );
+    let subject = Subject::find(hook, &namespace, about, revision).await?;
     let spec = subject.approval(gate, decision, comment, user);
     subject
-        .order(hook, namespace, (Kind::Approval, name), &spec)
+        .order(hook, &namespace, (Kind::Approval, name), &spec)
         .await
 }
 
