@@ -4,6 +4,7 @@
 
 pub mod admin; // /healthz, /readyz, /metrics
 pub mod api; // the custom resources: types, schema, CEL rules
+pub mod bounded; // bodies of answers up to a limit
 pub mod cli; // one file per subcommand
 pub mod clock; // the only place that asks for the time
 pub mod config_file; // files that flags name

@@ -17,7 +17,7 @@ use super::{
     MetricSource, SourceError, WorkloadKey,
     query::{NAMESPACE_LABEL, WORKLOAD_LABEL},
 };
-use crate::http_error::cause;
+use crate::{bounded, http_error::cause};
 
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
@@ -81,24 +81,17 @@ impl MetricSource for Prometheus {
         let request = self.client.query(promql).timeout(milliseconds(self.timeout));
         let response = request.post_raw().await.map_err(|e| unreachable(&e))?;
         let code = response.status().as_u16();
-        let body = bounded(response).await?;
+        let body = bounded::body(response, MAX_ANSWER).await;
+        let body = body.map_err(|error| match error {
+            bounded::Error::TooLong => SourceError::TooLarge { limit: MAX_ANSWER },
+            bounded::Error::Broken(error) => broken(&error),
+        })?;
         read(code, &body)
     }
 }
 
 fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-async fn bounded(mut response: reqwest::Response) -> Result<Vec<u8>, SourceError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| broken(&e))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(SourceError::TooLarge { limit: MAX_ANSWER });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// Prometheus' answer; `data` is absent from a refusal.

@@ -16,7 +16,7 @@ use reqwest::redirect::Policy;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::config::{self, Error, IssuerConfig};
-use crate::{clock::Clock, config_file};
+use crate::{bounded, clock::Clock, config_file};
 
 /// Age from which keys are renewed behind the back of who uses them.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -248,7 +248,7 @@ impl Keys {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, FetchError> {
-        let mut response = self
+        let response = self
             .http
             .get(url)
             .header("accept", "application/json")
@@ -259,13 +259,11 @@ impl Keys {
         if status != 200 {
             return Err(FetchError::Status { url, status });
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > LONGEST {
-                return Err(FetchError::TooLong { url });
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = bounded::body(response, LONGEST).await;
+        let body = body.map_err(|error| match error {
+            bounded::Error::TooLong => FetchError::TooLong { url: url.clone() },
+            bounded::Error::Broken(error) => error.into(),
+        })?;
         serde_json::from_slice(&body).map_err(|source| FetchError::Malformed { url, source })
     }
 

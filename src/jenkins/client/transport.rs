@@ -2,6 +2,7 @@
 
 use super::*;
 pub(super) use crate::http_error::cause;
+use crate::bounded;
 
 impl Client {
     /// What is at `url` as JSON; `None` if there is nothing.
@@ -73,15 +74,13 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Reply, Error> {
-        let mut response = request.send().await.map_err(|error| broken(&error))?;
+        let response = request.send().await.map_err(|error| broken(&error))?;
         let (code, headers) = (response.status().as_u16(), response.headers().clone());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(Error::TooLarge { limit: MAX_ANSWER });
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = bounded::body(response, MAX_ANSWER).await;
+        let body = body.map_err(|error| match error {
+            bounded::Error::TooLong => Error::TooLarge { limit: MAX_ANSWER },
+            bounded::Error::Broken(error) => broken(&error),
+        })?;
         Ok(Reply { code, headers, body })
     }
 }
