@@ -76,20 +76,28 @@ fn check(issuer: &IssuerConfig) -> Result<(), String> {
     if issuer.audience.is_empty() || issuer.user_claim.is_empty() {
         return Err("audience and userClaim: must not be empty".to_owned());
     }
-    for (field, url) in [
-        ("issuer", Some(&issuer.issuer)),
-        ("jwksUri", issuer.jwks_uri.as_ref()),
-    ] {
-        if url.is_some_and(|url| !is_safe(url)) {
-            return Err(format!("{field}: must be an https URL"));
-        }
+    if !is_safe(&issuer.issuer) {
+        return Err("issuer: must be an https URL".to_owned());
+    }
+    if issuer
+        .jwks_uri
+        .as_ref()
+        .is_some_and(|url| !has_safe_keys(&issuer.issuer, url))
+    {
+        return Err("jwksUri: must be an https URL".to_owned());
     }
     Ok(())
 }
 
-/// Whether keys that come from there can be trusted: nobody on the way can exchange them.
+/// Whether keys of `issuer` may come from `url`. Whatever listens on this machine speaks for no issuer elsewhere.
 #[must_use]
-pub fn is_safe(url: &str) -> bool {
+pub fn has_safe_keys(issuer: &str, url: &str) -> bool {
+    let is_https = |url: &str| Url::parse(url).is_ok_and(|url| url.scheme() == "https");
+    is_safe(url) && (is_https(url) || !is_https(issuer))
+}
+
+/// Whether what comes from there can be trusted: nobody on the way can exchange it.
+fn is_safe(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else {
         return false;
     };
@@ -129,6 +137,17 @@ mod tests {
     }
 
     #[test]
+    fn keys_on_this_machine_are_those_of_an_issuer_on_it() {
+        let keys = "http://127.0.0.1:7/jwks";
+        assert!(has_safe_keys("http://127.0.0.1:8", keys) && has_safe_keys("http://[::1]", keys));
+        assert!(!has_safe_keys("https://a.example", keys) && !has_safe_keys("https://127.0.0.1", keys));
+        for issuer in ["https://a.example", "http://127.0.0.1:8"] {
+            assert!(has_safe_keys(issuer, "https://b.example/jwks"));
+            assert!(!has_safe_keys(issuer, "http://b.example/jwks"));
+        }
+    }
+
+    #[test]
     fn what_cannot_be_trusted_is_no_issuer() {
         let ci = "- {name: ci, issuer: 'https://ci.example/oidc', audience: bellwether}\n";
         let twice = ci.repeat(2);
@@ -153,6 +172,10 @@ mod tests {
             ("- {name: a, issuer: 'https://a.example'}", "audience"),
             (
                 "- {name: a, issuer: 'https://a.example', audience: b, jwksUri: 'http://b'}",
+                "jwksUri",
+            ),
+            (
+                "- {name: a, issuer: 'https://a.example', audience: b, jwksUri: 'http://127.0.0.1/jwks'}",
                 "jwksUri",
             ),
             (

@@ -241,7 +241,7 @@ impl Keys {
         if found.issuer != self.issuer {
             return Err(FetchError::OtherIssuer(found.issuer));
         }
-        if !config::is_safe(&found.jwks_uri) {
+        if !config::has_safe_keys(&self.issuer, &found.jwks_uri) {
             return Err(FetchError::Unsafe(found.jwks_uri));
         }
         Ok(found.jwks_uri)
