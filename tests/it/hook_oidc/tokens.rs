@@ -186,6 +186,17 @@ async fn token_of_an_issuer_that_is_not_listed_goes_the_other_ways() {
 }
 
 #[tokio::test]
+async fn long_token_of_a_listed_issuer_goes_no_other_way() {
+    let (pair, stranger) = (rsa_pair("k", 0), rsa_pair("k", 1));
+    let site = Site::serve(&[&pair]).await;
+    let gate = Gate::of(&site);
+    let claims = site.claims_with(&json!({"groups": "x".repeat(20_000)}));
+    assert_eq!(gate.status(&sign(&pair, &claims)).await, 200);
+    assert_eq!(gate.status(&sign(&stranger, &claims)).await, 401);
+    assert!(gate.book.tokens.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn yes_is_remembered_for_a_minute_but_never_beyond_the_token() {
     let pair = rsa_pair("k", 0);
     let site = Site::serve(&[&pair]).await;
