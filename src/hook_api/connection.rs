@@ -6,6 +6,7 @@
 use std::{
     future::{Ready, ready},
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,6 +20,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep_until},
 };
+
+use super::seldom::Seldom;
 
 /// Lets in as many as there are places.
 #[derive(Clone)]
@@ -44,8 +47,7 @@ impl<S> Accept<TcpStream, S> for Bounded {
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
-            tracing::warn!("the hook API has no room for another connection");
-            return ready(Err(io::Error::other("too many connections")));
+            return ready(Err(io::ErrorKind::QuotaExceeded.into()));
         };
         // Answers are small, and somebody waits for them.
         let connection = stream.set_nodelay(true).map(|()| Connection {
@@ -55,6 +57,49 @@ impl<S> Accept<TcpStream, S> for Bounded {
             _place: place,
         });
         ready(connection.map(|connection| (connection, service)))
+    }
+}
+
+/// Tells of connections that came to nothing. Whoever causes them must not fill the log: of each kind one now and then.
+pub(super) struct Refusals {
+    full: Seldom,
+    handshakes: Seldom,
+    listener: Seldom,
+}
+
+impl Refusals {
+    pub(super) const fn new() -> Refusals {
+        Refusals {
+            full: Seldom::new(),
+            handshakes: Seldom::new(),
+            listener: Seldom::new(),
+        }
+    }
+
+    /// Nothing came of a connection; `peer` is whose, if it was taken.
+    pub(super) fn tell(&self, peer: Option<&SocketAddr>, error: &io::Error) {
+        let Some(peer) = peer else {
+            if let Some(untold) = self.listener.turn() {
+                tracing::error!(%error, untold, "the hook API cannot take a connection");
+            }
+            return;
+        };
+        match error.kind() {
+            io::ErrorKind::QuotaExceeded => {
+                if let Some(untold) = self.full.turn() {
+                    tracing::warn!(%peer, untold, "the hook API has no room for another connection");
+                }
+            }
+            // Probes look whether somebody listens, and say nothing.
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                tracing::debug!(%peer, %error, "a connection to the hook API ended before its handshake");
+            }
+            _ => {
+                if let Some(untold) = self.handshakes.turn() {
+                    tracing::warn!(%peer, %error, untold, "a TLS handshake with the hook API failed");
+                }
+            }
+        }
     }
 }
 

@@ -11,7 +11,11 @@ use rustls::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Hook, connection::Bounded, route};
+use super::{
+    Hook,
+    connection::{Bounded, Refusals},
+    route,
+};
 
 /// How often the certificate's files are looked at.
 const LOOK: Duration = Duration::from_secs(30);
@@ -136,9 +140,11 @@ impl Bound {
         let bounded = Bounded::new(limits.connections, limits.stall);
         let service = route::router(hook).into_make_service();
         // Of HTTP/2 clients that wait would gain nothing, and others new ways to keep us busy.
+        let refusals = Refusals::new();
         let mut server = axum_server::Server::from_listener(self.listener)
             .http1_only()
-            .handle(handle);
+            .handle(handle)
+            .accept_error_handler(move |peer, error| refusals.tell(peer, error));
         server
             .http_builder()
             .http1()

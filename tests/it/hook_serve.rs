@@ -1,6 +1,10 @@
 //! Connections of the hook API: limits, TLS, and the end of the process, on real sockets.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bellwether::{
     hook_api::Limits,
@@ -64,6 +68,65 @@ fn connections_beyond_the_limit_are_closed_and_hurt_nobody_who_waits() {
             }
         };
         tokio::time::timeout(SOON, served).await.unwrap();
+    });
+}
+
+/// What this thread logs while it is kept.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::io::Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn keep(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || log.clone());
+        tracing::subscriber::set_default(subscriber.finish())
+    }
+
+    fn lines(&self, text: &str) -> usize {
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        log.lines().filter(|line| line.contains(text)).count()
+    }
+}
+
+#[test]
+fn connections_that_come_to_nothing_are_logged_but_fill_no_log() {
+    run(async {
+        let log = Log::default();
+        let _kept = log.keep();
+        let full = Site::serve(Limits {
+            connections: 0,
+            ..Limits::default()
+        })
+        .await;
+        for _ in 0..50 {
+            assert!(full.connect().await.answer().await.is_none());
+        }
+        assert_eq!(log.lines("no room for another connection"), 1);
+    });
+    run(async {
+        let paper = Paper::new("log");
+        let log = Log::default();
+        let _kept = log.keep();
+        let site = serve_tls(&paper).await;
+        // Whoever only looks whether somebody listens is not worth a line.
+        drop(site.connect().await);
+        for _ in 0..50 {
+            let mut plain = site.connect().await;
+            plain.send(LIVES).await;
+            let _ = plain.0.read_to_end(&mut Vec::new()).await;
+        }
+        assert_eq!(log.lines("handshake"), 1);
+        assert_eq!(log.lines("InvalidContentType"), 1);
     });
 }
 
