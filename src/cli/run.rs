@@ -5,6 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use clap::{Parser, ValueEnum};
+use futures::{
+    FutureExt,
+    future::{Fuse, FusedFuture},
+};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinHandle;
@@ -190,7 +194,7 @@ impl Run {
         let jitter = Arc::new(Jitter::random());
         let client = self.client().await?;
         let stop = stop_on_signal()?;
-        let (leadership, mut holding) = self.leadership(&client, &clock, &jitter, &stop);
+        let (leadership, holding) = self.leadership(&client, &clock, &jitter, &stop);
         let source = Prometheus::new(&self.metrics_server).context("--metrics-server")?;
         let (woken, sampled) = unbounded_channel();
         let told = woken.clone();
@@ -226,7 +230,7 @@ impl Run {
         let admin = tokio::spawn(admin::serve(ctx.clone(), address, stop.clone()));
         let hook = self.hook.hook(&ctx)?;
         let stopping = stop.clone();
-        let mut serving = tokio::spawn(async move {
+        let serving = tokio::spawn(async move {
             match hook {
                 Some((hook, listen)) => hook_api::serve(hook, listen, stopping).await,
                 None => {
@@ -248,7 +252,8 @@ impl Run {
             metrics_server = self.metrics_server,
             "starting"
         );
-        let mut controller = tokio::spawn(reconcile::run::run(ctx, sampled, stop.clone()));
+        let mut controller = tokio::spawn(reconcile::run::run(ctx, sampled, stop.clone())).fuse();
+        let (mut serving, mut holding) = (serving.fuse(), holding.fuse());
         // Whichever ends first ends the process: none of them may be missing unnoticed.
         tokio::select! {
             ended = admin => ended?.context("admin server")?,
@@ -262,15 +267,12 @@ impl Run {
             }
         }
         anyhow::ensure!(stop.is_cancelled(), "a part of the controller ended unexpectedly");
-        // Rounds under way finish, the Lease is given back, and who waits at the hook API is answered. What has ended must
-        // not be asked again.
+        // Rounds under way finish, the Lease is given back, and who waits at the hook API is answered.
         for task in [controller, holding] {
-            if !task.is_finished() {
-                task.await?;
-            }
+            end(task).await?;
         }
-        if !serving.is_finished() {
-            serving.await?.context("hook API")?;
+        if let Some(ended) = end(serving).await? {
+            ended.context("hook API")?;
         }
         tracing::info!("stopped");
         Ok(())
@@ -329,6 +331,17 @@ impl Run {
     }
 }
 
+/// What a task ends with, unless that was seen before.
+///
+/// # Errors
+/// If it panicked.
+async fn end<T>(task: Fuse<JoinHandle<T>>) -> anyhow::Result<Option<T>> {
+    if task.is_terminated() {
+        return Ok(None);
+    }
+    Ok(Some(task.await?))
+}
+
 /// A name that no other process has: the pod's, and something of this start.
 fn identity() -> String {
     let host = env(&["HOSTNAME"]);
@@ -355,4 +368,21 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         token.cancel();
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn end_of_a_task_is_seen_even_if_it_comes_before_somebody_looks() {
+        let task = tokio::spawn(async { "failed" });
+        while !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(end(task.fuse()).await.unwrap(), Some("failed"));
+        let mut task = tokio::spawn(async { "failed" }).fuse();
+        assert_eq!((&mut task).await.unwrap(), "failed");
+        assert_eq!(end(task).await.unwrap(), None, "it was seen");
+    }
 }
