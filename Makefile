@@ -12,6 +12,7 @@ test: check unit docs deny jenkins e2e ## everything that CI demands
 check: ## format and lints
 	$(CARGO) fmt --all --check || { echo "mend with: cargo fmt --all"; exit 1; }
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --package bellwether --test hook_load --locked -- -D warnings
 
 unit: ## unit and property tests
 	$(CARGO) test --workspace --locked
@@ -30,11 +31,9 @@ $(CARGO_DENY):
 	$(CARGO) install cargo-deny --locked --version $(CARGO_DENY_VERSION) --root $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
 
 bench-hook: ## how soon a thousand clients of the hook API are told, and what they cost
-	ulimit -n 4096 && $(CARGO) test --locked --package bellwether --test it -- \
-		--exact hook_load::thousand_clients_that_wait_are_told_soon --ignored --nocapture
+	ulimit -n 4096 && $(CARGO) test --locked --package bellwether --test hook_load -- measure
 
 fuzz-hook: ## schemathesis against the hook API: SECONDS=600 for longer
-	$(CARGO) test --locked --package bellwether --test it --no-run
 	CARGO="$(CARGO)" tests/fuzz/hook.sh $(or $(SECONDS),60)
 
 demo: ## a good and a bad release on the real cluster, to watch

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     hook_api::{Call, api, get, post, promote, send, wait},
-    sim::{NS, await_phase, key, run, under_canary},
+    shared::shop::{NS, await_phase, key, run, under_canary},
 };
 
 /// A cluster whose Canary waits for an approval before traffic and before the promotion; not by whoever asks.

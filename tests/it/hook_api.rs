@@ -6,7 +6,6 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use async_trait::async_trait;
 use axum::{
     Router,
     body::Body,
@@ -14,10 +13,7 @@ use axum::{
 };
 use bellwether::{
     clock::Clock,
-    hook_api::{
-        Hook, Tokens,
-        auth::{Deed, Gatekeeper, Reviewer, User},
-    },
+    hook_api::{Hook, Tokens, auth::Gatekeeper},
     sim::{
         api_server::{
             Key, Kind, Witness,
@@ -32,33 +28,10 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower_service::Service;
 
-use crate::sim::{NS, await_phase, key, run, under_canary};
-
-/// Knows `good` and `lead`, who may do everything, `reader`, who may only read, and `everywhere`, who may anything in any
-/// namespace.
-pub struct People;
-
-#[async_trait]
-impl Reviewer for People {
-    async fn whose(&self, token: &str) -> Result<Option<User>, bellwether::hook_api::Problem> {
-        let known = ["good", "lead", "reader", "everywhere"].contains(&token);
-        Ok(known.then(|| User {
-            name: token.to_owned(),
-            ..User::default()
-        }))
-    }
-
-    async fn may(
-        &self,
-        user: &User,
-        deed: Deed,
-        namespace: &str,
-        _: &str,
-    ) -> Result<bool, bellwether::hook_api::Problem> {
-        let here = namespace == NS && (user.name != "reader" || deed.verb == "get");
-        Ok(here || user.name == "everywhere")
-    }
-}
+use crate::shared::{
+    people::People,
+    shop::{NS, await_phase, key, run, under_canary},
+};
 
 pub fn api(cluster: &SimCluster) -> Router {
     let ctx = cluster.context_of(0).unwrap();

@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    hook_site::{Client, SOON, Site, request, run},
-    sim::NS,
+    shared::shop::NS,
+    shared::site::{Client, SOON, Site, request, run},
 };
 
 const SHORT: Duration = Duration::from_millis(100);

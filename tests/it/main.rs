@@ -12,9 +12,9 @@ mod crd;
 mod events;
 mod gates;
 mod hook_api;
-mod hook_load;
 mod hook_oidc;
 mod hook_serve;
-mod hook_site;
 mod rehearse;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod sim;

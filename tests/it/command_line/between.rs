@@ -19,7 +19,7 @@ use axum::{
 use serde_json::json;
 
 use super::{hooked, ran, serve};
-use crate::sim::NS;
+use crate::shared::shop::NS;
 
 /// A promotion behind everything that can lie between a pipeline and the hook API.
 #[derive(Default)]

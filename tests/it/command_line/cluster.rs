@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Ran, await_gate, await_weight, bellwether, hooked, log_of, pass_slowly, play, ran, serve, under_hook,
 };
-use crate::sim::{NS, await_phase, key, under_canary};
+use crate::shared::shop::{NS, await_phase, key, under_canary};
 
 /// The API server of the simulation behind a socket.
 async fn forward(State(client): State<kube::Client>, request: Request) -> Response {

@@ -4,7 +4,7 @@ use bellwether::sim::api_server::Kind;
 use serde_json::{Value, json};
 
 use super::{await_gate, await_weight, bellwether, hooked, log_of, play, ran, under_hook};
-use crate::sim::{NS, await_phase, key};
+use crate::shared::shop::{NS, await_phase, key};
 
 #[test]
 fn promotion_over_the_hook_api_ends_with_its_code_and_every_line_once() {

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::{
     hook_api::api,
-    sim::{NS, key, under_canary},
+    shared::shop::{NS, key, under_canary},
 };
 
 /// Virtual time that passes in a real millisecond.

@@ -16,7 +16,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{Ran, cluster::Kubeconfig, serve};
-use crate::sim::NS;
+use crate::shared::shop::NS;
 
 /// An answer to a list or a watch, which are asked for in turn.
 type Answer = (StatusCode, Value);
@@ -71,7 +71,7 @@ async fn answer(State(script): State<Arc<Mutex<VecDeque<Answer>>>>, request: Req
 }
 
 fn canary() -> Value {
-    let mut canary = crate::sim::canary();
+    let mut canary = crate::shared::shop::canary();
     canary["status"] = json!({"revision": {"current": "03cb9eb50e56"}});
     canary["metadata"]["resourceVersion"] = json!("5");
     canary

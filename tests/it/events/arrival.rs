@@ -5,7 +5,7 @@ use cloudevents::AttributesReader;
 use serde_json::Value;
 
 use super::{Receiver, YES, assert_complete, await_told, data, facts, metric, patient, run, under_canary};
-use crate::sim::{NS, await_phase};
+use crate::shared::shop::{NS, await_phase};
 
 #[test]
 fn promotion_arrives_in_order_in_both_modes() {

@@ -37,7 +37,7 @@ use cloudevents::{AttributesReader, Event};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::sim::{NS, await_phase, canary, key, prepare};
+use crate::shared::shop::{NS, await_phase, canary, key, prepare};
 
 fn run<T>(story: impl Future<Output = T>) -> T {
     let _ = rustls::crypto::ring::default_provider().install_default();

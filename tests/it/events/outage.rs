@@ -11,7 +11,7 @@ use super::{
     Receiver, Says, YES, assert_complete, await_told, await_weight, data, metric, patient, published, reason,
     run, seq, seqs, under_canary,
 };
-use crate::sim::{NS, await_phase, key};
+use crate::shared::shop::{NS, await_phase, key};
 
 #[test]
 fn sink_that_was_down_for_a_day_is_told_everything() {

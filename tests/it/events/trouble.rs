@@ -20,7 +20,7 @@ use super::{
     Patient, Receiver, Says, YES, assert_complete, await_told, facts, metric, patient, published, run, seqs,
     under_canary,
 };
-use crate::sim::{NS, await_phase, key};
+use crate::shared::shop::{NS, await_phase, key};
 
 /// When each request began, on the virtual clock.
 struct Timed(Patient, Arc<Mutex<Vec<Instant>>>);

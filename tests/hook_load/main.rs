@@ -1,23 +1,54 @@
-//! What is run by hand: `make bench-hook` measures how soon a thousand clients that wait are told, `make fuzz-hook` serves
-//! the API to a fuzzer. Clients are a process of their own, so that figures are those of the server alone.
+//! The hook API under load, for who asks for it: `make bench-hook` measures how soon a thousand clients that wait are told,
+//! `make fuzz-hook` serves the API to a fuzzer. Clients are a process of their own, so that figures are those of the server
+//! alone.
+//!
+//!   hook_load measure
+//!   hook_load clients ADDRESS PROMOTIONS
+//!   hook_load serve FILE
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "it ends where its preparation fails, and says what it has to say"
+)]
+
+#[expect(dead_code, reason = "other test binaries need more of it")]
+#[path = "../shared/mod.rs"]
+mod shared;
 
 use std::{
-    process::Stdio,
+    process::{ExitCode, Stdio},
     time::{Duration, SystemTime},
 };
 
 use bellwether::{hook_api::Limits, reconcile::kinds};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::{
-    hook_site::{Client, Site, poll, run},
-    sim::NS,
+use shared::{
+    shop::NS,
+    site::{Client, Site, poll, run},
 };
 
 const CLIENTS: usize = 1000;
 const ROUNDS: i64 = 30;
-const ADDRESS: &str = "BELLWETHER_BENCH_ADDRESS";
-const PROMOTIONS: &str = "BELLWETHER_BENCH_PROMOTIONS";
+/// How long the fuzzer is served: nobody leaves a server behind for ever.
+const SERVED: Duration = Duration::from_secs(3600);
+
+fn main() -> ExitCode {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let given: Vec<&str> = given.iter().map(String::as_str).collect();
+    match given[..] {
+        ["measure"] => measure(),
+        ["clients", address, promotions] => clients(address, promotions.parse().unwrap()),
+        ["serve", file] => serve(file),
+        _ => {
+            eprintln!("hook_load measure | clients ADDRESS PROMOTIONS | serve FILE");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
 
 #[expect(
     clippy::disallowed_methods,
@@ -39,9 +70,7 @@ fn promotion(client: usize, promotions: usize) -> String {
     format!("p-{}", client % promotions)
 }
 
-#[test]
-#[ignore = "make bench-hook"]
-fn thousand_clients_that_wait_are_told_soon() {
+fn measure() {
     for (name, promotions) in [("all for one promotion", 1), ("each for its own", CLIENTS)] {
         run(bench(name, promotions));
     }
@@ -56,14 +85,7 @@ async fn bench(name: &str, promotions: usize) {
     }
     let before = resident();
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "hook_load::clients_of_the_bench",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(ADDRESS, site.address.to_string())
-        .env(PROMOTIONS, promotions.to_string())
+        .args(["clients", &site.address.to_string(), &promotions.to_string()])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -98,6 +120,7 @@ async fn bench(name: &str, promotions: usize) {
         }
     }
     most = most.max(resident());
+    assert!(child.wait().await.unwrap().success(), "the clients failed");
     let figures = figures.unwrap();
     let more = most.saturating_sub(before) as f64 / 1e6;
     eprintln!(
@@ -108,13 +131,7 @@ async fn bench(name: &str, promotions: usize) {
     assert!(more < 100.0, "{more} MB");
 }
 
-#[test]
-#[ignore = "is run by the bench"]
-fn clients_of_the_bench() {
-    let (Ok(address), Ok(promotions)) = (std::env::var(ADDRESS), std::env::var(PROMOTIONS)) else {
-        return;
-    };
-    let (address, promotions) = (address.as_str(), promotions.parse::<usize>().unwrap());
+fn clients(address: &str, promotions: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -140,22 +157,15 @@ fn clients_of_the_bench() {
     told.sort_unstable();
     let share = |percent: usize| told[(told.len() - 1) * percent / 100];
     eprintln!("answers {}", told.len());
-    #[expect(clippy::print_stdout, reason = "the other process reads it")]
-    {
-        println!("\nmicros {} {} {}", share(50), share(99), share(100));
-    }
+    println!("micros {} {} {}", share(50), share(99), share(100));
 }
 
-#[test]
-#[ignore = "make fuzz-hook"]
-fn serves_the_fuzzer() {
-    let Ok(file) = std::env::var("BELLWETHER_FUZZ_ADDRESS_FILE") else {
-        return;
-    };
+fn serve(file: &str) {
     run(async {
         let site = Site::serve(Limits::default()).await;
         std::fs::write(file, site.address.to_string()).unwrap();
-        // Whoever started it ends it; nobody leaves it behind for ever.
-        let _ = tokio::time::timeout(Duration::from_secs(3600), site.end).await;
+        // Whoever started it ends it.
+        let ended = tokio::time::timeout(SERVED, site.end).await;
+        assert!(ended.is_err(), "the server ended: {ended:?}");
     });
 }

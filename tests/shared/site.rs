@@ -16,9 +16,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    hook_api::People,
-    sim::{NS, under_canary},
+use super::{
+    people::People,
+    shop::{NS, under_canary},
 };
 
 /// What is expected at all is expected within this time.

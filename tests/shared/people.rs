@@ -1,0 +1,29 @@
+//! Those whom the hook API lets in.
+
+use async_trait::async_trait;
+use bellwether::hook_api::{
+    Problem,
+    auth::{Deed, Reviewer, User},
+};
+
+use super::shop::NS;
+
+/// Knows `good` and `lead`, who may do everything, `reader`, who may only read, and `everywhere`, who may anything in any
+/// namespace.
+pub struct People;
+
+#[async_trait]
+impl Reviewer for People {
+    async fn whose(&self, token: &str) -> Result<Option<User>, Problem> {
+        let known = ["good", "lead", "reader", "everywhere"].contains(&token);
+        Ok(known.then(|| User {
+            name: token.to_owned(),
+            ..User::default()
+        }))
+    }
+
+    async fn may(&self, user: &User, deed: Deed, namespace: &str, _: &str) -> Result<bool, Problem> {
+        let here = namespace == NS && (user.name != "reader" || deed.verb == "get");
+        Ok(here || user.name == "everywhere")
+    }
+}
