@@ -482,11 +482,12 @@ mod tests {
         let object = json!({"metadata": {"name": "a", "namespace": "n", "resourceVersion": "7"},
             "spec": {"canaryRef": {"name": "web"}}});
         let part = part_of(Kind::Promotion, &object);
-        let ways: [(&str, &dyn Fn(&Cache)); 3] = [
+        type Way<'a> = (&'a str, &'a dyn Fn(&Cache));
+        let ways: [Way<'_>; 3] = [
             ("remove", &|cache| assert!(cache.remove(Kind::Promotion, &object))),
             ("list", &|cache| {
                 cache.begin_list(Kind::Promotion, Vec::new());
-                assert_eq!(cache.end_list(Kind::Promotion), [part.clone()]);
+                assert_eq!(cache.end_list(Kind::Promotion), std::slice::from_ref(&part));
             }),
             ("forget", &|cache| cache.forget(&part)),
         ];
