@@ -2,12 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    Act, Decision, Demand, Seen, Target, Wanted, Wish, aborted_by, aborts, finish, say, under_way, wanted,
-};
+use super::{Act, Decision, Demand, Seen, Target, Wanted, Wish, finish, say, under_way, wanted};
 use crate::{
     api::{
-        AbortAction, GateStatus, HoldReason, OnClientLost, Outcome, PastRollout, Phase, PromotionPhase,
+        AbortAction, CanaryStatus, GateStatus, HoldReason, OnClientLost, Outcome, PastRollout, Phase, PromotionPhase,
         PromotionStatus, Verb,
     },
     rollout::Order,
@@ -127,6 +125,37 @@ fn follow_revision(
         let id = format!("retry/{}", wish.uid);
         ask(running, &id, "", Verb::Retry, revision, decision);
     }
+}
+
+/// Orders to call a Promotion off, oldest first.
+fn aborts<'a>(wish: &Wish, demands: &'a [Demand]) -> impl Iterator<Item = &'a Demand> {
+    demands.iter().filter(move |demand| {
+        demand.spec.verb == Verb::Abort && demand.spec.promotion.as_ref() == Some(&wish.name)
+    })
+}
+
+/// The order that calls a Promotion off: the newest that was not refused, of those that take most back. A release that is
+/// going back does not go on because somebody else wanted less.
+pub(super) fn aborted_by<'a>(
+    canary: &CanaryStatus,
+    wish: &Wish,
+    demands: &'a [Demand],
+) -> Option<&'a Demand> {
+    let refused = |demand: &Demand| {
+        let known = canary.interventions.iter().find(|known| known.id == demand.uid);
+        let outcome = demand.status.outcome.as_deref();
+        known.is_some_and(|known| known.refused.is_some())
+            || outcome.is_some_and(|outcome| outcome.starts_with("refused"))
+    };
+    aborts(wish, demands)
+        .filter(|demand| !refused(demand))
+        .max_by_key(
+            |demand| match demand.spec.action.unwrap_or(wish.spec.policy.on_abort) {
+                AbortAction::None => 0,
+                AbortAction::Pause => 1,
+                AbortAction::Rollback => 2,
+            },
+        )
 }
 
 /// Why the promotion is over by an abort, if it is before its release ends.

@@ -288,7 +288,7 @@ fn step(
         }
         return next;
     }
-    if aborted_by(seen.canary, wish, demands).is_some() {
+    if ending::aborted_by(seen.canary, wish, demands).is_some() {
         finish(
             &mut next,
             PromotionPhase::Aborted,
@@ -442,29 +442,6 @@ fn wanted(spec: &PromotionSpec, target: &Target) -> Result<Wanted, String> {
 
 fn listed(target: &Target) -> String {
     target.images.keys().cloned().collect::<Vec<_>>().join(", ")
-}
-
-/// Orders to call a Promotion off, newest first.
-fn aborts<'a>(wish: &Wish, demands: &'a [Demand]) -> impl Iterator<Item = &'a Demand> {
-    let of_wish = move |demand: &&Demand| {
-        demand.spec.verb == Verb::Abort && demand.spec.promotion.as_ref() == Some(&wish.name)
-    };
-    demands.iter().rev().filter(of_wish)
-}
-
-/// The order that calls a Promotion off: one that was heeded, for no later one takes it back, or else the newest that was
-/// not refused.
-fn aborted_by<'a>(canary: &CanaryStatus, wish: &Wish, demands: &'a [Demand]) -> Option<&'a Demand> {
-    let known = |demand: &Demand| canary.interventions.iter().find(|known| known.id == demand.uid);
-    let heeded = |demand: &&Demand| known(demand).is_some_and(|known| known.refused.is_none());
-    let refused = |demand: &Demand| {
-        let outcome = demand.status.outcome.as_deref();
-        known(demand).is_some_and(|known| known.refused.is_some())
-            || outcome.is_some_and(|outcome| outcome.starts_with("refused"))
-    };
-    aborts(wish, demands)
-        .find(heeded)
-        .or_else(|| aborts(wish, demands).find(|demand| !refused(demand)))
 }
 
 /// Turns Commands into orders, and answers those that were heeded or refused.

@@ -394,6 +394,22 @@ fn abort_that_was_refused_is_in_the_way_of_no_later_one() {
 }
 
 #[test]
+fn rollback_is_not_lost_behind_a_pause_that_came_with_it() {
+    let mut stage = running();
+    stage.demand(Verb::Abort, Some(AbortAction::Pause));
+    stage.now = at(2);
+    stage.demand(Verb::Abort, Some(AbortAction::Rollback));
+    stage.settle();
+    let later = stage.orders.split_off(1);
+    // The Canary heeds one order at a time.
+    stage.heed(None);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    assert_eq!(stage.orders, later);
+    assert_eq!(stage.orders[0].verb, Verb::Abort);
+}
+
+#[test]
 fn abort_that_was_heeded_is_taken_back_by_no_later_one() {
     let mut stage = running();
     stage.demand(Verb::Abort, Some(AbortAction::Rollback));
