@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use super::{Act, Decision, Demand, Seen, Target, Wanted, Wish, finish, say, under_way, wanted};
 use crate::{
     api::{
-        AbortAction, CanaryStatus, GateStatus, HoldReason, OnClientLost, Outcome, PastRollout, Phase, PromotionPhase,
-        PromotionStatus, Verb,
+        AbortAction, CanaryStatus, GateStatus, HoldReason, OnClientLost, Outcome, PastRollout, Phase,
+        PromotionPhase, PromotionStatus, Verb,
     },
     rollout::Order,
 };
