@@ -4,7 +4,6 @@
 
 pub mod admin; // /healthz, /readyz, /metrics
 pub mod api; // the custom resources: types, schema, CEL rules
-pub mod bounded; // bodies of answers up to a limit
 pub mod cli; // one file per subcommand
 pub mod clock; // the only place that asks for the time
 pub mod config_file; // files that flags name
@@ -12,7 +11,7 @@ pub mod defect; // deliberate defects, which the simulation must find; none in r
 pub mod freeze; // PURE: whether a release may begin now
 pub mod gates; // jobs at gates, apart from the reconcile path
 pub mod hook_api; // the HTTP API that pipelines call
-mod http_error; // what went wrong with a request
+pub mod http_client; // what all HTTP clients share
 pub mod jenkins; // Jenkins as a peer: a job is triggered once, followed, and stopped if need be
 pub mod jitter; // the only place that asks for chance
 pub mod judge; // PURE: what measurements say

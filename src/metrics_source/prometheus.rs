@@ -17,7 +17,7 @@ use super::{
     MetricSource, SourceError, WorkloadKey,
     query::{NAMESPACE_LABEL, WORKLOAD_LABEL},
 };
-use crate::{bounded, http_error::cause};
+use crate::http_client::{bounded, cause};
 
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(2),

@@ -15,7 +15,10 @@ use super::{
     KUBERNETES_EVENTS,
     cloud_event::{Format, Mode},
 };
-use crate::config_file::{self, Error};
+use crate::{
+    config_file::{self, Error},
+    http_client::in_the_clear,
+};
 
 /// Longest name of a sink.
 const NAME_LIMIT: usize = 63;
@@ -66,8 +69,7 @@ impl SinkConfig {
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         let secret = self.token_file.is_some() || !self.headers.is_empty();
-        let near = matches!(self.url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        secret && self.url.scheme() == "http" && !near
+        secret && in_the_clear(&self.url)
     }
 }
 

@@ -10,7 +10,7 @@ use http::{
 use reqwest::{Certificate, Url, redirect::Policy};
 
 use super::{cloud_event::Message, config::SinkConfig, verdict::Answer};
-use crate::http_error::cause;
+use crate::http_client::cause;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);

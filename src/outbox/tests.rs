@@ -100,8 +100,11 @@ fn every_reason_that_a_decision_can_tell_is_documented() {
     let documented: Vec<String> = documented().into_iter().map(|(reason, _)| reason).collect();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rollout/decide");
     let mut told = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    let paths = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(path).unwrap();
         for call in text.split(".tell(").skip(1) {
             let Some(reason) = call.split(");").next().unwrap().split('"').nth(1) else {
                 continue;

@@ -26,7 +26,7 @@ use crate::{
         output::note,
     },
     clock::{Clock, SystemClock},
-    http_error::cause,
+    http_client::{cause, in_the_clear},
     jitter::Jitter,
 };
 
@@ -195,7 +195,7 @@ impl Client {
             builder = builder.tls_certs_only(certificates);
         }
         token.header().map_err(Failure::input)?;
-        if address::in_the_clear(&url) {
+        if in_the_clear(&url) {
             note(&format!(
                 "{url}: others can read the token on its way; write https"
             ));

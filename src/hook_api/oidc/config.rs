@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::subject;
-use crate::config_file;
+use crate::{config_file, http_client::in_the_clear};
 
 /// An issuer, as the file names it.
 #[derive(Clone, Debug, Deserialize)]
@@ -102,14 +102,7 @@ fn is_safe(url: &str) -> bool {
         return false;
     };
     let plain_text = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    plain_text && (url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.parse::<std::net::IpAddr>()
-        .is_ok_and(|address| address.is_loopback())
+    plain_text && ["http", "https"].contains(&url.scheme()) && !in_the_clear(&url)
 }
 
 #[cfg(test)]

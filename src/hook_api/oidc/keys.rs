@@ -16,7 +16,7 @@ use reqwest::redirect::Policy;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::config::{self, Error, IssuerConfig};
-use crate::{bounded, clock::Clock, config_file};
+use crate::{clock::Clock, config_file, http_client::bounded};
 
 /// Age from which keys are renewed behind the back of who uses them.
 const FRESH: Duration = Duration::from_secs(3600);

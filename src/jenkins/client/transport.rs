@@ -1,8 +1,8 @@
 //! One request and its answer: credentials, crumbs, bounds, and what keeps an answer from being one.
 
 use super::*;
-use crate::bounded;
-pub(super) use crate::http_error::cause;
+use crate::http_client::bounded;
+pub(super) use crate::http_client::cause;
 
 impl Client {
     /// What is at `url` as JSON; `None` if there is nothing.

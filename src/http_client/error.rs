@@ -3,7 +3,8 @@
 use std::error::Error;
 
 /// The innermost cause, such as "connection refused". The outer ones may name an address, and so a secret.
-pub(crate) fn cause(error: &dyn Error) -> String {
+#[must_use]
+pub fn cause(error: &dyn Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;
