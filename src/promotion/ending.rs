@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Act, Decision, Demand, Seen, Target, Wanted, Wish, finish, say, under_way, wanted};
+use super::{
+    Act, Decision, Demand, Seen, Target, Wish, finish, say, under_way,
+    wanted::{Wanted, wanted},
+};
 use crate::{
     api::{
         AbortAction, CanaryStatus, GateStatus, HoldReason, OnClientLost, Outcome, PastRollout, Phase,

@@ -1,9 +1,14 @@
-use chrono::TimeDelta;
+use std::collections::BTreeMap;
 
-use super::*;
-use crate::api::{
-    Awaited, CanaryRef, Hold, HoldReason, Intervention, Outcome, PastRollout, Phase, Policy, Requester,
-    RevisionStatus,
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{orders::COMMAND_TTL, seen::DEADLINE, *};
+use crate::{
+    api::{
+        AbortAction, Awaited, CanaryRef, CommandSpec, CommandStatus, Hold, HoldReason, Intervention,
+        OnClientLost, Outcome, PastRollout, Policy, PromotionSpec, Requester, RevisionStatus, Verb,
+    },
+    rollout::Order,
 };
 
 fn at(seconds: i64) -> DateTime<Utc> {

@@ -1,0 +1,168 @@
+//! What a decision about promotions sees, and what it says.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    api::{
+        CanaryStatus, CommandSpec, CommandStatus, OnClientLost, Policy, PromotionPhase, PromotionSpec,
+        PromotionStatus,
+    },
+    rollout::Order,
+};
+
+/// Default of `policy.deadlineSeconds`.
+pub(super) const DEADLINE: i64 = 3600;
+/// Default of `policy.clientLostSeconds`.
+const CLIENT_LOST: i64 = 300;
+
+/// A Promotion.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When a client last asked for it.
+    pub client_seen_at: Option<DateTime<Utc>>,
+    /// What it asks for.
+    pub spec: PromotionSpec,
+    /// What became of it.
+    pub status: PromotionStatus,
+}
+
+/// In which form a demand came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A Command.
+    Command,
+    /// An Approval.
+    Approval,
+}
+
+/// A Command or an Approval.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// In which form it came.
+    pub form: Form,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// What it orders; of an Approval, `Approve` or `Reject`.
+    pub spec: CommandSpec,
+    /// The gate that it decides on.
+    pub gate: Option<String>,
+    /// What became of it.
+    pub status: CommandStatus,
+}
+
+/// The workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Digest of its pod template.
+    pub revision: String,
+    /// Image by name of the container.
+    pub images: BTreeMap<String, String>,
+}
+
+/// Everything about the Promotions of one Canary.
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
+    /// The Canary's status.
+    pub canary: &'a CanaryStatus,
+    /// Whether the Canary is being deleted.
+    pub deleting: bool,
+    /// The workload, if it exists.
+    pub target: Option<Target>,
+    /// Its Promotions.
+    pub wishes: Vec<Wish>,
+    /// Its Commands and Approvals.
+    pub demands: Vec<Demand>,
+    /// Why nothing may be released now.
+    pub frozen: Option<String>,
+}
+
+/// One guarded write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Write the status of a Promotion.
+    Record(String, Box<PromotionStatus>),
+    /// Give the workload these images, for a Promotion.
+    Ship(String, BTreeMap<String, String>),
+    /// Write the status of a Command or an Approval.
+    Answer(Form, String, CommandStatus),
+    /// Delete a Promotion that has been over for long.
+    Forget(String),
+    /// Delete a Command or an Approval that was answered long ago.
+    ForgetDemand(Form, String),
+}
+
+/// What to do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Writes, in order.
+    pub acts: Vec<Act>,
+    /// Orders for the rollout that were not heeded or refused yet, oldest first.
+    pub orders: Vec<Order>,
+    /// When to look again even if nothing changes.
+    pub wake_at: Option<DateTime<Utc>>,
+}
+
+impl Decision {
+    pub(super) fn wake(&mut self, at: DateTime<Utc>) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+impl Wish {
+    pub(super) fn finished(&self) -> bool {
+        self.status.phase.is_some_and(PromotionPhase::finished)
+    }
+
+    /// Whether it was asked for by this user, or by a build that this user started.
+    pub(super) fn is_of(&self, user: &str) -> bool {
+        let requester = &self.spec.requester;
+        [&requester.authenticated_as, &requester.user]
+            .into_iter()
+            .any(|known| known.as_deref() == Some(user))
+    }
+
+    pub(super) fn deadline(&self) -> DateTime<Utc> {
+        self.created_at + TimeDelta::seconds(self.spec.policy.deadline_seconds.unwrap_or(DEADLINE))
+    }
+
+    /// When its client counts as lost, if that matters: so long after it was last heard of.
+    pub(super) fn client_lost_at(&self) -> Option<DateTime<Utc>> {
+        let policy = &self.spec.policy;
+        let span = client_lost_after(policy)?;
+        Some(
+            self.client_seen_at
+                .unwrap_or(self.created_at)
+                .max(self.created_at)
+                + span,
+        )
+    }
+
+    /// Whether it may still change the workload.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.finished() && self.status.revision.is_none()
+    }
+
+    pub(super) fn running(&self) -> bool {
+        self.status.phase == Some(PromotionPhase::Running)
+    }
+}
+
+/// How long a client may be silent, if it matters.
+#[must_use]
+pub fn client_lost_after(policy: &Policy) -> Option<TimeDelta> {
+    let seconds = policy.client_lost_seconds.unwrap_or(CLIENT_LOST);
+    (policy.on_client_lost != OnClientLost::Continue).then(|| TimeDelta::seconds(seconds))
+}
