@@ -261,7 +261,8 @@ fn rest(seen: &Seen<'_>, book: &Book, old: &Value, new: &Value, found: &mut Vec<
     };
     let revision = crate::workload::deployment::revision(&target["spec"]["template"]);
     let newer = new["revision"]["current"] != revision.as_str();
-    if target["spec"]["replicas"] != 0 && !newer && phase != "Initialized" {
+    let scaled = book.scaled_at.is_some_and(|at| seen.at - at < routes::SEEN);
+    if target["spec"]["replicas"] != 0 && !newer && !scaled && phase != "Initialized" {
         found.push(format!(
             "{phase} while the canary has {} pods (I4)",
             target["spec"]["replicas"]

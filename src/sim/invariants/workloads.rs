@@ -132,11 +132,17 @@ fn shrinks(seen: &Seen<'_>, before: Option<&Value>, found: &mut Vec<String>) {
 }
 
 /// I2 and I8: the target is scaled, or given the image of a Promotion, and nothing else; and it is scaled away only when no traffic can reach it.
-pub(super) fn target(seen: &Seen<'_>, book: &Book, stale: bool, found: &mut Vec<String>) {
-    let Some(before) = seen.change.before.as_deref().filter(|_| seen.ours) else {
+pub(super) fn target(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut Vec<String>) {
+    let Some(before) = seen.change.before.as_deref() else {
         return;
     };
     let after = &*seen.change.object;
+    if !seen.ours {
+        if before["spec"]["replicas"] != after["spec"]["replicas"] {
+            book.scaled_at = Some(seen.at);
+        }
+        return;
+    }
     if before["spec"]["template"] != after["spec"]["template"] {
         promotions::shipped(seen, before, found);
     }
