@@ -93,6 +93,9 @@ pub struct GateStatus {
     /// The build, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The job that opens it: name of the Jenkins, and path of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     /// Where the order is on its way through Jenkins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::any_object")]

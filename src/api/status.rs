@@ -188,8 +188,10 @@ pub enum HoldReason {
     AwaitingJob,
     /// A freeze is in force.
     Frozen,
-    /// Pods of the canary or the primary are not ready.
+    /// Pods of the workload are not ready, or the primary's where everything waits for them.
     WorkloadNotReady,
+    /// Some pods of the primary are not ready, and no step is taken before all are.
+    PrimaryNotReady,
     /// The observed share does not follow the weight.
     TrafficNotShifting,
     /// Somebody else's object or controller is in the way.

@@ -22,11 +22,11 @@ use tokio::{
 };
 
 use crate::{
-    api::{CanaryStatus, GateState, JenkinsGate, Phase},
+    api::{CanaryStatus, GatePoint, GateState, JenkinsGate, Phase},
     jenkins::{Answer, Ask, Order},
     jitter::Jitter,
     leader::Leadership,
-    rollout::{CanaryId, GateNews, Names, Opens, RolloutSpec},
+    rollout::{CanaryId, GateNews, Names, Opens, RolloutSpec, analysis_is_skipped},
 };
 pub use sites::Sites;
 
@@ -204,6 +204,7 @@ fn wanted<'a>(spec: &'a RolloutSpec, status: &CanaryStatus) -> Vec<(Stand, &'a J
     let Some(revision) = &status.revision.current else {
         return Vec::new();
     };
+    let skips = analysis_is_skipped(spec, status);
     let running = status
         .gates
         .iter()
@@ -214,6 +215,11 @@ fn wanted<'a>(spec: &'a RolloutSpec, status: &CanaryStatus) -> Vec<(Stand, &'a J
             let Opens::Jenkins(job) = &gate.opens else {
                 return None;
             };
+            // What is written is of the job that was ordered, and the specification may name another one by now.
+            let asked = known.job == gate.opens.job() && !(skips && gate.at == GatePoint::PreRollout);
+            if !asked {
+                return None;
+            }
             let stand = Stand {
                 canary: spec.id.clone(),
                 uid: spec.uid.clone(),

@@ -103,6 +103,7 @@ fn at_the_gate() -> CanaryStatus {
             by: None,
             message: None,
             url: None,
+            job: Some("ci team/acceptance".to_owned()),
             run: None,
         }],
         ..CanaryStatus::default()
@@ -229,8 +230,10 @@ async fn jenkins_that_is_not_known_or_not_for_this_namespace_is_named() {
         if let Opens::Jenkins(job) = &mut spec.gates[0].opens {
             job.instance = instance.to_owned();
         }
-        gates.follow(&spec, &at_the_gate());
-        let news = next(&gates, &mut wakes, &mut at_the_gate()).await;
+        let mut status = at_the_gate();
+        status.gates[0].job = spec.gates[0].opens.job();
+        gates.follow(&spec, &status);
+        let news = next(&gates, &mut wakes, &mut status).await;
         assert_eq!(
             news.state,
             GateState::Running,
@@ -320,6 +323,38 @@ async fn suspending_leaves_the_job_alone_and_what_is_not_waited_for_any_more_is_
         ..status
     };
     gates.follow(&spec(), &over);
+    assert!(cancelled(&fake).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn way_of_one_job_is_not_gone_on_with_another_job() {
+    let fake = Arc::new(Fake::default());
+    let (gates, _wakes, status) = queued(&fake).await;
+    gates.forget(&spec().id);
+    let mut other = spec();
+    if let Opens::Jenkins(job) = &mut other.gates[0].opens {
+        job.job = "team/other".to_owned();
+    }
+    let before = fake.asked.lock().unwrap().len();
+    gates.follow(&other, &status);
+    a_minute().await;
+    assert_eq!(
+        fake.asked.lock().unwrap().len(),
+        before,
+        "the release has not come to it"
+    );
+    assert!(gates.news(&other.id, "uid").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn job_of_a_gate_before_an_analysis_that_is_skipped_is_stopped() {
+    let fake = Arc::new(Fake::default());
+    let (gates, _wakes, status) = queued(&fake).await;
+    let skipping = RolloutSpec {
+        skip_analysis: true,
+        ..spec()
+    };
+    gates.follow(&skipping, &status);
     assert!(cancelled(&fake).await);
 }
 

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     api::{
-        AbortAction, CanaryStatus, GateStatus, HoldReason, OnClientLost, Outcome, PastRollout, Phase,
-        PromotionPhase, PromotionStatus, Verb,
+        AbortAction, CanaryStatus, GateStatus, OnClientLost, Outcome, PastRollout, Phase, PromotionPhase,
+        PromotionStatus, Verb,
     },
     rollout::Order,
 };
@@ -125,7 +125,7 @@ fn follow_revision(
     client_lost(running, revision, decision);
     if at_rest && canary.phase == Some(Phase::Failed) && current == Some(revision) {
         // It failed before, and is asked for again.
-        let id = format!("retry/{}", wish.uid);
+        let id = wish.order("retry");
         ask(running, &id, "", Verb::Retry, revision, decision);
     }
 }
@@ -184,21 +184,18 @@ fn called_off(running: Running<'_>, at_rest: bool) -> Option<&'static str> {
 /// The deadline is over: the release is called off, and the promotion has failed once that is done.
 fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, decision: &mut Decision) {
     let Running { seen, wish, now, .. } = running;
-    let id = format!("deadline/{}", wish.uid);
+    let id = wish.order("deadline");
     let answered = seen.canary.interventions.iter().find(|known| known.id == id);
     if let Some(why) = answered.and_then(|known| known.refused.as_ref()) {
         let text = format!("its deadline is over (policy.deadlineSeconds); it cannot be called off: {why}");
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
     }
-    let hold = seen.canary.hold.as_ref();
-    let hands_off = [HoldReason::Suspended, HoldReason::TargetConflict];
-    if let Some(hold) = hold.filter(|hold| hands_off.contains(&hold.reason)) {
-        let text = format!(
-            "its deadline is over (policy.deadlineSeconds); nothing of the Canary is touched: {}",
-            hold.message
-        );
+    if let Some(why) = &seen.hands_off {
+        let text =
+            format!("its deadline is over (policy.deadlineSeconds); nothing of the Canary is touched: {why}");
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
     }
+    let hold = seen.canary.hold.as_ref();
     let held = hold.filter(|_| seen.canary.retirement.is_some());
     if let Some(hold) = held.filter(|_| answered.is_some()) {
         // Going back is held, and may be for long: whoever waits is told.
@@ -244,7 +241,7 @@ fn client_lost(running: Running<'_>, revision: &str, decision: &mut Decision) {
     if super::not_noticed(running.seen, revision) {
         return;
     }
-    let id = format!("client-lost/{}", wish.uid);
+    let id = wish.order("client-lost");
     ask(
         running,
         &id,

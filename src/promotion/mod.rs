@@ -15,6 +15,8 @@ mod wanted; // what the workload shall have
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::{CanaryStatus, Conflict, Phase, PromotionPhase, PromotionStatus};
@@ -34,6 +36,7 @@ pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
     let mut demands = seen.demands.clone();
     demands.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
     heed_demands(seen, &wishes, &demands, now, &mut decision);
+    decision.untold = untold(seen);
     let mut ahead = false;
     for (n, wish) in wishes.iter().enumerate() {
         if wish.finished() {
@@ -56,6 +59,18 @@ pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
         ahead |= !over || changed;
     }
     decision
+}
+
+/// Orders that are on record, of Commands and Approvals that have no answer yet and of Promotions that are not over.
+fn untold(seen: &Seen<'_>) -> BTreeSet<String> {
+    let waits = |id: &str| {
+        let mut demands = seen.demands.iter();
+        let mut wishes = seen.wishes.iter();
+        demands.any(|demand| demand.uid == id && demand.status.answered_at.is_none())
+            || wishes.any(|wish| !wish.finished() && wish.gave(id))
+    };
+    let known = seen.canary.interventions.iter().map(|known| &known.id);
+    known.filter(|id| waits(id)).cloned().collect()
 }
 
 /// What becomes of the Promotions of a Canary that is refused for `problem`: they wait, but not beyond their deadlines.

@@ -1,6 +1,6 @@
 //! What a decision about promotions sees, and what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -86,6 +86,8 @@ pub struct Seen<'a> {
     pub demands: Vec<Demand>,
     /// Why nothing may be released now.
     pub frozen: Option<String>,
+    /// Why nothing of the Canary may be touched at all, so that no order is heeded either.
+    pub hands_off: Option<String>,
 }
 
 /// One guarded write.
@@ -103,6 +105,14 @@ pub enum Act {
     ForgetDemand(Form, String),
 }
 
+impl Act {
+    /// Whether it answers an order.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        matches!(self, Act::Answer(..))
+    }
+}
+
 /// What to do.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
@@ -110,6 +120,8 @@ pub struct Decision {
     pub acts: Vec<Act>,
     /// Orders for the rollout that were not heeded or refused yet, oldest first.
     pub orders: Vec<Order>,
+    /// Orders that the Canary's status has heeded or refused and must still remember: whoever gave them has not been told.
+    pub untold: BTreeSet<String>,
     /// When to look again even if nothing changes.
     pub wake_at: Option<DateTime<Utc>>,
 }
@@ -131,6 +143,16 @@ impl Wish {
         [&requester.authenticated_as, &requester.user]
             .into_iter()
             .any(|known| known.as_deref() == Some(user))
+    }
+
+    /// Id of an order of the Promotion itself, for this purpose.
+    pub(super) fn order(&self, purpose: &str) -> String {
+        format!("{purpose}/{}", self.uid)
+    }
+
+    /// Whether the order of this id is the Promotion's own.
+    pub(super) fn gave(&self, id: &str) -> bool {
+        id.split_once('/').is_some_and(|(_, uid)| uid == self.uid)
     }
 
     pub(super) fn deadline(&self) -> DateTime<Utc> {

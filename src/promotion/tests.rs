@@ -66,6 +66,7 @@ struct Stage {
     wishes: Vec<Wish>,
     demands: Vec<Demand>,
     frozen: Option<String>,
+    hands_off: Option<String>,
     deleting: bool,
     orders: Vec<Order>,
     now: DateTime<Utc>,
@@ -79,9 +80,22 @@ impl Stage {
             wishes,
             demands: Vec::new(),
             frozen: None,
+            hands_off: None,
             deleting: false,
             orders: Vec::new(),
             now: at(1),
+        }
+    }
+
+    fn seen(&self) -> Seen<'_> {
+        Seen {
+            canary: &self.canary,
+            deleting: self.deleting,
+            target: Some(self.target.clone()),
+            wishes: self.wishes.clone(),
+            demands: self.demands.clone(),
+            frozen: self.frozen.clone(),
+            hands_off: self.hands_off.clone(),
         }
     }
 
@@ -89,15 +103,7 @@ impl Stage {
     fn settle(&mut self) -> Vec<Act> {
         let mut all = Vec::new();
         for _ in 0..20 {
-            let seen = Seen {
-                canary: &self.canary,
-                deleting: self.deleting,
-                target: Some(self.target.clone()),
-                wishes: self.wishes.clone(),
-                demands: self.demands.clone(),
-                frozen: self.frozen.clone(),
-            };
-            let decision = decide(&seen, self.now);
+            let decision = decide(&self.seen(), self.now);
             self.orders = decision.orders;
             if decision.acts.is_empty() {
                 return all;
@@ -471,6 +477,7 @@ fn workload_that_somebody_else_changes_meanwhile_is_not_changed_back() {
         wishes: stage.wishes.clone(),
         demands: Vec::new(),
         frozen: None,
+        hands_off: None,
     };
     let first = decide(&seen, stage.now);
     stage.carry_out(&first.acts[0]);
@@ -606,6 +613,7 @@ fn workload_is_not_changed_while_hands_are_off_it() {
         wishes: stage.wishes.clone(),
         demands: Vec::new(),
         frozen: None,
+        hands_off: None,
     };
     let first = decide(&seen, stage.now);
     stage.carry_out(&first.acts[0]);
@@ -712,17 +720,47 @@ fn promotion_whose_way_back_is_held_ends_with_its_deadline() {
 
 #[test]
 fn promotion_of_a_canary_that_nobody_may_touch_ends_with_its_deadline() {
-    for reason in [HoldReason::Suspended, HoldReason::TargetConflict] {
-        let mut stage = running();
-        stage.hold(reason);
-        stage.settle();
-        assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
-        stage.now = at(DEADLINE);
-        stage.settle();
-        assert_eq!(
-            (stage.phase(0), stage.reason(0)),
-            (Some(PromotionPhase::Failed), "DeadlineExceeded")
-        );
-        assert!(stage.orders.is_empty(), "nobody would heed them");
-    }
+    let mut stage = running();
+    stage.hold(HoldReason::TargetConflict);
+    stage.hands_off = Some("the Canary is suspended (spec.suspend)".to_owned());
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    stage.now = at(DEADLINE);
+    stage.settle();
+    assert_eq!(
+        (stage.phase(0), stage.reason(0)),
+        (Some(PromotionPhase::Failed), "DeadlineExceeded")
+    );
+    assert!(stage.orders.is_empty(), "nobody would heed them");
+}
+
+#[test]
+fn deadline_in_a_quarrel_over_routes_calls_the_release_off() {
+    let mut stage = running();
+    stage.hold(HoldReason::TargetConflict);
+    stage.now = at(DEADLINE);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    assert_eq!(
+        stage.orders[0].verb,
+        Verb::Abort,
+        "orders are heeded all the same"
+    );
+}
+
+#[test]
+fn order_is_remembered_until_whoever_gave_it_is_told() {
+    let mut stage = running();
+    stage.demand(Verb::Pause, None);
+    stage.settle();
+    stage.heed(None);
+    let untold = |stage: &Stage| untold(&stage.seen()).into_iter().collect::<Vec<_>>();
+    assert_eq!(untold(&stage), [stage.demands[0].uid.clone()]);
+    stage.settle();
+    assert!(stage.demands[0].status.answered_at.is_some());
+    assert_eq!(untold(&stage), [""; 0]);
+    stage.now = at(DEADLINE);
+    stage.settle();
+    stage.heed(None);
+    assert_eq!(untold(&stage), [stage.wishes[0].order("deadline")]);
 }

@@ -148,6 +148,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     let mut seen = observe::observe(ctx, &spec, &snap, now);
     let promoting = promotions::decide(&spec, &snap, &seen, now);
     seen.orders.clone_from(&promoting.orders);
+    seen.untold.clone_from(&promoting.untold);
     ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
     ctx.gates.follow(&spec, &seen.status);
     let decision = rollout::decide(&spec, &seen, now);
@@ -162,9 +163,12 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         promotions::perform(ctx, &spec, &snap, &promoting.acts).await?;
     }
     act::Round::new(ctx, &spec, &snap).perform(&decision.acts).await?;
-    if decision.acts.is_empty() && !spec.deleting {
-        // What the rollout writes, promotions look at in the next round.
-        promotions::perform(ctx, &spec, &snap, &promoting.acts).await?;
+    if !spec.deleting {
+        // What the rollout writes, promotions look at in the next round; answers to orders are due before the next order.
+        let settled = decision.acts.is_empty();
+        let due = promoting.acts.into_iter();
+        let due: Vec<_> = due.filter(|act| settled || act.answers()).collect();
+        promotions::perform(ctx, &spec, &snap, &due).await?;
     }
     Ok(Next {
         again,

@@ -1,5 +1,7 @@
 //! From the objects of a snapshot to the plain data of a decision. Pure.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -66,6 +68,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         template_since: ctx.local.template_since(&spec.id, digest, now),
         sampled_since: ctx.sampler.watched_since(&spec.id).unwrap_or(now),
         sample: ctx.sampler.latest(&spec.id),
+        untold: BTreeSet::new(),
         orders: Vec::new(),
         gate_news: ctx.gates.news(&spec.id, &spec.uid),
         freezing: freeze::in_force(&snap.freezes, now),

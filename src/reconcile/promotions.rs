@@ -29,6 +29,8 @@ pub const CLIENT_SEEN: &str = "bellwether.dev/client-seen-at";
 
 /// What the Promotions and Commands of this Canary ask for, beside what was observed of it.
 pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: DateTime<Utc>) -> Decision {
+    let hands_off = hands_off(spec, observed);
+    let frozen = observed.frozen(UnderWay::Finish).map(str::to_owned);
     let seen = Seen {
         canary: &observed.status,
         deleting: spec.deleting,
@@ -39,7 +41,8 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
             .map(|(workload, object)| target(&workload.revision, object)),
         wishes: snap.promotions.iter().filter_map(|object| wish(object)).collect(),
         demands: demands(snap),
-        frozen: hands_off(spec, observed).or_else(|| observed.frozen(UnderWay::Finish).map(str::to_owned)),
+        frozen: hands_off.clone().or(frozen),
+        hands_off,
     };
     if seen.wishes.is_empty() && seen.demands.is_empty() {
         return Decision::default();

@@ -11,7 +11,7 @@ pub mod spec;
 pub mod validate;
 pub mod weight;
 
-pub use decide::{decide, refuse};
+pub use decide::{analysis_is_skipped, decide, refuse};
 pub use decision::{Act, Child, Decision, Serves};
 pub use observed::{Apex, GateNews, Observed, Order, Routes, Workload};
 pub use spec::{CanaryId, GateSpec, Names, Opens, RolloutSpec, Steps};

@@ -1,6 +1,6 @@
 //! What one decision knows of the world: a snapshot of plain data.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -48,6 +48,8 @@ pub struct Observed {
     pub sampled_since: DateTime<Utc>,
     /// The latest sample of the metrics.
     pub sample: Option<Arc<Sample>>,
+    /// Orders that were heeded or refused already, and whoever gave them has not been told: they are not forgotten.
+    pub untold: BTreeSet<String>,
     /// Orders that were not heeded or refused yet, oldest first.
     pub orders: Vec<Order>,
     /// What was heard of jobs at gates since the status was written.

@@ -102,6 +102,17 @@ pub enum Opens {
     Jenkins(JenkinsGate),
 }
 
+impl Opens {
+    /// The job whose build opens it: name of the Jenkins, and path of the job.
+    #[must_use]
+    pub fn job(&self) -> Option<String> {
+        match self {
+            Opens::Approval { .. } => None,
+            Opens::Jenkins(job) => Some(format!("{} {}", job.instance, job.job)),
+        }
+    }
+}
+
 /// A Canary after validation.
 #[derive(Clone, Debug)]
 pub struct RolloutSpec {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What must have happened at least once.
-const EXPECTED: [&str; 88] = [
+const EXPECTED: [&str; 89] = [
     "refused 409",
     "refused 429",
     "refused 500",
@@ -89,6 +89,7 @@ const EXPECTED: [&str; 88] = [
     "held Dark",
     "held Suspended",
     "held WorkloadNotReady",
+    "held PrimaryNotReady",
     "held TrafficNotShifting",
     "held TargetNotFound",
     "held PromotionFailed",

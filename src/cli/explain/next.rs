@@ -209,6 +209,7 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
         HoldReason::Dark => vec![Next::when("requests reach the canary")],
         HoldReason::TrafficNotShifting => vec![Next::when("the observed share follows the weight")],
         HoldReason::WorkloadNotReady => vec![Next::when("the pods are ready; no step before")],
+        HoldReason::PrimaryNotReady => vec![Next::when("all pods of the primary are ready; no step before")],
         HoldReason::TargetNotFound => {
             vec![Next::when(format_args!(
                 "Deployment {} exists",

@@ -3,7 +3,9 @@
 //! Invariants: a gate is open for one revision alone, and every new one asks it anew (W41); a job is ordered only after
 //! the status says so; nothing here keeps traffic from going back.
 
-use super::{plan::Plan, retire};
+use chrono::{DateTime, Utc};
+
+use super::{orders, plan::Plan, retire};
 use crate::{
     api::{GatePoint, GateState, GateStatus, HoldReason, Phase, RetirementKind, UnderWay},
     rollout::{GateNews, GateSpec, Opens, Order},
@@ -16,7 +18,13 @@ const HOLDS: [HoldReason; 2] = [HoldReason::AwaitingApproval, HoldReason::Awaiti
 /// comes before everything that may wait: what was rejected keeps no traffic, whatever else holds the release.
 pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
     let spec = plan.spec;
+    let skips = orders::skips_analysis(plan);
     for gate in &spec.gates {
+        // A gate before an analysis that is skipped is skipped with it.
+        if skips && gate.at == GatePoint::PreRollout {
+            continue;
+        }
+        follow_edit(plan, gate);
         if known(plan, gate).is_some() && news(plan, gate) == GateState::Rejected {
             reject(plan, gate);
             return true;
@@ -96,9 +104,12 @@ pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
 
 /// What keeps the next step from being taken, whatever anybody orders.
 pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
-    let of_spec = |name: &str| plan.spec.gates.iter().any(|gate| gate.name == name);
+    let skips = orders::skips_analysis(plan);
+    let mut gates = plan.spec.gates.iter();
+    let mut asked =
+        |name: &str| gates.any(|gate| gate.name == name && !(skips && gate.at == GatePoint::PreRollout));
     let mut known = plan.next.gates.iter();
-    let closed = known.find(|gate| gate.state != GateState::Open && of_spec(&gate.name));
+    let closed = known.find(|gate| gate.state != GateState::Open && asked(&gate.name));
     if let Some(gate) = closed {
         return Some(format!("gate {} is not open", gate.name));
     }
@@ -115,19 +126,19 @@ fn known<'p>(plan: &'p mut Plan<'_>, gate: &GateSpec) -> Option<&'p mut GateStat
 
 /// The release is at this gate: it is written down, and from then on its job may be ordered.
 fn come_to(plan: &mut Plan<'_>, gate: &GateSpec) {
-    let job = matches!(gate.opens, Opens::Jenkins(_));
-    if let Some(status) = known(plan, gate) {
-        if job && status.state == GateState::Waiting {
-            // It was an approval's until somebody edited it.
-            status.state = GateState::Running;
-        }
-        return;
+    if known(plan, gate).is_none() {
+        let status = fresh(gate, plan.now);
+        plan.next.gates.push(status);
     }
-    let since = plan.now;
-    plan.next.gates.push(GateStatus {
+}
+
+/// A gate as a release comes to it.
+fn fresh(gate: &GateSpec, since: DateTime<Utc>) -> GateStatus {
+    let job = gate.opens.job();
+    GateStatus {
         name: gate.name.clone(),
         at: gate.at,
-        state: if job {
+        state: if job.is_some() {
             GateState::Running
         } else {
             GateState::Waiting
@@ -136,8 +147,21 @@ fn come_to(plan: &mut Plan<'_>, gate: &GateSpec) {
         by: None,
         message: None,
         url: None,
+        job,
         run: None,
-    });
+    }
+}
+
+/// Somebody made another gate of one that a release waits at: an approval instead of a job, or another job. The release
+/// comes to it anew, with all its time, and what was heard of the old job says nothing of the new one.
+fn follow_edit(plan: &mut Plan<'_>, gate: &GateSpec) {
+    let now = plan.now;
+    if let Some(status) = known(plan, gate)
+        && matches!(status.state, GateState::Waiting | GateState::Running)
+        && status.job != gate.opens.job()
+    {
+        *status = fresh(gate, now);
+    }
 }
 
 /// Takes in what is heard of the gate's job, and whether its time is over.

@@ -29,6 +29,7 @@ use chrono::{DateTime, Utc};
 use super::{Act, Decision, Observed, RolloutSpec, Routes};
 use crate::api::{CanaryStatus, HoldReason, Phase};
 use crate::defect::{Defect, planted};
+pub use orders::analysis_is_skipped;
 use plan::Plan;
 
 /// Decides what to do about one Canary.

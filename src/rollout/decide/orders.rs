@@ -6,22 +6,28 @@
 use super::{gates, plan::Plan, progressing, promoting, rest, retire};
 use crate::{
     api::{
-        GatePoint, GateState, HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind, UnderWay,
-        Verb,
+        CanaryStatus, GatePoint, GateState, HoldReason, Intervention, NoticeKind, Pause, Phase,
+        RetirementKind, UnderWay, Verb,
     },
-    rollout::{Order, Workload},
+    rollout::{Order, RolloutSpec, Workload},
 };
 
-/// Orders that are remembered.
+/// How many orders are remembered.
 const LIMIT: usize = 16;
 
-/// Heeds or refuses the oldest order; returns whether there was one.
+/// Heeds or refuses the oldest order, aborts first; returns whether there was one.
 pub(super) fn heed(plan: &mut Plan<'_>) -> bool {
     let seen = plan.seen;
     let known = |order: &&Order| !plan.next.interventions.iter().any(|known| known.id == order.id);
-    let Some(order) = seen.orders.iter().find(known) else {
+    let mut orders = seen.orders.iter().filter(known);
+    // Whoever calls a release off does not wait for whoever gave many orders before.
+    let abort = orders.clone().find(|order| order.verb == Verb::Abort);
+    let Some(order) = abort.or_else(|| orders.next()) else {
         return false;
     };
+    if !make_room(plan) {
+        return false;
+    }
     let refused = refusal(plan, order);
     let heeded = refused.is_none();
     note(plan, order, refused);
@@ -70,8 +76,19 @@ fn note(plan: &mut Plan<'_>, order: &Order, refused: Option<String>) {
         at: plan.now,
         refused,
     });
-    let excess = plan.next.interventions.len().saturating_sub(LIMIT);
-    plan.next.interventions.drain(..excess);
+}
+
+/// Forgets the oldest orders of too many, but none of which somebody has not been told yet: it would be heeded again.
+/// Returns whether there is room for another one.
+fn make_room(plan: &mut Plan<'_>) -> bool {
+    let told = |known: &Intervention| !plan.seen.untold.contains(&known.id);
+    while plan.next.interventions.len() >= LIMIT {
+        let Some(oldest) = plan.next.interventions.iter().position(told) else {
+            return false;
+        };
+        plan.next.interventions.remove(oldest);
+    }
+    true
 }
 
 /// Why an order cannot be heeded now.
@@ -238,10 +255,16 @@ fn undo(plan: &mut Plan<'_>, said: &str) {
 
 /// Whether the present revision is to be promoted without further analysis.
 pub(super) fn skips_analysis(plan: &Plan<'_>) -> bool {
-    let current = plan.next.revision.current.as_deref();
-    let since = plan.next.revision.started_at;
-    plan.spec.skip_analysis
-        || plan.next.interventions.iter().any(|known| {
+    analysis_is_skipped(plan.spec, &plan.next)
+}
+
+/// Whether the specification or somebody's order skips the analysis of the present revision.
+#[must_use]
+pub fn analysis_is_skipped(spec: &RolloutSpec, status: &CanaryStatus) -> bool {
+    let current = status.revision.current.as_deref();
+    let since = status.revision.started_at;
+    spec.skip_analysis
+        || status.interventions.iter().any(|known| {
             known.verb == Verb::SkipAnalysis
                 && known.refused.is_none()
                 && Some(known.revision.as_str()) == current
@@ -270,6 +293,7 @@ pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
 pub(super) fn promote_unanalysed(plan: &mut Plan<'_>, target: &Workload) -> bool {
     let skips = skips_analysis(plan)
         && target.ready()
+        && plan.next.pause.is_none()
         && progressing::may_step(plan)
         && gates::open(plan, GatePoint::ConfirmPromotion);
     if skips {

@@ -96,7 +96,13 @@ fn restart(plan: &mut Plan<'_>, revision: String) {
 
 /// The workload is gone, and its pods with it: what was sent to them goes to a primary that serves.
 pub(super) fn target_missing(plan: &mut Plan<'_>) {
-    let sent = !plan.weight().is_zero() || plan.seen.routes.weight().is_some_and(|weight| !weight.is_zero());
+    let setting_up = plan.next.phase.is_none_or(|phase| phase == Phase::Initializing);
+    let sent = !plan.weight().is_zero()
+        || plan
+            .seen
+            .routes
+            .weight()
+            .map_or(!setting_up, |weight| !weight.is_zero());
     let serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
     if sent && serves {
         plan.lower(Weight::ZERO);
@@ -149,14 +155,15 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
         }
         return;
     }
-    if primary_is_ready(plan) {
-        plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    if unready_primary(plan).is_none() {
+        plan.clear_hold(&[HoldReason::PrimaryNotReady]);
     }
     let skips = orders::skips_analysis(plan);
     if !skips && !gates::open(plan, GatePoint::PreRollout) {
         return;
     }
-    if orders::promote_unanalysed(plan, target) || skips || orders::paused(plan) || !may_step(plan) {
+    if orders::promote_unanalysed(plan, target) || orders::paused(plan) || skips || !may_step(plan) {
         return;
     }
     let paused = retreat
@@ -184,30 +191,31 @@ fn not_ready_text(plan: &Plan<'_>, target: &Workload) -> String {
     )
 }
 
-fn primary_is_ready(plan: &Plan<'_>) -> bool {
-    plan.primary()
-        .is_none_or(|primary| primary.serving() >= primary.desired && primary.desired > 0)
+/// What is wrong with the primary, unless it lets a step be taken: all of its pods are ready, so that it could take
+/// everything back; or none is (or it is gone altogether), so that every step makes things better and the release may be
+/// the fix.
+fn unready_primary(plan: &Plan<'_>) -> Option<String> {
+    let primary = plan
+        .primary()
+        .filter(|p| p.serving() < p.desired || p.desired == 0)?;
+    let none_serves = primary.desired > 0 && primary.serving() == 0;
+    (!none_serves).then(|| {
+        format!(
+            "{}: {} of {} pods are ready; no step before all are",
+            plan.spec.names.primary,
+            primary.serving(),
+            primary.desired
+        )
+    })
 }
 
-/// Whether the primary lets a step be taken: all of its pods are ready, so that it could take everything back; or none
-/// is (or it is gone altogether), so that every step makes things better and the release may be the fix.
+/// Whether the primary lets a step be taken; if not, it says so.
 fn primary_ready(plan: &mut Plan<'_>) -> bool {
-    let Some(primary) = plan
-        .primary()
-        .filter(|p| p.serving() < p.desired || p.desired == 0)
-    else {
+    let Some(text) = unready_primary(plan) else {
+        plan.clear_hold(&[HoldReason::PrimaryNotReady]);
         return true;
     };
-    if primary.desired > 0 && primary.serving() == 0 {
-        return true;
-    }
-    let text = format!(
-        "{}: {} of {} pods are ready; no step before all are",
-        plan.spec.names.primary,
-        primary.serving(),
-        primary.desired
-    );
-    plan.hold(HoldReason::WorkloadNotReady, &text);
+    plan.hold(HoldReason::PrimaryNotReady, &text);
     plan.say(plan.hold_message());
     false
 }
@@ -264,13 +272,13 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         return restore_weight(plan, weight);
     }
     match checks::evaluate(plan) {
-        Verdict::Wait if planted(Defect::RaisesWithoutEvidence) => passed(plan),
+        Verdict::Wait if planted(Defect::RaisesWithoutEvidence) => passed(plan, target),
         Verdict::Wait | Verdict::Failed => {}
         Verdict::Bad(text) => retire::begin(plan, RetirementKind::RollBack, &text),
         Verdict::Dark(text) => went_dark(plan, &text),
         Verdict::Unreached(text) => retreat_for_now(plan, HoldReason::TrafficNotShifting, &text),
         Verdict::Blind(reason, text) => blind(plan, reason, &text),
-        Verdict::Pass => passed(plan),
+        Verdict::Pass => passed(plan, target),
     }
 }
 
@@ -287,6 +295,9 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
             let text = not_ready_text(plan, target);
             plan.hold(HoldReason::WorkloadNotReady, &text);
         }
+        return;
+    }
+    if orders::promote_unanalysed(plan, target) || orders::skips_analysis(plan) {
         return;
     }
     if !gates::open(plan, GatePoint::PreRollout) {
@@ -413,14 +424,17 @@ fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     }
 }
 
-fn passed(plan: &mut Plan<'_>) {
+fn passed(plan: &mut Plan<'_>, target: &Workload) {
     plan.clear_hold(&METRIC_HOLDS);
     if orders::paused(plan) || !primary_ready(plan) {
         return;
     }
+    if orders::skips_analysis(plan) {
+        // Without further analysis there is no further step either: what it waits for, it waits for where it is.
+        return await_pods(plan, target);
+    }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
-    // Without further analysis there is no further step either: it waits for the last gate where it is.
-    if !may_step(plan) || orders::skips_analysis(plan) {
+    if !may_step(plan) {
         return;
     }
     if !next_step(plan) && gates::open(plan, GatePoint::ConfirmPromotion) {
@@ -430,6 +444,19 @@ fn passed(plan: &mut Plan<'_>) {
             "every step passed; the primary takes the revision over",
         );
         super::promoting::begin(plan);
+    }
+}
+
+/// Nothing but pods may keep a release waiting whose analysis is skipped, and they have their time as well.
+fn await_pods(plan: &mut Plan<'_>, target: &Workload) {
+    if target.ready() {
+        return plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    }
+    let text = not_ready_text(plan, target);
+    plan.hold(HoldReason::WorkloadNotReady, &text);
+    let since = plan.held_since(HoldReason::WorkloadNotReady).unwrap_or(plan.now);
+    if plan.elapsed(since, plan.spec.progress_deadline) {
+        retire::begin(plan, RetirementKind::RollBack, &text);
     }
 }
 

@@ -1,6 +1,10 @@
 //! Single decisions: what is written, and in which order.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -141,6 +145,7 @@ fn first_step(reading: Reading) -> Observed {
         sampled_since: at(0),
         template_since: at(-5),
         sample: Some(Arc::new(sample)),
+        untold: BTreeSet::new(),
         orders: vec![],
         gate_news: vec![],
         freezing: Freezing::default(),

@@ -32,7 +32,9 @@ impl World {
             "what is promoted is not what runs (W1)"
         );
         assert!(
-            !revision.starts_with("bad") || self.phase() == Some(Phase::Initializing) || self.skips(),
+            !revision.starts_with("bad")
+                || self.phase() == Some(Phase::Initializing)
+                || self.unexamined.contains(revision),
             "a bad revision is promoted (I3)"
         );
         let first_time = self.phase() == Some(Phase::Promoting);
@@ -63,6 +65,16 @@ impl World {
     }
 
     pub(super) fn check_record(&self, next: &CanaryStatus) {
+        let begins = next.phase == Some(Phase::Promoting) && self.phase() != Some(Phase::Promoting);
+        assert!(
+            !begins
+                || self.status.pause.is_none()
+                || next
+                    .interventions
+                    .last()
+                    .is_some_and(|last| last.verb == Verb::Advance),
+            "a paused release is promoted: {next:?}"
+        );
         let raised = next.canary_weight > self.status.canary_weight;
         if raised && next.phase == Some(Phase::Progressing) && next.retirement.is_none() {
             // What is recorded is put right again and again; a gate and a skip bear on what is recorded.

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::World;
 use crate::{
-    api::{GateState, Verb},
+    api::{GateState, JenkinsGate, Verb},
     freeze::Freezing,
-    rollout::{GateNews, Order, Weight},
+    rollout::{GateNews, Opens, Order, Weight},
 };
 
 /// Something that happens to the rollout from outside.
@@ -33,8 +33,14 @@ pub(super) enum Event {
     Settle(usize, bool),
     /// The job at its gate ends.
     Job(bool),
-    /// Somebody skips the analysis of the present revision.
-    Skip,
+    /// One of the primary's pods is away, or comes back.
+    PrimaryShort(bool),
+    /// Somebody orders this of the present revision.
+    Order(Verb),
+    /// A robot gives more orders at once than are remembered.
+    Flood,
+    /// Somebody makes another gate of the one of this number: a job of an approval, or the other way round.
+    EditGate(usize),
     /// A freeze begins, which also holds what is under way, or ends.
     Freeze(Option<bool>),
     /// The controller dies after this many acts of its next round, and forgets what only it knew.
@@ -55,7 +61,11 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         4 => (0usize..3, prop::bool::weighted(0.8)).prop_map(|(gate, yes)| Event::Settle(gate, yes)),
         3 => prop::bool::weighted(0.8).prop_map(Event::Job),
         1 => prop::option::of(any::<bool>()).prop_map(Event::Freeze),
-        1 => Just(Event::Skip),
+        1 => any::<bool>().prop_map(Event::PrimaryShort),
+        2 => prop::sample::select(vec![Verb::SkipAnalysis, Verb::Pause, Verb::Resume, Verb::Advance, Verb::Abort])
+            .prop_map(Event::Order),
+        1 => Just(Event::Flood),
+        1 => (0usize..5).prop_map(Event::EditGate),
     ]
 }
 
@@ -95,7 +105,15 @@ impl World {
             }
             Event::Settle(gate, yes) => self.settle_gate(*gate, *yes),
             Event::Job(success) => self.end_job(*success),
-            Event::Skip => self.skip(),
+            Event::PrimaryShort(short) => {
+                self.primary_short = *short;
+                if let Some(primary) = &mut self.primary {
+                    primary.short = *short;
+                }
+            }
+            Event::Order(verb) => self.order(*verb, None),
+            Event::Flood => (0..20).for_each(|_| self.order(Verb::Approve, Some("nowhere".to_owned()))),
+            Event::EditGate(gate) => self.edit_gate(*gate),
             Event::Freeze(holds) => {
                 self.freezing = Freezing {
                     frozen: holds.map(|_| "holidays".to_owned()),
@@ -118,16 +136,16 @@ impl World {
             self.passed.insert((revision.clone(), gate.clone()));
         }
         let verb = if yes { Verb::Approve } else { Verb::Reject };
-        self.order(verb, revision, Some(gate));
+        self.order(verb, Some(gate));
     }
 
-    fn skip(&mut self) {
-        if let Some(revision) = self.status.revision.current.clone() {
-            self.order(Verb::SkipAnalysis, revision, None);
+    fn order(&mut self, verb: Verb, gate: Option<String>) {
+        let Some(revision) = self.status.revision.current.clone() else {
+            return;
+        };
+        if matches!(verb, Verb::SkipAnalysis | Verb::Advance) {
+            self.unexamined.insert(revision.clone());
         }
-    }
-
-    fn order(&mut self, verb: Verb, revision: String, gate: Option<String>) {
         self.given += 1;
         self.orders.push(Order {
             id: format!("order-{}", self.given),
@@ -140,20 +158,29 @@ impl World {
         });
     }
 
-    /// The status remembers sixteen orders; what was answered is not seen again.
-    pub(super) fn forget_answered(&mut self) {
-        let known = &self.status.interventions;
-        self.orders
-            .retain(|order| !known.iter().any(|known| known.id == order.id));
+    fn edit_gate(&mut self, gate: usize) {
+        if let Some(gate) = self.spec.gates.get_mut(gate) {
+            gate.opens = match gate.opens {
+                Opens::Approval { .. } => Opens::Jenkins(JenkinsGate::default()),
+                Opens::Jenkins(_) => Opens::Approval {
+                    not_by_requester: false,
+                },
+            };
+        }
     }
 
+    /// The job at the gate that the release came to last ends.
     fn end_job(&mut self, success: bool) {
-        let running = self
-            .status
-            .gates
-            .iter()
-            .find(|gate| gate.state == GateState::Running);
-        let (Some(gate), Some(revision)) = (running, self.status.revision.current.clone()) else {
+        let mut gates = self.status.gates.iter();
+        let running = gates.rfind(|gate| gate.state == GateState::Running);
+        if let Some(name) = running.map(|gate| gate.name.clone()) {
+            self.end_job_of(&name, success);
+        }
+    }
+
+    pub(super) fn end_job_of(&mut self, name: &str, success: bool) {
+        let gate = self.status.gates.iter().find(|gate| gate.name == name);
+        let (Some(gate), Some(revision)) = (gate, self.status.revision.current.clone()) else {
             return;
         };
         if success {

@@ -6,7 +6,7 @@ mod events; // what happens from outside
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use self::events::Event;
 use super::tests::{at, spec};
 use crate::{
-    api::{CanaryStatus, GatePoint, JenkinsGate, Phase},
+    api::{CanaryStatus, GatePoint, JenkinsGate, Phase, Verb},
     freeze::Freezing,
     judge::{Reading, Sample, Traffic},
     rollout::{
@@ -30,11 +30,14 @@ struct Pods {
     revision: String,
     desired: i32,
     healthy: bool,
+    /// Whether one of several is away.
+    short: bool,
 }
 
 impl Pods {
     fn workload(&self, mark: u32) -> Workload {
-        let ready = if self.healthy { self.desired } else { 0 };
+        let there = self.desired - i32::from(self.short && self.desired > 1);
+        let ready = if self.healthy { there } else { 0 };
         Workload {
             revision: self.revision.clone(),
             image: Some(format!("shop:{}", self.revision)),
@@ -59,6 +62,7 @@ struct World {
     mark: u32,
     primary: Option<Pods>,
     primary_healthy: bool,
+    primary_short: bool,
     route: Option<Weight>,
     /// What the proxies do, whatever the routes say.
     proxies: Weight,
@@ -70,7 +74,7 @@ struct World {
     proxies_since: DateTime<Utc>,
     reached_at: Option<DateTime<Utc>>,
     crash_after: Option<usize>,
-    /// Orders about gates.
+    /// Orders that have no answer yet.
     orders: Vec<Order>,
     /// How many there were.
     given: usize,
@@ -78,6 +82,8 @@ struct World {
     news: Vec<GateNews>,
     /// Revisions and gates that somebody or a job said yes to.
     passed: HashSet<(String, String)>,
+    /// Revisions that somebody ordered on without evidence: by a skip, or step by step.
+    unexamined: HashSet<String>,
     freezing: Freezing,
 }
 
@@ -115,10 +121,12 @@ impl World {
                 revision: "good-0".to_owned(),
                 desired: 2,
                 healthy: true,
+                short: false,
             },
             mark: 1,
             primary: None,
             primary_healthy: true,
+            primary_short: false,
             route: None,
             proxies: Weight::FULL,
             mesh: true,
@@ -133,6 +141,7 @@ impl World {
             given: 0,
             news: Vec::new(),
             passed: HashSet::new(),
+            unexamined: HashSet::new(),
             freezing: Freezing::default(),
         }
     }
@@ -218,7 +227,13 @@ impl World {
                 },
             })),
             repairs: 0,
-            orders: self.orders.clone(),
+            untold: self.untold(),
+            orders: self
+                .orders
+                .iter()
+                .filter(|order| !self.heeded(order))
+                .cloned()
+                .collect(),
             gate_news: self.news.clone(),
             freezing: self.freezing.clone(),
             told: self.status.outbox.seq,
@@ -227,10 +242,11 @@ impl World {
 
     /// Rounds until nothing is to be written; at most a few, or it would never end.
     fn settle(&mut self) {
-        for _ in 0..20 {
+        for _ in 0..80 {
             let seen = self.observe();
             let decision = decide(&self.spec, &seen, self.now);
-            if decision.acts.is_empty() {
+            let told = self.untold();
+            if decision.acts.is_empty() && told.is_empty() {
                 return;
             }
             let dies_after = self.crash_after.take();
@@ -240,8 +256,19 @@ impl World {
                 }
                 self.carry_out(act);
             }
+            self.orders.retain(|order| !told.contains(&order.id));
         }
         panic!("round after round writes something: {:?}", self.status);
+    }
+
+    fn heeded(&self, order: &Order) -> bool {
+        self.status.interventions.iter().any(|known| known.id == order.id)
+    }
+
+    /// Orders that are on record and have no answer yet.
+    fn untold(&self) -> BTreeSet<String> {
+        let heeded = self.orders.iter().filter(|order| self.heeded(order));
+        heeded.map(|order| order.id.clone()).collect()
     }
 
     fn restart(&mut self) {
@@ -272,6 +299,7 @@ impl World {
                     revision: revision.clone(),
                     desired,
                     healthy,
+                    short: self.primary_short,
                 });
             }
             Act::Restore { revision } => {
@@ -314,7 +342,6 @@ impl World {
         for event in events {
             self.happen(event);
             self.settle();
-            self.forget_answered();
         }
     }
 
@@ -324,6 +351,8 @@ impl World {
         self.run(&[
             Event::CanaryPods(true),
             Event::PrimaryPods(true),
+            Event::PrimaryShort(false),
+            Event::Order(Verb::Resume),
             Event::Metrics(true),
             Event::Mesh(true),
             Event::Freeze(None),

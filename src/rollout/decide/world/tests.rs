@@ -1,5 +1,6 @@
 //! Plays of the world.
 
+use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::{
@@ -7,8 +8,8 @@ use super::{
     events::{Event, event},
 };
 use crate::{
-    api::{GateState, HoldReason, Phase},
-    rollout::Weight,
+    api::{GateState, HoldReason, Phase, Verb},
+    rollout::{Weight, decide},
 };
 
 #[test]
@@ -140,13 +141,150 @@ fn release_whose_analysis_is_skipped_waits_for_its_last_gates_at_its_weight() {
     world.run(&[Event::Settle(0, true), Event::Settle(1, true), Event::Job(true)]);
     pass(&mut world, 2);
     assert_eq!(world.status.canary_weight, 10);
-    world.run(&[Event::Skip]);
+    world.run(&[Event::Order(Verb::SkipAnalysis)]);
     pass(&mut world, 60);
     assert_eq!(
         (world.phase(), world.status.canary_weight),
         (Some(Phase::WaitingPromotion), 10)
     );
     world.run(&[Event::Settle(2, true), Event::Job(true)]);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+}
+
+#[test]
+fn more_orders_at_once_than_are_remembered_are_each_heeded_once() {
+    let mut world = World::new();
+    world.ensure_rest();
+    world.run(&[Event::Push { bad: true }]);
+    pass(&mut world, 2);
+    world.run(&[Event::Flood, Event::Flood]);
+    assert_eq!(world.orders.len(), 0, "each has its answer");
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed), "the analysis went on");
+}
+
+#[test]
+fn abort_does_not_wait_for_orders_that_came_before() {
+    let mut world = World::new();
+    world.ensure_rest();
+    world.run(&[Event::Push { bad: false }]);
+    pass(&mut world, 2);
+    world.happen(&Event::Flood);
+    world.happen(&Event::Order(Verb::Abort));
+    let abort = world.orders.last().unwrap().id.clone();
+    let seen = world.observe();
+    let decision = decide(&world.spec, &seen, world.now);
+    decision.acts.iter().for_each(|act| world.carry_out(act));
+    let first = world
+        .status
+        .interventions
+        .iter()
+        .rev()
+        .find(|known| known.refused.is_none());
+    assert_eq!(first.map(|known| &known.id), Some(&abort));
+}
+
+#[test]
+fn pause_holds_a_release_whose_analysis_is_skipped() {
+    let mut world = patient();
+    world.run(&[
+        Event::Settle(0, true),
+        Event::Order(Verb::SkipAnalysis),
+        Event::Order(Verb::Pause),
+    ]);
+    world.run(&[Event::Settle(2, true), Event::Tick, Event::Job(true)]);
+    pass(&mut world, 20);
+    assert_eq!(world.phase(), Some(Phase::WaitingPromotion));
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::Paused)
+    );
+    world.run(&[Event::Order(Verb::Resume), Event::Tick, Event::Job(true)]);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+}
+
+#[test]
+fn job_before_an_analysis_that_is_skipped_decides_nothing() {
+    let mut world = patient();
+    world.run(&[Event::Settle(0, true), Event::Settle(1, true), Event::Tick]);
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::AwaitingJob)
+    );
+    world.run(&[Event::Order(Verb::SkipAnalysis)]);
+    world.end_job_of("job", false);
+    world.run(&[Event::Tick]);
+    assert_eq!(world.phase(), Some(Phase::WaitingPromotion));
+    world.run(&[Event::Settle(2, true)]);
+    world.run(&[Event::Job(true)]);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+}
+
+#[test]
+fn approval_that_becomes_a_job_has_all_its_time() {
+    let mut world = patient();
+    world.run(&[Event::Settle(0, true)]);
+    pass(&mut world, 300);
+    world.spec.gates[1].timeout = Some(TimeDelta::seconds(60));
+    world.run(&[Event::EditGate(1)]);
+    pass(&mut world, 50);
+    let gate = world
+        .status
+        .gates
+        .iter()
+        .find(|gate| gate.name == "traffic")
+        .unwrap();
+    assert_eq!(
+        (gate.state, world.status.retirement.is_some()),
+        (GateState::Running, false)
+    );
+    pass(&mut world, 15);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed), "its time is over");
+}
+
+#[test]
+fn skipped_release_whose_pods_do_not_all_come_is_rolled_back_after_its_deadline() {
+    let mut world = World::new();
+    world.target.desired = 2;
+    world.ensure_rest();
+    world.target.desired = 2;
+    world.run(&[Event::Push { bad: false }]);
+    pass(&mut world, 2);
+    assert_eq!(world.status.canary_weight, 10);
+    world.target.short = true;
+    world.run(&[Event::Order(Verb::SkipAnalysis)]);
+    pass(&mut world, 30);
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::WorkloadNotReady)
+    );
+    let deadline = world.spec.progress_deadline.num_seconds();
+    pass(&mut world, deadline);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed));
+}
+
+#[test]
+fn pod_of_the_primary_that_is_away_for_long_is_no_time_of_the_canary() {
+    let mut world = World::new();
+    world.ensure_rest();
+    let deadline = world.spec.progress_deadline.num_seconds();
+    world.run(&[Event::PrimaryShort(true), Event::Push { bad: false }]);
+    pass(&mut world, 2 * deadline);
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::PrimaryNotReady)
+    );
+    for _ in 0..3 {
+        world.run(&[Event::CanaryPods(false), Event::Tick]);
+        assert_eq!(world.status.retirement, None);
+        world.run(&[Event::CanaryPods(true)]);
+        pass(&mut world, deadline);
+    }
     world.ensure_rest();
     assert_eq!(world.phase(), Some(Phase::Succeeded));
 }
