@@ -21,7 +21,10 @@ use super::{
     openapi,
     problem::{Code, Problem},
 };
-use crate::api::{GateDecision, Verb};
+use crate::{
+    api::{GateDecision, Verb},
+    reconcile::kinds::Kind,
+};
 pub use described::operations;
 
 /// Parameters of a wait.
@@ -34,6 +37,15 @@ pub struct Wait {
     /// Not before the number of the state is above this one.
     #[serde(default)]
     pub after_seq: Option<i64>,
+}
+
+/// How long an outcome is waited for.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Patience {
+    /// Seconds to wait at most.
+    #[serde(default)]
+    wait_seconds: u64,
 }
 
 /// Where a log is read on.
@@ -167,6 +179,22 @@ impl On {
 const PROMOTION: &str = "/v1/namespaces/{namespace}/promotions/{id}";
 const CANARY: &str = "/v1/namespaces/{namespace}/canaries/{canary}";
 
+/// What carries orders: its kind, its path, the operation's id and summary.
+const CARRIERS: [(Kind, &str, &str, &str); 2] = [
+    (
+        Kind::Command,
+        "/v1/namespaces/{namespace}/commands/{name}",
+        "getCommand",
+        "Get an order and its outcome, or wait for the outcome",
+    ),
+    (
+        Kind::Approval,
+        "/v1/namespaces/{namespace}/approvals/{name}",
+        "getApproval",
+        "Get an approval or rejection and its outcome, or wait for the outcome",
+    ),
+];
+
 /// The API.
 pub fn router(hook: Arc<Hook>) -> Router {
     let mut router = Router::new()
@@ -195,6 +223,16 @@ pub fn router(hook: Arc<Hook>) -> Router {
             }
         };
         router = router.route(&format!("{}/{path}", on.path()), plain(post(call)));
+    }
+    for (kind, path, _, _) in CARRIERS {
+        let call = move |State(hook): Shared,
+                         Path((namespace, name)): Path<(String, String)>,
+                         patience: Result<Query<Patience>, axum::extract::rejection::QueryRejection>,
+                         headers: HeaderMap| async move {
+            let seconds = query(patience)?.wait_seconds;
+            calls::order(&hook, &caller(&headers)?, kind, (&namespace, &name), seconds).await
+        };
+        router = router.route(path, plain(get(call)));
     }
     router
         .fallback(|| async { Problem::new(Code::NotFound, "there is no such path; see /v1/openapi.json") })

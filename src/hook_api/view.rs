@@ -1,5 +1,7 @@
 //! What answers say.
 
+mod order; // an order, and what became of it
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +16,7 @@ use crate::{
     },
     rollout,
 };
+pub use order::{Accepted, OrderLinks, OrderView, order_path, order_resource};
 
 /// Exit codes, the same as the command line's.
 #[must_use]
@@ -236,16 +239,6 @@ impl CanaryView {
             promotions,
         }
     }
-}
-
-/// What became of an order.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Accepted {
-    /// Name of the Command that carries it; absent if there was nothing to do.
-    pub command: Option<String>,
-    /// State of the promotion, if the order was about one.
-    pub promotion: Option<PromotionView>,
 }
 
 /// Reads an object of the cache.

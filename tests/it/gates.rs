@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::{
-    hook_api::{Call, api, get, post, promote, send, wait},
+    hook_api::{Call, api, get, post, promote, send, wait, waiting},
     shared::shop::{NS, await_phase, key, run, under_canary},
 };
 
@@ -91,8 +91,14 @@ fn release_waits_for_approvals_and_somebody_else_than_the_requester_has_to_give_
         await_phase(&cluster, "WaitingPromotion", 1).await;
         let (status, answer) = send(&api, settle(&id, "approve", "acceptance", "good")).await;
         assert_eq!(status, 202);
-        let told = outcome(&cluster, answer["command"].as_str().unwrap()).await;
+        let path = answer["links"]["order"].as_str().unwrap();
+        let (status, order) = send(&api, waiting(path, 20, "good")).await;
+        assert_eq!(status, 200, "{order}");
+        let told = order["outcome"].as_str().unwrap();
         assert!(told.starts_with("refused: good asked for this release"), "{told}");
+        let told = ["verb", "gate", "requestedBy", "reason", "promotion"].map(|field| order[field].as_str());
+        let meant = ["Approve", "acceptance", "good", "looked at it", &id].map(Some);
+        assert_eq!(told, meant, "{order}");
         cluster.pass(TimeDelta::seconds(60)).await;
         await_phase(&cluster, "WaitingPromotion", 1).await;
 

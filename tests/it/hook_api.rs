@@ -103,6 +103,15 @@ pub async fn send(api: &Router, call: Call) -> (StatusCode, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
+/// Waits so many seconds for the outcome of the order at `path`, as `by`.
+pub fn waiting(path: &str, seconds: u32, by: &'static str) -> Call {
+    Call {
+        path: format!("{path}?waitSeconds={seconds}"),
+        token: Some(by),
+        ..get("")
+    }
+}
+
 /// Waits by long polls until the promotion is over; reads its log on the way. Returns the state and the whole log.
 pub async fn wait(api: &Router, id: &str) -> (Value, String) {
     let (mut log, mut offset, mut seq) = (String::new(), 0, -1);
@@ -474,6 +483,11 @@ fn nonsense_is_refused_and_says_what_would_be_right() {
             (get("promotions/p-none?waitSeconds=26"), 400, "waitSeconds"),
             (get("promotions/p-none?waitseconds=2"), 400, "waitseconds"),
             (get("promotions/p-none/log?start=-1"), 400, "start"),
+            (get("commands/c-none?waitSeconds=1"), 404, "no command"),
+            (get("approvals/a-none"), 404, "no approval"),
+            (get("commands/c-none?waitSeconds=26"), 400, "waitSeconds"),
+            (get("commands/c-none?afterSeq=2"), 400, "afterSeq"),
+            (get("approvals/..%2f..%2fx"), 404, "no approval"),
             (get("promotions/..%2f..%2fx"), 404, "no promotion"),
             (get("elsewhere"), 404, "openapi"),
             (
@@ -546,8 +560,8 @@ fn description_names_every_path_and_every_path_it_names_is_served() {
         // Clients are made of these.
         assert_eq!(
             operations.join(" "),
-            "abortPromotion advancePromotion approveGateOfPromotion approveGateOfRevision getCanary getLog getPromotion \
-             getResult pausePromotion rejectGateOfPromotion rejectGateOfRevision resumePromotion retry skipAnalysis \
+            "abortPromotion advancePromotion approveGateOfPromotion approveGateOfRevision getApproval getCanary \
+             getCommand getLog getPromotion getResult pausePromotion rejectGateOfPromotion rejectGateOfRevision resumePromotion retry skipAnalysis \
              startPromotion undo"
         );
         for (path, methods) in paths {
@@ -555,7 +569,8 @@ fn description_names_every_path_and_every_path_it_names_is_served() {
                 let filled = path
                     .replace("{namespace}", NS)
                     .replace("{canary}", "shop")
-                    .replace("{id}", "p-none");
+                    .replace("{id}", "p-none")
+                    .replace("{name}", "c-none");
                 let call = Call {
                     method: if method == "post" { "POST" } else { "GET" },
                     path: filled,

@@ -8,14 +8,14 @@ use bellwether::hook_api::{
 
 use super::shop::NS;
 
-/// Knows `good` and `lead`, who may do everything, `reader`, who may only read, and `everywhere`, who may anything in any
-/// namespace.
+/// Knows `good` and `lead`, who may do everything, `reader`, who may only read, `orderer`, who may only create, and
+/// `everywhere`, who may anything in any namespace.
 pub struct People;
 
 #[async_trait]
 impl Reviewer for People {
     async fn whose(&self, token: &str) -> Result<Option<User>, Problem> {
-        let known = ["good", "lead", "reader", "everywhere"].contains(&token);
+        let known = ["good", "lead", "reader", "orderer", "everywhere"].contains(&token);
         Ok(known.then(|| User {
             name: token.to_owned(),
             ..User::default()
@@ -23,7 +23,11 @@ impl Reviewer for People {
     }
 
     async fn may(&self, user: &User, deed: Deed, namespace: &str, _: &str) -> Result<bool, Problem> {
-        let here = namespace == NS && (user.name != "reader" || deed.verb == "get");
-        Ok(here || user.name == "everywhere")
+        Ok(match user.name.as_str() {
+            "everywhere" => true,
+            "reader" => namespace == NS && deed.verb == "get",
+            "orderer" => namespace == NS && deed.verb == "create",
+            _ => namespace == NS,
+        })
     }
 }

@@ -2,12 +2,15 @@
 
 mod client; // notes that a client is there
 mod orders; // what is wanted of a release, and said at gates
+mod outcomes; // what became of an order
 mod promotions; // a promotion is started, waited for, and read
+mod wait; // until there is news of an object
 
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use kube::api::{DynamicObject, PostParams};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
@@ -22,6 +25,7 @@ use crate::{
     workload::text,
 };
 pub use orders::{About, Given, approval, command};
+pub use outcomes::order;
 pub use promotions::{log, result, start, state};
 
 /// What the headers of a request say.
@@ -69,25 +73,35 @@ impl Hook {
             .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no Canary {namespace}/{name}")))
     }
 
-    /// A Promotion as the watch knows it, or as the API server has it if the watch does not.
     async fn find_promotion(&self, namespace: &str, id: &str) -> Result<Promotion, Problem> {
-        if let Some(promotion) = self
-            .cached(Kind::Promotion, namespace, id)
-            .and_then(|object| typed(&object))
-        {
-            return Ok(promotion);
-        }
-        self.read_promotion(namespace, id)
-            .await?
-            .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no promotion {namespace}/{id}")))
+        self.find(Kind::Promotion, namespace, id).await
     }
 
-    async fn read_promotion(&self, namespace: &str, id: &str) -> Result<Option<Promotion>, Problem> {
+    /// An object as the watch knows it, or as the API server has it if the watch does not.
+    async fn find<T: DeserializeOwned>(&self, kind: Kind, namespace: &str, name: &str) -> Result<T, Problem> {
+        if let Some(known) = self
+            .cached(kind, namespace, name)
+            .and_then(|object| typed(&object))
+        {
+            return Ok(known);
+        }
+        self.read(kind, namespace, name).await?.ok_or_else(|| {
+            let kind = kind.resource().kind.to_lowercase();
+            Problem::new(Code::NotFound, format!("there is no {kind} {namespace}/{name}"))
+        })
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<T>, Problem> {
         // A name that no object can have would be a path of its own.
-        if !is_name(id) || !is_name(namespace) {
+        if !is_name(name) || !is_name(namespace) {
             return Ok(None);
         }
-        let read = Kind::Promotion.api(&self.ctx.client, namespace).get_opt(id).await;
+        let read = kind.api(&self.ctx.client, namespace).get_opt(name).await;
         let found = match read {
             Err(kube::Error::Api(status)) if status.code == 404 => None,
             other => other?,

@@ -1,7 +1,7 @@
 //! What is wanted of a release, and said at gates: each becomes an object, which the leader heeds or refuses.
 
 use axum::{
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -14,7 +14,7 @@ use crate::{
         body::{self, Abort, Order, RevisionOrder, RevisionSettlement, Settlement},
         extract::RequestBody,
         problem::Problem,
-        view::Accepted,
+        view::{Accepted, OrderLinks, order_path},
     },
     promotion::names,
     reconcile::kinds::Kind,
@@ -151,17 +151,25 @@ impl Subject {
             Subject::Promotion(promotion) => Some(promotion),
             Subject::Revision { .. } => None,
         };
-        let (status, command) = if promotion.is_some_and(|promotion| over(promotion)) {
-            (StatusCode::OK, None)
-        } else {
-            hook.create(kind, namespace, &name, spec).await?;
-            (StatusCode::ACCEPTED, Some(name))
-        };
+        let state = promotion.map(|promotion| hook.view(promotion));
+        if promotion.is_some_and(|promotion| over(promotion)) {
+            let nothing = Accepted {
+                command: None,
+                promotion: state,
+                links: OrderLinks { order: None },
+            };
+            return Ok(axum::Json(nothing).into_response());
+        }
+        hook.create(kind, namespace, &name, spec).await?;
+        let path = order_path(kind, namespace, &name);
+        let location = HeaderValue::from_str(&path).unwrap_or(HeaderValue::from_static("/"));
         let accepted = Accepted {
-            command,
-            promotion: promotion.map(|promotion| hook.view(promotion)),
+            command: Some(name),
+            promotion: state,
+            links: OrderLinks { order: Some(path) },
         };
-        Ok((status, axum::Json(accepted)).into_response())
+        let headers = [(header::LOCATION, location)];
+        Ok((StatusCode::ACCEPTED, headers, axum::Json(accepted)).into_response())
     }
 }
 

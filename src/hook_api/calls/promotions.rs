@@ -1,7 +1,5 @@
 //! A promotion is started, waited for, and read.
 
-use std::time::Duration;
-
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -9,12 +7,12 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Caller, deed, over};
+use super::{Caller, deed, over, wait};
 use crate::{
     api::{Conflict, Promotion, PromotionPhase, Requester},
     freeze,
     hook_api::{
-        Hook, WAIT_LIMIT,
+        Hook,
         body::NewPromotion,
         extract::RequestBody,
         problem::{Code, Problem},
@@ -85,7 +83,7 @@ pub async fn start(
         hook.find_promotion(namespace, &name).await?
     } else {
         // The watch has not shown it yet: another request was faster.
-        let read = hook.read_promotion(namespace, &name).await?;
+        let read = hook.read::<Promotion>(Kind::Promotion, namespace, &name).await?;
         read.ok_or_else(|| Problem::new(Code::Unavailable, "the promotion went a moment ago"))?
     };
     if !created {
@@ -119,12 +117,7 @@ pub async fn state(
     id: &str,
     wait: Wait,
 ) -> Result<Response, Problem> {
-    if wait.wait_seconds > WAIT_LIMIT {
-        return Err(Problem::new(
-            Code::BadRequest,
-            format!("waitSeconds: must lie in 0 to {WAIT_LIMIT}"),
-        ));
-    }
+    wait::check(wait.wait_seconds)?;
     hook.admit(caller, deed("get", "promotions", None), namespace, id)
         .await?;
     let promotion = hook.find_promotion(namespace, id).await?;
@@ -136,41 +129,14 @@ pub async fn state(
     };
     // Thousands may wait: none of them keeps a copy.
     drop(promotion);
-    let _place = hook.waiters.try_acquire().map_err(|_| {
-        Problem::new(
-            Code::TooManyRequests,
-            "too many clients wait; ask again without waiting",
-        )
-    })?;
-    let news = until_news(hook, namespace, id, after);
-    let waited = tokio::time::timeout(Duration::from_secs(wait.wait_seconds), news);
-    // Or the time is over, or the process ends: another replica goes on.
-    let _ = hook.stopping.run_until_cancelled(waited).await;
+    let news = |object: &Value| is_news(object, after);
+    hook.wait((Kind::Promotion, namespace, id), wait.wait_seconds, news)
+        .await?;
     let promotion = hook.find_promotion(namespace, id).await?;
     Ok(axum::Json(hook.view(&promotion)).into_response())
 }
 
-/// Until the number of the promotion's state is above `after`, or the promotion is over or goes.
-async fn until_news(hook: &Hook, namespace: &str, id: &str, after: i64) {
-    let mut changes = hook.ctx.cache.follow(Kind::Promotion, namespace, id);
-    let mut known = false;
-    loop {
-        // Marked before it is looked at, so that no change is missed.
-        changes.mark_unchanged();
-        match hook.cached(Kind::Promotion, namespace, id) {
-            Some(object) if is_news(&object, after) => return,
-            Some(_) => known = true,
-            // It went, or its Canary did.
-            None if known => return,
-            // The watch never told of it: nothing would come of asking the API server again and again.
-            None => {}
-        }
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
+/// Whether the number of the promotion's state is above `after`, or the promotion is over.
 fn is_news(promotion: &Value, after: i64) -> bool {
     let status = &promotion["status"];
     status["seq"].as_i64().unwrap_or(0) > after

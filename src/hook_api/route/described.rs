@@ -1,12 +1,12 @@
 //! What the description says of every call.
 
-use super::{CANARY, Does, ORDERS, On, PROMOTION};
+use super::{CANARY, CARRIERS, Does, ORDERS, On, PROMOTION};
 use crate::{
     api::Verb,
     hook_api::{
         body::{Abort, NewPromotion, Order, RevisionOrder, RevisionSettlement, Settlement},
         openapi::{Body, Operation, Parameter},
-        view::{Accepted, CanaryView, PromotionView},
+        view::{Accepted, CanaryView, OrderView, PromotionView},
     },
 };
 
@@ -19,6 +19,12 @@ pub fn operations() -> Vec<Operation> {
             .takes(body)
             .answers(&answers, Body::of::<Accepted>(true))
     });
+    let carriers = CARRIERS.iter().map(|(_, path, id, summary)| {
+        let wait = Parameter::query("waitSeconds", "integer", "Seconds to wait at most, 0 to 25.");
+        Operation::new("get", path, id, summary)
+            .with(vec![wait])
+            .answers(&[(200, "The order")], Body::of::<OrderView>(true))
+    });
     [
         start_promotion(),
         get_promotion(),
@@ -28,6 +34,7 @@ pub fn operations() -> Vec<Operation> {
     ]
     .into_iter()
     .chain(orders)
+    .chain(carriers)
     .collect()
 }
 
