@@ -16,9 +16,7 @@ use crate::api::{AbortAction, Verb};
 
 /// Order something about the release of a Canary, on record with who and why.
 #[derive(Debug, Parser)]
-#[command(
-    after_help = "In the cluster the Canary's answer is waited for, 30 s at most; the hook API only takes orders in."
-)]
+#[command(after_help = "The Canary's answer is waited for, 30 s at most.")]
 pub(super) struct Order {
     /// The Canary
     canary: String,

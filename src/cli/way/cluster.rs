@@ -13,7 +13,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Ordered, Wish, watch::Watched};
+use super::{ANSWER, Ordered, Wish, watch::Watched};
 use crate::{
     api::{
         AbortAction, ApprovalSpec, Canary, CanaryRef, CommandSpec, GROUP, GateDecision, Promotion,
@@ -27,9 +27,6 @@ use crate::{
     promotion::names,
     reconcile::kinds::Kind,
 };
-
-/// How long an answer may take before the order is left to itself.
-const ANSWER: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Which cluster and namespace.
 #[derive(Debug, Args)]

@@ -1,10 +1,8 @@
 //! A promotion from the first line of its log to its end: every line once, whichever way it comes.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 
-use super::{Cluster, State, client::rest, cluster::typed, hook::HookApi, watch::Watched};
+use super::{Cluster, PACE, State, client::rest, cluster::typed, hook::HookApi, watch::Watched};
 use crate::{
     api::{Canary, Promotion},
     cli::output::note,
@@ -12,8 +10,6 @@ use crate::{
     reconcile::kinds::Kind,
 };
 
-/// What may answer at once although it is asked to wait is not asked more often than this.
-const PACE: Duration = Duration::from_secs(1);
 /// How often the end of a log is asked for that a replica does not have yet.
 const PATIENCE: u32 = 15;
 

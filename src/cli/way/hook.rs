@@ -2,13 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use clap::Args;
 use reqwest::header::HeaderName;
 use serde_json::{Value, json};
 
 use super::{
-    Ordered, State, Wish,
-    client::{Answer, Call, Client, Token},
+    ANSWER, Ordered, PACE, State, Wish,
+    client::{Answer, Call, Client, Token, rest},
 };
 use crate::{
     api::Verb,
@@ -131,7 +132,7 @@ impl HookApi {
         self.client.ask(&Call::get(&path), view).await
     }
 
-    /// Orders something. The API takes orders in and does not tell what becomes of them.
+    /// Orders something, and waits for the answer.
     pub(super) async fn order(&self, order: &Ordered<'_>) -> anyhow::Result<Value> {
         let subject = self.subject(order).await?;
         let verb = segment(order.verb);
@@ -155,7 +156,18 @@ impl HookApi {
             .client
             .ask(&Call::post(&path, body, order.key), accepted)
             .await?;
-        let over = answer["command"].is_null();
+        let outcome = match answer["command"].as_str() {
+            None => Some("nothing to do: the promotion is over".to_owned()),
+            Some(name) => {
+                let answered = tokio::time::timeout(ANSWER, self.outcome(order, name)).await;
+                answered.ok().transpose().with_context(|| {
+                    format!(
+                        "{:?} is ordered ({name}), and its answer cannot be seen",
+                        order.verb
+                    )
+                })?
+            }
+        };
         let (promotion, revision) = subject.named();
         Ok(json!({
             "namespace": self.namespace,
@@ -165,8 +177,29 @@ impl HookApi {
             "revision": revision,
             "promotion": promotion,
             "command": answer["command"],
-            "outcome": if over { "nothing to do: the promotion is over" } else { "ordered" },
+            "outcome": outcome,
         }))
+    }
+
+    /// What became of the order that the object of this name carries, when it is answered.
+    async fn outcome(&self, order: &Ordered<'_>, name: &str) -> anyhow::Result<String> {
+        let carriers = if order.gate.is_some() {
+            "approvals"
+        } else {
+            "commands"
+        };
+        let path = self.path(&[carriers, name]);
+        let call = Call::get(&path)
+            .with("waitSeconds", &LONG_POLL.as_secs())
+            .waiting(LONG_POLL);
+        let outcome = |answer: &Answer| Some(answer.json()?.get("outcome")?.as_str().map(str::to_owned));
+        loop {
+            let began = tokio::time::Instant::now();
+            if let Some(outcome) = self.client.ask(&call, outcome).await? {
+                return Ok(outcome);
+            }
+            rest(PACE.saturating_sub(began.elapsed())).await;
+        }
     }
 
     /// What an order is about: an undo or a retry about a revision, everything else about the promotion that runs. A gate

@@ -10,6 +10,8 @@ mod follow; // a promotion to its end
 mod hook; // the hook API
 mod watch; // an object over a watch
 
+use std::time::Duration;
+
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,6 +25,11 @@ pub(super) use cluster::{Cluster, ClusterFlags};
 use follow::Following;
 pub(super) use follow::News;
 use hook::{HookApi, HookWay};
+
+/// How long an answer may take before an order is left to itself.
+const ANSWER: Duration = Duration::from_secs(30);
+/// What may answer at once although it is asked to wait is not asked more often than this.
+const PACE: Duration = Duration::from_secs(1);
 
 /// Which way, and to what.
 #[derive(Debug, Args)]

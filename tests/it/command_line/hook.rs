@@ -1,6 +1,6 @@
 //! Commands by the hook API.
 
-use bellwether::sim::api_server::Kind;
+use bellwether::sim::{api_server::Kind, cluster::SimCluster};
 use serde_json::{Value, json};
 
 use super::{await_gate, await_weight, bellwether, hooked, log_of, play, ran, under_hook};
@@ -63,14 +63,18 @@ fn aborted_promotion_ends_with_5_and_says_who_and_why() {
             .json();
         assert_eq!(
             (&pause["verb"], &pause["outcome"]),
-            (&json!("Pause"), &json!("ordered"))
+            (&json!("Pause"), &json!("done"))
         );
         ran(hooked(&url, &["resume", "shop"])).await.expect(0);
         let other = ["abort", "shop", "--revision", "deadbeef00"];
         let meant = ran(hooked(&url, &other)).await.expect(2);
         assert!(meant.err.contains("by now"), "{meant:#?}");
         let abort = ran(hooked(&url, &["abort", "shop", "--reason", "wrong branch"])).await;
-        assert!(abort.expect(0).out.contains("ordered"));
+        let told = abort.expect(0).out;
+        assert!(
+            told.starts_with("Abort of promotion p-") && told.ends_with(": done\n"),
+            "{told}"
+        );
         let ended = waiting.await.unwrap().expect(5);
         assert!(ended.out.contains("wrong branch"), "{ended:#?}");
         let nothing = ran(hooked(&url, &["abort", "shop"])).await.expect(1);
@@ -160,6 +164,50 @@ fn what_cannot_be_is_told_on_standard_error_with_its_code() {
 }
 
 #[test]
+fn order_that_is_refused_says_why_and_ends_with_2() {
+    play(async {
+        let (cluster, url) = under_hook(42).await;
+        let gates = json!([{"name": "end", "at": "pre-rollout", "approval": {"notByRequester": true}}]);
+        let gates = json!({"spec": {"analysis": {"gates": gates}}});
+        cluster.merge(&key(Kind::CANARY), gates).unwrap();
+        let promote = ["promote", "shop", "--image", "shop:good-2"];
+        ran(hooked(&url, &promote)).await.expect(0);
+        await_gate(&cluster, "end").await;
+        let approve = ["approve", "shop", "--gate", "end"];
+        let own = ran(hooked(&url, &approve)).await.expect(2);
+        let told = own.out.strip_prefix("Approve of promotion p-").unwrap();
+        assert!(
+            told.contains(": refused: good asked for this release"),
+            "{own:#?}"
+        );
+        let undo = ran(hooked(&url, &["undo", "shop", "-o", "json"])).await.expect(2);
+        let outcome = undo.json()["outcome"].as_str().unwrap().to_owned();
+        assert!(
+            outcome.starts_with("refused: a release is under way"),
+            "{outcome}"
+        );
+
+        let mut blind = hooked(&url, &[&approve[..], &["--promotion", &id_of(&cluster)]].concat());
+        blind.env("BELLWETHER_TOKEN", "orderer");
+        let blind = ran(blind).await.expect(1);
+        assert!(
+            blind.out.is_empty()
+                && blind.err.contains("its answer cannot be seen")
+                && blind.err.contains("may not get approvals"),
+            "{blind:#?}"
+        );
+    });
+}
+
+/// Name of the only Promotion.
+fn id_of(cluster: &SimCluster) -> String {
+    cluster.server.read(|store| {
+        let mut all = store.all().filter(|(key, _)| key.kind == Kind::PROMOTION);
+        all.next().unwrap().0.name.clone()
+    })
+}
+
+#[test]
 fn order_that_names_no_promotion_is_never_about_one_that_does_not_run() {
     play(async {
         let (_cluster, url) = under_hook(40).await;
@@ -207,7 +255,7 @@ fn gate_of_a_release_that_no_promotion_started_is_decided_over_the_hook_api() {
                 &approved["revision"],
                 &approved["promotion"]
             ),
-            (&json!("ordered"), &revision, &Value::Null)
+            (&json!("done"), &revision, &Value::Null)
         );
         await_gate(&cluster, "end").await;
         let reject = ["reject", "shop", "--gate", "end", "--reason", "ugly"];
