@@ -5,7 +5,7 @@ It answers as docs/hook-api.md says. Time does not pass by itself: a long poll m
 so that a run takes milliseconds and is the same every time. Where a real server would have waited, it says how
 long in X-Fake-Waited, and the test's clock goes on by that.
 
-POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf"} starts afresh; GET /fake/journal tells what was asked.
+POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf", "refusal", "unanswered"} starts afresh; GET /fake/journal tells what was asked.
 A request with the header X-Fake-Fault is disturbed in the way that it names; so is request n by "faults": {"n": …}.
 """
 import hashlib
@@ -105,7 +105,7 @@ class World:
         self.reset({})
 
     def reset(self, options):
-        self.options, self.promotions, self.keys = options, {}, {}
+        self.options, self.promotions, self.keys, self.orders = options, {}, {}, {}
         self.requests, self.created, self.aborts, self.gates, self.bodies = [], 0, [], [], []
 
 
@@ -197,6 +197,8 @@ class HookApi(BaseHTTPRequestHandler):
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
             if parts[3] == "canaries":
                 return self.canary(verb, parts[4:], body)
+            if parts[3] == "approvals":
+                return self.order(parts[4], int(query.get("waitSeconds", 0)))
             return self.promotion(verb, parts[4:], query, body)
 
     def fake(self, what, body):
@@ -247,9 +249,37 @@ class HookApi(BaseHTTPRequestHandler):
             WORLD.aborts.append(body)
             return self.answer(it.turn(AFTER_ABORT), it.document(it.at))
         if what in ("approve", "reject"):
-            WORLD.gates.append(dict(body, verb=what))
-            return self.answer(it.turn(AFTER_APPROVE if what == "approve" else AFTER_REJECT), b"")
+            return self.settle(it, what, body)
         return self.problem(405, "method_not_allowed", "no such call")
+
+    def settle(self, it, what, body):
+        if it.finished():
+            return self.answer(200, {"command": None, "promotion": it.document(it.at), "links": {"order": None}})
+        # Without a key every call is another order.
+        key = self.headers.get("Idempotency-Key") or f"order {len(WORLD.orders)}"
+        name = "a-" + hashlib.sha256(f"{it.name} {what} {body.get('gate')} {key}".encode()).hexdigest()[:20]
+        path = f"/v1/namespaces/shop/approvals/{name}"
+        if name not in WORLD.orders:
+            WORLD.gates.append(dict(body, verb=what))
+            refusal = WORLD.options.get("refusal")
+            if not refusal:
+                it.turn(AFTER_APPROVE if what == "approve" else AFTER_REJECT)
+            WORLD.orders[name] = {
+                "name": name, "namespace": "shop", "canary": it.canary, "verb": what.capitalize(), "gate": body.get("gate"), "revision": None,
+                "promotion": it.name, "requestedBy": "the tests", "reason": body.get("comment"),
+                "outcome": f"refused: {refusal}" if refusal else "done", "answeredAt": "2026-01-01T10:00:00Z",
+            }
+        accepted = {"command": name, "promotion": it.document(it.at), "links": {"order": path}}
+        return self.answer(202, accepted, Location=path)
+
+    def order(self, name, seconds):
+        it = WORLD.orders.get(name)
+        if it is None:
+            return self.problem(404, "not_found", "no such approval")
+        if WORLD.options.get("unanswered", 0) > 0:
+            WORLD.options["unanswered"] -= 1
+            return self.answer(200, dict(it, outcome=None, answeredAt=None), X_Fake_Waited=seconds)
+        return self.answer(200, it)
 
     def state(self, it, seconds, after):
         waited = 0

@@ -2,7 +2,7 @@ import dev.bellwether.Arguments
 import dev.bellwether.Hook
 import dev.bellwether.Promotion
 
-/** Approves or rejects a gate of a promotion. See canaryApprove.txt. */
+/** Approves or rejects a gate of a promotion, and waits for the outcome. See canaryApprove.txt. */
 void call(Map args = [:]) {
     Map given = Arguments.plain(args) as Map
     String url = canaryPromote.withoutSlash(given.url ?: env.BELLWETHER_URL)

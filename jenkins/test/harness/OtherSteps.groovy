@@ -5,7 +5,12 @@ class OtherSteps {
     private static final String START = "def state = ${Suite.PROMOTE}, wait: false\n"
     private static final String GATE = START + "canaryGate(canary: 'shop/web', promotion: state.id, gate: 'confirm-promotion') {\n  mark('in the gate')\n  BODY\n}\n" + Suite.PROMOTE
 
+    private static final String APPROVE = START + "canaryApprove canary: 'shop/web', promotion: state.id, gate: 'confirm-promotion', comment: 'schön'\n" + Suite.PROMOTE
+
     static void run(Suite suite) {
+        suite.group('approvals, and what becomes of them') {
+            approvals(suite)
+        }
         suite.group('the other steps') {
             suite.check('canaryStatus of a Canary') {
                 Build build = suite.play([scenario: 'promoted'], "def it = canaryStatus canary: 'shop/web'\nmark(it.phase)")
@@ -23,7 +28,7 @@ class OtherSteps {
                 assert suite.server.journal().aborts == [[action: 'pause', reason: 'wrong image']]
             }
             suite.check('canaryApprove') {
-                Build build = suite.play([scenario: 'held'], START + "canaryApprove canary: 'shop/web', promotion: state.id, gate: 'confirm-promotion', comment: 'schön'\n" + Suite.PROMOTE)
+                Build build = suite.play([scenario: 'held'], APPROVE)
                 suite.sound(build)
                 assert build.result == 'SUCCESS' && suite.server.journal().gates == [[gate: 'confirm-promotion', comment: 'schön', verb: 'approve']]
             }
@@ -62,7 +67,7 @@ class OtherSteps {
                 suite.check("a gate in a build that restarts at step ${step}, ${calm.steps[step - 1]}") {
                     Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)')) { it.plan = [(step): 'restart-after'] }
                     suite.same(build, calm)
-                    assert suite.server.journal().gates*.verb.unique() == ['approve']
+                    assert suite.server.journal().gates*.verb == ['approve']
                 }
             }
         }
@@ -85,6 +90,61 @@ class OtherSteps {
             sources.findAll { it.parentFile.name == 'vars' }.each { File file ->
                 suite.check("${file.name} has its help") {
                     assert new File(file.path.replace('.groovy', '.txt')).text.length() > 200
+                }
+            }
+        }
+    }
+    private static void approvals(Suite suite) {
+        suite.check('one that is refused fails the step, in the words of the refusal') {
+            Build build = suite.play([scenario: 'held', refusal: 'good asked for this release'], APPROVE)
+            suite.sound(build)
+            assert build.result == 'FAILURE' && build.failure.message.contains('refused: good asked for this release')
+            assert suite.server.journal().gates*.verb == ['approve']
+        }
+        suite.check('a gate whose approval is refused fails the build, and its block succeeded') {
+            Build build = suite.play([scenario: 'held', refusal: 'good asked for this release'], GATE.replace('BODY', 'sleep(time: 5)'))
+            suite.sound(build)
+            assert build.result == 'FAILURE' && build.failure.message.contains('refused: good asked for this release')
+        }
+        suite.check('a rejection that is refused does not hide why the block failed') {
+            Build build = suite.play([scenario: 'held', refusal: 'no release is under way'], GATE.replace('BODY', "error('smoke test failed')"))
+            suite.sound(build)
+            assert build.failure.message == 'smoke test failed' && build.printed.any { it.contains('refused: no release is under way') }
+        }
+        suite.check('one that is answered late is waited for') {
+            Build build = suite.play([scenario: 'held', unanswered: 3], APPROVE)
+            suite.sound(build)
+            assert build.result == 'SUCCESS' && suite.server.journal().requests.count { it.contains('/approvals/') } == 4
+        }
+        suite.check('one that is not answered fails the step when its time is over') {
+            long began = Clock.now()
+            Build build = suite.play([scenario: 'held', unanswered: 1000], APPROVE.replace("'schön'", "'schön', minutes: 2"))
+            suite.sound(build)
+            assert build.result == 'FAILURE' && build.failure.message.contains('was not answered in time')
+            assert (Clock.now() - began).intdiv(60000) == 2L && build.requests < 15
+        }
+        suite.check('one of a promotion that is over is none') {
+            Build build = suite.play([scenario: 'promoted'], "def state = ${Suite.PROMOTE}\ncanaryApprove canary: 'shop/web', promotion: state.id, gate: 'g'")
+            suite.sound(build)
+            assert build.result == 'SUCCESS' && build.printed.last().contains('is over') && suite.server.journal().gates.empty
+        }
+        Build calm = suite.play([scenario: 'held', unanswered: 1], APPROVE)
+        suite.check('one that is given in peace') {
+            suite.sound(calm)
+            assert calm.result == 'SUCCESS' && calm.printed.contains('[canary] approved confirm-promotion of ' + suite.server.journal().ids[0])
+        }
+        (1..calm.steps.size()).each { int step ->
+            suite.check("restart at step ${step}, ${calm.steps[step - 1]}") {
+                suite.same(suite.play([scenario: 'held', unanswered: 1], APPROVE) { it.plan = [(step): 'restart-after'] }, calm)
+                assert suite.server.journal().gates*.verb == ['approve']
+            }
+        }
+        ['500', '429', 'login', 'page', 'otherjson', 'lost', 'cut', 'refused', 'hang', 'gone'].each { fault ->
+            // The approval, and twice the question what became of it.
+            (2..4).each { int request ->
+                suite.check("${fault} at request ${request}") {
+                    suite.same(suite.play([scenario: 'held', unanswered: 1], APPROVE) { it.faults = [(request): fault] }, calm)
+                    assert suite.server.journal().gates*.verb == ['approve']
                 }
             }
         }

@@ -58,11 +58,17 @@ class Answer implements Serializable {
         return json ? [outcome: 'taken', body: text, json: true] : again('a page came that is not the hook API\'s', null)
     }
 
-    /** A proxy's own 200 may be JSON too; only a document that has what a promotion has is one. */
+    /** A proxy's own 200 may be JSON too; only a document that has what is expected is taken for it. */
     @NonCPS
     static Map withDocument(Map answer, Map document, String expects) {
         if (expects == 'promotion' && (document == null || document.get('id') == null || document.get('phase') == null)) {
             return again('the answer is no promotion', null)
+        }
+        if (expects == 'accepted' && (document == null || document.get('links') == null)) {
+            return again('the answer says of no order that it was taken', null)
+        }
+        if (expects == 'order' && (document == null || document.get('name') == null || document.get('verb') == null)) {
+            return again('the answer is no order', null)
         }
         return [outcome: 'taken', document: document]
     }

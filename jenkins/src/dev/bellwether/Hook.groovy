@@ -30,7 +30,7 @@ class Hook implements Serializable {
      * Sends a request until it is answered, and fails the step when it is refused or `until` has come.
      *
      * @param request `verb`, `path`, `until` (ms since 1970); optional: `body` (JSON), `key` (idempotency key),
-     *     `waitSeconds` (of a long poll), `expects` ('promotion', 'object' or 'log'), `known` (the address has
+     *     `waitSeconds` (of a long poll), `expects` ('promotion', 'accepted', 'order', 'object' or 'log'), `known` (the address has
      *     answered before, so that a 404 without a problem document is a proxy's and not a wrong address);
      *     and `sent` is set once a try was made
      * @return what {@link Answer} made of it, with `document` where JSON was expected

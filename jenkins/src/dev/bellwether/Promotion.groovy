@@ -90,11 +90,45 @@ class Promotion implements Serializable {
         return follow(until)
     }
 
-    /** Approves or rejects a gate. */
+    /** Approves or rejects a gate; fails the step when that is refused, or is not answered until `until`. */
     void settle(String gate, boolean approved, String comment, long until) {
         String body = Arguments.json([gate: gate, comment: comment])
-        hook.ask(verb: 'POST', path: path() + (approved ? '/approve' : '/reject'), body: body, until: until, known: true)
-        steps.echo('[canary] ' + (approved ? 'approved ' : 'rejected ') + gate + ' of ' + id)
+        // The key makes it one order, however often the request has to be sent again.
+        Map answer = hook.ask(verb: 'POST', path: path() + (approved ? '/approve' : '/reject'), body: body,
+            key: 'gate-' + System.currentTimeMillis(), expects: 'accepted', until: until, known: true)
+        Map accepted = answer.document as Map
+        if (accepted.command == null) {
+            steps.echo('[canary] ' + id + ' is over; nothing is left to be said at ' + gate)
+            return
+        }
+        String outcome = outcomeOf(accepted.command as String, until)
+        String what = (approved ? 'approved ' : 'rejected ') + gate + ' of ' + id
+        if (outcome != 'done') {
+            steps.error('[canary] not ' + what + ': ' + outcome)
+        }
+        steps.echo('[canary] ' + what)
+    }
+
+    /** What became of an approval or a rejection, when it is answered or `until` has come. */
+    String outcomeOf(String name, long until) {
+        while (true) {
+            long began = System.currentTimeMillis()
+            int seconds = Math.max(1L, Math.min(Hook.LONG_POLL_SECONDS as long, (until - began).intdiv(1000) as long)) as int
+            Map answer = hook.ask(verb: 'GET', path: root() + '/approvals/' + name + '?waitSeconds=' + seconds,
+                waitSeconds: seconds, expects: 'order', until: until, known: true)
+            String outcome = (answer.document as Map).outcome
+            if (outcome != null) {
+                return outcome
+            }
+            long now = System.currentTimeMillis()
+            if (now >= until) {
+                return name + ' is on record, and was not answered in time'
+            }
+            if (now - began < 1000) {
+                // Something on the way answers long polls at once; do not ask in a tight loop.
+                steps.sleep(time: 2, unit: 'SECONDS')
+            }
+        }
     }
 
     void printLog(long until) {
