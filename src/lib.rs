@@ -8,6 +8,7 @@ pub mod cli; // one file per subcommand
 pub mod clock; // the only place that asks for the time
 pub mod config_file; // files that flags name
 pub mod defect; // deliberate defects, which the simulation must find; none in release builds
+pub mod explain; // PURE: what a Canary is doing and why, and what comes next
 pub mod freeze; // PURE: whether a release may begin now
 pub mod gates; // jobs at gates, apart from the reconcile path
 pub mod hook_api; // the HTTP API that pipelines call

@@ -56,6 +56,7 @@ fn pure_core_names_no_client_clock_runtime_or_log() {
             "src/workload",
             "src/promotion",
             "src/freeze",
+            "src/explain",
         ],
         &words,
     );
@@ -105,6 +106,7 @@ fn core_does_not_name_the_shell() {
             "src/traffic",
             "src/workload",
             "src/api",
+            "src/explain",
         ],
         &words,
     );

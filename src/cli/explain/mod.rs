@@ -1,14 +1,10 @@
 //! `bellwether explain`: what a Canary is doing now and why, and what comes next, for a person on call.
 
-mod next; // what comes next, as far as specification and status say
 mod text; // for people
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
-use kube::ResourceExt;
-use serde::Serialize;
 
 use super::{
     PATIENCE, block_on,
@@ -19,12 +15,10 @@ use super::{
     within,
 };
 use crate::{
-    api::{Canary, CheckStatus, Hold, Intervention, PastRollout, Pause, Phase, Retirement, RevisionStatus},
     clock::{Clock, SystemClock},
+    explain::Explanation,
     paint::Paint,
-    rollout,
 };
-use next::Next;
 
 /// Tell what a Canary is doing now and why, what holds it, and what comes next. Times are UTC.
 ///
@@ -42,47 +36,6 @@ pub(super) struct Explain {
     cluster: ClusterFlags,
 }
 
-/// Everything that can be said of a Canary.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Explanation {
-    namespace: String,
-    name: String,
-    /// The workload whose changes are released.
-    workload: String,
-    phase: Option<Phase>,
-    /// Since when it is in this phase.
-    since: Option<DateTime<Utc>>,
-    message: Option<String>,
-    /// Share of the canary in percent.
-    weight: i32,
-    step: Option<Step>,
-    revision: RevisionStatus,
-    hold: Option<Hold>,
-    pause: Option<Pause>,
-    retirement: Option<Retirement>,
-    failed_checks: i32,
-    /// Failed checks at which a release is rolled back.
-    threshold: Option<i32>,
-    checks: Vec<CheckStatus>,
-    next: Vec<Next>,
-    /// Orders that were heeded or refused, newest first.
-    interventions: Vec<Intervention>,
-    /// The last rollouts, newest first.
-    history: Vec<PastRollout>,
-}
-
-/// The present step.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Step {
-    /// From 1.
-    number: i32,
-    /// How many there are.
-    of: Option<usize>,
-    since: DateTime<Utc>,
-}
-
 impl Explain {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         block_on(self.tell())
@@ -90,7 +43,7 @@ impl Explain {
 
     async fn tell(self) -> anyhow::Result<Exit> {
         let asking = async { self.cluster.connect().await?.canary(&self.canary).await };
-        let told = explain(&within(PATIENCE, "answer", asking).await?);
+        let told = Explanation::of(&within(PATIENCE, "answer", asking).await?);
         if self.output.document() {
             self.output.print(&told)?;
         } else {
@@ -100,41 +53,6 @@ impl Explain {
         }
         let phase = told.phase.map(|phase| phase.to_string());
         Ok(standing(phase.as_deref(), told.hold.is_some()))
-    }
-}
-
-fn explain(canary: &Canary) -> Explanation {
-    let status = canary.status.clone().unwrap_or_default();
-    let target = &canary.spec.target_ref;
-    let spec = rollout::validate(canary, TimeDelta::zero());
-    let steps = spec.as_ref().ok().map(|spec| spec.steps.weights().len());
-    let step = status.step.as_ref().map(|step| Step {
-        number: step.index.saturating_add(1),
-        of: steps,
-        since: step.started_at,
-    });
-    Explanation {
-        namespace: canary.namespace().unwrap_or_default(),
-        name: canary.name_any(),
-        workload: format!("{} {}", target.kind, target.name),
-        phase: status.phase,
-        since: status.last_transition_time,
-        message: status.message.clone(),
-        weight: status.canary_weight,
-        step,
-        failed_checks: status.failed_checks,
-        threshold: spec.as_ref().ok().map(|spec| spec.threshold),
-        checks: status.checks.clone(),
-        next: match &spec {
-            Ok(spec) => next::after(spec, &status),
-            Err(invalid) => vec![Next::when(format!("the specification is mended: {invalid}"))],
-        },
-        interventions: status.interventions.iter().rev().cloned().collect(),
-        history: status.history,
-        revision: status.revision,
-        hold: status.hold,
-        pause: status.pause,
-        retirement: status.retirement,
     }
 }
 

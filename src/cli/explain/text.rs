@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Explanation;
 use crate::{
     cli::{
         get::{painted, rollout, span},
         output::short,
     },
+    explain::Explanation,
     paint::{Paint, bar},
 };
 

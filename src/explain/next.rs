@@ -1,7 +1,8 @@
 //! What comes next, as far as specification and status say. Pure; what only metrics and pods decide is told as a condition.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{CanaryStatus, GateState, Hold, HoldReason, Phase, StepStatus},
@@ -9,13 +10,13 @@ use crate::{
 };
 
 /// Something that comes next.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Next {
-    /// Not before; absent if nobody can say.
-    pub(super) at: Option<DateTime<Utc>>,
+pub struct Next {
+    /// Not before; null if nobody can say.
+    pub at: Option<DateTime<Utc>>,
     /// What.
-    pub(super) what: String,
+    pub what: String,
 }
 
 impl Next {
