@@ -203,6 +203,7 @@ pub fn router(hook: Arc<Hook>) -> Router {
         .route("/v1/openapi.json", plain(get(description)))
         .route(&format!("{CANARY}/promotions"), plain(post(start)))
         .route(CANARY, plain(get(canary)))
+        .route(&format!("{CANARY}/explanation"), plain(get(explanation)))
         .route(PROMOTION, plain(get(state)))
         .route(&format!("{PROMOTION}/log"), plain(get(log)))
         .route(&format!("{PROMOTION}/result"), plain(get(result)));
@@ -302,6 +303,14 @@ async fn canary(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     calls::canary(&hook, &caller(&headers)?, &namespace, &canary).await
+}
+
+async fn explanation(
+    State(hook): Shared,
+    Path((namespace, canary)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    calls::explanation(&hook, &caller(&headers)?, &namespace, &canary).await
 }
 
 async fn state(

@@ -13,6 +13,7 @@ use axum::{
 };
 use bellwether::{
     clock::Clock,
+    explain::Explanation,
     hook_api::{Hook, Tokens, auth::Gatekeeper},
     sim::{
         api_server::{
@@ -561,8 +562,8 @@ fn description_names_every_path_and_every_path_it_names_is_served() {
         assert_eq!(
             operations.join(" "),
             "abortPromotion advancePromotion approveGateOfPromotion approveGateOfRevision getApproval getCanary \
-             getCommand getLog getPromotion getResult pausePromotion rejectGateOfPromotion rejectGateOfRevision resumePromotion retry skipAnalysis \
-             startPromotion undo"
+             getCommand getExplanation getLog getPromotion getResult pausePromotion rejectGateOfPromotion \
+             rejectGateOfRevision resumePromotion retry skipAnalysis startPromotion undo"
         );
         for (path, methods) in paths {
             for method in methods.as_object().unwrap().keys() {
@@ -683,5 +684,69 @@ fn clients_of_one_promotion_are_noted_once_and_only_on_what_is_known_of_it() {
         cluster.pass(TimeDelta::seconds(10)).await;
         assert!(seen(&cluster.get(&promotion).unwrap()).is_some());
         assert_eq!(patches.0.load(Ordering::SeqCst), 1);
+    });
+}
+
+/// Counts what anybody asks the API server for.
+#[derive(Clone, Default)]
+struct Questions(Arc<AtomicUsize>);
+
+impl Witness for Questions {
+    fn saw(&mut self, _: &Change, _: &Store) {}
+
+    fn asked(&mut self, _: &'static str, _: Verb, _: Kind, _: &Store) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn explanation_is_for_whoever_may_get_the_canary_and_asks_the_api_server_nothing() {
+    run(async {
+        let cluster = under_canary(15).await;
+        let api = api(&cluster);
+        let (_, made) = send(&api, promote("explained", "shop:good-2")).await;
+        let id = made["id"].as_str().unwrap();
+        let analysed = |canary: &Value| canary["status"]["canaryWeight"] == 30;
+        let canary = key(Kind::CANARY);
+        assert!(cluster.wait(&canary, TimeDelta::seconds(120), analysed).await);
+        let pause = post(format!("promotions/{id}/pause"), &json!({"reason": "lunch"}));
+        assert_eq!(send(&api, pause).await.0, StatusCode::ACCEPTED);
+        let paused = |canary: &Value| canary["status"]["hold"]["reason"] == "Paused";
+        assert!(cluster.wait(&canary, TimeDelta::seconds(30), paused).await);
+        cluster.pass(TimeDelta::milliseconds(500)).await;
+
+        let questions = Questions::default();
+        cluster.server.add_witness(Box::new(questions.clone()));
+        let explain = |token, canary: &str| Call {
+            token: Some(token),
+            ..get(format!("canaries/{canary}/explanation"))
+        };
+        for _ in 0..20 {
+            let (status, told) = send(&api, explain("reader", "shop")).await;
+            assert_eq!(status, StatusCode::OK, "{told}");
+            let known = serde_json::from_value((*cluster.get(&canary).unwrap()).clone()).unwrap();
+            assert_eq!(told, serde_json::to_value(Explanation::of(&known)).unwrap());
+            let said = (&told["weight"], &told["hold"]["reason"], &told["pause"]["by"]);
+            assert_eq!(said, (&json!(30), &json!("Paused"), &json!("good")));
+        }
+        let elsewhere = Call {
+            path: "/v1/namespaces/other/canaries/shop/explanation".to_owned(),
+            ..get("")
+        };
+        for (call, expected, code) in [
+            (explain("good", "none"), StatusCode::NOT_FOUND, "not_found"),
+            (
+                explain("stranger", "shop"),
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+            ),
+            (elsewhere, StatusCode::FORBIDDEN, "forbidden"),
+        ] {
+            let (status, problem) = send(&api, call).await;
+            assert_eq!((status, &problem["code"]), (expected, &json!(code)));
+        }
+        assert_eq!(questions.0.load(Ordering::SeqCst), 0);
+        send(&api, get("promotions/p-none")).await;
+        assert_eq!(questions.0.load(Ordering::SeqCst), 1, "what is asked is counted");
     });
 }

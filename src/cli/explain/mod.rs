@@ -4,14 +4,17 @@ mod text; // for people
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     PATIENCE, block_on,
     exit::Exit,
     get::standing,
     output::{Output, write},
-    way::ClusterFlags,
+    way::{Way, WayFlags},
     within,
 };
 use crate::{
@@ -33,7 +36,7 @@ pub(super) struct Explain {
     output: Output,
 
     #[command(flatten)]
-    cluster: ClusterFlags,
+    way: WayFlags,
 }
 
 impl Explain {
@@ -42,17 +45,28 @@ impl Explain {
     }
 
     async fn tell(self) -> anyhow::Result<Exit> {
-        let asking = async { self.cluster.connect().await?.canary(&self.canary).await };
-        let told = Explanation::of(&within(PATIENCE, "answer", asking).await?);
+        let document = within(PATIENCE, "answer", self.told()).await?;
         if self.output.document() {
-            self.output.print(&told)?;
+            self.output.print(&document)?;
         } else {
+            let told = Explanation::deserialize(&document)
+                .context("the explanation has what this version does not know; -o json prints it")?;
             let wide = self.output == Output::Wide;
             let now = SystemClock::default().now();
             write(&text::of(&told, now, wide, Paint::for_stdout()))?;
         }
-        let phase = told.phase.map(|phase| phase.to_string());
-        Ok(standing(phase.as_deref(), told.hold.is_some()))
+        Ok(standing(document["phase"].as_str(), !document["hold"].is_null()))
+    }
+
+    /// The explanation as it came: a controller that is newer may say more than is known here.
+    async fn told(&self) -> anyhow::Result<Value> {
+        match self.way.open().await? {
+            Way::Cluster(cluster) => {
+                let canary = cluster.canary(&self.canary).await?;
+                Ok(serde_json::to_value(Explanation::of(&canary))?)
+            }
+            Way::Hook(hook) => hook.explanation(&self.canary).await,
+        }
     }
 }
 

@@ -132,6 +132,12 @@ impl HookApi {
         self.client.ask(&Call::get(&path), view).await
     }
 
+    pub(crate) async fn explanation(&self, canary: &str) -> anyhow::Result<Value> {
+        let path = self.path(&["canaries", canary, "explanation"]);
+        let told = |answer: &Answer| answer.json().filter(|told| told["next"].is_array());
+        self.client.ask(&Call::get(&path), told).await
+    }
+
     /// Orders something, and waits for the answer.
     pub(super) async fn order(&self, order: &Ordered<'_>) -> anyhow::Result<Value> {
         let subject = self.subject(order).await?;

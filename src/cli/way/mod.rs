@@ -21,7 +21,8 @@ use crate::{
     hook_api::view::PromotionView,
 };
 
-pub(super) use cluster::{Cluster, ClusterFlags};
+pub(super) use cluster::Cluster;
+use cluster::ClusterFlags;
 use follow::Following;
 pub(super) use follow::News;
 use hook::{HookApi, HookWay};

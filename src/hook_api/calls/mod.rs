@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     api::{Canary, GROUP, Promotion, PromotionPhase},
+    explain::Explanation,
     reconcile::{index::Part, kinds::Kind},
     workload::text,
 };
@@ -185,4 +186,17 @@ pub async fn canary(hook: &Hook, caller: &Caller, namespace: &str, name: &str) -
     let canary = hook.find_canary(namespace, name)?;
     let view = CanaryView::of(&canary, hook.unfinished(namespace, name));
     Ok(axum::Json(view).into_response())
+}
+
+/// What a Canary is doing and why, and what comes next: no more than its object says, so the same right will do.
+pub async fn explanation(
+    hook: &Hook,
+    caller: &Caller,
+    namespace: &str,
+    name: &str,
+) -> Result<Response, Problem> {
+    hook.admit(caller, deed("get", "canaries", None), namespace, name)
+        .await?;
+    let canary = hook.find_canary(namespace, name)?;
+    Ok(axum::Json(Explanation::of(&canary)).into_response())
 }

@@ -3,6 +3,7 @@
 use super::{CANARY, CARRIERS, Does, ORDERS, On, PROMOTION};
 use crate::{
     api::Verb,
+    explain::Explanation,
     hook_api::{
         body::{Abort, NewPromotion, Order, RevisionOrder, RevisionSettlement, Settlement},
         openapi::{Body, Operation, Parameter},
@@ -31,6 +32,7 @@ pub fn operations() -> Vec<Operation> {
         get_log(),
         get_result(),
         get_canary(),
+        get_explanation(),
     ]
     .into_iter()
     .chain(orders)
@@ -105,6 +107,16 @@ fn get_result() -> Operation {
 fn get_canary() -> Operation {
     Operation::new("get", CANARY, "getCanary", "Get the state of a Canary")
         .answers(&[(200, "The state")], Body::of::<CanaryView>(true))
+}
+
+fn get_explanation() -> Operation {
+    Operation::new(
+        "get",
+        &format!("{CANARY}/explanation"),
+        "getExplanation",
+        "Get what a Canary is doing and why, and what comes next",
+    )
+    .answers(&[(200, "The explanation")], Body::of::<Explanation>(true))
 }
 
 /// What an order takes, and how it is answered.

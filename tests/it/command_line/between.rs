@@ -145,6 +145,22 @@ fn document_of_a_wait_that_was_too_long_names_the_promotion() {
     });
 }
 
+#[test]
+fn explanation_of_a_newer_controller_is_printed_as_it_came() {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let told = json!({"namespace": NS, "name": "shop", "phase": "Unheard", "hold": {"reason": "Unheard"},
+            "next": [], "unheardOf": {"of": 1}});
+        let answer = told.clone();
+        let url = serve(Router::new().fallback(move || async { axum::Json(answer) })).await;
+        let document = ran(hooked(&url, &["explain", "shop", "-o", "json"]))
+            .await
+            .expect(4);
+        assert_eq!(document.json(), told);
+        let text = ran(hooked(&url, &["explain", "shop"])).await.expect(1);
+        assert!(text.out.is_empty() && text.err.contains("-o json"), "{text:#?}");
+    });
+}
+
 /// A file that goes with the test.
 struct File(PathBuf);
 

@@ -38,7 +38,7 @@ async fn forward(State(client): State<kube::Client>, request: Request) -> Respon
 }
 
 /// A kubeconfig for the API server of `cluster`, which knows us as `user`, or does not serve reviews.
-async fn kubeconfig(cluster: &SimCluster, user: Option<&'static str>) -> Kubeconfig {
+pub(super) async fn kubeconfig(cluster: &SimCluster, user: Option<&'static str>) -> Kubeconfig {
     let client = cluster.server.client("user", CancellationToken::new());
     let mut router = Router::new();
     if let Some(user) = user {

@@ -1,9 +1,12 @@
 //! Commands by the hook API.
 
 use bellwether::sim::{api_server::Kind, cluster::SimCluster};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{await_gate, await_weight, bellwether, hooked, log_of, play, ran, under_hook};
+use super::{
+    await_gate, await_weight, bellwether, cluster::kubeconfig, hooked, log_of, play, ran, under_hook,
+};
 use crate::shared::shop::{NS, await_phase, key};
 
 #[test]
@@ -268,5 +271,62 @@ fn gate_of_a_release_that_no_promotion_started_is_decided_over_the_hook_api() {
                 .contains("gate end was not passed by good: ugly"),
             "{canary:#}"
         );
+    });
+}
+
+/// A text without what stands in parentheses: there are the durations, and each command has a clock of its own.
+fn lasting(text: &str) -> String {
+    let parts = text.split('(').enumerate();
+    parts
+        .map(|(n, part)| match part.split_once(')') {
+            Some((_, rest)) if n > 0 => rest,
+            _ => part,
+        })
+        .collect()
+}
+
+#[test]
+fn explanation_over_the_hook_api_is_that_of_the_cluster() {
+    play(async {
+        let (cluster, url) = under_hook(42).await;
+        let mia = kubeconfig(&cluster, Some("oidc:mia")).await;
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        await_weight(&cluster, 30).await;
+        mia.run(&["pause", "shop", "--reason", "lunch"]).await.expect(0);
+        // Nothing of it changes any more.
+        let suspend = json!({"spec": {"suspend": true}});
+        cluster.merge(&key(Kind::CANARY), suspend).unwrap();
+        let held = |canary: &Value| canary["status"]["hold"]["reason"] == "Suspended";
+        let canary = key(Kind::CANARY);
+        assert!(cluster.wait(&canary, TimeDelta::seconds(60), held).await);
+        for form in ["json", "yaml", "text", "wide"] {
+            let explain = ["explain", "shop", "-o", form];
+            let here = mia.run(&explain).await.expect(4).out;
+            let there = ran(hooked(&url, &explain)).await.expect(4).out;
+            assert!(
+                here.contains("lunch") && here.contains("request-success-rate"),
+                "{here}"
+            );
+            if ["json", "yaml"].contains(&form) {
+                assert_eq!(there, here);
+            } else {
+                assert!(lasting(&here).contains("held       Suspended since"), "{here}");
+                assert_eq!(lasting(&there), lasting(&here));
+            }
+        }
+        let none = ["explain", "none"];
+        for ran in [mia.run(&none).await, ran(hooked(&url, &none)).await] {
+            let ran = ran.expect(1);
+            assert!(
+                ran.out.is_empty() && ran.err.contains("no Canary shop/none"),
+                "{ran:#?}"
+            );
+        }
+        let go_on = json!({"spec": {"suspend": false}});
+        cluster.merge(&canary, go_on).unwrap();
+        mia.run(&["abort", "shop"]).await.expect(0);
+        await_phase(&cluster, "Failed", 120).await;
+        let told = ran(hooked(&url, &["explain", "shop"])).await.expect(3);
+        assert!(told.out.contains("bellwether retry shop"), "{told:#?}");
     });
 }
