@@ -74,13 +74,23 @@ impl Explain {
 mod tests {
     use super::*;
 
+    async fn ends_with_7(arguments: &[&str]) {
+        let told = Explain::try_parse_from(arguments).unwrap().tell();
+        let began = tokio::time::Instant::now();
+        let ended = tokio::time::timeout(PATIENCE * 2, told).await;
+        let error = ended.expect("it would wait for ever").unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Timeout, "{error:#}");
+        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn api_server_that_does_not_answer_ends_with_7() {
+    async fn what_does_not_answer_ends_with_7_either_way() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // Connections are taken by the kernel, and nobody reads from them.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let server = format!("http://{}", silent.local_addr().unwrap());
         let file = std::env::temp_dir().join(format!("bellwether-silent-{}", std::process::id()));
+        let path = file.to_str().unwrap();
         let config = serde_json::json!({
             "current-context": "here",
             "clusters": [{"name": "silent", "cluster": {"server": server}}],
@@ -88,13 +98,10 @@ mod tests {
             "users": [{"name": "nobody", "user": {}}],
         });
         std::fs::write(&file, config.to_string()).unwrap();
-        let arguments = ["explain", "shop", "--kubeconfig", file.to_str().unwrap()];
-        let told = Explain::try_parse_from(arguments).unwrap().tell();
-        let began = tokio::time::Instant::now();
-        let ended = tokio::time::timeout(PATIENCE * 2, told).await;
-        let error = ended.expect("it would wait for ever").unwrap_err();
+        ends_with_7(&["explain", "shop", "--kubeconfig", path]).await;
+        std::fs::write(&file, "token").unwrap();
+        let hook = ["--hook", &server, "--token-file", path, "-n", "shop"];
+        ends_with_7(&[&["explain", "shop"], &hook[..]].concat()).await;
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(Exit::of(&error), Exit::Timeout, "{error:#}");
-        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
     }
 }
