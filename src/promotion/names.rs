@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::api::{ApprovalSpec, CommandSpec};
+
 fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -18,19 +20,41 @@ pub fn promotion(namespace: &str, canary: &str, key: &str) -> String {
     format!("p-{}", &digest(&[namespace, canary, key])[..20])
 }
 
-/// Name of the Command that orders `verb` with `action` about `subject` (a Promotion or a revision of a Canary).
+/// Name of the Command that carries `spec`: the same order of the same user with the same key is one. `life` is the UID of
+/// the Promotion that is meant, where it is known: another one may have its name later.
 #[must_use]
-pub fn command(namespace: &str, subject: &[&str], verb: &str) -> String {
-    let mut parts = vec![namespace, verb];
-    parts.extend(subject);
+pub fn command(namespace: &str, spec: &CommandSpec, life: Option<&str>, key: &str) -> String {
+    let verb = format!("{:?}", spec.verb);
+    let action = format!("{:?}", spec.action);
+    let parts = [
+        namespace,
+        &verb,
+        &action,
+        &spec.canary_ref.name,
+        spec.promotion.as_deref().unwrap_or_default(),
+        spec.revision.as_deref().unwrap_or_default(),
+        life.unwrap_or_default(),
+        &spec.requested_by,
+        key,
+    ];
     format!("c-{}", &digest(&parts)[..20])
 }
 
-/// Name of the Approval with which `subject` (a Promotion or a revision of a Canary, a gate, and who) is decided on.
+/// Name of the Approval that carries `spec`, as [`command`].
 #[must_use]
-pub fn approval(namespace: &str, subject: &[&str], decision: &str) -> String {
-    let mut parts = vec![namespace, decision];
-    parts.extend(subject);
+pub fn approval(namespace: &str, spec: &ApprovalSpec, life: Option<&str>, key: &str) -> String {
+    let decision = format!("{:?}", spec.decision);
+    let parts = [
+        namespace,
+        &decision,
+        &spec.gate,
+        &spec.canary_ref.name,
+        spec.promotion.as_deref().unwrap_or_default(),
+        spec.revision.as_deref().unwrap_or_default(),
+        life.unwrap_or_default(),
+        &spec.approved_by,
+        key,
+    ];
     format!("a-{}", &digest(&parts)[..20])
 }
 

@@ -53,8 +53,8 @@ struct Inner {
 /// A read under way.
 #[derive(Default)]
 struct Reading {
-    /// Version that was known when it began.
-    known: Option<u64>,
+    /// Names and versions that were known when it began.
+    known: HashMap<String, u64>,
     /// What was removed meanwhile.
     removed: HashMap<String, u64>,
 }
@@ -255,7 +255,8 @@ impl Cache {
                 known.object = None;
                 known.version = version;
                 if kind.known_by().is_some() {
-                    // They come and go under ever new names, and no late answer to a write of ours can revive one.
+                    // They come and go under ever new names. The late answer to a write of ours may revive one, until the
+                    // next write to it is refused and its group is read.
                     let part = known.part.clone();
                     inner.drop_entry(&key, &part);
                 }
@@ -327,8 +328,13 @@ impl Cache {
     /// `part` is about to be read: what is removed of it meanwhile must not come back with the answer.
     pub fn begin_read(&self, part: &Part) {
         let mut inner = self.lock();
-        let key = (part.kind, part.namespace.clone(), part.name.clone());
-        let known = inner.entries.get(&key).map(|entry| entry.version);
+        let names = inner.groups.get(part).cloned().unwrap_or_default();
+        let known = names.into_iter().filter_map(|name| {
+            let key = (part.kind, part.namespace.clone(), name);
+            let version = inner.entries.get(&key)?.version;
+            Some((key.2, version))
+        });
+        let known = known.collect();
         let removed = HashMap::new();
         inner.reading.insert(part.clone(), Reading { known, removed });
     }
@@ -349,8 +355,13 @@ impl Cache {
     pub fn end_read(&self, part: &Part, found: Option<Vec<Value>>) {
         let reading = self.lock().reading.remove(part).unwrap_or_default();
         let Some(found) = found else { return };
-        if found.is_empty() {
-            self.forget_read(part, reading.known);
+        let there: HashSet<&str> = found
+            .iter()
+            .map(|object| text(object, "/metadata/name"))
+            .collect();
+        let gone = reading.known.into_iter();
+        for (name, version) in gone.filter(|(name, _)| !there.contains(name.as_str())) {
+            self.forget_read(part, &name, version);
         }
         for object in found {
             let gone = reading.removed.get(text(&object, "/metadata/name"));
@@ -363,18 +374,19 @@ impl Cache {
         inner.primed.insert(part.clone());
     }
 
-    /// `part` was read and is not there: what was known of it before the read is gone.
-    fn forget_read(&self, part: &Part, known: Option<u64>) {
+    /// An object of `part` was not among what was read: what was known of it before the read is gone.
+    fn forget_read(&self, part: &Part, name: &str, known: u64) {
         let mut inner = self.lock();
-        let key = (part.kind, part.namespace.clone(), part.name.clone());
-        if let Some(entry) = inner.entries.get_mut(&key)
-            && Some(entry.version) == known
-        {
-            entry.object = None;
-            let version = entry.version;
-            drop(inner);
-            self.tell_followers(&key, version);
+        let key = (part.kind, part.namespace.clone(), name.to_owned());
+        let Some(entry) = inner.entries.get_mut(&key).filter(|entry| entry.version == known) else {
+            return;
+        };
+        entry.object = None;
+        if part.kind.known_by().is_some() {
+            inner.drop_entry(&key, part);
         }
+        drop(inner);
+        self.tell_followers(&key, known);
     }
 
     /// The object of `part`.
@@ -475,6 +487,30 @@ mod tests {
         assert!(!cache.put(Kind::Approval, object("7")));
         cache.put_ahead(Kind::Approval, object("7"));
         assert!(!cache.put(Kind::Approval, object("7")), "the watch was faster");
+    }
+
+    #[test]
+    fn late_answer_that_revives_what_is_gone_lasts_until_its_group_is_read() {
+        let cache = Cache::default();
+        let object = |name: &str, version: &str| {
+            json!({"metadata": {"name": name, "namespace": "n", "resourceVersion": version},
+                "spec": {"canaryRef": {"name": "web"}}})
+        };
+        let part = part_of(Kind::Promotion, &object("a", "7"));
+        cache.put(Kind::Promotion, object("a", "7"));
+        assert!(cache.remove(Kind::Promotion, &object("a", "9")));
+        cache.put_ahead(Kind::Promotion, object("a", "8"));
+        assert_eq!(cache.group(&part).len(), 1, "nothing tells that it is gone");
+        cache.begin_read(&part);
+        cache.put(Kind::Promotion, object("b", "11"));
+        cache.end_read(&part, Some(vec![object("c", "10")]));
+        let mut names: Vec<_> = cache
+            .group(&part)
+            .iter()
+            .map(|object| text(object, "/metadata/name").to_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["b", "c"], "what came during the read stays");
     }
 
     #[test]

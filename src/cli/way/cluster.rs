@@ -206,7 +206,6 @@ impl Cluster {
         let canary_ref = CanaryRef {
             name: order.canary.to_owned(),
         };
-        let about = meant.as_deref().or(order.promotion).unwrap_or_default();
         if let Some(gate) = order.gate {
             return self.settle(order, gate, canary_ref, meant.as_deref()).await;
         }
@@ -219,11 +218,7 @@ impl Cluster {
             reason: order.reason.map(str::to_owned),
             requested_by: self.who().await?.name,
         };
-        let name = names::command(
-            &self.namespace,
-            &[order.canary, about, order.key],
-            &format!("{:?}", order.verb),
-        );
+        let name = names::command(&self.namespace, &spec, None, order.key);
         self.create(Kind::Command, &name, &spec).await?;
         self.answered(order, Kind::Command, &name, meant.as_deref()).await
     }
@@ -236,7 +231,6 @@ impl Cluster {
         canary_ref: CanaryRef,
         meant: Option<&str>,
     ) -> anyhow::Result<Value> {
-        let about = meant.or(order.promotion).unwrap_or_default();
         let spec = ApprovalSpec {
             canary_ref,
             gate: gate.to_owned(),
@@ -250,8 +244,7 @@ impl Cluster {
             comment: order.reason.map(str::to_owned),
             approved_by: self.who().await?.name,
         };
-        let subject = [order.canary, about, gate, order.key];
-        let name = names::approval(&self.namespace, &subject, &format!("{:?}", spec.decision));
+        let name = names::approval(&self.namespace, &spec, None, order.key);
         self.create(Kind::Approval, &name, &spec).await?;
         self.answered(order, Kind::Approval, &name, meant).await
     }

@@ -101,6 +101,14 @@ impl Subject {
         }
     }
 
+    /// UID of the promotion.
+    fn life(&self) -> Option<&str> {
+        match self {
+            Subject::Promotion(promotion) => promotion.metadata.uid.as_deref(),
+            Subject::Revision { .. } => None,
+        }
+    }
+
     fn command(
         &self,
         verb: Verb,
@@ -197,19 +205,9 @@ pub async fn command(hook: &Hook, given: Given, verb: Verb) -> Result<Response, 
         }
     };
     body::check_words("reason", reason.as_deref())?;
-    let name = names::command(
-        &namespace,
-        &[
-            about.name(),
-            revision.as_deref().unwrap_or_default(),
-            &format!("{action:?}"),
-            &user.name,
-            &key(hook, &caller),
-        ],
-        subresource(verb),
-    );
     let subject = Subject::find(hook, &namespace, about, revision).await?;
     let spec = subject.command(verb, action, reason, user);
+    let name = names::command(&namespace, &spec, subject.life(), &key(hook, &caller));
     subject
         .order(hook, &namespace, (Kind::Command, name), &spec)
         .await
@@ -236,19 +234,9 @@ pub async fn approval(hook: &Hook, given: Given, decision: GateDecision) -> Resu
     };
     body::within("gate", &gate, 1..=63)?;
     body::check_words("comment", comment.as_deref())?;
-    let name = names::approval(
-        &namespace,
-        &[
-            about.name(),
-            revision.as_deref().unwrap_or_default(),
-            &gate,
-            &user.name,
-            &key(hook, &caller),
-        ],
-        &format!("{decision:?}"),
-    );
     let subject = Subject::find(hook, &namespace, about, revision).await?;
     let spec = subject.approval(gate, decision, comment, user);
+    let name = names::approval(&namespace, &spec, subject.life(), &key(hook, &caller));
     subject
         .order(hook, &namespace, (Kind::Approval, name), &spec)
         .await
