@@ -182,7 +182,7 @@ pub struct Metadata {
 }
 
 /// In which steps a new revision is released and by which checks it is judged.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.stepWeight) && self.stepWeight > 0) || (has(self.stepWeights) && size(self.stepWeights) > 0)")
     .message("spec.analysis: there is no step; set stepWeight (with maxWeight) or stepWeights"))]

@@ -21,14 +21,26 @@ pub struct Invalid {
     pub problem: String,
 }
 
-/// Parses `canary`. `drain` is how long proxies may go on using a changed route.
+/// Parses `canary`. `drain` is how long proxies may go on using a changed route. What is wrong with the analysis of a
+/// Canary that is being deleted does not matter, and must not keep it.
 ///
 /// # Errors
 /// The first field that cannot be used.
 pub fn validate(canary: &Canary, drain: TimeDelta) -> Result<RolloutSpec, Invalid> {
+    let parsed = parse(canary, &canary.spec.analysis, drain);
+    if canary.metadata.deletion_timestamp.is_none() {
+        return parsed;
+    }
+    let any = Analysis {
+        step_weights: Some(vec![100]),
+        ..Analysis::default()
+    };
+    parsed.or_else(|_| parse(canary, &any, drain))
+}
+
+fn parse(canary: &Canary, analysis: &Analysis, drain: TimeDelta) -> Result<RolloutSpec, Invalid> {
     let spec = &canary.spec;
     let namespace = canary.namespace().unwrap_or_default();
-    let analysis = &spec.analysis;
     Ok(RolloutSpec {
         id: CanaryId {
             namespace: namespace.clone(),
@@ -239,4 +251,36 @@ fn duration(field: &'static str, text: Option<&str>, default: &str) -> Result<Ti
         return Err(problem());
     }
     Ok(delta)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    #[test]
+    fn canary_that_is_deleted_is_not_kept_by_what_is_wrong_with_its_analysis() {
+        let mut canary: Canary = serde_json::from_value(serde_json::json!({
+            "apiVersion": "bellwether.dev/v1beta1", "kind": "Canary", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {
+                "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                "service": {"port": 80},
+                "analysis": {"interval": "soon", "stepWeights": [10]},
+            },
+        }))
+        .unwrap();
+        let invalid = validate(&canary, TimeDelta::zero()).unwrap_err();
+        assert_eq!(invalid.field, "spec.analysis.interval");
+        canary.metadata.deletion_timestamp = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+        assert_eq!(
+            validate(&canary, TimeDelta::zero()).unwrap().names.primary,
+            "web-primary"
+        );
+        canary.spec.target_ref.name.clear();
+        assert!(
+            validate(&canary, TimeDelta::zero()).is_err(),
+            "nothing tells what is its"
+        );
+    }
 }
