@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{CanaryStatus, GateState, Hold, HoldReason, Phase, StepStatus},
-    rollout::RolloutSpec,
+    rollout::{RolloutSpec, analysis_is_skipped},
 };
 
 /// Something that comes next.
@@ -94,7 +94,7 @@ fn change(spec: &RolloutSpec) -> Next {
 
 fn progressing(spec: &RolloutSpec, status: &CanaryStatus) -> Vec<Next> {
     let Some(step) = status.step.as_ref().filter(|_| status.canary_weight > 0) else {
-        let first = if spec.skip_analysis {
+        let first = if analysis_is_skipped(spec, status) {
             "when the new revision's pods are ready it is promoted without analysis".to_owned()
         } else {
             let index = status.step.as_ref().map_or(0, index);
@@ -102,7 +102,12 @@ fn progressing(spec: &RolloutSpec, status: &CanaryStatus) -> Vec<Next> {
             format!("when the new revision's pods are ready: weight {weight}")
         };
         let mut all = vec![Next::open(first)];
-        all.extend(status.revision.started_at.map(|since| {
+        let hold = status
+            .hold
+            .as_ref()
+            .filter(|hold| hold.reason == HoldReason::WorkloadNotReady);
+        let since = hold.map(|hold| hold.since).or(status.last_transition_time);
+        all.extend(since.map(|since| {
             let text = "if they are not ready by then, the release is rolled back";
             Next::at(since + spec.progress_deadline, text)
         }));
@@ -304,7 +309,7 @@ mod tests {
             ["a change of Deployment web begins a release"]
         );
         assert!(told(&json!({"phase": "Failed"}))[1].contains("bellwether retry web"));
-        let starting = json!({"phase": "Progressing", "revision": {"startedAt": "2026-01-01T10:00:00Z"}});
+        let starting = json!({"phase": "Progressing", "lastTransitionTime": "2026-01-01T10:00:00Z"});
         assert_eq!(
             told(&starting)[1],
             "10:10:00 if they are not ready by then, the release is rolled back"

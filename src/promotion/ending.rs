@@ -1,6 +1,6 @@
 //! A running promotion: the workload is changed, the Canary is followed, and its end is the promotion's.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Act, Decision, Demand, Seen, Target, Wish, finish, say, under_way,
@@ -13,6 +13,9 @@ use crate::{
     },
     rollout::Order,
 };
+
+/// How long after its deadline a promotion waits for routes with which its release can be rolled back.
+const DEAF: TimeDelta = TimeDelta::minutes(5);
 
 /// A promotion that is running, with all that bears on it.
 #[derive(Clone, Copy)]
@@ -173,6 +176,7 @@ fn called_off(running: Running<'_>, at_rest: bool) -> Option<&'static str> {
     let heeded = || {
         let interventions = &seen.canary.interventions;
         interventions.iter().any(|known| known.id == demand.uid)
+            || demand.status.outcome.as_deref() == Some("done")
     };
     match demand.spec.action.unwrap_or(wish.spec.policy.on_abort) {
         AbortAction::None => Some("called off; the release goes on by itself"),
@@ -190,9 +194,10 @@ fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, dec
         let text = format!("its deadline is over (policy.deadlineSeconds); it cannot be called off: {why}");
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
     }
-    if let Some(why) = &seen.hands_off {
-        let text =
-            format!("its deadline is over (policy.deadlineSeconds); nothing of the Canary is touched: {why}");
+    let patience = wish.deadline() + DEAF;
+    let deaf = seen.deaf.as_ref().filter(|_| now >= patience);
+    if let Some(why) = seen.hands_off.as_ref().or(deaf) {
+        let text = format!("its deadline is over (policy.deadlineSeconds); it cannot be called off: {why}");
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
     }
     let hold = seen.canary.hold.as_ref();
@@ -208,6 +213,9 @@ fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, dec
     if super::not_noticed(seen, revision) {
         let text = "its deadline is over (policy.deadlineSeconds) before its release began";
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", text, now);
+    }
+    if seen.deaf.is_some() {
+        decision.wake(patience);
     }
     say(
         next,

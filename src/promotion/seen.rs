@@ -88,6 +88,8 @@ pub struct Seen<'a> {
     pub frozen: Option<String>,
     /// Why nothing of the Canary may be touched at all, so that no order is heeded either.
     pub hands_off: Option<String>,
+    /// Why no order is heeded at present: its routes cannot be used.
+    pub deaf: Option<String>,
 }
 
 /// One guarded write.

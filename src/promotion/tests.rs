@@ -67,6 +67,7 @@ struct Stage {
     demands: Vec<Demand>,
     frozen: Option<String>,
     hands_off: Option<String>,
+    deaf: Option<String>,
     deleting: bool,
     orders: Vec<Order>,
     now: DateTime<Utc>,
@@ -81,6 +82,7 @@ impl Stage {
             demands: Vec::new(),
             frozen: None,
             hands_off: None,
+            deaf: None,
             deleting: false,
             orders: Vec::new(),
             now: at(1),
@@ -96,6 +98,7 @@ impl Stage {
             demands: self.demands.clone(),
             frozen: self.frozen.clone(),
             hands_off: self.hands_off.clone(),
+            deaf: self.deaf.clone(),
         }
     }
 
@@ -478,6 +481,7 @@ fn workload_that_somebody_else_changes_meanwhile_is_not_changed_back() {
         demands: Vec::new(),
         frozen: None,
         hands_off: None,
+        deaf: None,
     };
     let first = decide(&seen, stage.now);
     stage.carry_out(&first.acts[0]);
@@ -614,6 +618,7 @@ fn workload_is_not_changed_while_hands_are_off_it() {
         demands: Vec::new(),
         frozen: None,
         hands_off: None,
+        deaf: None,
     };
     let first = decide(&seen, stage.now);
     stage.carry_out(&first.acts[0]);
@@ -745,6 +750,26 @@ fn deadline_in_a_quarrel_over_routes_calls_the_release_off() {
         stage.orders[0].verb,
         Verb::Abort,
         "orders are heeded all the same"
+    );
+}
+
+#[test]
+fn deadline_waits_for_usable_routes_but_not_for_ever() {
+    let mut stage = running();
+    stage.deaf = Some("the VirtualService has no route to split".to_owned());
+    stage.now = at(DEADLINE);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    assert_eq!(
+        stage.orders[0].verb,
+        Verb::Abort,
+        "it is ordered for when they are mended"
+    );
+    stage.now = at(DEADLINE + 300);
+    stage.settle();
+    assert_eq!(
+        (stage.phase(0), stage.reason(0)),
+        (Some(PromotionPhase::Failed), "DeadlineExceeded")
     );
 }
 

@@ -176,6 +176,20 @@ impl Cache {
         self.take(kind, object, true);
     }
 
+    /// Takes in the answer to a write to an object, unless the object is not known any more: it may be gone.
+    pub fn put_known(&self, kind: Kind, object: Value) {
+        let part = part_of(kind, &object);
+        let key = (kind, part.namespace, text(&object, "/metadata/name").to_owned());
+        let known = self
+            .lock()
+            .entries
+            .get(&key)
+            .is_some_and(|entry| entry.object.is_some());
+        if known {
+            self.put_ahead(kind, object);
+        }
+    }
+
     fn take(&self, kind: Kind, object: Value, ahead: bool) -> bool {
         let part = part_of(kind, &object);
         let version = version(&object);

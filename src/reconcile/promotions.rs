@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{Approval, Command, CommandSpec, GateDecision, Promotion, UnderWay, Verb},
     promotion::{self, Act, Decision, Demand, Form, Seen, Target, Wish},
-    rollout::{CanaryId, Observed, RolloutSpec},
+    rollout::{CanaryId, Observed, RolloutSpec, Routes},
     workload::{marks::MANAGER, text},
 };
 
@@ -43,6 +43,7 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
         demands: demands(snap),
         frozen: hands_off.clone().or(frozen),
         hands_off,
+        deaf: deaf(observed),
     };
     if seen.wishes.is_empty() && seen.demands.is_empty() {
         return Decision::default();
@@ -65,6 +66,15 @@ fn hands_off(spec: &RolloutSpec, observed: &Observed) -> Option<String> {
         .suspend
         .then(|| "the Canary is suspended (spec.suspend)".to_owned());
     suspended.or_else(|| observed.conflict.clone())
+}
+
+/// Why no order is heeded: without routes that can be used nothing is decided.
+fn deaf(observed: &Observed) -> Option<String> {
+    match &observed.routes {
+        Routes::Missing | Routes::Present { .. } => None,
+        Routes::NotInstalled => Some("Istio's kinds are not served by this cluster".to_owned()),
+        Routes::Unavailable(why) | Routes::Invalid(why) => Some(why.clone()),
+    }
 }
 
 /// A Promotion as a decision sees it. One that is being deleted, or cannot be read, is none. Of one that is over only the

@@ -163,7 +163,7 @@ impl HookApi {
             .ask(&Call::post(&path, body, order.key), accepted)
             .await?;
         let outcome = match answer["command"].as_str() {
-            None => Some("nothing to do: the promotion is over".to_owned()),
+            None => Some(of_one_that_is_over(order.verb, &answer["promotion"]["result"])),
             Some(name) => {
                 let answered = tokio::time::timeout(ANSWER, self.outcome(order, name)).await;
                 answered.ok().transpose().with_context(|| {
@@ -299,5 +299,19 @@ fn segment(verb: Verb) -> String {
     match verb {
         Verb::SkipAnalysis => "skip-analysis".to_owned(),
         other => format!("{other:?}").to_lowercase(),
+    }
+}
+/// What becomes of an order about a promotion that is over: what was wanted is so, or it came too late.
+fn of_one_that_is_over(verb: Verb, result: &Value) -> String {
+    let result = result.as_str().unwrap_or_default();
+    let so = if verb == Verb::Abort {
+        result == "Aborted"
+    } else {
+        result == "Promoted" && verb != Verb::Reject
+    };
+    if so {
+        format!("nothing to do: the promotion is {result}")
+    } else {
+        format!("refused: the promotion is over: {result}")
     }
 }

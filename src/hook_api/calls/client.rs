@@ -51,8 +51,7 @@ impl Hook {
                 .patch(&name, &PatchParams::default(), &Patch::Merge(seen))
                 .await;
             match patched.map(|made| serde_json::to_value(&made)) {
-                // The watch may not have told of the promotion at all yet: whoever it concerns is still to be woken by it.
-                Ok(Ok(made)) => ctx.cache.put_ahead(Kind::Promotion, made),
+                Ok(Ok(made)) => ctx.cache.put_known(Kind::Promotion, made),
                 Ok(Err(_)) => {}
                 // It changed, perhaps because another replica noted its client, or it went.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}

@@ -20,8 +20,8 @@ pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
     let spec = plan.spec;
     let skips = orders::skips_analysis(plan);
     for gate in &spec.gates {
-        // A gate before an analysis that is skipped is skipped with it.
         if skips && gate.at == GatePoint::PreRollout {
+            pass_over(plan, gate);
             continue;
         }
         follow_edit(plan, gate);
@@ -31,6 +31,14 @@ pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
         }
     }
     false
+}
+
+/// A gate before an analysis that is skipped is skipped with it; should the skip end, the release comes to it anew.
+fn pass_over(plan: &mut Plan<'_>, gate: &GateSpec) {
+    end_wait(plan, gate);
+    plan.next
+        .gates
+        .retain(|known| known.name != gate.name || known.state == GateState::Open);
 }
 
 /// Whether the release may pass `point`; if not, it says what it waits for.
@@ -54,14 +62,8 @@ pub(super) fn open(plan: &mut Plan<'_>, point: GatePoint) -> bool {
 /// Every gate at `point` is open: a hold of one of them ends, and so does the phase.
 fn passed(plan: &mut Plan<'_>, point: GatePoint) {
     let spec = plan.spec;
-    let gates = spec.gates.iter().filter(|gate| gate.at == point);
-    let held = |gate: &GateSpec| {
-        let (reason, text) = waiting(gate);
-        let hold = plan.next.hold.as_ref();
-        hold.is_some_and(|hold| hold.reason == reason && hold.message == text)
-    };
-    if gates.into_iter().any(held) {
-        plan.next.hold = None;
+    for gate in spec.gates.iter().filter(|gate| gate.at == point) {
+        end_wait(plan, gate);
     }
     let phase = match point {
         GatePoint::ConfirmRollout => Some(Phase::Waiting),
@@ -70,6 +72,15 @@ fn passed(plan: &mut Plan<'_>, point: GatePoint) {
     };
     if phase.is_some() && plan.next.phase == phase {
         plan.enter(Phase::Progressing);
+    }
+}
+
+/// Nothing waits at this gate any more: a hold of it ends.
+fn end_wait(plan: &mut Plan<'_>, gate: &GateSpec) {
+    let (reason, text) = waiting(gate);
+    let hold = plan.next.hold.as_ref();
+    if hold.is_some_and(|hold| hold.reason == reason && hold.message == text) {
+        plan.next.hold = None;
     }
 }
 
@@ -104,10 +115,8 @@ pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
 
 /// What keeps the next step from being taken, whatever anybody orders.
 pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
-    let skips = orders::skips_analysis(plan);
     let mut gates = plan.spec.gates.iter();
-    let mut asked =
-        |name: &str| gates.any(|gate| gate.name == name && !(skips && gate.at == GatePoint::PreRollout));
+    let mut asked = |name: &str| gates.any(|gate| gate.name == name);
     let mut known = plan.next.gates.iter();
     let closed = known.find(|gate| gate.state != GateState::Open && asked(&gate.name));
     if let Some(gate) = closed {
@@ -283,6 +292,7 @@ pub(super) fn settle(plan: &mut Plan<'_>, order: &Order, state: GateState) {
         return;
     };
     come_to(plan, gate);
+    end_wait(plan, gate);
     if let Some(status) = known(plan, gate) {
         status.state = state;
         status.by = Some(order.by.clone());

@@ -15,28 +15,29 @@ use crate::{
 /// How many orders are remembered.
 const LIMIT: usize = 16;
 
-/// Heeds or refuses the oldest order, aborts first; returns whether there was one.
+/// Heeds or refuses the orders that are new, aborts first and otherwise the oldest, until one acts; returns whether one
+/// did. What is only written down, such as a refusal, keeps nobody from deciding about the release in the same round.
 pub(super) fn heed(plan: &mut Plan<'_>) -> bool {
-    let seen = plan.seen;
-    let known = |order: &&Order| !plan.next.interventions.iter().any(|known| known.id == order.id);
-    let mut orders = seen.orders.iter().filter(known);
+    while let Some(order) = next_order(plan) {
+        if !make_room(plan) {
+            return false;
+        }
+        let refused = refusal(plan, order);
+        let heeded = refused.is_none();
+        note(plan, order, refused);
+        if heeded && carry_out(plan, order) {
+            return true;
+        }
+    }
+    false
+}
+
+fn next_order<'a>(plan: &Plan<'a>) -> Option<&'a Order> {
+    let known = |order: &&Order| plan.next.interventions.iter().any(|known| known.id == order.id);
+    let mut new = plan.seen.orders.iter().filter(|order| !known(order));
     // Whoever calls a release off does not wait for whoever gave many orders before.
-    let abort = orders.clone().find(|order| order.verb == Verb::Abort);
-    let Some(order) = abort.or_else(|| orders.next()) else {
-        return false;
-    };
-    if !make_room(plan) {
-        return false;
-    }
-    let refused = refusal(plan, order);
-    let heeded = refused.is_none();
-    note(plan, order, refused);
-    if heeded {
-        carry_out(plan, order);
-    } else {
-        plan.record();
-    }
-    true
+    let abort = new.clone().find(|order| order.verb == Verb::Abort);
+    abort.or_else(|| new.next())
 }
 
 /// Writes down what becomes of the order; the record comes with the effect.
@@ -78,12 +79,17 @@ fn note(plan: &mut Plan<'_>, order: &Order, refused: Option<String>) {
     });
 }
 
-/// Forgets the oldest orders of too many, but none of which somebody has not been told yet: it would be heeded again.
-/// Returns whether there is room for another one.
+/// Forgets the oldest orders of too many, but none of which somebody has not been told yet, for it would be heeded again,
+/// and not the one that skips the present analysis. Returns whether there is room for another one.
 fn make_room(plan: &mut Plan<'_>) -> bool {
-    let told = |known: &Intervention| !plan.seen.untold.contains(&known.id);
+    let seen = plan.seen;
+    let told = |known: &Intervention| {
+        !seen.untold.contains(&known.id) && !seen.orders.iter().any(|order| order.id == known.id)
+    };
     while plan.next.interventions.len() >= LIMIT {
-        let Some(oldest) = plan.next.interventions.iter().position(told) else {
+        let next = &plan.next;
+        let old = |known: &Intervention| told(known) && !skips(known, next);
+        let Some(oldest) = next.interventions.iter().position(old) else {
             return false;
         };
         plan.next.interventions.remove(oldest);
@@ -130,7 +136,12 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
                     .or_else(|| of_gate.then(|| gates::refusal(plan, order)).flatten())
                     .or_else(|| {
                         (order.verb == Verb::Advance)
-                            .then(|| gates::in_the_way(plan))
+                            .then(|| no_further_step(plan))
+                            .flatten()
+                    })
+                    .or_else(|| {
+                        (order.verb == Verb::SkipAnalysis)
+                            .then(|| out_of_reach(plan))
                             .flatten()
                     })
             })
@@ -161,6 +172,22 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
     }
 }
 
+fn no_further_step(plan: &Plan<'_>) -> Option<String> {
+    let skipped = skips_analysis(plan)
+        .then(|| "its analysis is skipped: it takes no further step before it is promoted".to_owned());
+    skipped.or_else(|| gates::in_the_way(plan))
+}
+
+/// Nobody promotes what requests do not reach, by whatever right.
+fn out_of_reach(plan: &Plan<'_>) -> Option<String> {
+    let dark = plan
+        .next
+        .hold
+        .as_ref()
+        .filter(|hold| hold.reason == HoldReason::Dark && !hold.resumes);
+    dark.map(|hold| format!("it cannot be reached: {}", hold.message))
+}
+
 /// Whoever deleted the primary left the release as the only one that can serve, and as what brings the primary back.
 fn nothing_to_return_to(plan: &Plan<'_>) -> Option<String> {
     let only_one = plan.primary().is_none() && plan.target().is_some_and(|target| target.desired > 0);
@@ -178,14 +205,14 @@ fn at_rest(plan: &Plan<'_>) -> bool {
     ended && plan.next.canary_weight == 0
 }
 
-fn carry_out(plan: &mut Plan<'_>, order: &Order) {
+/// Carries the order out; returns whether it acts, so that nothing else is to be decided in this round.
+fn carry_out(plan: &mut Plan<'_>, order: &Order) -> bool {
     let said = if order.reason.is_empty() {
         format!("by {}", order.by)
     } else {
         format!("by {}: {}", order.by, order.reason)
     };
     match order.verb {
-        Verb::Abort => abort(plan, &said),
         Verb::Pause => {
             plan.next.pause = Some(Pause {
                 by: order.by.clone(),
@@ -193,26 +220,28 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
                 since: plan.now,
             });
             plan.say(format!("paused {said}"));
-            plan.record();
+            return false;
         }
         Verb::Resume => {
             plan.next.pause = None;
             plan.clear_hold(&[HoldReason::Paused]);
             plan.say(format!("resumed {said}"));
-            plan.record();
-        }
-        Verb::Advance => {
-            plan.next.pause = None;
-            progressing::advance(plan);
+            return false;
         }
         Verb::SkipAnalysis => {
             plan.next.pause = None;
+            plan.clear_hold(&[HoldReason::Paused]);
             plan.say(format!("the rest of the analysis is skipped {said}"));
-            plan.record();
+            return false;
         }
         Verb::Approve => {
             gates::settle(plan, order, GateState::Open);
-            plan.record();
+            return false;
+        }
+        Verb::Abort => abort(plan, &said),
+        Verb::Advance => {
+            plan.next.pause = None;
+            progressing::advance(plan);
         }
         Verb::Reject => {
             gates::settle(plan, order, GateState::Rejected);
@@ -221,6 +250,7 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
         Verb::Undo => undo(plan, &said),
         Verb::Retry => rest::start(plan, order.revision.clone()),
     }
+    true
 }
 
 /// Before the primary has the revision it is withdrawn as if it were bad; afterwards the promotion is undone (W4).
@@ -261,15 +291,15 @@ pub(super) fn skips_analysis(plan: &Plan<'_>) -> bool {
 /// Whether the specification or somebody's order skips the analysis of the present revision.
 #[must_use]
 pub fn analysis_is_skipped(spec: &RolloutSpec, status: &CanaryStatus) -> bool {
-    let current = status.revision.current.as_deref();
-    let since = status.revision.started_at;
-    spec.skip_analysis
-        || status.interventions.iter().any(|known| {
-            known.verb == Verb::SkipAnalysis
-                && known.refused.is_none()
-                && Some(known.revision.as_str()) == current
-                && since.is_none_or(|since| known.at >= since)
-        })
+    spec.skip_analysis || status.interventions.iter().any(|known| skips(known, status))
+}
+
+/// Whether this order skips the analysis of the present rollout.
+fn skips(known: &Intervention, status: &CanaryStatus) -> bool {
+    known.verb == Verb::SkipAnalysis
+        && known.refused.is_none()
+        && Some(&known.revision) == status.revision.current.as_ref()
+        && status.revision.started_at.is_none_or(|since| known.at >= since)
 }
 
 /// Names the pause, if somebody ordered one; returns whether no further step may be taken.
@@ -291,13 +321,15 @@ pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
 
 /// Promotes if the order to skip the analysis stands, the pods are there, and the last gate is open.
 pub(super) fn promote_unanalysed(plan: &mut Plan<'_>, target: &Workload) -> bool {
-    let skips = skips_analysis(plan)
-        && target.ready()
-        && plan.next.pause.is_none()
+    if !skips_analysis(plan) || !target.ready() {
+        return false;
+    }
+    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    let promotes = plan.next.pause.is_none()
         && progressing::may_step(plan)
         && gates::open(plan, GatePoint::ConfirmPromotion);
-    if skips {
+    if promotes {
         promoting::begin(plan);
     }
-    skips
+    promotes
 }

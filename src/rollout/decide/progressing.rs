@@ -121,7 +121,10 @@ pub(super) fn target_missing(plan: &mut Plan<'_>) {
 /// No traffic yet, or none any more after a retreat: wait for pods, or for the end of the hold.
 fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
     plan.route_home();
+    let skips = orders::skips_analysis(plan);
+    // What only metrics can end holds nothing that is not measured any more.
     let retreat = plan.next.hold.clone().filter(|h| h.retreated);
+    let retreat = retreat.filter(|h| !(skips && METRIC_HOLDS.contains(&h.reason)));
     if let Some(hold) = &retreat
         && matches!(hold.reason, HoldReason::NoData | HoldReason::MetricsUnavailable)
     {
@@ -159,8 +162,9 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
     if unready_primary(plan).is_none() {
         plan.clear_hold(&[HoldReason::PrimaryNotReady]);
     }
-    let skips = orders::skips_analysis(plan);
-    if !skips && !gates::open(plan, GatePoint::PreRollout) {
+    if skips {
+        plan.clear_hold(&METRIC_HOLDS);
+    } else if !gates::open(plan, GatePoint::PreRollout) {
         return;
     }
     if orders::promote_unanalysed(plan, target) || orders::paused(plan) || skips || !may_step(plan) {
@@ -271,14 +275,17 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     if plan.seen.routes.weight() != Some(weight) {
         return restore_weight(plan, weight);
     }
+    if orders::skips_analysis(plan) {
+        return await_promotion(plan, target);
+    }
     match checks::evaluate(plan) {
-        Verdict::Wait if planted(Defect::RaisesWithoutEvidence) => passed(plan, target),
+        Verdict::Wait if planted(Defect::RaisesWithoutEvidence) => passed(plan),
         Verdict::Wait | Verdict::Failed => {}
         Verdict::Bad(text) => retire::begin(plan, RetirementKind::RollBack, &text),
         Verdict::Dark(text) => went_dark(plan, &text),
         Verdict::Unreached(text) => retreat_for_now(plan, HoldReason::TrafficNotShifting, &text),
         Verdict::Blind(reason, text) => blind(plan, reason, &text),
-        Verdict::Pass => passed(plan, target),
+        Verdict::Pass => passed(plan),
     }
 }
 
@@ -297,17 +304,23 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         }
         return;
     }
-    if orders::promote_unanalysed(plan, target) || orders::skips_analysis(plan) {
+    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    if orders::promote_unanalysed(plan, target)
+        || orders::paused(plan)
+        || !gates::thawed(plan, UnderWay::Hold)
+    {
         return;
     }
-    if !gates::open(plan, GatePoint::PreRollout) {
+    let skips = orders::skips_analysis(plan);
+    if !skips && !gates::open(plan, GatePoint::PreRollout) {
         return;
     }
     let steps = plan.spec.steps.weights();
     let index = steps.iter().position(|step| *step >= weight);
     let index = index.unwrap_or(plan.spec.steps.last());
-    let weight = plan.spec.steps.weight(index).max(weight);
-    raise_to(plan, index, weight);
+    let step = plan.spec.steps.weight(index).max(weight);
+    // Without further analysis it stays where it is, and what is measured there can take it back.
+    raise_to(plan, index, if skips { weight } else { step });
 }
 
 /// The routes were changed by someone, or our own write after the intent was lost: the step's clock starts again, so
@@ -424,14 +437,10 @@ fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     }
 }
 
-fn passed(plan: &mut Plan<'_>, target: &Workload) {
+fn passed(plan: &mut Plan<'_>) {
     plan.clear_hold(&METRIC_HOLDS);
     if orders::paused(plan) || !primary_ready(plan) {
         return;
-    }
-    if orders::skips_analysis(plan) {
-        // Without further analysis there is no further step either: what it waits for, it waits for where it is.
-        return await_pods(plan, target);
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     if !may_step(plan) {
@@ -447,7 +456,22 @@ fn passed(plan: &mut Plan<'_>, target: &Workload) {
     }
 }
 
-/// Nothing but pods may keep a release waiting whose analysis is skipped, and they have their time as well.
+/// Without further analysis there is no further step either: what the release waits for, it waits for where it is. What
+/// is measured meanwhile can take it back, and what is not measured holds nothing.
+fn await_promotion(plan: &mut Plan<'_>, target: &Workload) {
+    plan.clear_hold(&METRIC_HOLDS);
+    match checks::evaluate(plan) {
+        Verdict::Bad(text) => return retire::begin(plan, RetirementKind::RollBack, &text),
+        Verdict::Dark(text) => return went_dark(plan, &text),
+        Verdict::Unreached(text) => return retreat_for_now(plan, HoldReason::TrafficNotShifting, &text),
+        Verdict::Wait | Verdict::Failed | Verdict::Blind(..) | Verdict::Pass => {}
+    }
+    if !orders::paused(plan) {
+        await_pods(plan, target);
+    }
+}
+
+/// Pods have their time there as well.
 fn await_pods(plan: &mut Plan<'_>, target: &Workload) {
     if target.ready() {
         return plan.clear_hold(&[HoldReason::WorkloadNotReady]);

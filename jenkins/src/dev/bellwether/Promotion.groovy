@@ -98,7 +98,11 @@ class Promotion implements Serializable {
             key: 'gate-' + System.currentTimeMillis(), expects: 'accepted', until: until, known: true)
         Map accepted = answer.document as Map
         if (accepted.command == null) {
-            steps.echo('[canary] ' + id + ' is over; nothing is left to be said at ' + gate)
+            String result = (accepted.promotion as Map)?.result
+            if (!approved || result != 'Promoted') {
+                steps.error('[canary] not ' + (approved ? 'approved ' : 'rejected ') + gate + ': ' + id + ' is over: ' + result)
+            }
+            steps.echo('[canary] ' + id + ' is promoted; nothing is left to be said at ' + gate)
             return
         }
         String outcome = outcomeOf(accepted.command as String, until)

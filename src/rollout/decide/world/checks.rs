@@ -67,12 +67,7 @@ impl World {
     pub(super) fn check_record(&self, next: &CanaryStatus) {
         let begins = next.phase == Some(Phase::Promoting) && self.phase() != Some(Phase::Promoting);
         assert!(
-            !begins
-                || self.status.pause.is_none()
-                || next
-                    .interventions
-                    .last()
-                    .is_some_and(|last| last.verb == Verb::Advance),
+            !begins || next.pause.is_none(),
             "a paused release is promoted: {next:?}"
         );
         let raised = next.canary_weight > self.status.canary_weight;

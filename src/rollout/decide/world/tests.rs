@@ -8,7 +8,7 @@ use super::{
     events::{Event, event},
 };
 use crate::{
-    api::{GateState, HoldReason, Phase, Verb},
+    api::{GateState, HoldReason, Intervention, Phase, Verb},
     rollout::{Weight, decide},
 };
 
@@ -162,6 +162,69 @@ fn more_orders_at_once_than_are_remembered_are_each_heeded_once() {
     assert_eq!(world.orders.len(), 0, "each has its answer");
     world.ensure_rest();
     assert_eq!(world.phase(), Some(Phase::Failed), "the analysis went on");
+}
+
+#[test]
+fn orders_do_not_keep_a_bad_release_from_being_rolled_back() {
+    let mut world = World::new();
+    world.ensure_rest();
+    world.run(&[Event::Push { bad: true }]);
+    for _ in 0..40 {
+        world.happen(&Event::Flood);
+        world.run(&[Event::Tick]);
+        if world.status.retirement.is_some() || world.phase() == Some(Phase::Failed) {
+            return;
+        }
+        // One round alone: what is answered stays answered, and more orders come.
+        world.happen(&Event::Flood);
+    }
+    panic!("only orders are looked at: {:?}", world.status);
+}
+
+#[test]
+fn gate_before_an_analysis_whose_skip_ends_is_come_to_anew() {
+    let mut world = patient();
+    world.run(&[Event::Settle(0, true), Event::Settle(1, true), Event::Tick]);
+    world.spec.skip_analysis = true;
+    world.run(&[Event::Tick]);
+    assert!(!world.status.gates.iter().any(|gate| gate.name == "job"));
+    world.end_job_of("job", false);
+    pass(&mut world, 100);
+    world.spec.skip_analysis = false;
+    world.run(&[Event::Tick]);
+    let job = world.status.gates.iter().find(|gate| gate.name == "job").unwrap();
+    assert_eq!((job.state, job.since), (GateState::Running, world.now));
+    assert_eq!(world.status.retirement, None);
+}
+
+#[test]
+fn skip_of_the_present_analysis_is_not_forgotten_for_other_orders() {
+    let mut world = patient();
+    world.run(&[
+        Event::Settle(0, true),
+        Event::Order(Verb::SkipAnalysis),
+        Event::Flood,
+        Event::Flood,
+        Event::Tick,
+    ]);
+    let skip = |known: &Intervention| known.verb == Verb::SkipAnalysis;
+    assert!(world.status.interventions.iter().any(skip));
+    assert_eq!(world.phase(), Some(Phase::WaitingPromotion));
+}
+
+#[test]
+fn skip_goes_past_metrics_that_are_gone() {
+    let mut world = World::new();
+    world.ensure_rest();
+    world.run(&[Event::Push { bad: false }]);
+    pass(&mut world, 2);
+    world.run(&[Event::Metrics(false)]);
+    pass(&mut world, 100);
+    let hold = world.status.hold.clone().unwrap();
+    assert!(hold.retreated, "{hold:?}");
+    world.run(&[Event::Order(Verb::SkipAnalysis)]);
+    world.run(&[Event::Tick]);
+    assert_eq!(world.primary.as_ref().unwrap().revision, "good-2");
 }
 
 #[test]
