@@ -128,6 +128,12 @@ class OtherSteps {
             suite.sound(build)
             assert build.result == 'SUCCESS' && build.printed.last().contains('is over') && suite.server.journal().gates.empty
         }
+        suite.check('one of a promotion that was rolled back meanwhile fails the step') {
+            Build build = suite.play([scenario: 'rolledback'],
+                "def state = ${Suite.PROMOTE}, onRolledBack: 'UNSTABLE'\ncanaryApprove canary: 'shop/web', promotion: state.id, gate: 'g'")
+            suite.sound(build)
+            assert build.result == 'FAILURE' && build.failure.message.contains('is over: RolledBack') && suite.server.journal().gates.empty
+        }
         Build calm = suite.play([scenario: 'held', unanswered: 1], APPROVE)
         suite.check('one that is given in peace') {
             suite.sound(calm)

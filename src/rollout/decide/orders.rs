@@ -15,8 +15,8 @@ use crate::{
 /// How many orders are remembered.
 const LIMIT: usize = 16;
 
-/// Heeds or refuses the orders that are new, aborts first and otherwise the oldest, until one acts; returns whether one
-/// did. What is only written down, such as a refusal, keeps nobody from deciding about the release in the same round.
+/// Refuses the orders that are new, aborts first and otherwise the oldest, until one is heeded; returns whether one was.
+/// What is refused is written down, and keeps nobody from deciding about the release in the same round.
 pub(super) fn heed(plan: &mut Plan<'_>) -> bool {
     while let Some(order) = next_order(plan) {
         if !make_room(plan) {
@@ -25,7 +25,8 @@ pub(super) fn heed(plan: &mut Plan<'_>) -> bool {
         let refused = refusal(plan, order);
         let heeded = refused.is_none();
         note(plan, order, refused);
-        if heeded && carry_out(plan, order) {
+        if heeded {
+            carry_out(plan, order);
             return true;
         }
     }
@@ -205,8 +206,7 @@ fn at_rest(plan: &Plan<'_>) -> bool {
     ended && plan.next.canary_weight == 0
 }
 
-/// Carries the order out; returns whether it acts, so that nothing else is to be decided in this round.
-fn carry_out(plan: &mut Plan<'_>, order: &Order) -> bool {
+fn carry_out(plan: &mut Plan<'_>, order: &Order) {
     let said = if order.reason.is_empty() {
         format!("by {}", order.by)
     } else {
@@ -220,23 +220,23 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) -> bool {
                 since: plan.now,
             });
             plan.say(format!("paused {said}"));
-            return false;
+            plan.record();
         }
         Verb::Resume => {
             plan.next.pause = None;
             plan.clear_hold(&[HoldReason::Paused]);
             plan.say(format!("resumed {said}"));
-            return false;
+            plan.record();
         }
         Verb::SkipAnalysis => {
             plan.next.pause = None;
             plan.clear_hold(&[HoldReason::Paused]);
             plan.say(format!("the rest of the analysis is skipped {said}"));
-            return false;
+            plan.record();
         }
         Verb::Approve => {
             gates::settle(plan, order, GateState::Open);
-            return false;
+            plan.record();
         }
         Verb::Abort => abort(plan, &said),
         Verb::Advance => {
@@ -250,7 +250,6 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) -> bool {
         Verb::Undo => undo(plan, &said),
         Verb::Retry => rest::start(plan, order.revision.clone()),
     }
-    true
 }
 
 /// Before the primary has the revision it is withdrawn as if it were bad; afterwards the promotion is undone (W4).

@@ -102,7 +102,7 @@ class Promotion implements Serializable {
             if (!approved || result != 'Promoted') {
                 steps.error('[canary] not ' + (approved ? 'approved ' : 'rejected ') + gate + ': ' + id + ' is over: ' + result)
             }
-            steps.echo('[canary] ' + id + ' is promoted; nothing is left to be said at ' + gate)
+            steps.echo('[canary] ' + id + ' is over: Promoted; nothing is left to be said at ' + gate)
             return
         }
         String outcome = outcomeOf(accepted.command as String, until)
