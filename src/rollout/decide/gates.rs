@@ -115,8 +115,7 @@ pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
 
 /// What keeps the next step from being taken, whatever anybody orders.
 pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
-    let mut gates = plan.spec.gates.iter();
-    let mut asked = |name: &str| gates.any(|gate| gate.name == name);
+    let asked = |name: &str| plan.spec.gates.iter().any(|gate| gate.name == name);
     let mut known = plan.next.gates.iter();
     let closed = known.find(|gate| gate.state != GateState::Open && asked(&gate.name));
     if let Some(gate) = closed {

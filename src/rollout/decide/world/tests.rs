@@ -228,6 +228,18 @@ fn skip_goes_past_metrics_that_are_gone() {
 }
 
 #[test]
+fn advance_is_refused_at_a_gate_though_another_one_is_gone_from_the_specification() {
+    let mut world = patient();
+    world.run(&[Event::Settle(0, true), Event::Settle(1, true), Event::Tick]);
+    let mut gone = world.status.gates.last().unwrap().clone();
+    gone.name = "gone".to_owned();
+    world.status.gates.insert(0, gone);
+    world.run(&[Event::Order(Verb::Advance)]);
+    let last = world.status.interventions.last().unwrap();
+    assert_eq!(last.refused.as_deref(), Some("gate job is not open"));
+}
+
+#[test]
 fn abort_does_not_wait_for_orders_that_came_before() {
     let mut world = World::new();
     world.ensure_rest();
