@@ -159,7 +159,7 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
         return;
     }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
-    if unready_primary(plan).is_none() {
+    if skips || unready_primary(plan).is_none() {
         plan.clear_hold(&[HoldReason::PrimaryNotReady]);
     }
     if skips {
@@ -460,6 +460,7 @@ fn passed(plan: &mut Plan<'_>) {
 /// is measured meanwhile can take it back, and what is not measured holds nothing.
 fn await_promotion(plan: &mut Plan<'_>, target: &Workload) {
     plan.clear_hold(&METRIC_HOLDS);
+    plan.clear_hold(&[HoldReason::PrimaryNotReady]);
     match checks::evaluate(plan) {
         Verdict::Bad(text) => return retire::begin(plan, RetirementKind::RollBack, &text),
         Verdict::Dark(text) => return went_dark(plan, &text),
