@@ -13,7 +13,6 @@ mod events;
 mod gates;
 mod hook_api;
 mod hook_oidc;
-mod hook_orders;
 mod hook_serve;
 mod rehearse;
 #[path = "../shared/mod.rs"]

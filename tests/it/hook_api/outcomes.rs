@@ -17,10 +17,8 @@ use bellwether::sim::{
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::{
-    hook_api::{Call, api, get, post, promote, respond, send, text, waiting},
-    shared::shop::{NS, key, run, under_canary},
-};
+use super::{Call, api, get, post, promote, respond, send, text, waiting};
+use crate::shared::shop::{NS, key, run, under_canary};
 
 /// Counts what is read of orders, one by one.
 #[derive(Clone, Default)]

@@ -1,0 +1,174 @@
+//! What ends a promotion beside its rollout: deadlines, clients that are lost, deletion; and what becomes of it afterwards.
+
+use super::*;
+
+#[test]
+fn deadline_rolls_back_and_fails() {
+    let mut stage = running();
+    stage.now = at(DEADLINE);
+    stage.settle();
+    stage.assert_is(PromotionPhase::Running, "DeadlineExceeded");
+    assert_eq!(stage.orders[0].verb, Verb::Abort);
+    stage.heed(None);
+    stage.end(Outcome::Aborted);
+    stage.settle();
+    stage.assert_is(PromotionPhase::Failed, "DeadlineExceeded");
+}
+
+#[test]
+fn promotion_whose_way_back_is_held_ends_with_its_deadline() {
+    let mut stage = running();
+    stage.now = at(3601);
+    stage.settle();
+    stage.heed(None);
+    stage.canary.retirement = Some(crate::api::Retirement {
+        kind: crate::api::RetirementKind::Cancel,
+        since: stage.now,
+        message: String::new(),
+    });
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running), "it goes back");
+    stage.hold(HoldReason::WorkloadNotReady);
+    stage.settle();
+    stage.assert_is(PromotionPhase::Failed, "DeadlineExceeded");
+}
+
+#[test]
+fn promotion_of_a_canary_that_nobody_may_touch_ends_with_its_deadline() {
+    let mut stage = running();
+    stage.hold(HoldReason::TargetConflict);
+    stage.hands_off = Some("the Canary is suspended (spec.suspend)".to_owned());
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    stage.now = at(DEADLINE);
+    stage.settle();
+    stage.assert_is(PromotionPhase::Failed, "DeadlineExceeded");
+    assert!(stage.orders.is_empty(), "nobody would heed them");
+}
+
+#[test]
+fn deadline_in_a_quarrel_over_routes_calls_the_release_off() {
+    let mut stage = running();
+    stage.hold(HoldReason::TargetConflict);
+    stage.now = at(DEADLINE);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    assert_eq!(
+        stage.orders[0].verb,
+        Verb::Abort,
+        "orders are heeded all the same"
+    );
+}
+
+#[test]
+fn deadline_waits_for_usable_routes_but_not_for_ever() {
+    let mut stage = running();
+    stage.deaf = Some("the VirtualService has no route to split".to_owned());
+    stage.now = at(DEADLINE);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    assert_eq!(
+        stage.orders[0].verb,
+        Verb::Abort,
+        "it is ordered for when they are mended"
+    );
+    stage.now = at(DEADLINE + 300);
+    stage.settle();
+    stage.assert_is(PromotionPhase::Failed, "DeadlineExceeded");
+}
+
+#[test]
+fn promotions_of_a_canary_that_is_refused_wait_and_end_with_their_deadline() {
+    let mut stage = running();
+    let decision = refuse(
+        &stage.wishes,
+        "spec.analysis.maxWeight: 0 is no weight",
+        stage.now,
+    );
+    assert_eq!(decision.wake_at, Some(at(DEADLINE)));
+    stage.carry_out(&decision.acts[0]);
+    stage.assert_is(PromotionPhase::Running, "InvalidSpec");
+    let again = refuse(
+        &stage.wishes,
+        "spec.analysis.maxWeight: 0 is no weight",
+        stage.now,
+    );
+    assert_eq!(again.acts, []);
+    let decision = refuse(
+        &stage.wishes,
+        "spec.analysis.maxWeight: 0 is no weight",
+        at(DEADLINE),
+    );
+    stage.carry_out(&decision.acts[0]);
+    stage.assert_is(PromotionPhase::Failed, "DeadlineExceeded");
+}
+
+#[test]
+fn release_whose_client_is_lost_is_rolled_back_or_paused_as_its_policy_says() {
+    for (action, verb) in [
+        (OnClientLost::Rollback, Verb::Abort),
+        (OnClientLost::Pause, Verb::Pause),
+    ] {
+        let mut stage = running();
+        stage.wishes[0].spec.policy.on_client_lost = action;
+        stage.wishes[0].spec.policy.client_lost_seconds = Some(60);
+        stage.wishes[0].client_seen_at = Some(at(30));
+        stage.now = at(89);
+        stage.settle();
+        assert_eq!(stage.orders, [], "it was heard of a minute ago");
+        stage.now = at(90);
+        stage.settle();
+        let orders: Vec<_> = stage.orders.iter().map(|order| order.verb).collect();
+        assert_eq!(orders, [verb]);
+        stage.heed(None);
+        stage.settle();
+        assert_eq!(stage.orders, [], "once");
+    }
+    let mut stage = running();
+    stage.now = at(3000);
+    stage.settle();
+    assert_eq!(stage.orders, [], "by default it goes on");
+}
+
+#[test]
+fn promotions_end_with_their_canary() {
+    let mut stage = running();
+    stage.deleting = true;
+    stage.settle();
+    stage.assert_is(PromotionPhase::Failed, "CanaryDeleted");
+    assert!(stage.orders.is_empty());
+}
+
+#[test]
+fn what_is_over_goes_after_its_time() {
+    let mut stage = running();
+    stage.demand(Verb::Resume, None);
+    stage.settle();
+    stage.heed(Some("no release is under way"));
+    stage.settle();
+    let outcome = stage.demands[0].status.outcome.clone().unwrap();
+    assert!(outcome.starts_with("refused: "), "{outcome}");
+    stage.end(Outcome::Promoted);
+    stage.settle();
+    stage.now += TimeDelta::seconds(TTL) + COMMAND_TTL;
+    stage.settle();
+    assert!(stage.wishes.is_empty() && stage.demands.is_empty());
+}
+
+#[test]
+fn promotion_that_is_over_stays_while_its_release_is_under_way() {
+    let mut stage = running();
+    stage.demand(Verb::Abort, Some(AbortAction::None));
+    stage.settle();
+    assert_eq!(
+        stage.phase(0),
+        Some(PromotionPhase::Aborted),
+        "the release goes on"
+    );
+    stage.now += TimeDelta::seconds(2 * TTL);
+    stage.settle();
+    assert_eq!(stage.wishes.len(), 1, "it says who asked for the release");
+    stage.end(Outcome::Promoted);
+    stage.settle();
+    assert!(stage.wishes.is_empty());
+}

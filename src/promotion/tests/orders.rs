@@ -1,0 +1,158 @@
+//! Commands and Approvals.
+
+use super::*;
+
+#[test]
+fn abort_ends_as_its_action_says() {
+    // Before it begins.
+    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
+    stage.frozen = Some("frozen".to_owned());
+    stage.settle();
+    stage.assert_is(PromotionPhase::Pending, "Frozen");
+    stage.demand(Verb::Abort, None);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));
+    assert_eq!(stage.demands[0].status.outcome.as_deref(), Some("done"));
+    assert_eq!(stage.target.images["app"], "web:1", "nothing was shipped");
+
+    // Under way: rolled back, and over when that is done.
+    let mut stage = running();
+    stage.demand(Verb::Abort, None);
+    stage.settle();
+    assert_eq!(stage.orders[0].verb, Verb::Abort);
+    stage.heed(None);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    stage.end(Outcome::Aborted);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));
+
+    // Paused where it is.
+    let mut stage = running();
+    stage.demand(Verb::Abort, Some(AbortAction::Pause));
+    stage.settle();
+    assert_eq!(stage.orders[0].verb, Verb::Pause);
+    stage.heed(None);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));
+
+    // Left alone.
+    let mut stage = running();
+    stage.demand(Verb::Abort, Some(AbortAction::None));
+    stage.settle();
+    assert!(stage.orders.is_empty());
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));
+    assert_eq!(stage.demands[0].status.outcome.as_deref(), Some("done"));
+}
+
+#[test]
+fn abort_that_was_refused_is_in_the_way_of_no_later_one() {
+    for (action, phase) in [
+        (AbortAction::None, PromotionPhase::Aborted),
+        (AbortAction::Pause, PromotionPhase::Aborted),
+        (AbortAction::Rollback, PromotionPhase::Running),
+    ] {
+        let mut stage = running();
+        stage.demand(Verb::Abort, Some(AbortAction::Pause));
+        stage.settle();
+        stage.heed(Some("the primary takes the revision over already"));
+        stage.settle();
+        assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+        // The Canary remembers only the last orders: what became of the Command stands in itself as well.
+        stage.canary.interventions.clear();
+        stage.now = at(2);
+        stage.demand(Verb::Abort, Some(action));
+        stage.settle();
+        stage.heed(None);
+        stage.settle();
+        assert_eq!(stage.phase(0), Some(phase), "{action:?}");
+        stage.end(Outcome::Aborted);
+        stage.settle();
+        assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted), "{action:?}");
+    }
+}
+
+#[test]
+fn rollback_is_not_lost_behind_a_pause_that_came_with_it() {
+    let mut stage = running();
+    stage.demand(Verb::Abort, Some(AbortAction::Pause));
+    stage.now = at(2);
+    stage.demand(Verb::Abort, Some(AbortAction::Rollback));
+    stage.settle();
+    let later = stage.orders.split_off(1);
+    // The Canary heeds one order at a time.
+    stage.heed(None);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    assert_eq!(stage.orders, later);
+    assert_eq!(stage.orders[0].verb, Verb::Abort);
+}
+
+#[test]
+fn abort_that_was_heeded_is_taken_back_by_no_later_one() {
+    let mut stage = running();
+    stage.demand(Verb::Abort, Some(AbortAction::Rollback));
+    stage.settle();
+    stage.heed(None);
+    stage.now = at(2);
+    stage.demand(Verb::Abort, Some(AbortAction::None));
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running), "it is rolled back");
+    stage.end(Outcome::Aborted);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));
+}
+
+#[test]
+fn order_waits_until_the_canary_has_noticed_the_revision() {
+    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
+    stage.settle();
+    stage.demand(Verb::Abort, None);
+    stage.settle();
+    assert!(stage.orders.is_empty(), "the Canary would refuse it for good");
+    stage.notice();
+    stage.settle();
+    assert_eq!(stage.orders.len(), 1);
+}
+
+#[test]
+fn approval_of_whoever_asked_for_the_release_is_marked_as_their_own() {
+    let mut stage = running();
+    stage.wishes[0].spec.requester.authenticated_as = Some("ci".to_owned());
+    for (n, by) in ["ci", "mia"].into_iter().enumerate() {
+        stage.demand(Verb::Approve, None);
+        let demand = stage.demands.last_mut().unwrap();
+        demand.form = Form::Approval;
+        demand.gate = Some("acceptance".to_owned());
+        demand.spec.requested_by = by.to_owned();
+        stage.settle();
+        let order = stage.orders.last().unwrap();
+        assert_eq!(
+            (order.own, order.gate.as_deref()),
+            (n == 0, Some("acceptance")),
+            "{by}"
+        );
+        assert_eq!(Some(&order.revision), stage.wishes[0].status.revision.as_ref());
+    }
+    stage.heed(None);
+    let acts = stage.settle();
+    let answered = |act: &&Act| matches!(act, Act::Answer(Form::Approval, _, _));
+    assert_eq!(acts.iter().filter(answered).count(), 2);
+}
+
+#[test]
+fn order_is_remembered_until_whoever_gave_it_is_told() {
+    let mut stage = running();
+    stage.demand(Verb::Pause, None);
+    stage.settle();
+    stage.heed(None);
+    let untold = |stage: &Stage| untold(&stage.seen()).into_iter().collect::<Vec<_>>();
+    assert_eq!(untold(&stage), [stage.demands[0].uid.clone()]);
+    stage.settle();
+    assert!(stage.demands[0].status.answered_at.is_some());
+    assert_eq!(untold(&stage), [""; 0]);
+    stage.now = at(DEADLINE);
+    stage.settle();
+    stage.heed(None);
+    assert_eq!(untold(&stage), [stage.wishes[0].order("deadline")]);
+}

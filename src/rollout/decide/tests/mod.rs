@@ -1,0 +1,178 @@
+//! Single decisions: what is written, and in which order.
+
+mod orders; // what somebody orders
+mod silence; // requests that do not arrive
+mod steps; // evidence, and what follows from it
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    api::{
+        CanaryStatus, HoldReason, Notice, NoticeKind, Phase, RetirementKind, RevisionStatus, Stand,
+        StepStatus, Verb,
+    },
+    freeze::Freezing,
+    judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
+    rollout::{
+        Act, Apex, CanaryId, Names, Observed, Order, RolloutSpec, Routes, Serves, Steps, Weight, Workload,
+        decide,
+    },
+};
+
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap()
+}
+
+pub(super) fn spec() -> RolloutSpec {
+    let name = |text: &str| text.to_owned();
+    RolloutSpec {
+        id: CanaryId {
+            namespace: name("n"),
+            name: name("shop"),
+        },
+        uid: name("uid"),
+        generation: 1,
+        deleting: false,
+        names: Names {
+            namespace: name("n"),
+            target: name("shop"),
+            primary: name("shop-primary"),
+            apex: name("shop"),
+            primary_service: name("shop-primary"),
+            canary_service: name("shop-canary"),
+        },
+        steps: Steps::new(vec![Weight::saturating(10), Weight::saturating(50)]).unwrap(),
+        promotion_step: None,
+        interval: TimeDelta::seconds(10),
+        threshold: 1,
+        max_blind: TimeDelta::seconds(60),
+        progress_deadline: TimeDelta::seconds(100),
+        metrics: vec![MetricSpec {
+            name: name("request-success-rate"),
+            kind: MetricKind::SuccessRate,
+            window: Duration::from_secs(10),
+            min: Some(99.0),
+            max: None,
+        }],
+        gates: vec![],
+        skip_analysis: false,
+        suspend: false,
+        revert_on_deletion: false,
+        has_gateways: true,
+        drain: TimeDelta::seconds(5),
+    }
+}
+
+fn workload(revision: &str, mark: &str) -> Workload {
+    Workload {
+        revision: revision.to_owned(),
+        image: Some(format!("shop:{revision}")),
+        mark: Some(mark.to_owned()),
+        up_to_date: true,
+        paused: false,
+        recreate: false,
+        desired: 2,
+        total: 2,
+        updated: 2,
+        available: 2,
+        endpoints: 2,
+    }
+}
+
+fn at_weight(percent: i64) -> Routes {
+    Routes::Present {
+        weight: Weight::new(percent),
+        split: true,
+        owned: false,
+        in_shape: true,
+    }
+}
+
+/// Ten seconds into the first step of revision `b`, with this reading of the success rate.
+fn first_step(reading: Reading) -> Observed {
+    let traffic = Traffic {
+        window: Duration::from_secs(3),
+        canary: Reading::Value(100.0),
+        primary: Reading::Value(900.0),
+        reached_at: Some(at(10)),
+    };
+    let readings = BTreeMap::from([("request-success-rate".to_owned(), reading)]);
+    let sample = Sample {
+        at: at(10),
+        window: Duration::from_secs(10),
+        readings,
+        traffic,
+    };
+    Observed {
+        status: CanaryStatus {
+            epoch: Some("0/test".to_owned()),
+            phase: Some(Phase::Progressing),
+            canary_weight: 10,
+            revision: RevisionStatus {
+                current: Some("b".to_owned()),
+                promoted: Some("a".to_owned()),
+                previous: None,
+                mark: Some("2".to_owned()),
+                started_at: Some(at(-5)),
+                images: BTreeMap::new(),
+            },
+            step: Some(StepStatus {
+                index: 0,
+                started_at: at(0),
+                traffic_since: at(0),
+                last_check_at: None,
+                retreats: 0,
+            }),
+            ..CanaryStatus::default()
+        },
+        finalizer: true,
+        conflict: None,
+        target: Some(workload("b", "2")),
+        primary: Some(workload("a", "1")),
+        drifted: vec![],
+        existing: vec![],
+        epoch: "0/test".to_owned(),
+        unfenced: vec![],
+        unrestorable: None,
+        apex: Apex {
+            serves: Some(Serves::Primary),
+            endpoints: 2,
+        },
+        routes: at_weight(10),
+        routing_since: at(0),
+        sampled_since: at(0),
+        template_since: at(-5),
+        sample: Some(Arc::new(sample)),
+        untold: BTreeSet::new(),
+        orders: vec![],
+        gate_news: vec![],
+        freezing: Freezing::default(),
+        repairs: 0,
+        told: 0,
+    }
+}
+
+fn recorded(act: &Act) -> &CanaryStatus {
+    match act {
+        Act::Record(status) => status,
+        other => panic!("{other:?} is no record"),
+    }
+}
+
+fn order(verb: Verb, revision: &str) -> Vec<Order> {
+    vec![Order {
+        id: "1".to_owned(),
+        verb,
+        revision: revision.to_owned(),
+        by: "mia".to_owned(),
+        reason: "it is late".to_owned(),
+        gate: None,
+        own: false,
+    }]
+}

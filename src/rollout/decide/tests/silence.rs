@@ -1,0 +1,89 @@
+//! Requests that do not arrive.
+
+use super::*;
+
+/// The first step with no request at the canary, though the primary has plenty.
+fn nothing_arrives(reached_at: Option<DateTime<Utc>>) -> Observed {
+    let mut seen = first_step(Reading::NoData);
+    let mut sample = Sample::clone(seen.sample.as_ref().unwrap());
+    sample.traffic.canary = Reading::NoData;
+    sample.traffic.reached_at = reached_at;
+    seen.sample = Some(Arc::new(sample));
+    seen
+}
+
+#[test]
+fn canary_that_was_reached_and_falls_silent_is_dark_and_does_not_come_back_by_itself() {
+    let decision = decide(&spec(), &nothing_arrives(Some(at(8))), at(10));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    let hold = recorded(&decision.acts[1]).hold.clone().unwrap();
+    assert_eq!(
+        (hold.reason, hold.retreated, hold.resumes),
+        (HoldReason::Dark, true, false)
+    );
+}
+
+#[test]
+fn canary_that_was_never_reached_is_tried_again_after_a_pause_that_grows() {
+    let mut seen = nothing_arrives(None);
+    let mut now = at(10);
+    for (retreat, pause) in [(1, 10), (2, 20), (3, 40)] {
+        let decision = decide(&spec(), &seen, now);
+        assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+        seen.status = recorded(&decision.acts[1]).clone();
+        let hold = seen.status.hold.clone().unwrap();
+        assert_eq!(
+            (hold.reason, hold.retreated),
+            (HoldReason::TrafficNotShifting, true)
+        );
+        assert_eq!(seen.status.step.as_ref().unwrap().retreats, retreat);
+        seen.routes = at_weight(0);
+
+        let early = decide(&spec(), &seen, now);
+        assert_eq!(
+            (early.acts.len(), early.wake_at),
+            (0, Some(now + TimeDelta::seconds(pause)))
+        );
+        now += TimeDelta::seconds(pause);
+        let again = decide(&spec(), &seen, now);
+        assert_eq!(again.acts[1], Act::Route(Weight::saturating(10)));
+        seen.status = recorded(&again.acts[0]).clone();
+        seen.routes = at_weight(10);
+
+        now += TimeDelta::seconds(10);
+        let mut sample = Sample::clone(seen.sample.as_ref().unwrap());
+        sample.at = now;
+        seen.sample = Some(Arc::new(sample));
+    }
+    let decision = decide(&spec(), &seen, now);
+    let retirement = recorded(&decision.acts[1]).retirement.clone().unwrap();
+    assert_eq!(retirement.kind, RetirementKind::RollBack);
+}
+
+#[test]
+fn silence_at_full_weight_takes_the_traffic_back_after_a_window() {
+    let mut spec = spec();
+    spec.steps = Steps::new([50, 100].map(Weight::saturating).to_vec()).unwrap();
+    let mut seen = first_step(Reading::NoData);
+    let mut sample = Sample::clone(seen.sample.as_ref().unwrap());
+    sample.traffic.canary = Reading::Value(0.0);
+    sample.traffic.primary = Reading::Value(0.0);
+    seen.sample = Some(Arc::new(sample.clone()));
+    seen.routes = at_weight(100);
+    seen.status.canary_weight = 100;
+    seen.status.step.as_mut().unwrap().index = 1;
+
+    let held = decide(&spec, &seen, at(10));
+    seen.status = recorded(&held.acts[0]).clone();
+    assert_eq!(seen.status.canary_weight, 100, "one empty sample is no silence");
+
+    sample.at = at(13);
+    seen.sample = Some(Arc::new(sample));
+    let decision = decide(&spec, &seen, at(13));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    let hold = recorded(&decision.acts[1]).hold.clone().unwrap();
+    assert_eq!(
+        (hold.reason, hold.retreated, hold.resumes),
+        (HoldReason::NoData, true, true)
+    );
+}

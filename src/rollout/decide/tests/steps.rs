@@ -1,0 +1,164 @@
+//! Evidence, and what follows from it; what is told and remembered.
+
+use super::*;
+
+#[test]
+fn good_step_records_the_intent_before_the_weight_rises() {
+    let decision = decide(&spec(), &first_step(Reading::Value(100.0)), at(10));
+    assert_eq!(decision.acts.len(), 2, "{:?}", decision.acts);
+    assert_eq!(recorded(&decision.acts[0]).canary_weight, 50);
+    assert_eq!(decision.acts[1], Act::Route(Weight::saturating(50)));
+}
+
+#[test]
+fn fact_says_where_the_rollout_stood_when_it_was_written_down() {
+    let mut seen = first_step(Reading::Value(100.0));
+    let advanced = decide(&spec(), &seen, at(10));
+    seen.status = recorded(&advanced.acts[0]).clone();
+    let stand = Stand {
+        phase: Some(Phase::Progressing),
+        revision: Some("b".to_owned()),
+        promoted: Some("a".to_owned()),
+        image: Some("shop:a".to_owned()),
+        weight: 50,
+        step: Some(1),
+    };
+    assert_eq!(seen.status.outbox.pending[0].stand, Some(stand.clone()));
+    seen.orders = order(Verb::Abort, "b");
+    let aborted = decide(&spec(), &seen, at(12));
+    let last = aborted.acts.iter().rev().find_map(|act| match act {
+        Act::Record(status) => Some(status),
+        _ => None,
+    });
+    let pending = &last.unwrap().outbox.pending;
+    assert_eq!(pending[0].stand, Some(stand), "it stays what it was");
+    let newest = pending.last().and_then(|notice| notice.stand.as_ref());
+    assert_eq!(newest.map(|stand| stand.weight), Some(0));
+}
+
+#[test]
+fn no_fact_makes_room_before_it_was_written() {
+    let mut seen = first_step(Reading::Value(90.0));
+    seen.told = 0;
+    seen.status.outbox.seq = 16;
+    let outcome = |seq| Notice {
+        seq,
+        kind: NoticeKind::Normal,
+        reason: "Promoted".to_owned(),
+        message: String::new(),
+        at: at(-100),
+        stand: None,
+    };
+    seen.status.outbox.pending = (1..=16).map(outcome).collect();
+    let mut spec = spec();
+    spec.threshold = 5;
+    let decision = decide(&spec, &seen, at(10));
+    seen.status = recorded(&decision.acts[0]).clone();
+    let facts = |status: &CanaryStatus| -> Vec<(i64, String)> {
+        let pending = status.outbox.pending.iter();
+        pending.map(|n| (n.seq, n.reason.clone())).collect()
+    };
+    let mut kept: Vec<(i64, String)> = (2..=16).map(|seq| (seq, "Promoted".to_owned())).collect();
+    kept.push((17, "CheckFailed".to_owned()));
+    assert_eq!(facts(&seen.status), kept, "the oldest outcome went");
+
+    seen.orders = order(Verb::Abort, "b");
+    let decision = decide(&spec, &seen, at(12));
+    let written: Vec<&CanaryStatus> = decision
+        .acts
+        .iter()
+        .filter_map(|act| match act {
+            Act::Record(status) => Some(&**status),
+            _ => None,
+        })
+        .collect();
+    let last = facts(written.last().unwrap());
+    assert_eq!(last.len(), 16);
+    assert!(
+        !last.contains(&kept[15]),
+        "what is no outcome goes first once it is written"
+    );
+}
+
+#[test]
+fn bad_value_lowers_the_weight_before_anything_is_recorded() {
+    let decision = decide(&spec(), &first_step(Reading::Value(90.0)), at(10));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    let status = recorded(&decision.acts[1]);
+    assert_eq!(
+        status.retirement.as_ref().map(|r| r.kind),
+        Some(RetirementKind::RollBack)
+    );
+    assert_eq!(
+        status.phase,
+        Some(Phase::Progressing),
+        "a terminal phase comes last"
+    );
+}
+
+#[test]
+fn missing_data_holds_the_weight_and_is_no_failed_check() {
+    for (reading, reason) in [
+        (Reading::NoData, HoldReason::NoData),
+        (Reading::Error("down".to_owned()), HoldReason::MetricsUnavailable),
+    ] {
+        let decision = decide(&spec(), &first_step(reading), at(10));
+        assert_eq!(decision.acts.len(), 1, "{:?}", decision.acts);
+        let status = recorded(&decision.acts[0]);
+        assert_eq!((status.canary_weight, status.failed_checks), (10, 0));
+        assert_eq!(status.hold.as_ref().map(|h| h.reason), Some(reason));
+    }
+}
+
+#[test]
+fn revert_to_the_promoted_template_is_an_abort_at_once() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.target = Some(workload("a", "3"));
+    let decision = decide(&spec(), &seen, at(3));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    let status = recorded(&decision.acts[1]);
+    assert_eq!(
+        status.retirement.as_ref().map(|r| r.kind),
+        Some(RetirementKind::Abort)
+    );
+}
+
+#[test]
+fn changed_digest_beside_an_unmoved_mark_starts_nothing() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.target = Some(workload("c", "2"));
+    seen.template_since = at(2);
+    let decision = decide(&spec(), &seen, at(3));
+    assert!(
+        !decision.acts.contains(&Act::Route(Weight::ZERO)),
+        "{:?}",
+        decision.acts
+    );
+    assert_eq!(decision.wake_at, Some(at(12)));
+}
+
+#[test]
+fn primary_that_kept_an_analysed_template_has_it_as_the_promoted_revision_when_the_fix_comes() {
+    let mut seen = first_step(Reading::NoData);
+    seen.status.phase = Some(Phase::Failed);
+    seen.status.canary_weight = 100;
+    seen.status.step = None;
+    seen.status.last_transition_time = Some(at(-1000));
+    seen.routes = at_weight(100);
+    let mut primary = workload("b", "1");
+    (primary.available, primary.endpoints) = (0, 0);
+    seen.primary = Some(primary);
+    seen.target = Some(workload("c", "3"));
+
+    let decision = decide(&spec(), &seen, at(10));
+    let status = recorded(&decision.acts[0]);
+    let revision = &status.revision;
+    assert_eq!(
+        (revision.promoted.as_deref(), revision.current.as_deref()),
+        (Some("b"), Some("c"))
+    );
+    assert_eq!(
+        status.canary_weight, 100,
+        "a fix is never rolled back onto a broken primary"
+    );
+}
