@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ran, await_gate, await_weight, bellwether, hooked, log_of, pass_slowly, play, ran, serve, under_hook,
+    Ran, await_gate, await_weight, bellwether, hooked, log_of, pass_slowly, ran, run, serve, under_hook,
 };
 use crate::shared::shop::{NS, await_phase, key, under_canary};
 
@@ -94,7 +94,7 @@ impl Drop for Kubeconfig {
 
 #[test]
 fn promotion_in_the_cluster_is_made_by_whom_the_api_server_knows() {
-    play(async {
+    run(async {
         let cluster = under_canary(35).await;
         let mia = kubeconfig(&cluster, Some("oidc:mia")).await;
         tokio::spawn(pass_slowly());
@@ -122,7 +122,7 @@ fn promotion_in_the_cluster_is_made_by_whom_the_api_server_knows() {
 
 #[test]
 fn orders_in_the_cluster_are_answered_and_explained() {
-    play(async {
+    run(async {
         let cluster = under_canary(36).await;
         let mia = kubeconfig(&cluster, Some("oidc:mia")).await;
         tokio::spawn(pass_slowly());
@@ -184,7 +184,7 @@ fn orders_in_the_cluster_are_answered_and_explained() {
 
 #[test]
 fn lists_and_history_of_the_cluster_are_printed_in_every_form() {
-    play(async {
+    run(async {
         let cluster = under_canary(37).await;
         let mia = kubeconfig(&cluster, Some("oidc:mia")).await;
         tokio::spawn(pass_slowly());
@@ -237,7 +237,7 @@ fn lists_and_history_of_the_cluster_are_printed_in_every_form() {
 
 #[test]
 fn gate_is_explained_and_opened_in_the_cluster_and_over_the_hook_api() {
-    play(async {
+    run(async {
         let (cluster, url) = under_hook(39).await;
         let gates = json!([
             {"name": "smoke", "at": "pre-rollout", "approval": {}, "timeout": "2h"},

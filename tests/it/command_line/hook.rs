@@ -5,13 +5,13 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::{
-    await_gate, await_weight, bellwether, cluster::kubeconfig, hooked, log_of, play, ran, under_hook,
+    await_gate, await_weight, bellwether, cluster::kubeconfig, hooked, log_of, ran, run, under_hook,
 };
 use crate::shared::shop::{NS, await_phase, key};
 
 #[test]
 fn promotion_over_the_hook_api_ends_with_its_code_and_every_line_once() {
-    play(async {
+    run(async {
         let (cluster, url) = under_hook(31).await;
         let promote = |image, key| {
             let flags = ["promote", "shop", "--image", image, "--wait", "--key", key];
@@ -52,7 +52,7 @@ fn promotion_over_the_hook_api_ends_with_its_code_and_every_line_once() {
 
 #[test]
 fn aborted_promotion_ends_with_5_and_says_who_and_why() {
-    play(async {
+    run(async {
         let (cluster, url) = under_hook(32).await;
         let promote = ["promote", "shop", "--image", "shop:good-2", "--wait"];
         let waiting = tokio::spawn(ran(hooked(&url, &promote)));
@@ -87,7 +87,7 @@ fn aborted_promotion_ends_with_5_and_says_who_and_why() {
 
 #[test]
 fn undo_and_retry_over_the_hook_api_name_the_revision_that_is_meant() {
-    play(async {
+    run(async {
         let (cluster, url) = under_hook(33).await;
         let promote = ["promote", "shop", "--image", "shop:good-2", "--wait"];
         ran(hooked(&url, &promote)).await.expect(0);
@@ -113,7 +113,7 @@ fn undo_and_retry_over_the_hook_api_name_the_revision_that_is_meant() {
 
 #[test]
 fn what_cannot_be_is_told_on_standard_error_with_its_code() {
-    play(async {
+    run(async {
         let (_cluster, url) = under_hook(34).await;
         let mut stranger = hooked(&url, &["get", "shop"]);
         stranger.env("BELLWETHER_TOKEN", "stranger");
@@ -168,7 +168,7 @@ fn what_cannot_be_is_told_on_standard_error_with_its_code() {
 
 #[test]
 fn order_that_is_refused_says_why_and_ends_with_2() {
-    play(async {
+    run(async {
         let (cluster, url) = under_hook(42).await;
         let gates = json!([{"name": "end", "at": "pre-rollout", "approval": {"notByRequester": true}}]);
         let gates = json!({"spec": {"analysis": {"gates": gates}}});
@@ -212,7 +212,7 @@ fn id_of(cluster: &SimCluster) -> String {
 
 #[test]
 fn order_that_names_no_promotion_is_never_about_one_that_does_not_run() {
-    play(async {
+    run(async {
         let (_cluster, url) = under_hook(40).await;
         let promote = [
             "promote",
@@ -236,7 +236,7 @@ fn order_that_names_no_promotion_is_never_about_one_that_does_not_run() {
 
 #[test]
 fn gate_of_a_release_that_no_promotion_started_is_decided_over_the_hook_api() {
-    play(async {
+    run(async {
         let (cluster, url) = under_hook(41).await;
         let gates = json!([
             {"name": "smoke", "at": "pre-rollout", "approval": {}},
@@ -287,7 +287,7 @@ fn lasting(text: &str) -> String {
 
 #[test]
 fn explanation_over_the_hook_api_is_that_of_the_cluster() {
-    play(async {
+    run(async {
         let (cluster, url) = under_hook(42).await;
         let mia = kubeconfig(&cluster, Some("oidc:mia")).await;
         cluster.ship(NS, "shop", "shop:good-2").unwrap();

@@ -21,21 +21,14 @@ use serde_json::Value;
 
 use crate::{
     hook_api::api,
-    shared::shop::{NS, key, under_canary},
+    shared::{
+        shop::{NS, key, under_canary},
+        site::run,
+    },
 };
 
 /// Virtual time that passes in a real millisecond.
 const PACE: Duration = Duration::from_millis(20);
-
-/// Plays a story in virtual time, with sockets.
-fn play<T>(story: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(story)
-}
 
 /// Lets virtual time pass at a pace that processes can follow. It does not pass by itself while anything blocks.
 async fn pass_slowly() {

@@ -37,17 +37,10 @@ use cloudevents::{AttributesReader, Event};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::shared::shop::{NS, await_phase, canary, key, prepare};
-
-fn run<T>(story: impl Future<Output = T>) -> T {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(story)
-}
+use crate::shared::{
+    shop::{NS, await_phase, canary, key, prepare},
+    site::run,
+};
 
 /// What a server says to an event.
 #[derive(Clone, Copy)]
