@@ -38,6 +38,17 @@ struct Entry {
     object: Option<Arc<Value>>,
 }
 
+/// How an object comes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// By a watch, a read, or a round's own write.
+    Watched,
+    /// By a write beside the rounds, ahead of the watch.
+    Ahead,
+    /// The same, and only if it is known to be there.
+    Known,
+}
+
 struct Inner {
     entries: BTreeMap<(Kind, String, String), Entry>,
     groups: HashMap<Part, HashSet<String>>,
@@ -167,38 +178,37 @@ impl Cache {
 
     /// Takes in an object as the server returned it. Returns whether it is news.
     pub fn put(&self, kind: Kind, object: Value) -> bool {
-        self.take(kind, object, false)
+        self.take(kind, object, How::Watched)
     }
 
     /// Takes in an object that somebody outside of a round made. When the watch shows it, it is news all the same, so that
     /// whoever is concerned is woken.
     pub fn put_ahead(&self, kind: Kind, object: Value) {
-        self.take(kind, object, true);
+        self.take(kind, object, How::Ahead);
     }
 
     /// Takes in the answer to a write to an object, unless the object is not known any more: it may be gone.
     pub fn put_known(&self, kind: Kind, object: Value) {
-        let part = part_of(kind, &object);
-        let key = (kind, part.namespace, text(&object, "/metadata/name").to_owned());
-        let known = self
-            .lock()
-            .entries
-            .get(&key)
-            .is_some_and(|entry| entry.object.is_some());
-        if known {
-            self.put_ahead(kind, object);
-        }
+        self.take(kind, object, How::Known);
     }
 
-    fn take(&self, kind: Kind, object: Value, ahead: bool) -> bool {
+    fn take(&self, kind: Kind, object: Value, how: How) -> bool {
         let part = part_of(kind, &object);
         let version = version(&object);
         let name = text(&object, "/metadata/name").to_owned();
         let mut inner = self.lock();
+        let key = (kind, part.namespace.clone(), name.clone());
+        let there = inner
+            .entries
+            .get(&key)
+            .is_some_and(|entry| entry.object.is_some());
+        if how == How::Known && !there {
+            return false;
+        }
         if let Some(listing) = inner.listing.get_mut(&kind) {
             listing.named.insert((part.namespace.clone(), name.clone()));
         }
-        let key = (kind, part.namespace.clone(), name.clone());
+        let ahead = how != How::Watched;
         if let Some(known) = inner.entries.get_mut(&key)
             && known.version >= version
             && !planted(Defect::TrustsAStaleCache)
@@ -369,6 +379,11 @@ impl Cache {
     pub fn end_read(&self, part: &Part, found: Option<Vec<Value>>) {
         let reading = self.lock().reading.remove(part).unwrap_or_default();
         let Some(found) = found else { return };
+        // A group is read with its whole namespace; of what is others' nothing is known to be still there.
+        let found: Vec<Value> = found
+            .into_iter()
+            .filter(|object| part_of(part.kind, object) == *part)
+            .collect();
         let there: HashSet<&str> = found
             .iter()
             .map(|object| text(object, "/metadata/name"))
@@ -517,7 +532,14 @@ mod tests {
         assert_eq!(cache.group(&part).len(), 1, "nothing tells that it is gone");
         cache.begin_read(&part);
         cache.put(Kind::Promotion, object("b", "11"));
-        cache.end_read(&part, Some(vec![object("c", "10")]));
+        let mut other = object("d", "10");
+        other["spec"]["canaryRef"]["name"] = json!("api");
+        cache.end_read(&part, Some(vec![object("c", "10"), other.clone()]));
+        assert!(
+            cache.group(&part_of(Kind::Promotion, &other)).is_empty(),
+            "of others nothing is known"
+        );
+        cache.put_known(Kind::Promotion, object("a", "12"));
         let mut names: Vec<_> = cache
             .group(&part)
             .iter()
