@@ -101,7 +101,7 @@ impl Gates {
 
     /// Follows the jobs that `status`, which must be a written one, says are running, and no others.
     pub fn follow(&self, spec: &RolloutSpec, status: &CanaryStatus) {
-        if spec.suspend && !spec.deleting {
+        if spec.suspended() {
             // Hands off: what runs in Jenkins goes on, and is found again afterwards.
             return self.forget(&spec.id);
         }

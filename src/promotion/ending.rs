@@ -189,33 +189,12 @@ fn called_off(running: Running<'_>, at_rest: bool) -> Option<&'static str> {
 fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, decision: &mut Decision) {
     let Running { seen, wish, now, .. } = running;
     let id = wish.order("deadline");
-    let answered = seen.canary.interventions.iter().find(|known| known.id == id);
-    if let Some(why) = answered.and_then(|known| known.refused.as_ref()) {
-        let text = format!("its deadline is over (policy.deadlineSeconds); it cannot be called off: {why}");
+    if let Some(why) = not_called_off(seen, wish, revision, now) {
+        let text = format!("its deadline is over (policy.deadlineSeconds){why}");
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
-    }
-    let patience = wish.deadline() + DEAF;
-    let deaf = seen.deaf.as_ref().filter(|_| now >= patience);
-    if let Some(why) = seen.hands_off.as_ref().or(deaf) {
-        let text = format!("its deadline is over (policy.deadlineSeconds); it cannot be called off: {why}");
-        return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
-    }
-    let hold = seen.canary.hold.as_ref();
-    let held = hold.filter(|_| seen.canary.retirement.is_some());
-    if let Some(hold) = held.filter(|_| answered.is_some()) {
-        // Going back is held, and may be for long: whoever waits is told.
-        let text = format!(
-            "its deadline is over (policy.deadlineSeconds); going back is held: {}",
-            hold.message
-        );
-        return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
-    }
-    if super::not_noticed(seen, revision) {
-        let text = "its deadline is over (policy.deadlineSeconds) before its release began";
-        return finish(next, PromotionPhase::Failed, "DeadlineExceeded", text, now);
     }
     if seen.deaf.is_some() {
-        decision.wake(patience);
+        decision.wake(wish.deadline() + DEAF);
     }
     say(
         next,
@@ -230,6 +209,24 @@ fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, dec
         revision,
         decision,
     );
+}
+
+/// Why nobody waits any longer for a release to be called off, if nobody does.
+fn not_called_off(seen: &Seen<'_>, wish: &Wish, revision: &str, now: DateTime<Utc>) -> Option<String> {
+    let id = wish.order("deadline");
+    let answered = seen.canary.interventions.iter().find(|known| known.id == id);
+    let refused = answered.and_then(|known| known.refused.as_ref());
+    let deaf = seen.deaf.as_ref().filter(|_| now >= wish.deadline() + DEAF);
+    if let Some(why) = refused.or(seen.hands_off.as_ref()).or(deaf) {
+        return Some(format!("; it cannot be called off: {why}"));
+    }
+    let hold = seen.canary.hold.as_ref();
+    let held = hold.filter(|_| seen.canary.retirement.is_some() && answered.is_some());
+    if let Some(hold) = held {
+        // Going back is held, and may be for long: whoever waits is told.
+        return Some(format!("; going back is held: {}", hold.message));
+    }
+    super::not_noticed(seen, revision).then(|| " before its release began".to_owned())
 }
 
 /// Nobody has asked for it for long: its policy says what becomes of the release.

@@ -184,6 +184,9 @@ async fn refuse(
     object: &serde_json::Value,
     problem: &str,
 ) -> Result<Next, Error> {
+    if !ctx.leadership.leads() {
+        return Err(Error::NotLeading(id.clone()));
+    }
     let status = object.get("status").cloned().unwrap_or_default();
     let status = serde_json::from_value(status).unwrap_or_default();
     let generation = object

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{Approval, Command, CommandSpec, GateDecision, Promotion, UnderWay, Verb},
     promotion::{self, Act, Decision, Demand, Form, Seen, Target, Wish},
-    rollout::{CanaryId, Observed, RolloutSpec, Routes},
+    rollout::{CanaryId, Observed, RolloutSpec},
     workload::{marks::MANAGER, text},
 };
 
@@ -29,7 +29,7 @@ pub const CLIENT_SEEN: &str = "bellwether.dev/client-seen-at";
 
 /// What the Promotions and Commands of this Canary ask for, beside what was observed of it.
 pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: DateTime<Utc>) -> Decision {
-    let hands_off = hands_off(spec, observed);
+    let hands_off = observed.hands_off(spec).map(str::to_owned);
     let frozen = observed.frozen(UnderWay::Finish).map(str::to_owned);
     let seen = Seen {
         canary: &observed.status,
@@ -43,7 +43,7 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
         demands: demands(snap),
         frozen: hands_off.clone().or(frozen),
         hands_off,
-        deaf: deaf(observed),
+        deaf: observed.routes.unusable().map(str::to_owned),
     };
     if seen.wishes.is_empty() && seen.demands.is_empty() {
         return Decision::default();
@@ -58,23 +58,6 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
             .min();
     }
     decision
-}
-
-/// Why nothing of this Canary may be touched.
-fn hands_off(spec: &RolloutSpec, observed: &Observed) -> Option<String> {
-    let suspended = spec
-        .suspend
-        .then(|| "the Canary is suspended (spec.suspend)".to_owned());
-    suspended.or_else(|| observed.conflict.clone())
-}
-
-/// Why no order is heeded: without routes that can be used nothing is decided.
-fn deaf(observed: &Observed) -> Option<String> {
-    match &observed.routes {
-        Routes::Missing | Routes::Present { .. } => None,
-        Routes::NotInstalled => Some("Istio's kinds are not served by this cluster".to_owned()),
-        Routes::Unavailable(why) | Routes::Invalid(why) => Some(why.clone()),
-    }
 }
 
 /// A Promotion as a decision sees it. One that is being deleted, or cannot be read, is none. Of one that is over only the
@@ -214,9 +197,12 @@ fn decided_on<'a>(snap: &'a Snapshot, kind: Kind, name: &str) -> Result<&'a Arc<
         Kind::Approval => &snap.approvals,
         _ => &snap.promotions,
     };
-    let found = objects
-        .iter()
-        .find(|object| text(object, "/metadata/name") == name);
+    named(objects, name)
+}
+
+fn named<'a>(objects: &'a [Arc<Value>], name: &str) -> Result<&'a Arc<Value>, Error> {
+    let mut objects = objects.iter();
+    let found = objects.find(|object| text(object, "/metadata/name") == name);
     found.ok_or_else(|| Error::Stale {
         act: "writing a promotion",
         what: name.to_owned(),
@@ -235,14 +221,8 @@ pub async fn refuse(ctx: &Context, id: &CanaryId, problem: &str) -> Result<Optio
     let wishes: Vec<Wish> = objects.iter().filter_map(|object| wish(object)).collect();
     let decision = promotion::refuse(&wishes, problem, ctx.clock.now());
     for act in &decision.acts {
-        let Act::Record(name, status) = act else { continue };
-        if !ctx.leadership.leads() {
-            return Err(Error::NotLeading(id.clone()));
-        }
-        if let Some(live) = objects
-            .iter()
-            .find(|object| text(object, "/metadata/name") == name)
-        {
+        if let Act::Record(name, status) = act {
+            let live = named(&objects, name)?;
             record(ctx, id, Kind::Promotion, live, status).await?;
         }
     }

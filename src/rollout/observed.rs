@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Child, Serves, Weight};
+use super::{Child, RolloutSpec, Serves, Weight};
 use crate::{
     api::{CanaryStatus, GateState, UnderWay, Verb},
     freeze::Freezing,
@@ -63,6 +63,15 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Why nothing of the Canary may be touched.
+    #[must_use]
+    pub fn hands_off(&self, spec: &RolloutSpec) -> Option<&str> {
+        let suspended = spec
+            .suspended()
+            .then_some("the Canary is suspended (spec.suspend)");
+        suspended.or(self.conflict.as_deref())
+    }
+
     /// Why no release may begin now (`Finish`), or none may take a step (`Hold`). Without a primary nothing is frozen: a
     /// release is what brings it back.
     #[must_use]
@@ -203,6 +212,18 @@ pub enum Routes {
 }
 
 impl Routes {
+    /// Why nothing can be decided with them, if that is so.
+    #[must_use]
+    pub fn unusable(&self) -> Option<&str> {
+        match self {
+            Routes::Missing | Routes::Present { .. } => None,
+            Routes::NotInstalled => Some(
+                "Istio's VirtualService and DestinationRule are not served by this cluster; install Istio's CRDs",
+            ),
+            Routes::Unavailable(why) | Routes::Invalid(why) => Some(why),
+        }
+    }
+
     /// The canary's share, if it is known and the same in every route.
     #[must_use]
     pub fn weight(&self) -> Option<Weight> {

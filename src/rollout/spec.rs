@@ -153,3 +153,11 @@ pub struct RolloutSpec {
     /// How long proxies may go on using a route or an endpoint after it was changed.
     pub drain: TimeDelta,
 }
+
+impl RolloutSpec {
+    /// Whether nothing may be touched because `spec.suspend` says so; a deletion is carried out all the same.
+    #[must_use]
+    pub fn suspended(&self) -> bool {
+        self.suspend && !self.deleting
+    }
+}

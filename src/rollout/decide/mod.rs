@@ -36,8 +36,7 @@ use plan::Plan;
 #[must_use]
 pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decision {
     let mut plan = Plan::new(spec, seen, now);
-    let suspended = spec.suspend && !spec.deleting;
-    let hands_off = suspended || seen.conflict.is_some() || !seen.finalizer;
+    let hands_off = seen.hands_off(spec).is_some() || !seen.finalizer;
     if !hands_off && !fence::fenced(&mut plan) {
         return plan.finish();
     }
@@ -45,7 +44,7 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
         terminating::decide(&mut plan);
         return plan.finish();
     }
-    if spec.suspend {
+    if spec.suspended() {
         plan.next.message = Some("suspended: nothing is touched, the traffic stays as it is".to_owned());
         plan.hold(HoldReason::Suspended, "spec.suspend is true");
         return plan.finish();
@@ -112,23 +111,22 @@ pub fn refuse(status: &CanaryStatus, generation: i64, problem: &str, now: DateTi
 
 /// Holds the rollout if its routes cannot be read or have no place for it.
 fn routes_usable(plan: &mut Plan<'_>) -> bool {
-    match &plan.seen.routes {
-        Routes::Missing | Routes::Present { .. } => true,
-        Routes::NotInstalled => {
-            let text = "Istio's VirtualService and DestinationRule are not served by this cluster; install Istio's CRDs";
-            plan.say(text);
-            plan.hold(HoldReason::RoutesUnavailable, text);
-            false
+    let routes = &plan.seen.routes;
+    let Some(why) = routes.unusable() else {
+        return true;
+    };
+    let (reason, said) = match routes {
+        Routes::Invalid(_) => {
+            let apex = &plan.spec.names.apex;
+            (HoldReason::RouteInvalid, format!("VirtualService {apex}: {why}"))
         }
-        Routes::Unavailable(why) => {
-            plan.say(format!("Istio's resources cannot be read: {why}"));
-            plan.hold(HoldReason::RoutesUnavailable, why);
-            false
+        Routes::Unavailable(_) => {
+            let said = format!("Istio's resources cannot be read: {why}");
+            (HoldReason::RoutesUnavailable, said)
         }
-        Routes::Invalid(why) => {
-            plan.say(format!("VirtualService {}: {why}", plan.spec.names.apex));
-            plan.hold(HoldReason::RouteInvalid, why);
-            false
-        }
-    }
+        _ => (HoldReason::RoutesUnavailable, why.to_owned()),
+    };
+    plan.say(said);
+    plan.hold(reason, why);
+    false
 }

@@ -101,18 +101,12 @@ fn make_room(plan: &mut Plan<'_>) -> bool {
 /// Why an order cannot be heeded now.
 fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
     let revision = &plan.next.revision;
-    let phase = plan.next.phase;
     let meant = |known: &Option<String>, what: &str| {
         let known = known.as_deref().unwrap_or("none");
         let there = known.get(..12).unwrap_or(known);
         (known != order.revision)
             .then(|| format!("it names another revision than the {what} one, which is {there}"))
     };
-    let running = matches!(
-        phase,
-        Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting)
-    );
-    let under_way = running && plan.next.retirement.is_none();
     match order.verb {
         Verb::Abort
         | Verb::Pause
@@ -120,33 +114,7 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
         | Verb::Advance
         | Verb::SkipAnalysis
         | Verb::Approve
-        | Verb::Reject => {
-            let of_gate = matches!(order.verb, Verb::Approve | Verb::Reject);
-            meant(&revision.current, "present").or_else(|| {
-                (!under_way)
-                    .then(|| "no release is under way".to_owned())
-                    .or_else(|| {
-                        let taken = phase == Some(Phase::Promoting) && order.verb != Verb::Abort;
-                        taken.then(|| "the primary takes the revision over already".to_owned())
-                    })
-                    .or_else(|| {
-                        (order.verb == Verb::Abort)
-                            .then(|| nothing_to_return_to(plan))
-                            .flatten()
-                    })
-                    .or_else(|| of_gate.then(|| gates::refusal(plan, order)).flatten())
-                    .or_else(|| {
-                        (order.verb == Verb::Advance)
-                            .then(|| no_further_step(plan))
-                            .flatten()
-                    })
-                    .or_else(|| {
-                        (order.verb == Verb::SkipAnalysis)
-                            .then(|| out_of_reach(plan))
-                            .flatten()
-                    })
-            })
-        }
+        | Verb::Reject => meant(&revision.current, "present").or_else(|| of_release(plan, order)),
         Verb::Undo => meant(&revision.promoted, "promoted")
             .or_else(|| (!at_rest(plan)).then(|| "a release is under way; abort it first".to_owned()))
             .or_else(|| {
@@ -173,10 +141,34 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
     }
 }
 
+/// Why an order about the release that is under way cannot be heeded.
+fn of_release(plan: &Plan<'_>, order: &Order) -> Option<String> {
+    let phase = plan.next.phase;
+    let running = matches!(
+        phase,
+        Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting)
+    );
+    if !running || plan.next.retirement.is_some() {
+        return Some("no release is under way".to_owned());
+    }
+    if phase == Some(Phase::Promoting) && order.verb != Verb::Abort {
+        return Some("the primary takes the revision over already".to_owned());
+    }
+    match order.verb {
+        Verb::Abort => nothing_to_return_to(plan),
+        Verb::Approve | Verb::Reject => gates::refusal(plan, order),
+        Verb::Advance => no_further_step(plan),
+        Verb::SkipAnalysis => out_of_reach(plan),
+        _ => None,
+    }
+}
+
 fn no_further_step(plan: &Plan<'_>) -> Option<String> {
     let skipped = skips_analysis(plan)
         .then(|| "its analysis is skipped: it takes no further step before it is promoted".to_owned());
-    skipped.or_else(|| gates::in_the_way(plan))
+    let ready = plan.target().is_some_and(Workload::ready);
+    let pods = (!ready).then(|| "its pods are not ready".to_owned());
+    skipped.or_else(|| gates::in_the_way(plan)).or(pods)
 }
 
 /// Nobody promotes what requests do not reach, by whatever right.

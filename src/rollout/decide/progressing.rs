@@ -46,7 +46,8 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         return;
     }
     if !gates::open(plan, GatePoint::ConfirmRollout) {
-        return before_rollout(plan);
+        // No pod is started for it; what traffic is left of a release that was overtaken goes back.
+        return take_back(plan);
     }
     if target.desired == 0 && plan.weight().is_zero() {
         return scale_up(plan);
@@ -58,9 +59,8 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     }
 }
 
-/// Nobody confirmed the rollout yet: no pod is started for it, and what traffic is left from a release that was overtaken
-/// goes back as far as the primary can take it.
-fn before_rollout(plan: &mut Plan<'_>) {
+/// As much traffic as the primary can take goes back to it.
+fn take_back(plan: &mut Plan<'_>) {
     if plan.weight().is_zero() {
         plan.route_home();
     } else {
@@ -77,11 +77,7 @@ pub(super) fn scale_up(plan: &mut Plan<'_>) {
 
 /// A newer revision overtakes the one being analysed: traffic away first, then the analysis starts anew.
 fn restart(plan: &mut Plan<'_>, revision: String) {
-    if plan.weight().is_zero() {
-        plan.route_home();
-    } else {
-        plan.lower(plan.least_weight().min(plan.weight()));
-    }
+    take_back(plan);
     let short = revision.get(..12).unwrap_or(&revision).to_owned();
     plan.remember(Outcome::Superseded, &format!("overtaken by revision {short}"));
     let weight = plan.next.canary_weight;
@@ -479,8 +475,7 @@ fn await_pods(plan: &mut Plan<'_>, target: &Workload) {
     }
     let text = not_ready_text(plan, target);
     plan.hold(HoldReason::WorkloadNotReady, &text);
-    let since = plan.held_since(HoldReason::WorkloadNotReady).unwrap_or(plan.now);
-    if plan.elapsed(since, plan.spec.progress_deadline) {
+    if plan.elapsed(pods_since(plan), plan.spec.progress_deadline) {
         retire::begin(plan, RetirementKind::RollBack, &text);
     }
 }
@@ -491,17 +486,16 @@ pub(super) fn may_step(plan: &mut Plan<'_>) -> bool {
     gates::thawed(plan, if first { UnderWay::Finish } else { UnderWay::Hold })
 }
 
-/// Somebody orders the next step, whatever the evidence; pods that can carry it are needed all the same (I2).
+/// Somebody orders the next step, whatever the evidence; it was not refused, so that no freeze is in the way, and the pods
+/// can carry it (I2).
 pub(super) fn advance(plan: &mut Plan<'_>) {
     plan.next.hold = None;
-    if plan.target().is_some_and(Workload::ready) && may_step(plan) {
-        if plan.weight().is_zero() {
-            if gates::open(plan, GatePoint::ConfirmRollout) && gates::open(plan, GatePoint::PreRollout) {
-                raise(plan, present_step(plan));
-            }
-        } else if !next_step(plan) && gates::open(plan, GatePoint::ConfirmPromotion) {
-            super::promoting::begin(plan);
+    if plan.weight().is_zero() {
+        if gates::open(plan, GatePoint::ConfirmRollout) && gates::open(plan, GatePoint::PreRollout) {
+            raise(plan, present_step(plan));
         }
+    } else if !next_step(plan) && gates::open(plan, GatePoint::ConfirmPromotion) {
+        super::promoting::begin(plan);
     }
     plan.record();
 }
