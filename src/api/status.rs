@@ -103,6 +103,14 @@ pub enum Phase {
     Terminating,
 }
 
+impl Phase {
+    /// Whether nothing is under way: the primary is set up, the last release is, promoted, or taken back.
+    #[must_use]
+    pub fn at_rest(self) -> bool {
+        matches!(self, Phase::Initialized | Phase::Succeeded | Phase::Failed)
+    }
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)

@@ -82,7 +82,7 @@ pub(super) fn after(spec: &RolloutSpec, status: &CanaryStatus) -> Vec<Next> {
 }
 
 fn under_way(phase: Option<Phase>) -> bool {
-    !matches!(phase, Some(Phase::Initialized | Phase::Succeeded | Phase::Failed))
+    phase.is_none_or(|phase| !phase.at_rest())
 }
 
 fn change(spec: &RolloutSpec) -> Next {
@@ -102,12 +102,7 @@ fn progressing(spec: &RolloutSpec, status: &CanaryStatus) -> Vec<Next> {
             format!("when the new revision's pods are ready: weight {weight}")
         };
         let mut all = vec![Next::open(first)];
-        let hold = status
-            .hold
-            .as_ref()
-            .filter(|hold| hold.reason == HoldReason::WorkloadNotReady);
-        let since = hold.map(|hold| hold.since).or(status.last_transition_time);
-        all.extend(since.map(|since| {
+        all.extend(status.last_transition_time.map(|since| {
             let text = "if they are not ready by then, the release is rolled back";
             Next::at(since + spec.progress_deadline, text)
         }));
@@ -214,7 +209,16 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
         }
         HoldReason::Dark => vec![Next::when("requests reach the canary")],
         HoldReason::TrafficNotShifting => vec![Next::when("the observed share follows the weight")],
-        HoldReason::WorkloadNotReady => vec![Next::when("the pods are ready; no step before")],
+        HoldReason::WorkloadNotReady => {
+            let mut all = vec![Next::when("the pods are ready; no step before")];
+            // Overtaken while the primary cannot carry the traffic, it stays where it is served.
+            let overtaken = status.canary_weight > 0 && status.step.is_none();
+            if status.phase == Some(Phase::Progressing) && !overtaken {
+                let text = "if they are not ready by then, the release is rolled back";
+                all.push(Next::at(hold.since + spec.progress_deadline, text));
+            }
+            all
+        }
         HoldReason::PrimaryNotReady => vec![Next::when("all pods of the primary are ready; no step before")],
         HoldReason::TargetNotFound => {
             vec![Next::when(format_args!(
@@ -299,6 +303,7 @@ mod tests {
         assert!(told(&hold("NoData", false))[1].starts_with("10:05:30 "));
         assert!(told(&hold("Dark", true))[1].starts_with("10:10:30 the release is rolled back"));
         assert!(told(&hold("TrafficNotShifting", true))[0].starts_with("10:01:00 the step is tried again"));
+        assert!(told(&hold("WorkloadNotReady", false))[1].starts_with("10:10:30 "));
         assert!(told(&hold("Paused", false))[0].contains("bellwether resume web"));
     }
 

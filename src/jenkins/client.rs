@@ -24,6 +24,7 @@ use super::{
 
 mod transport;
 
+use crate::http_client::authorities;
 use transport::{cause, tree};
 
 /// A hundred builds with their parameters take about fifty kilobytes.
@@ -79,8 +80,7 @@ impl Client {
             .timeout(timeouts.total)
             .redirect(Policy::none());
         if let Some(pem) = ca {
-            let trusted = reqwest::Certificate::from_pem_bundle(pem)
-                .map_err(|error| Error::Setup(format!("caFile: {}", shortened(&cause(&error)))))?;
+            let trusted = authorities(pem).map_err(|problem| Error::Setup(format!("caFile: {problem}")))?;
             http = http.tls_certs_merge(trusted);
         }
         let http = http

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config_file::{self, Error},
-    http_client::in_the_clear,
+    http_client::{self, in_the_clear},
 };
 
 /// Longest name of a sink.
@@ -148,11 +148,8 @@ fn check(n: usize, entry: Entry) -> Result<SinkConfig, Error> {
 }
 
 fn authorities(path: &Path, field: &str) -> Result<Vec<Certificate>, Error> {
-    let found = Certificate::from_pem_bundle(&config_file::bytes(path)?);
-    found
-        .ok()
-        .filter(|found| !found.is_empty())
-        .ok_or_else(|| Error::malformed(field, "there is no certificate in it"))
+    let pem = config_file::bytes(path)?;
+    http_client::authorities(&pem).map_err(|problem| Error::malformed(field, problem))
 }
 
 fn url(text: &str) -> Result<Url, String> {

@@ -10,7 +10,7 @@ use http::{
 use reqwest::{Certificate, Url, redirect::Policy};
 
 use super::{cloud_event::Message, config::SinkConfig, verdict::Answer};
-use crate::http_client::cause;
+use crate::http_client::{bounded, cause};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -108,7 +108,7 @@ impl Transport for Http {
             .headers(headers)
             .headers(message.headers)
             .body(message.body);
-        let mut response = match request.send().await {
+        let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_timeout() => return Answer::TimedOut,
             Err(error) => return Answer::Unreachable(cause(&error.without_url())),
@@ -120,13 +120,8 @@ impl Transport for Http {
                 .and_then(|value| value.to_str().ok())
                 .map(str::to_owned),
         };
-        let mut read = 0;
-        while let Ok(Some(chunk)) = response.chunk().await {
-            read += chunk.len();
-            if read > MAX_ANSWER {
-                break;
-            }
-        }
+        // Only a connection that is read to its end can be used again.
+        let _ = bounded::body(response, MAX_ANSWER).await;
         answer
     }
 }

@@ -101,10 +101,7 @@ fn follow_revision(
     if let Some(past) = ended(seen, wish, revision) {
         return conclude(wish, past, now, next);
     }
-    let at_rest = matches!(
-        canary.phase,
-        Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
-    );
+    let at_rest = canary.phase.is_some_and(Phase::at_rest);
     let current = canary.revision.current.as_deref();
     if at_rest && canary.revision.promoted.as_deref() == Some(revision) && current == Some(revision) {
         let text = "the primary runs this revision already; there was nothing to release";
@@ -307,10 +304,7 @@ fn mirror(seen: &Seen<'_>, revision: &str, next: &mut PromotionStatus) {
     if canary.revision.current.as_deref() != Some(revision) {
         return;
     }
-    let under_way = !matches!(
-        canary.phase,
-        Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
-    );
+    let under_way = canary.phase.is_none_or(|phase| !phase.at_rest());
     next.weight = canary.canary_weight;
     next.step = canary.step.as_ref().map(|step| step.index + 1);
     next.held = canary.hold.as_ref().map(|hold| hold.reason.to_string());

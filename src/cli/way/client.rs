@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use reqwest::{
-    Certificate, Method, Response, StatusCode, Url,
+    Method, Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect::Policy,
 };
@@ -26,7 +26,7 @@ use crate::{
         output::note,
     },
     clock::{Clock, SystemClock},
-    http_client::{cause, in_the_clear},
+    http_client::{authorities, cause, in_the_clear},
     jitter::Jitter,
 };
 
@@ -186,13 +186,9 @@ impl Client {
             let shown = path.display();
             let pem =
                 std::fs::read(path).map_err(|error| Failure::input(format!("--ca-file {shown}: {error}")))?;
-            let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
-            if certificates.is_empty() {
-                return Err(Failure::input(format!(
-                    "--ca-file {shown}: there is no certificate in it"
-                )));
-            }
-            builder = builder.tls_certs_only(certificates);
+            let trusted = authorities(&pem)
+                .map_err(|problem| Failure::input(format!("--ca-file {shown}: {problem}")))?;
+            builder = builder.tls_certs_only(trusted);
         }
         token.header().map_err(Failure::input)?;
         if in_the_clear(&url) {

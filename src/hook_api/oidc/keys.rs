@@ -16,7 +16,11 @@ use reqwest::redirect::Policy;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::config::{self, Error, IssuerConfig};
-use crate::{clock::Clock, config_file, http_client::bounded};
+use crate::{
+    clock::Clock,
+    config_file,
+    http_client::{authorities, bounded},
+};
 
 /// Age from which keys are renewed behind the back of who uses them.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -117,7 +121,11 @@ impl Keys {
             .redirect(Policy::none());
         if let Some(path) = &config.ca_file {
             let pem = config_file::bytes(path)?;
-            http = http.tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem).map_err(client)?);
+            let trusted = authorities(&pem).map_err(|problem| {
+                let field = format!("caFile of issuer {}", config.issuer);
+                config_file::Error::malformed(field, problem)
+            })?;
+            http = http.tls_certs_only(trusted);
         }
         Ok(Arc::new(Keys {
             issuer: config.issuer.clone(),

@@ -104,10 +104,7 @@ fn promoted(status: &CanaryStatus) -> Fact {
 }
 
 fn progressing(status: &CanaryStatus) -> Fact {
-    let active = !matches!(
-        status.phase,
-        None | Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
-    );
+    let active = status.phase.is_some_and(|phase| !phase.at_rest());
     let message = format!("revision {}", short(status.revision.current.as_ref()));
     let value = if active { "True" } else { "False" };
     Fact {

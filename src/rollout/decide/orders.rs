@@ -191,10 +191,7 @@ fn nothing_to_return_to(plan: &Plan<'_>) -> Option<String> {
 }
 
 fn at_rest(plan: &Plan<'_>) -> bool {
-    let ended = matches!(
-        plan.next.phase,
-        Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
-    );
+    let ended = plan.next.phase.is_some_and(Phase::at_rest);
     ended && plan.next.canary_weight == 0
 }
 

@@ -67,10 +67,7 @@ impl<'a> Plan<'a> {
             // What begins now was decided by this epoch, and so was everything before that may still be on its way.
             self.next.epoch = Some(self.seen.epoch.clone());
         }
-        let at_rest = matches!(
-            self.next.phase,
-            Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
-        );
+        let at_rest = self.next.phase.is_some_and(Phase::at_rest);
         let all_told = !self.recorded.outbox.pending.is_empty()
             && self.next.outbox.pending.iter().all(|notice| notice.seq <= told);
         if unacknowledged != self.next || (at_rest && all_told) {
@@ -83,10 +80,7 @@ impl<'a> Plan<'a> {
 
     /// Whether no rollout, set-up or hand-back is under way: what is written then follows from the Canary alone.
     pub(super) fn at_rest(&self) -> bool {
-        let phase = matches!(
-            self.next.phase,
-            None | Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
-        );
+        let phase = self.next.phase.is_none_or(Phase::at_rest);
         phase && self.next.canary_weight == 0 && !self.spec.deleting
     }
 

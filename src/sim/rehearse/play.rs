@@ -262,10 +262,7 @@ impl<'a> Stage<'a> {
     fn at_rest(&self) -> bool {
         let target = self.key(Kind::DEPLOYMENT, &self.setup.input.spec.names.target);
         let status = &self.scribe.status;
-        let ended = matches!(
-            status.phase,
-            Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
-        );
+        let ended = status.phase.is_some_and(Phase::at_rest);
         let analysed = || {
             let target = self.cluster.get(&target);
             let template = target.map(|target| revision(&target["spec"]["template"]));
