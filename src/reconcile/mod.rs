@@ -17,9 +17,10 @@ pub mod run;
 pub mod snapshot;
 pub mod watch;
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 
 use crate::{
     api::Canary,
@@ -134,7 +135,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         ctx.gates.forget(id);
         ctx.outbox.forget(ctx, id);
     }
-    let canary: Canary = match serde_json::from_value((*object).clone()) {
+    let canary = match Canary::deserialize(&*object) {
         Ok(canary) => canary,
         Err(error) => return refuse(ctx, id, &object, &error.to_string()).await,
     };
@@ -146,9 +147,9 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     let snap = snapshot::take(ctx, &spec, object, Arc::new(canary)).await?;
     let now = ctx.clock.now();
     let mut seen = observe::observe(ctx, &spec, &snap, now);
-    let promoting = promotions::decide(&spec, &snap, &seen, now);
-    seen.orders.clone_from(&promoting.orders);
-    seen.untold.clone_from(&promoting.untold);
+    let mut promoting = promotions::decide(&spec, &snap, &seen, now);
+    seen.orders = mem::take(&mut promoting.orders);
+    seen.untold = mem::take(&mut promoting.untold);
     ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
     ctx.gates.follow(&spec, &seen.status);
     let decision = rollout::decide(&spec, &seen, now);

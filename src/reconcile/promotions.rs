@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     snapshot::{Snapshot, prime},
 };
 use crate::{
-    api::{Approval, Command, CommandSpec, GateDecision, Promotion, UnderWay, Verb},
+    api::{Approval, Command, CommandSpec, GateDecision, Log, Promotion, UnderWay, Verb},
     promotion::{self, Act, Decision, Demand, Form, Seen, Target, Wish},
     rollout::{CanaryId, Observed, RolloutSpec},
     workload::{marks::MANAGER, text},
@@ -63,15 +64,13 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
 /// A Promotion as a decision sees it. One that is being deleted, or cannot be read, is none. Of one that is over only the
 /// end counts: there may be many, and their logs are long.
 fn wish(object: &Value) -> Option<Wish> {
-    let mut object = object.clone();
-    if object.pointer("/status/finishedAt").is_some()
-        && let Some(log) = object.pointer_mut("/status/log")
-    {
-        *log = json!({});
-    }
-    let created_at = created_at(&object)?;
-    let promotion: Promotion = serde_json::from_value(object).ok()?;
+    let created_at = created_at(object)?;
+    let promotion = Promotion::deserialize(object).ok()?;
     let metadata = promotion.metadata;
+    let mut status = promotion.status.unwrap_or_default();
+    if status.finished_at.is_some() {
+        status.log = Log::default();
+    }
     metadata.deletion_timestamp.is_none().then_some(Wish {
         name: metadata.name?,
         uid: metadata.uid?,
@@ -80,7 +79,7 @@ fn wish(object: &Value) -> Option<Wish> {
             .annotations
             .and_then(|all| all.get(CLIENT_SEEN)?.parse().ok()),
         spec: promotion.spec,
-        status: promotion.status.unwrap_or_default(),
+        status,
     })
 }
 
@@ -91,7 +90,7 @@ fn demands(snap: &Snapshot) -> Vec<Demand> {
 }
 
 fn command(object: &Value) -> Option<Demand> {
-    let command: Command = serde_json::from_value(object.clone()).ok()?;
+    let command = Command::deserialize(object).ok()?;
     let metadata = command.metadata;
     metadata.deletion_timestamp.is_none().then_some(Demand {
         form: Form::Command,
@@ -106,7 +105,7 @@ fn command(object: &Value) -> Option<Demand> {
 
 /// An Approval is an order about a gate.
 fn approval(object: &Value) -> Option<Demand> {
-    let approval: Approval = serde_json::from_value(object.clone()).ok()?;
+    let approval = Approval::deserialize(object).ok()?;
     let (metadata, spec) = (approval.metadata, approval.spec);
     metadata.deletion_timestamp.is_none().then_some(Demand {
         form: Form::Approval,
