@@ -10,7 +10,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::promotion::{AbortAction, CanaryRef};
+use super::{
+    approval::GateDecision,
+    promotion::{AbortAction, CanaryRef},
+};
 
 /// One order about one revision of a Canary.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -78,6 +81,33 @@ pub enum Verb {
     Approve,
     /// Reject a gate; ordered by an Approval.
     Reject,
+}
+
+impl Verb {
+    /// As paths and subresources name it.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Verb::Abort => "abort",
+            Verb::Pause => "pause",
+            Verb::Resume => "resume",
+            Verb::Advance => "advance",
+            Verb::SkipAnalysis => "skip-analysis",
+            Verb::Undo => "undo",
+            Verb::Retry => "retry",
+            Verb::Approve => "approve",
+            Verb::Reject => "reject",
+        }
+    }
+}
+
+impl From<GateDecision> for Verb {
+    fn from(decision: GateDecision) -> Verb {
+        match decision {
+            GateDecision::Approve => Verb::Approve,
+            GateDecision::Reject => Verb::Reject,
+        }
+    }
 }
 
 /// What became of an order.

@@ -19,7 +19,7 @@ use super::{
     snapshot::{Snapshot, prime},
 };
 use crate::{
-    api::{Approval, Command, CommandSpec, GateDecision, Log, Promotion, UnderWay, Verb},
+    api::{Approval, Command, CommandSpec, Log, Promotion, UnderWay},
     promotion::{self, Act, Decision, Demand, Form, Seen, Target, Wish},
     rollout::{CanaryId, Observed, RolloutSpec},
     workload::{marks::MANAGER, text},
@@ -114,10 +114,7 @@ fn approval(object: &Value) -> Option<Demand> {
         created_at: created_at(object)?,
         spec: CommandSpec {
             canary_ref: spec.canary_ref,
-            verb: match spec.decision {
-                GateDecision::Approve => Verb::Approve,
-                GateDecision::Reject => Verb::Reject,
-            },
+            verb: spec.decision.into(),
             revision: spec.revision,
             promotion: spec.promotion,
             action: None,

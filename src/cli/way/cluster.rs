@@ -13,7 +13,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{ANSWER, Ordered, Wish, watch::Watched};
+use super::{Ordered, Wish, watch::Watched};
 use crate::{
     api::{
         AbortAction, ApprovalSpec, Canary, CanaryRef, CommandSpec, GROUP, GateDecision, Promotion,
@@ -257,23 +257,9 @@ impl Cluster {
         name: &str,
         meant: Option<&str>,
     ) -> anyhow::Result<Value> {
-        let answered = tokio::time::timeout(ANSWER, self.answer(kind, name)).await;
-        let outcome = answered.ok().transpose().with_context(|| {
-            format!(
-                "{:?} is ordered ({name}), and its answer cannot be seen",
-                order.verb
-            )
-        })?;
-        Ok(json!({
-            "namespace": self.namespace,
-            "canary": order.canary,
-            "verb": order.verb,
-            "gate": order.gate,
-            "revision": meant,
-            "promotion": order.promotion,
-            "command": name,
-            "outcome": outcome,
-        }))
+        let outcome = order.in_time(name, self.answer(kind, name)).await?;
+        let about = (order.promotion, meant);
+        Ok(order.told(&self.namespace, about, &json!(name), outcome.as_deref()))
     }
 
     /// The revision that is meant: the present one, or of an undo the promoted one.

@@ -2,13 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use clap::Args;
 use reqwest::header::HeaderName;
 use serde_json::{Value, json};
 
 use super::{
-    ANSWER, Ordered, PACE, State, Wish,
+    Ordered, PACE, State, Wish,
     client::{Answer, Call, Client, Token, rest},
 };
 use crate::{
@@ -141,10 +140,10 @@ impl HookApi {
     /// Orders something, and waits for the answer.
     pub(super) async fn order(&self, order: &Ordered<'_>) -> anyhow::Result<Value> {
         let subject = self.subject(order).await?;
-        let verb = segment(order.verb);
+        let verb = order.verb.path();
         let (path, mut body) = match &subject {
-            Subject::Promotion(id) => (["promotions", id, &verb], json!({})),
-            Subject::Revision(revision) => (["canaries", order.canary, &verb], json!({"revision": revision})),
+            Subject::Promotion(id) => (["promotions", id, verb], json!({})),
+            Subject::Revision(revision) => (["canaries", order.canary, verb], json!({"revision": revision})),
         };
         if let Some(gate) = order.gate {
             body["gate"] = json!(gate);
@@ -164,27 +163,11 @@ impl HookApi {
             .await?;
         let outcome = match answer["command"].as_str() {
             None => Some(of_one_that_is_over(order.verb, &answer["promotion"]["result"])),
-            Some(name) => {
-                let answered = tokio::time::timeout(ANSWER, self.outcome(order, name)).await;
-                answered.ok().transpose().with_context(|| {
-                    format!(
-                        "{:?} is ordered ({name}), and its answer cannot be seen",
-                        order.verb
-                    )
-                })?
-            }
+            Some(name) => order.in_time(name, self.outcome(order, name)).await?,
         };
         let (promotion, revision) = subject.named();
-        Ok(json!({
-            "namespace": self.namespace,
-            "canary": order.canary,
-            "verb": order.verb,
-            "gate": order.gate,
-            "revision": revision,
-            "promotion": promotion,
-            "command": answer["command"],
-            "outcome": outcome,
-        }))
+        let about = (promotion, revision);
+        Ok(order.told(&self.namespace, about, &answer["command"], outcome.as_deref()))
     }
 
     /// What became of the order that the object of this name carries, when it is answered.
@@ -294,13 +277,6 @@ fn state(answer: &Answer) -> Option<State> {
     State::read(answer.json()?)
 }
 
-/// A verb as paths name it.
-fn segment(verb: Verb) -> String {
-    match verb {
-        Verb::SkipAnalysis => "skip-analysis".to_owned(),
-        other => format!("{other:?}").to_lowercase(),
-    }
-}
 /// What becomes of an order about a promotion that is over: what was wanted is so, or it came too late.
 fn of_one_that_is_over(verb: Verb, result: &Value) -> String {
     let result = result.as_str().unwrap_or_default();

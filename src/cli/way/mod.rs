@@ -12,9 +12,10 @@ mod watch; // an object over a watch
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     api::{AbortAction, PromotionSpec, Verb},
@@ -76,6 +77,42 @@ pub(super) struct Ordered<'a> {
     pub(super) reason: Option<&'a str>,
     /// Makes it unique.
     pub(super) key: &'a str,
+}
+
+impl Ordered<'_> {
+    /// The outcome that `answer` brings, if it comes soon; `name` is that of the object that carries the order.
+    async fn in_time(
+        &self,
+        name: &str,
+        answer: impl Future<Output = anyhow::Result<String>>,
+    ) -> anyhow::Result<Option<String>> {
+        let answered = tokio::time::timeout(ANSWER, answer).await;
+        let verb = self.verb;
+        answered
+            .ok()
+            .transpose()
+            .with_context(|| format!("{verb:?} is ordered ({name}), and its answer cannot be seen"))
+    }
+
+    /// The order as a document: about which promotion or revision it is, what carries it, and what became of it.
+    fn told(
+        &self,
+        namespace: &str,
+        (promotion, revision): (Option<&str>, Option<&str>),
+        command: &Value,
+        outcome: Option<&str>,
+    ) -> Value {
+        json!({
+            "namespace": namespace,
+            "canary": self.canary,
+            "verb": self.verb,
+            "gate": self.gate,
+            "revision": revision,
+            "promotion": promotion,
+            "command": command,
+            "outcome": outcome,
+        })
+    }
 }
 
 /// The state of a promotion.

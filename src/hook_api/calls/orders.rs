@@ -189,7 +189,7 @@ pub async fn command(hook: &Hook, given: Given, verb: Verb) -> Result<Response, 
         about,
         body,
     } = given;
-    let deed = deed("create", about.resource(), Some(subresource(verb)));
+    let deed = deed("create", about.resource(), Some(verb.path()));
     let user = hook.admit(&caller, deed, &namespace, about.name()).await?;
     let mut action = None;
     let (revision, reason) = match (&about, verb) {
@@ -245,18 +245,4 @@ pub async fn approval(hook: &Hook, given: Given, decision: GateDecision) -> Resu
 /// What makes an order unique: the client's key, or chance if it has none.
 fn key(hook: &Hook, caller: &Caller) -> String {
     caller.key.clone().unwrap_or_else(|| hook.ctx.jitter.unique())
-}
-
-fn subresource(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Abort => "abort",
-        Verb::Pause => "pause",
-        Verb::Resume => "resume",
-        Verb::Advance => "advance",
-        Verb::SkipAnalysis => "skip-analysis",
-        Verb::Undo => "undo",
-        Verb::Retry => "retry",
-        Verb::Approve => "approve",
-        Verb::Reject => "reject",
-    }
 }

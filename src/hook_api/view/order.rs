@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::PromotionView;
 use crate::{
-    api::{Approval, Command, GateDecision, Verb},
+    api::{Approval, Command, Verb},
     reconcile::kinds::Kind,
 };
 
@@ -101,10 +101,7 @@ impl From<Approval> for OrderView {
             name: metadata.name.unwrap_or_default(),
             namespace: metadata.namespace.unwrap_or_default(),
             canary: spec.canary_ref.name,
-            verb: match spec.decision {
-                GateDecision::Approve => Verb::Approve,
-                GateDecision::Reject => Verb::Reject,
-            },
+            verb: spec.decision.into(),
             gate: Some(spec.gate),
             revision: spec.revision,
             promotion: spec.promotion,
