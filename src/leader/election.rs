@@ -141,10 +141,14 @@ impl Election {
         })
     }
 
-    /// The Lease that is held, whether or not the right to decide has ended.
+    /// What to do next so that the Lease is not held by this process, whether or not its right to decide has ended.
     #[must_use]
-    pub fn held(&self) -> Option<&Record> {
-        self.held.as_ref()
+    pub fn release(&self) -> Option<Step> {
+        if self.look {
+            // A write whose outcome is not known may have made it ours, or left another version behind.
+            return Some(Step::Look);
+        }
+        self.held.clone().map(Step::Release)
     }
 
     /// How long to wait before the next step.
@@ -248,7 +252,20 @@ mod tests {
         a.failed();
         a.saw(&Step::Look, Some(record("b", 2, "9")), s(3), s(3));
         assert_eq!(a.claim(s(3)), None);
-        assert_eq!(a.held(), None);
+        assert_eq!(a.release(), None, "there is nothing to give back");
+    }
+
+    #[test]
+    fn a_lease_is_given_back_as_it_is_even_if_the_answer_to_its_last_renewal_was_lost() {
+        let mut a = leader();
+        assert_eq!(a.release(), Some(Step::Release(record("a", 1, "7"))));
+        a.failed();
+        assert_eq!(a.release(), Some(Step::Look));
+        a.saw(&Step::Look, Some(record("a", 1, "8")), s(3), s(3));
+        let step = Step::Release(record("a", 1, "8"));
+        assert_eq!(a.release(), Some(step.clone()));
+        a.saw(&step, Some(record("", 1, "9")), s(3), s(3));
+        assert_eq!(a.release(), None);
     }
 
     #[test]

@@ -21,6 +21,10 @@ use election::{Election, Step, Timing};
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// How long a process that is asked to stop tries to give the Lease back: longer than one request may take.
+const RELEASE_LIMIT: Duration = Duration::from_secs(10);
+/// Pause between two attempts to give it back.
+const RELEASE_RETRY: Duration = Duration::from_millis(200);
 
 /// Which leadership it is: number and holder, different for every time that somebody begins to lead.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -143,20 +147,11 @@ pub async fn hold(
     let lease = lease::LeaseApi::new(client, &candidate);
     let mut election = Election::new(&candidate.identity, candidate.timing);
     loop {
-        let asked = clock.monotonic();
-        let step = election.step(asked);
-        let attempt = tokio::time::timeout(REQUEST_LIMIT, lease.attempt(&step, clock.now()));
-        let outcome = match stop.run_until_cancelled(attempt).await {
-            None => break,
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_)) => Err(lease::Error::Timeout),
-        };
-        match outcome {
-            Ok(record) => election.saw(&step, record, asked, clock.monotonic()),
-            Err(error) => {
-                tracing::warn!(%error, ?step, "the Lease could not be read or written; tried again");
-                election.failed();
-            }
+        let step = election.step(clock.monotonic());
+        // Not even a stop cuts it short: of a write that was cut off nobody knows which version it left behind, and
+        // without that the Lease cannot be given back.
+        if let Err(error) = attempt(&lease, &mut election, &step, &*clock).await {
+            tracing::warn!(%error, ?step, "the Lease could not be read or written; tried again");
         }
         let won = election.claim(clock.monotonic());
         let led = claim.borrow().is_some();
@@ -176,11 +171,46 @@ pub async fn hold(
     }
     // No write of ours may follow the release.
     claim.send_replace(None);
-    if let Some(record) = election.held() {
-        let step = Step::Release(record.clone());
-        match tokio::time::timeout(REQUEST_LIMIT, lease.attempt(&step, clock.now())).await {
-            Ok(Ok(_)) => tracing::info!("the Lease is given back"),
-            _ => tracing::warn!("the Lease could not be given back; it expires by itself"),
+    if election.release().is_none() {
+        return;
+    }
+    let giving_back = give_back(&lease, &mut election, &*clock, &jitter);
+    match tokio::time::timeout(RELEASE_LIMIT, giving_back).await {
+        Ok(()) => tracing::info!("the Lease is not ours any more"),
+        Err(_) => tracing::warn!("the Lease could not be given back; it expires by itself"),
+    }
+}
+
+/// Gives the Lease back, if it is ours.
+async fn give_back(lease: &lease::LeaseApi, election: &mut Election, clock: &dyn Clock, jitter: &Jitter) {
+    while let Some(step) = election.release() {
+        if let Err(error) = attempt(lease, election, &step, clock).await {
+            tracing::warn!(%error, ?step, "the Lease could not be given back; tried again");
+            rest(jitter.spread(RELEASE_RETRY)).await;
+        }
+    }
+}
+
+/// Carries out one step, and takes in what became of it.
+async fn attempt(
+    lease: &lease::LeaseApi,
+    election: &mut Election,
+    step: &Step,
+    clock: &dyn Clock,
+) -> Result<(), lease::Error> {
+    let asked = clock.monotonic();
+    let outcome = match tokio::time::timeout(REQUEST_LIMIT, lease.attempt(step, clock.now())).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(lease::Error::Timeout),
+    };
+    match outcome {
+        Ok(record) => {
+            election.saw(step, record, asked, clock.monotonic());
+            Ok(())
+        }
+        Err(error) => {
+            election.failed();
+            Err(error)
         }
     }
 }

@@ -14,6 +14,7 @@ mod gates;
 mod hook_api;
 mod hook_oidc;
 mod hook_serve;
+mod leader;
 mod rehearse;
 #[path = "../shared/mod.rs"]
 mod shared;
