@@ -26,7 +26,7 @@ use crate::{
         output::note,
     },
     clock::{Clock, SystemClock},
-    http_client::{authorities, cause, in_the_clear},
+    http_client::{authorities, bounded, cause, in_the_clear},
     jitter::Jitter,
 };
 
@@ -38,6 +38,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// The longest pause that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
+/// The longest answer that is read, in bytes: far more than the Canaries of a large cluster.
+const LONGEST_ANSWER: usize = 64 << 20;
 /// Makes an order or a promotion unique.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -150,11 +152,14 @@ impl Answer {
         self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
     }
 
-    async fn read(response: Response) -> reqwest::Result<Answer> {
+    async fn read(response: Response) -> Result<Answer, bounded::Error> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = bounded::body(response, LONGEST_ANSWER).await?;
+        let body = String::from_utf8_lossy(&body).into_owned();
         Ok(Answer {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body: response.text().await?,
+            status,
+            headers,
+            body,
         })
     }
 }
@@ -243,11 +248,20 @@ impl Client {
         let met = self.met.load(Ordering::Relaxed);
         let answer = match self.send(call, token).await? {
             Ok(answer) => answer,
-            Err(error) if distrusted(&error) && !met => {
+            Err(bounded::Error::Broken(error)) if distrusted(&error) && !met => {
                 let text = format!("{}; is --ca-file right?", cause(&error));
                 return Err(Failure::with(Exit::Error, text));
             }
-            Err(error) => return Ok(Err(Again::since(format!("no answer ({})", cause(&error))))),
+            Err(bounded::Error::Broken(error)) => {
+                return Ok(Err(Again::since(format!("no answer ({})", cause(&error)))));
+            }
+            Err(bounded::Error::TooLong) => {
+                let why = format!(
+                    "more than {} MiB came, which is not the hook API's",
+                    LONGEST_ANSWER >> 20
+                );
+                return Ok(Err(Again::since(why)));
+            }
         };
         if let Some(again) = judge(&answer, met, self.clock.now())? {
             return Ok(Err(again));
@@ -260,7 +274,11 @@ impl Client {
     }
 
     /// Sends a request: what cannot be sent at all is an error, what was not answered is another matter.
-    async fn send(&self, call: &Call<'_>, token: HeaderValue) -> anyhow::Result<reqwest::Result<Answer>> {
+    async fn send(
+        &self,
+        call: &Call<'_>,
+        token: HeaderValue,
+    ) -> anyhow::Result<Result<Answer, bounded::Error>> {
         let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().push("v1").extend(call.segments);
@@ -284,7 +302,7 @@ impl Client {
         }
         Ok(match request.send().await {
             Ok(response) => Answer::read(response).await,
-            Err(error) => Err(error),
+            Err(error) => Err(bounded::Error::Broken(error)),
         })
     }
 }

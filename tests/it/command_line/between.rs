@@ -1,6 +1,7 @@
 //! What lies between a pipeline and the hook API (proxies, login pages, gateways) is a fake.
 
 use std::{
+    convert::Infallible,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::Stdio,
@@ -12,6 +13,7 @@ use std::{
 
 use axum::{
     Router,
+    body::{Body, Bytes},
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -48,6 +50,11 @@ async fn rocky(State(rocky): State<Arc<Mutex<Rocky>>>, request: Request) -> Resp
             1 => (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")], "").into_response(),
             2 => (StatusCode::FOUND, [("location", "/login")], "").into_response(),
             3 => axum::response::Html("<h1>Log in</h1>").into_response(),
+            4 => {
+                let piece = Bytes::from("x".repeat(1 << 20));
+                let without_end = futures::stream::repeat_with(move || Ok::<_, Infallible>(piece.clone()));
+                Body::from_stream(without_end).into_response()
+            }
             _ => state(1, false),
         };
     }
@@ -85,7 +92,13 @@ fn what_lies_between_is_waited_out_and_the_token_goes_nowhere_else() {
         // The API may have a path of its own.
         let ran = ran(hooked(&format!("{url}/bell/"), &flags)).await.expect(0);
         assert_eq!(ran.out, "promotion p-1 of shop/shop\nfirst\nsecon\n");
-        for why in ["status 503", "status 302", "not the hook API", "status 502"] {
+        for why in [
+            "status 503",
+            "status 302",
+            "a page came",
+            "more than 64 MiB",
+            "status 502",
+        ] {
             assert!(ran.err.contains(why), "{why} is not in {}", ran.err);
         }
         let asked = &log.lock().unwrap().asked;
