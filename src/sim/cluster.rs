@@ -7,7 +7,10 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::FutureExt;
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc::unbounded_channel, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +64,8 @@ struct Process {
     name: &'static str,
     /// Cancelled when a fault kills it, or when it ends by itself.
     dead: CancellationToken,
+    /// Cancelled when it is asked to stop.
+    stop: CancellationToken,
     tasks: JoinSet<()>,
     ctx: Option<Arc<Context>>,
 }
@@ -173,6 +178,7 @@ impl SimCluster {
         let mut process = Process {
             name,
             dead: CancellationToken::new(),
+            stop: CancellationToken::new(),
             tasks: JoinSet::new(),
             ctx: None,
         };
@@ -185,7 +191,8 @@ impl SimCluster {
         let jitter = Arc::new(Jitter::seeded(self.seed ^ self.starts));
         let client = self.server.client(name, process.dead.clone());
         let identity = format!("{name}{BETWEEN}{}", self.starts);
-        let leadership = if self.skews.is_some() {
+        let stop = process.stop.clone();
+        let (leadership, holding) = if self.skews.is_some() {
             let (leadership, claim) = Leadership::elected(&identity, clock.clone());
             let candidate = Candidate {
                 namespace: LEASE.0.to_owned(),
@@ -193,14 +200,12 @@ impl SimCluster {
                 identity,
                 timing: Timing::default(),
             };
-            let (client, stop) = (client.clone(), CancellationToken::new());
+            let (client, stop) = (client.clone(), stop.clone());
             let holding = leader::hold(client, candidate, clock.clone(), jitter.clone(), claim, stop);
-            let dead = process.dead.clone();
-            // A process that lost its Lease ends.
-            process.tasks.spawn(holding.map(move |()| dead.cancel()));
-            leadership
+            (leadership, holding.boxed())
         } else {
-            Leadership::alone(&identity, clock.clone())
+            let leadership = Leadership::alone(&identity, clock.clone());
+            (leadership, stop.clone().cancelled_owned().boxed())
         };
         let (woken, sampled) = unbounded_channel();
         let told = woken.clone();
@@ -238,11 +243,34 @@ impl SimCluster {
             gates,
             metrics: Metrics::new(),
         });
-        let deciding = reconcile::run::run(ctx.clone(), sampled, CancellationToken::new());
-        process.tasks.spawn(deciding);
-        process.tasks.spawn(async move { sampler.run().await });
         process.ctx = Some(ctx.clone());
-        process.tasks.spawn(outbox::deliver(ctx, facts));
+        let deciding = reconcile::run::run(ctx.clone(), sampled, stop.clone()).boxed();
+        process.tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(async move { sampler.run().await })
+                .map(drop),
+        );
+        process.tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(outbox::deliver(ctx, facts))
+                .map(drop),
+        );
+        // A process that lost its Lease ends; one that is asked to stop finishes its rounds and gives the Lease back.
+        let dead = process.dead.clone();
+        process.tasks.spawn(async move {
+            let (Either::Left(((), other)) | Either::Right(((), other))) = select(holding, deciding).await;
+            if stop.is_cancelled() {
+                other.await;
+            }
+            dead.cancel();
+        });
+    }
+
+    /// Asks a replica to stop. It is started again when it has ended, as one that was killed.
+    pub fn stop_replica(&self, replica: usize) {
+        if let Some(process) = self.processes.get(&replica) {
+            process.stop.cancel();
+        }
     }
 
     /// Kills the controller wherever it is.

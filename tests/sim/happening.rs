@@ -36,6 +36,7 @@ pub enum Happening {
     NoRoomForPods(bool),
     MeshStops(bool),
     ReplicaRestarts(usize),
+    ReplicaIsAskedToStop(usize),
     ReplicaIsCutOff(usize),
     ApiServerIsDown,
     ApiServerIsBack,
@@ -98,7 +99,8 @@ impl Happening {
             53 => H::NoRoomForPods(false),
             54 => H::MeshStops(true),
             55 => H::MeshStops(false),
-            56..=58 => H::ReplicaRestarts(rng.usize(..replicas)),
+            56 => H::ReplicaIsAskedToStop(rng.usize(..replicas)),
+            57 | 58 => H::ReplicaRestarts(rng.usize(..replicas)),
             59 | 60 => H::ReplicaIsCutOff(rng.usize(..replicas)),
             61 => H::ApiServerIsDown,
             62 => H::ApiServerIsBack,
@@ -289,6 +291,7 @@ impl Happening {
             H::NoRoomForPods(none) => play.cluster.world().workloads.schedulable = !none,
             H::MeshStops(stops) => play.cluster.world().traffic.told = !stops,
             H::ReplicaRestarts(replica) => play.cluster.start_replica(*replica),
+            H::ReplicaIsAskedToStop(replica) => play.cluster.stop_replica(*replica),
             H::ReplicaIsCutOff(replica) => {
                 play.cut(true);
                 let process = play.cluster.process_of(*replica);
