@@ -4,6 +4,7 @@
 mod between; // what lies between it and the hook API
 mod cluster; // by the API server
 mod hook; // by the hook API
+mod terminal; // what a person sees
 mod watch; // waits in the cluster that break
 
 use std::{
