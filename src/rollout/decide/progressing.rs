@@ -26,13 +26,8 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     };
     plan.clear_hold(&[HoldReason::TargetNotFound]);
     match change::detect(plan) {
-        Change::Promoted(_)
-            if plan
-                .next
-                .retirement
-                .as_ref()
-                .is_none_or(|r| r.kind != RetirementKind::Abort) =>
-        {
+        // A verdict that fell before stands; what comes back is noticed after it.
+        Change::Promoted(_) if plan.next.retirement.is_none() => {
             let text = "the pod template was set back to the promoted revision";
             return retire::begin(plan, RetirementKind::Abort, text);
         }

@@ -196,7 +196,11 @@ fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
             .revision
             .current
             .clone_from(&plan.next.revision.promoted);
-        plan.next.revision.mark = plan.target().and_then(|t| t.mark.clone());
+        // Another template that came meanwhile has a mark of its own, and is a new revision.
+        let promoted = plan
+            .target()
+            .filter(|target| Some(&target.revision) == plan.next.revision.promoted.as_ref());
+        plan.next.revision.mark = promoted.and_then(|target| target.mark.clone());
     }
     plan.next.retirement = None;
     plan.next.step = None;

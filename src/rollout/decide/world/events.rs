@@ -17,6 +17,8 @@ pub(super) enum Event {
     Tick,
     /// A new revision is pushed; bad ones fail their checks.
     Push { bad: bool },
+    /// The revision that was pushed last is pushed again.
+    PushAgain,
     /// The pod template is set back to the promoted one.
     Revert,
     /// The canary's pods lose readiness, or get it back.
@@ -51,6 +53,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         30 => Just(Event::Tick),
         2 => any::<bool>().prop_map(|bad| Event::Push { bad }),
+        1 => Just(Event::PushAgain),
         1 => Just(Event::Revert),
         2 => any::<bool>().prop_map(Event::CanaryPods),
         1 => any::<bool>().prop_map(Event::PrimaryPods),
@@ -76,14 +79,17 @@ impl World {
             Event::Push { bad } => {
                 self.mark += 1;
                 let kind = if *bad { "bad" } else { "good" };
-                self.target.revision = format!("{kind}-{}", self.mark);
-                self.template_since = self.now;
+                self.pushed = format!("{kind}-{}", self.mark);
+                self.edit_template(self.pushed.clone());
+            }
+            Event::PushAgain => {
+                self.mark += 1;
+                self.edit_template(self.pushed.clone());
             }
             Event::Revert => {
                 if let Some(promoted) = self.status.revision.promoted.clone() {
                     self.mark += 1;
-                    self.target.revision = promoted;
-                    self.template_since = self.now;
+                    self.edit_template(promoted);
                 }
             }
             Event::CanaryPods(healthy) => self.target.healthy = *healthy,
@@ -123,6 +129,11 @@ impl World {
             }
             Event::Crash(acts) => self.crash_after = Some(*acts),
         }
+    }
+
+    fn edit_template(&mut self, revision: String) {
+        self.target.revision = revision;
+        self.template_since = self.now;
     }
 
     fn settle_gate(&mut self, gate: usize, yes: bool) {

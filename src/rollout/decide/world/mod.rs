@@ -60,6 +60,8 @@ struct World {
     status: CanaryStatus,
     target: Pods,
     mark: u32,
+    /// The revision that was pushed last.
+    pushed: String,
     primary: Option<Pods>,
     primary_healthy: bool,
     primary_short: bool,
@@ -124,6 +126,7 @@ impl World {
                 short: false,
             },
             mark: 1,
+            pushed: "good-0".to_owned(),
             primary: None,
             primary_healthy: true,
             primary_short: false,
