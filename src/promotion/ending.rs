@@ -14,7 +14,8 @@ use crate::{
     rollout::Order,
 };
 
-/// How long after its deadline a promotion waits for routes with which its release can be rolled back.
+/// How long after its deadline a promotion waits for routes with which its release can be rolled back, or for the end of
+/// one that is in production already.
 const DEAF: TimeDelta = TimeDelta::minutes(5);
 
 /// A promotion that is running, with all that bears on it.
@@ -99,7 +100,7 @@ fn follow_revision(
     let canary = seen.canary;
     mirror(seen, revision, next);
     if let Some(past) = ended(seen, wish, revision) {
-        return conclude(wish, past, now, next);
+        return conclude(running, past, next);
     }
     let at_rest = canary.phase.is_some_and(Phase::at_rest);
     let current = canary.revision.current.as_deref();
@@ -119,6 +120,10 @@ fn follow_revision(
         return finish(next, PromotionPhase::Aborted, "Aborted", text, now);
     }
     if now >= wish.deadline() {
+        if taken_over(canary, revision) && now < wish.deadline() + DEAF {
+            // It is in production: nothing is left to be called off, and soon it ends by itself.
+            return decision.wake(wish.deadline() + DEAF);
+        }
         return overdue(running, revision, next, decision);
     }
     decision.wake(wish.deadline());
@@ -130,10 +135,18 @@ fn follow_revision(
     }
 }
 
-/// Orders to call a Promotion off, oldest first.
+/// Whether the primary has this revision and all traffic.
+fn taken_over(canary: &CanaryStatus, revision: &str) -> bool {
+    canary.phase == Some(Phase::Finalising) && canary.revision.current.as_deref() == Some(revision)
+}
+
+/// Orders to call a Promotion off, oldest first. One that was answered before the Promotion came meant another one of the
+/// same name.
 fn aborts<'a>(wish: &Wish, demands: &'a [Demand]) -> impl Iterator<Item = &'a Demand> {
     demands.iter().filter(move |demand| {
-        demand.spec.verb == Verb::Abort && demand.spec.promotion.as_ref() == Some(&wish.name)
+        let means_it = demand.spec.promotion.as_ref() == Some(&wish.name);
+        let old = demand.status.answered_at.is_some() && demand.created_at < wish.created_at;
+        demand.spec.verb == Verb::Abort && means_it && !old
     })
 }
 
@@ -284,8 +297,12 @@ fn ended<'a>(seen: &'a Seen<'_>, wish: &Wish, revision: &str) -> Option<&'a Past
     (past.ended_at >= began && !again).then_some(past)
 }
 
-fn conclude(wish: &Wish, past: &PastRollout, now: DateTime<Utc>, next: &mut PromotionStatus) {
-    let overdue = wish.status.reason.as_deref() == Some("DeadlineExceeded");
+fn conclude(running: Running<'_>, past: &PastRollout, next: &mut PromotionStatus) {
+    let Running { seen, wish, now, .. } = running;
+    // The rollout may have ended before this promotion said that it called it off.
+    let deadline = wish.order("deadline");
+    let mut known = seen.canary.interventions.iter();
+    let overdue = known.any(|known| known.id == deadline && known.refused.is_none());
     let (phase, reason) = match past.outcome {
         Outcome::Promoted => (PromotionPhase::Promoted, "Promoted"),
         Outcome::FastPromoted => (PromotionPhase::Promoted, "PromotedUnanalysed"),

@@ -32,7 +32,11 @@ const TTL: i64 = 86_400;
 pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
     let mut decision = Decision::default();
     let mut wishes = seen.wishes.clone();
-    wishes.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
+    // Times have whole seconds: of two of one second the one that has begun is the earlier one, whatever its name.
+    wishes.sort_by(|a, b| {
+        let order = |wish: &Wish| (!wish.running(), wish.created_at);
+        order(a).cmp(&order(b)).then_with(|| a.name.cmp(&b.name))
+    });
     let mut demands = seen.demands.clone();
     demands.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
     heed_demands(seen, &wishes, &demands, now, &mut decision);
@@ -43,11 +47,10 @@ pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
             expire(seen, wish, now, &mut decision);
             continue;
         }
+        let mut later = wishes[n + 1..].iter();
         let others = Others {
             ahead,
-            newer_supersedes: wishes[n + 1..]
-                .iter()
-                .any(|later| !later.finished() && later.spec.policy.conflict == Conflict::Supersede),
+            newer_supersedes: later.any(|later| takes_the_place(seen, wish, later, &demands, now)),
         };
         let next = step(seen, wish, &demands, others, now, &mut decision);
         let changed = next != wish.status;
@@ -59,6 +62,26 @@ pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
         ahead |= !over || changed;
     }
     decision
+}
+
+/// Whether `later` wants the place of `wish` and can have it: what cannot begin ends nothing that has begun.
+fn takes_the_place(
+    seen: &Seen<'_>,
+    wish: &Wish,
+    later: &Wish,
+    demands: &[Demand],
+    now: DateTime<Utc>,
+) -> bool {
+    let wants = !later.finished() && later.spec.policy.conflict == Conflict::Supersede;
+    let stays = now < later.deadline() && ending::aborted_by(seen.canary, later, demands).is_none();
+    let waits = wish.running() && seen.frozen.is_some();
+    wants && stays && !waits && seen.target.as_ref().is_some_and(|target| fits(later, target))
+}
+
+/// Whether the workload has what is awaited, or can be given what is asked for.
+fn fits(wish: &Wish, target: &Target) -> bool {
+    let awaits = wish.spec.r#await.is_some();
+    wanted(&wish.spec, target).is_ok_and(|wanted| !awaits || wanted.met_by(target))
 }
 
 /// Orders that are on record, of Commands and Approvals that have no answer yet and of Promotions that are not over.

@@ -95,6 +95,57 @@ fn second_promotion_is_rejected_queued_or_takes_the_place() {
 }
 
 #[test]
+fn of_two_promotions_of_one_second_the_one_that_has_begun_goes_on() {
+    for conflict in [Conflict::Queue, Conflict::Reject] {
+        let mut stage = running();
+        stage.wishes.push(wish("a", "web:3", conflict));
+        stage.settle();
+        assert_eq!(stage.phase(0), Some(PromotionPhase::Running), "{conflict:?}");
+        assert_ne!(stage.phase(1), Some(PromotionPhase::Running), "{conflict:?}");
+        assert_eq!(stage.target.images["app"], "web:2", "{conflict:?}");
+    }
+}
+
+#[test]
+fn promotion_that_cannot_begin_takes_nobodys_place() {
+    let later = || {
+        let mut later = wish("q", "web:3", Conflict::Supersede);
+        later.created_at = at(1);
+        later
+    };
+    let mut awaiting = later();
+    awaiting.spec.r#await = Some(Awaited {
+        image: awaiting.spec.image.take(),
+        ..Awaited::default()
+    });
+    let mut wrong = later();
+    wrong.spec.images = Some(BTreeMap::from([("web".to_owned(), "web:3".to_owned())]));
+    for (wish, frozen) in [(awaiting, false), (wrong, false), (later(), true)] {
+        let mut stage = running();
+        stage.frozen = frozen.then(|| "holidays".to_owned());
+        stage.wishes.push(wish);
+        stage.settle();
+        assert_eq!(
+            (stage.phase(0), stage.phase(1)),
+            (Some(PromotionPhase::Running), Some(PromotionPhase::Queued))
+        );
+    }
+}
+
+#[test]
+fn promotion_that_waits_out_a_freeze_yields_to_a_newer_one_at_once() {
+    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Queue)]);
+    stage.frozen = Some("holidays".to_owned());
+    stage.settle();
+    let mut later = wish("q", "web:3", Conflict::Supersede);
+    later.created_at = at(1);
+    stage.wishes.push(later);
+    stage.settle();
+    stage.assert_is(PromotionPhase::Superseded, "Superseded");
+    assert_eq!(stage.reason(1), "Frozen");
+}
+
+#[test]
 fn workload_that_somebody_else_changes_meanwhile_is_not_changed_back() {
     let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
     // The intent is recorded, and then somebody pushes.

@@ -16,6 +16,53 @@ fn deadline_rolls_back_and_fails() {
 }
 
 #[test]
+fn deadline_fails_even_if_the_release_is_called_off_before_that_is_told() {
+    let mut stage = running();
+    stage.now = at(DEADLINE);
+    stage.orders = decide(&stage.seen(), stage.now).orders;
+    stage.heed(None);
+    stage.end(Outcome::Aborted);
+    stage.settle();
+    stage.assert_is(PromotionPhase::Failed, "DeadlineExceeded");
+}
+
+#[test]
+fn deadline_of_what_is_in_production_already_waits_for_its_end() {
+    let mut stage = running();
+    stage.canary.phase = Some(Phase::Finalising);
+    stage.now = at(DEADLINE);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    assert_eq!(stage.orders, []);
+    stage.end(Outcome::Promoted);
+    stage.settle();
+    stage.assert_is(PromotionPhase::Promoted, "Promoted");
+
+    let mut stage = running();
+    stage.canary.phase = Some(Phase::Finalising);
+    stage.now = at(DEADLINE + 300);
+    stage.settle();
+    assert_eq!(stage.orders[0].verb, Verb::Abort, "but not for ever");
+}
+
+#[test]
+fn abort_of_an_earlier_promotion_of_the_same_name_is_no_abort_of_this_one() {
+    for outcome in ["done", "refused: no release is under way"] {
+        let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
+        stage.demand(Verb::Abort, None);
+        stage.demands[0].created_at = at(-60);
+        stage.demands[0].status = CommandStatus {
+            outcome: Some(outcome.to_owned()),
+            answered_at: Some(at(-50)),
+        };
+        stage.settle();
+        assert_eq!(stage.phase(0), Some(PromotionPhase::Running), "{outcome}");
+        stage.settle();
+        assert_eq!(stage.target.images["app"], "web:2", "{outcome}");
+    }
+}
+
+#[test]
 fn promotion_whose_way_back_is_held_ends_with_its_deadline() {
     let mut stage = running();
     stage.now = at(3601);
