@@ -10,6 +10,7 @@ pub mod log; // lines with offsets that survive everything
 pub mod names; // names made of keys
 mod orders; // Commands and Approvals
 mod seen; // what is seen, and what is said
+mod unattended; // of a Canary that is refused, or is not there
 mod wanted; // what the workload shall have
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::api::{CanaryStatus, Conflict, Phase, PromotionPhase, PromotionStatus};
 use orders::heed_demands;
 pub use seen::{Act, Decision, Demand, Form, Seen, Target, Wish, client_lost_after};
+pub use unattended::{Unattended, unattended};
 use wanted::wanted;
 
 /// Default of `policy.ttlSeconds`.
@@ -94,34 +96,6 @@ fn untold(seen: &Seen<'_>) -> BTreeSet<String> {
     };
     let known = seen.canary.interventions.iter().map(|known| &known.id);
     known.filter(|id| waits(id)).cloned().collect()
-}
-
-/// What becomes of the Promotions of a Canary that is refused for `problem`: they wait, but not beyond their deadlines.
-#[must_use]
-pub fn refuse(wishes: &[Wish], problem: &str, now: DateTime<Utc>) -> Decision {
-    let mut decision = Decision::default();
-    for wish in wishes.iter().filter(|wish| !wish.finished()) {
-        let mut next = wish.status.clone();
-        if now >= wish.deadline() {
-            let text = format!(
-                "its deadline is over (policy.deadlineSeconds); nothing was called off, for the Canary is refused: {problem}"
-            );
-            finish(&mut next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
-        } else {
-            decision.wake(wish.deadline());
-            let phase = next.phase.unwrap_or(PromotionPhase::Pending);
-            wait(
-                &mut next,
-                phase,
-                "InvalidSpec",
-                &format!("the Canary is refused: {problem}"),
-            );
-        }
-        if next != wish.status {
-            record(wish, next, now, &mut decision);
-        }
-    }
-    decision
 }
 
 /// What other Promotions of the Canary mean for one.
@@ -292,6 +266,10 @@ fn expire(seen: &Seen<'_>, wish: &Wish, now: DateTime<Utc>, decision: &mut Decis
     else {
         return;
     };
+    forget_after_its_time(wish, finished, now, decision);
+}
+
+fn forget_after_its_time(wish: &Wish, finished: DateTime<Utc>, now: DateTime<Utc>, decision: &mut Decision) {
     let at = finished + TimeDelta::seconds(wish.spec.policy.ttl_seconds.unwrap_or(TTL));
     if now >= at {
         decision.acts.push(Act::Forget(wish.name.clone()));

@@ -21,12 +21,7 @@ pub(super) fn heed_demands(
 ) {
     for demand in demands {
         if let Some(answered) = demand.status.answered_at {
-            if now >= answered + COMMAND_TTL {
-                let forget = Act::ForgetDemand(demand.form, demand.name.clone());
-                decision.acts.push(forget);
-            } else {
-                decision.wake(answered + COMMAND_TTL);
-            }
+            forget_after_its_time(demand, answered, now, decision);
             continue;
         }
         let wish = demand
@@ -42,12 +37,29 @@ pub(super) fn heed_demands(
                 continue;
             }
         };
-        let status = CommandStatus {
-            outcome: Some(outcome),
-            answered_at: Some(now),
-        };
-        let answer = Act::Answer(demand.form, demand.name.clone(), status);
-        decision.acts.push(answer);
+        decision.acts.push(answered(demand, outcome, now));
+    }
+}
+
+pub(super) fn answered(demand: &Demand, outcome: String, now: DateTime<Utc>) -> Act {
+    let status = CommandStatus {
+        outcome: Some(outcome),
+        answered_at: Some(now),
+    };
+    Act::Answer(demand.form, demand.name.clone(), status)
+}
+
+pub(super) fn forget_after_its_time(
+    demand: &Demand,
+    answered: DateTime<Utc>,
+    now: DateTime<Utc>,
+    decision: &mut Decision,
+) {
+    if now >= answered + COMMAND_TTL {
+        let forget = Act::ForgetDemand(demand.form, demand.name.clone());
+        decision.acts.push(forget);
+    } else {
+        decision.wake(answered + COMMAND_TTL);
     }
 }
 

@@ -346,7 +346,7 @@ impl Cache {
     /// Whether a missing object of `part` is known to be missing.
     #[must_use]
     pub fn primed(&self, part: &Part) -> bool {
-        self.lock().primed.contains(part)
+        part.kind.names_canary() || self.lock().primed.contains(part)
     }
 
     /// `part` is about to be read: what is removed of it meanwhile must not come back with the answer.
@@ -400,7 +400,9 @@ impl Cache {
         }
         let mut inner = self.lock();
         inner.doubted.remove(part);
-        inner.primed.insert(part.clone());
+        if !part.kind.names_canary() {
+            inner.primed.insert(part.clone());
+        }
     }
 
     /// An object of `part` was not among what was read: what was known of it before the read is gone.

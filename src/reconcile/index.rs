@@ -54,17 +54,6 @@ impl Index {
         fresh
     }
 
-    /// Adds what `id` is concerned by as well.
-    pub fn add(&self, id: &CanaryId, part: Part) {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        inner
-            .by_canary
-            .entry(id.clone())
-            .or_default()
-            .insert(part.clone());
-        inner.by_part.entry(part).or_default().insert(id.clone());
-    }
-
     /// Forgets `id`; returns the parts that nobody is concerned by any more.
     pub fn remove(&self, id: &CanaryId) -> Vec<Part> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
@@ -80,6 +69,12 @@ impl Index {
     /// The Canaries concerned by `part`.
     #[must_use]
     pub fn concerned(&self, part: &Part) -> Vec<CanaryId> {
+        if part.kind.names_canary() {
+            return vec![CanaryId {
+                namespace: part.namespace.clone(),
+                name: part.name.clone(),
+            }];
+        }
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         inner
             .by_part

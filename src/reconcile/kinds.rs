@@ -58,8 +58,14 @@ impl Kind {
     /// Whether the controller does its work without it, if the cluster does not serve it.
     #[must_use]
     pub fn optional(self) -> bool {
-        let of_ours = matches!(self, Kind::Promotion | Kind::Command | Kind::Approval);
-        self.istio() || of_ours || matches!(self, Kind::Freeze | Kind::ClusterFreeze)
+        self.istio() || self.names_canary() || matches!(self, Kind::Freeze | Kind::ClusterFreeze)
+    }
+
+    /// Whether its objects name the Canary that they are for. All of them are kept, whether or not there is such a Canary:
+    /// whoever waits for one is told, and none stays for ever.
+    #[must_use]
+    pub fn names_canary(self) -> bool {
+        matches!(self, Kind::Promotion | Kind::Command | Kind::Approval)
     }
 
     /// Field by which objects of this kind are known, if it is not their own name.

@@ -31,6 +31,7 @@ use crate::{
     metrics::Metrics,
     metrics_source::sampler::{Request, Sampler},
     outbox::Outbox,
+    promotion::Unattended,
     rollout::{self, CanaryId, Decision, RolloutSpec},
 };
 use cache::Cache;
@@ -102,14 +103,6 @@ pub struct Next {
     pub urgent: bool,
 }
 
-impl Next {
-    const IDLE: Next = Next {
-        again: false,
-        wake_at: None,
-        urgent: false,
-    };
-}
-
 /// One round for one Canary.
 ///
 /// # Errors
@@ -125,7 +118,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     }
     let Some(object) = ctx.cache.get(&part) else {
         forget(ctx, id, &part);
-        return Ok(Next::IDLE);
+        return promotions::unattended(ctx, id, Unattended::Gone).await;
     };
     let uid = object
         .pointer("/metadata/uid")
@@ -198,10 +191,7 @@ async fn refuse(
     if next != status {
         act::record_status(ctx, object, &id.namespace, &next).await?;
     }
-    Ok(Next {
-        wake_at: promotions::refuse(ctx, id, problem).await?,
-        ..Next::IDLE
-    })
+    promotions::unattended(ctx, id, Unattended::Refused(problem)).await
 }
 
 fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {

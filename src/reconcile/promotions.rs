@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Context,
+    Context, Next,
     act::replace_status,
     error::Error,
     index::Part,
@@ -20,13 +20,64 @@ use super::{
 };
 use crate::{
     api::{Approval, Command, CommandSpec, Log, Promotion, UnderWay},
-    promotion::{self, Act, Decision, Demand, Form, Seen, Target, Wish},
+    promotion::{self, Act, Decision, Demand, Form, Seen, Target, Unattended, Wish},
     rollout::{CanaryId, Observed, RolloutSpec},
     workload::{marks::MANAGER, text},
 };
 
 /// Annotation of a Promotion: when a client last asked for it, if that matters.
 pub const CLIENT_SEEN: &str = "bellwether.dev/client-seen-at";
+
+/// The objects that name one Canary.
+pub struct Asked {
+    promotions: Vec<Arc<Value>>,
+    commands: Vec<Arc<Value>>,
+    approvals: Vec<Arc<Value>>,
+}
+
+impl Asked {
+    /// What is asked of the Canary `id`, whether or not it exists.
+    ///
+    /// # Errors
+    /// If what is in doubt cannot be read.
+    pub async fn of(ctx: &Context, id: &CanaryId) -> Result<Asked, Error> {
+        for kind in [Kind::Promotion, Kind::Command, Kind::Approval] {
+            prime(ctx, &known_by(id, kind)).await?;
+        }
+        let known = |kind: Kind| ctx.cache.group(&known_by(id, kind));
+        Ok(Asked {
+            promotions: known(Kind::Promotion),
+            commands: known(Kind::Command),
+            approvals: known(Kind::Approval),
+        })
+    }
+
+    fn wishes(&self) -> Vec<Wish> {
+        self.promotions.iter().filter_map(|object| wish(object)).collect()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let commands = self.commands.iter().filter_map(|object| command(object));
+        let approvals = self.approvals.iter().filter_map(|object| approval(object));
+        commands.chain(approvals).collect()
+    }
+
+    /// The object of this name that was decided on.
+    fn decided_on(&self, kind: Kind, name: &str) -> Result<&Arc<Value>, Error> {
+        let objects = match kind {
+            Kind::Command => &self.commands,
+            Kind::Approval => &self.approvals,
+            _ => &self.promotions,
+        };
+        let found = objects
+            .iter()
+            .find(|object| text(object, "/metadata/name") == name);
+        found.ok_or_else(|| Error::Stale {
+            act: "writing a promotion",
+            what: name.to_owned(),
+        })
+    }
+}
 
 /// What the Promotions and Commands of this Canary ask for, beside what was observed of it.
 pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: DateTime<Utc>) -> Decision {
@@ -40,8 +91,8 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
             .as_ref()
             .zip(snap.target.as_ref())
             .map(|(workload, object)| target(&workload.revision, object)),
-        wishes: snap.promotions.iter().filter_map(|object| wish(object)).collect(),
-        demands: demands(snap),
+        wishes: snap.asked.wishes(),
+        demands: snap.asked.demands(),
         frozen: hands_off.clone().or(frozen),
         hands_off,
         deaf: observed.routes.unusable().map(str::to_owned),
@@ -81,12 +132,6 @@ fn wish(object: &Value) -> Option<Wish> {
         spec: promotion.spec,
         status,
     })
-}
-
-fn demands(snap: &Snapshot) -> Vec<Demand> {
-    let commands = snap.commands.iter().filter_map(|object| command(object));
-    let approvals = snap.approvals.iter().filter_map(|object| approval(object));
-    commands.chain(approvals).collect()
 }
 
 fn command(object: &Value) -> Option<Demand> {
@@ -162,67 +207,64 @@ fn target(revision: &str, object: &Value) -> Target {
 /// The first act that fails; the ones after it are not tried.
 pub async fn perform(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, acts: &[Act]) -> Result<(), Error> {
     for act in acts {
-        tracing::debug!(canary = %spec.id, ?act, "act");
-        if !ctx.leadership.leads() {
-            return Err(Error::NotLeading(spec.id.clone()));
-        }
-        let of = |kind: Kind, name: &str| decided_on(snap, kind, name);
         match act {
-            Act::Record(name, status) => {
-                record(ctx, &spec.id, Kind::Promotion, of(Kind::Promotion, name)?, status).await?;
+            Act::Ship(name, images) => {
+                fence(ctx, &spec.id, act)?;
+                ship(ctx, spec, snap, name, images).await?;
             }
-            Act::Answer(form, name, status) => {
-                let kind = kind(*form);
-                record(ctx, &spec.id, kind, of(kind, name)?, status).await?;
-            }
-            Act::Ship(name, images) => ship(ctx, spec, snap, name, images).await?,
-            Act::Forget(name) => delete(ctx, spec, Kind::Promotion, of(Kind::Promotion, name)?).await?,
-            Act::ForgetDemand(form, name) => {
-                let kind = kind(*form);
-                delete(ctx, spec, kind, of(kind, name)?).await?;
-            }
+            _ => write(ctx, &spec.id, &snap.asked, act).await?,
         }
     }
     Ok(())
 }
 
-/// The object of this name that was decided on.
-fn decided_on<'a>(snap: &'a Snapshot, kind: Kind, name: &str) -> Result<&'a Arc<Value>, Error> {
-    let objects = match kind {
-        Kind::Command => &snap.commands,
-        Kind::Approval => &snap.approvals,
-        _ => &snap.promotions,
-    };
-    named(objects, name)
-}
-
-fn named<'a>(objects: &'a [Arc<Value>], name: &str) -> Result<&'a Arc<Value>, Error> {
-    let mut objects = objects.iter();
-    let found = objects.find(|object| text(object, "/metadata/name") == name);
-    found.ok_or_else(|| Error::Stale {
-        act: "writing a promotion",
-        what: name.to_owned(),
+/// Carries out what is decided about the Promotions, Commands and Approvals of a Canary that is not followed; returns
+/// whether something was written, and when to look again.
+///
+/// # Errors
+/// If they cannot be read or written.
+pub async fn unattended(ctx: &Context, id: &CanaryId, why: Unattended<'_>) -> Result<Next, Error> {
+    let asked = Asked::of(ctx, id).await?;
+    let decision = promotion::unattended(&asked.wishes(), &asked.demands(), why, ctx.clock.now());
+    for act in &decision.acts {
+        write(ctx, id, &asked, act).await?;
+    }
+    Ok(Next {
+        again: !decision.acts.is_empty(),
+        wake_at: decision.wake_at,
+        urgent: false,
     })
 }
 
-/// Carries out what is decided about the Promotions of a Canary that is refused; returns when to look again.
-///
-/// # Errors
-/// If they cannot be read, or a status cannot be written.
-pub async fn refuse(ctx: &Context, id: &CanaryId, problem: &str) -> Result<Option<DateTime<Utc>>, Error> {
-    let part = known_by(id, Kind::Promotion);
-    ctx.index.add(id, part.clone());
-    prime(ctx, &part).await?;
-    let objects = ctx.cache.group(&part);
-    let wishes: Vec<Wish> = objects.iter().filter_map(|object| wish(object)).collect();
-    let decision = promotion::refuse(&wishes, problem, ctx.clock.now());
-    for act in &decision.acts {
-        if let Act::Record(name, status) = act {
-            let live = named(&objects, name)?;
-            record(ctx, id, Kind::Promotion, live, status).await?;
-        }
+/// Lets nobody act who does not decide any more.
+fn fence(ctx: &Context, id: &CanaryId, act: &Act) -> Result<(), Error> {
+    tracing::debug!(canary = %id, ?act, "act");
+    if ctx.leadership.leads() {
+        return Ok(());
     }
-    Ok(decision.wake_at)
+    Err(Error::NotLeading(id.clone()))
+}
+
+/// Writes to one of the objects that name a Canary. The workload is none of them.
+async fn write(ctx: &Context, id: &CanaryId, asked: &Asked, act: &Act) -> Result<(), Error> {
+    fence(ctx, id, act)?;
+    let of = |kind: Kind, name: &str| asked.decided_on(kind, name);
+    match act {
+        Act::Record(name, status) => {
+            let kind = Kind::Promotion;
+            record(ctx, id, kind, of(kind, name)?, status).await
+        }
+        Act::Answer(form, name, status) => {
+            let kind = kind(*form);
+            record(ctx, id, kind, of(kind, name)?, status).await
+        }
+        Act::Forget(name) => delete(ctx, id, Kind::Promotion, of(Kind::Promotion, name)?).await,
+        Act::ForgetDemand(form, name) => {
+            let kind = kind(*form);
+            delete(ctx, id, kind, of(kind, name)?).await
+        }
+        Act::Ship(..) => Ok(()),
+    }
 }
 
 async fn record(
@@ -314,7 +356,7 @@ async fn ship(
     Ok(())
 }
 
-async fn delete(ctx: &Context, spec: &RolloutSpec, kind: Kind, live: &Value) -> Result<(), Error> {
+async fn delete(ctx: &Context, id: &CanaryId, kind: Kind, live: &Value) -> Result<(), Error> {
     let params = DeleteParams {
         preconditions: Some(Preconditions {
             uid: Some(text(live, "/metadata/uid").to_owned()),
@@ -323,7 +365,7 @@ async fn delete(ctx: &Context, spec: &RolloutSpec, kind: Kind, live: &Value) -> 
         ..DeleteParams::background()
     };
     match kind
-        .api(&ctx.client, &spec.id.namespace)
+        .api(&ctx.client, &id.namespace)
         .delete(text(live, "/metadata/name"), &params)
         .await
     {
@@ -334,7 +376,7 @@ async fn delete(ctx: &Context, spec: &RolloutSpec, kind: Kind, live: &Value) -> 
                 act: "forgetting a promotion",
                 source: Box::new(source),
             };
-            doubt(ctx, known_by(&spec.id, kind), &error);
+            doubt(ctx, known_by(id, kind), &error);
             return Err(error);
         }
     }

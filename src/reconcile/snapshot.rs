@@ -10,6 +10,7 @@ use super::{
     error::Error,
     index::Part,
     kinds::Kind,
+    promotions::Asked,
 };
 use crate::{
     api::Canary,
@@ -53,12 +54,8 @@ pub struct Snapshot {
     pub istio: Availability,
     /// Ready endpoints of the apex, primary and canary Services.
     pub endpoints: [i32; 3],
-    /// Its Promotions.
-    pub promotions: Vec<Arc<Value>>,
-    /// Its Commands.
-    pub commands: Vec<Arc<Value>>,
-    /// Its Approvals.
-    pub approvals: Vec<Arc<Value>>,
+    /// What is asked of it.
+    pub asked: Asked,
     /// The freezes that may concern it.
     pub freezes: Vec<Freeze>,
     /// The telling label.
@@ -103,7 +100,7 @@ fn freezes(kind: Kind, namespace: &str) -> Part {
     }
 }
 
-/// Every object that a Canary is concerned by.
+/// Every object that a Canary is concerned by, besides those that name it.
 #[must_use]
 pub fn parts(spec: &RolloutSpec) -> BTreeSet<Part> {
     let names = &spec.names;
@@ -113,9 +110,6 @@ pub fn parts(spec: &RolloutSpec) -> BTreeSet<Part> {
         name: name.to_owned(),
     };
     let mut parts = BTreeSet::from([
-        part(Kind::Promotion, &spec.id.name),
-        part(Kind::Command, &spec.id.name),
-        part(Kind::Approval, &spec.id.name),
         freezes(Kind::Freeze, &spec.id.namespace),
         freezes(Kind::ClusterFreeze, ""),
         part(Kind::Deployment, &names.target),
@@ -145,18 +139,12 @@ pub async fn take(
     for part in parts(spec) {
         prime(ctx, &part).await?;
     }
+    let asked = Asked::of(ctx, &spec.id).await?;
     let get = |kind: Kind, name: &str| {
         ctx.cache.get(&Part {
             kind,
             namespace: names.namespace.clone(),
             name: name.to_owned(),
-        })
-    };
-    let of_canary = |kind: Kind| {
-        ctx.cache.group(&Part {
-            kind,
-            namespace: spec.id.namespace.clone(),
-            name: spec.id.name.clone(),
         })
     };
     let target = get(Kind::Deployment, &names.target);
@@ -186,9 +174,7 @@ pub async fn take(
         canary_rule: get(Kind::DestinationRule, &names.canary_service),
         routes: get(Kind::VirtualService, &names.apex),
         istio: istio(ctx),
-        promotions: of_canary(Kind::Promotion),
-        commands: of_canary(Kind::Command),
-        approvals: of_canary(Kind::Approval),
+        asked,
         freezes: freezes_of(&ctx.cache, &spec.id.namespace, &spec.id.name),
         endpoints,
         selector,

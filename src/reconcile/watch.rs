@@ -1,7 +1,7 @@
 //! Watching: one stream per kind fills the cache and wakes the Canaries concerned.
 //!
 //! Canaries are listed first, so that the index is filled before anything else is looked at, and objects that nobody
-//! is concerned by are not kept.
+//! is concerned by are not kept. What names a Canary concerns it, whether or not it is there.
 
 use std::{sync::Arc, time::Duration};
 

@@ -127,27 +127,44 @@ fn deadline_waits_for_usable_routes_but_not_for_ever() {
 #[test]
 fn promotions_of_a_canary_that_is_refused_wait_and_end_with_their_deadline() {
     let mut stage = running();
-    let decision = refuse(
-        &stage.wishes,
-        "spec.analysis.maxWeight: 0 is no weight",
-        stage.now,
-    );
-    assert_eq!(decision.wake_at, Some(at(DEADLINE)));
-    stage.carry_out(&decision.acts[0]);
+    let problem = "spec.analysis.maxWeight: 0 is no weight";
+    stage.leave(Unattended::Refused(problem));
     stage.assert_is(PromotionPhase::Running, "InvalidSpec");
-    let again = refuse(
-        &stage.wishes,
-        "spec.analysis.maxWeight: 0 is no weight",
-        stage.now,
-    );
-    assert_eq!(again.acts, []);
-    let decision = refuse(
-        &stage.wishes,
-        "spec.analysis.maxWeight: 0 is no weight",
-        at(DEADLINE),
-    );
-    stage.carry_out(&decision.acts[0]);
+    stage.now = at(DEADLINE - 1);
+    assert_eq!(stage.leave(Unattended::Refused(problem)), Some(at(DEADLINE)));
+    stage.now = at(DEADLINE);
+    stage.leave(Unattended::Refused(problem));
     stage.assert_is(PromotionPhase::Failed, "DeadlineExceeded");
+}
+
+#[test]
+fn promotion_whose_canary_is_gone_has_failed_and_goes_after_its_time() {
+    let mut stage = running();
+    assert_eq!(
+        stage.leave(Unattended::Gone),
+        Some(stage.now + TimeDelta::seconds(TTL))
+    );
+    stage.assert_is(PromotionPhase::Failed, "CanaryDeleted");
+    stage.now += TimeDelta::seconds(TTL);
+    assert_eq!(stage.leave(Unattended::Gone), None);
+    assert!(stage.wishes.is_empty());
+}
+
+#[test]
+fn promotion_and_order_that_come_before_their_canary_wait_for_it_and_not_for_ever() {
+    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
+    stage.demand(Verb::Abort, None);
+    assert_eq!(stage.leave(Unattended::Gone), Some(at(61)));
+    stage.assert_is(PromotionPhase::Pending, "CanaryNotFound");
+    assert_eq!(stage.demands[0].status.outcome, None);
+    stage.now = at(DEADLINE);
+    stage.leave(Unattended::Gone);
+    stage.assert_is(PromotionPhase::Failed, "DeadlineExceeded");
+    let outcome = stage.demands[0].status.outcome.as_deref();
+    assert_eq!(outcome, Some("refused: there is no such Canary"));
+    stage.now += COMMAND_TTL;
+    stage.leave(Unattended::Gone);
+    assert!(stage.wishes.is_empty() && stage.demands.is_empty());
 }
 
 #[test]

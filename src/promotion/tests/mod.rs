@@ -125,6 +125,20 @@ impl Stage {
         panic!("no end: {all:#?}");
     }
 
+    /// The same for a Canary that nobody follows; returns when it is to be looked at again.
+    fn leave(&mut self, why: Unattended<'_>) -> Option<DateTime<Utc>> {
+        for _ in 0..20 {
+            let decision = unattended(&self.wishes, &self.demands, why, self.now);
+            if decision.acts.is_empty() {
+                return decision.wake_at;
+            }
+            for act in &decision.acts {
+                self.carry_out(act);
+            }
+        }
+        panic!("no end");
+    }
+
     fn carry_out(&mut self, act: &Act) {
         match act {
             Act::Record(name, status) => {

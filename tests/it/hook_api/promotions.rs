@@ -1,6 +1,7 @@
 //! A pipeline starts a promotion and waits for its verdict.
 
 use super::*;
+use crate::shared::shop::canary;
 
 #[test]
 fn pipeline_promotes_and_gets_the_verdict_with_its_log() {
@@ -119,5 +120,53 @@ fn controller_that_dies_loses_no_wait_and_no_line() {
             (status, &again["id"], &again["finished"]),
             (StatusCode::OK, &json!(id), &json!(true))
         );
+    });
+}
+
+#[test]
+fn promotion_of_a_canary_that_is_gone_ends_with_its_deadline_and_goes_after_its_time() {
+    run(async {
+        let mut cluster = under_canary(6).await;
+        let mut rival = canary();
+        rival["metadata"]["name"] = json!("rival");
+        cluster.apply(NS, rival).unwrap();
+        cluster.pass(TimeDelta::seconds(1)).await;
+        let api = api(&cluster);
+        let policy = json!({"deadlineSeconds": 120, "ttlSeconds": 600});
+        let body = json!({"image": "shop:good-2", "policy": policy});
+        let wish = |canary: &str| Call {
+            key: Some(canary.to_owned()),
+            ..post(format!("canaries/{canary}/promotions"), &body)
+        };
+        let (status, waits) = send(&api, wish("rival")).await;
+        assert_eq!(status, StatusCode::CREATED, "{waits}");
+        let (_, runs) = send(&api, wish("shop")).await;
+        let object = |made: &Value| Key::new(Kind::PROMOTION, NS, made["id"].as_str().unwrap());
+        let (waits, runs) = (object(&waits), object(&runs));
+        let begun = |promotion: &Value| promotion["status"]["phase"] == "Running";
+        assert!(cluster.wait(&runs, TimeDelta::seconds(60), begun).await);
+        // The rival never was more than an object, so nothing keeps it; the other one hands back first.
+        cluster.delete(&Key::new(Kind::CANARY, NS, "rival")).unwrap();
+        cluster.delete(&key(Kind::CANARY)).unwrap();
+        let gone = |canary: &Value| canary.is_null();
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(300), gone)
+                .await
+        );
+        cluster.kill_controller();
+        cluster.start_controller();
+        for (key, reason) in [(&runs, "CanaryDeleted"), (&waits, "DeadlineExceeded")] {
+            let over = |promotion: &Value| promotion["status"]["phase"] == "Failed";
+            assert!(cluster.wait(key, TimeDelta::seconds(200), over).await, "{key:?}");
+            let promotion = cluster.get(key).unwrap();
+            assert_eq!(promotion["status"]["reason"], reason, "{promotion}");
+        }
+        for key in [&runs, &waits] {
+            assert!(
+                cluster.wait(key, TimeDelta::seconds(900), gone).await,
+                "{key:?} stays"
+            );
+        }
     });
 }
