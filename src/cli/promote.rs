@@ -40,7 +40,7 @@ pub(super) struct Promote {
     #[arg(long)]
     r#await: bool,
 
-    /// Makes the promotion unique; if absent, chance [env: BELLWETHER_KEY, or BUILD_TAG of a Jenkins build]
+    /// Makes the promotion unique; if absent, chance [env: BELLWETHER_KEY, or BUILD_URL, or else BUILD_TAG, of a Jenkins build]
     #[arg(long, value_name = "TEXT")]
     key: Option<String>,
 
@@ -109,7 +109,10 @@ impl Promote {
     }
 
     fn key(&self) -> String {
-        let named = self.key.clone().or_else(|| env(&["BELLWETHER_KEY", "BUILD_TAG"]));
+        let given = || env(&["BELLWETHER_KEY"]);
+        // Two Jenkins controllers, or a/b and a-b, may have the same tag, but no two builds the same address.
+        let build = || env(&["BUILD_TAG"]).map(|tag| env(&["BUILD_URL"]).unwrap_or(tag));
+        let named = self.key.clone().or_else(given).or_else(build);
         named.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)))
     }
 

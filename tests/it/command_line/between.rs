@@ -259,3 +259,40 @@ fn token_that_others_can_read_is_warned_of_once() {
         assert_eq!(quiet.err, "", "it does not leave the machine");
     });
 }
+
+#[test]
+fn every_jenkins_build_has_a_key_of_its_own_and_keeps_it() {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let keys: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = keys.clone();
+        let answer = move |request: Request| {
+            let key = request.headers()["idempotency-key"].to_str().unwrap().to_owned();
+            seen.lock().unwrap().push(key);
+            let state =
+                json!({"id": "p-1", "namespace": NS, "canary": "shop", "phase": "Pending", "finished": false,
+                "exitCode": null});
+            async move { axum::Json(state) }
+        };
+        let url = serve(Router::new().fallback(answer)).await;
+        // Jobs a/b and a-b have the same tag.
+        for build in [
+            "https://ci.example/job/a/job/b/7/",
+            "https://ci.example/job/a-b/7/",
+            "",
+        ] {
+            for _ in 0..2 {
+                let mut promote = hooked(&url, &["promote", "shop", "--image", "shop:good-2"]);
+                promote.env("BUILD_TAG", "jenkins-a-b-7").env("BUILD_URL", build);
+                ran(promote).await.expect(0);
+            }
+        }
+        let keys = keys.lock().unwrap();
+        let expected = [
+            "https://ci.example/job/a/job/b/7/",
+            "https://ci.example/job/a-b/7/",
+            "jenkins-a-b-7",
+        ];
+        let twice: Vec<_> = expected.iter().flat_map(|key| [*key, *key]).collect();
+        assert_eq!(*keys, twice);
+    });
+}
