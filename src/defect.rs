@@ -46,6 +46,8 @@ pub enum Defect {
     OverlooksANewerRevision,
     /// A revert during an analysis is not noticed.
     OverlooksARevert,
+    /// After a revert whatever template is there counts as the promoted one in another form.
+    TakesAnyMark,
     /// A patch of the routes takes somebody else's field along.
     LosesAForeignField,
     /// A fact counts as told when telling it failed.
@@ -66,7 +68,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Defect; 28] = [
+    pub const ALL: [Defect; 29] = [
         Defect::RaisesBeforeItRecords,
         Defect::RecordsBeforeItLowers,
         Defect::DoesNotListenForSilence,
@@ -87,6 +89,7 @@ impl Defect {
         Defect::RaisesWithoutEvidence,
         Defect::OverlooksANewerRevision,
         Defect::OverlooksARevert,
+        Defect::TakesAnyMark,
         Defect::LosesAForeignField,
         Defect::ForgetsFacts,
         Defect::LeavesAnObjectBehind,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What must have happened at least once.
-const EXPECTED: [&str; 90] = [
+const EXPECTED: [&str; 91] = [
     "refused 409",
     "refused 429",
     "refused 500",
@@ -21,6 +21,7 @@ const EXPECTED: [&str; 90] = [
     "ApiServerIsDown",
     "ReplicaIsCutOff",
     "ReplicaRestarts",
+    "ShipAgain",
     "ReplicaIsAskedToStop",
     "MeshStops true",
     "NoRoomForPods true",

@@ -13,6 +13,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Happening {
     Ship(&'static str),
+    ShipAgain,
     Revert,
     TimeoutOfRoutes(u8),
     RouteIsAdded,
@@ -72,7 +73,8 @@ impl Happening {
             Trouble::Late,
         ];
         match rng.u8(..76) {
-            0..=25 => H::Ship(RELEASES[rng.usize(..RELEASES.len())]),
+            0..=23 => H::Ship(RELEASES[rng.usize(..RELEASES.len())]),
+            24 | 25 => H::ShipAgain,
             26 | 27 => H::Revert,
             28 => H::TimeoutOfRoutes(rng.u8(1..60)),
             29 => H::RouteIsAdded,
@@ -165,6 +167,7 @@ impl Happening {
         let replaces = matches!(
             self,
             Happening::Ship(_)
+                | Happening::ShipAgain
                 | Happening::Promote(..)
                 | Happening::Revert
                 | Happening::TargetIsScaled(_)
@@ -174,7 +177,12 @@ impl Happening {
             play.disturbed = true;
         }
         let set_up = play.phase(n).is_some_and(|phase| phase != "Initializing");
-        if self.disturbs(recreate) || (*self == Happening::TargetIsScaled(0) && !set_up) {
+        let again = *self == Happening::ShipAgain
+            && play
+                .shipped
+                .get(&n)
+                .is_some_and(|image| recreate || image.contains("crash") || image.contains("dark"));
+        if again || self.disturbs(recreate) || (*self == Happening::TargetIsScaled(0) && !set_up) {
             play.disturbed = true;
         }
         if !self.to_objects(play, n) {
@@ -193,7 +201,12 @@ impl Happening {
             H::Ship(preset) => {
                 play.images += 1;
                 let image = format!("shop:{preset}-{}", play.images);
+                play.shipped.insert(n, image.clone());
                 cluster.ship(&ns, SHOP, &image).map(drop)
+            }
+            H::ShipAgain => {
+                let image = play.shipped.get(&n).cloned();
+                image.map_or(Ok(()), |image| cluster.ship(&ns, SHOP, &image).map(drop))
             }
             H::Revert => {
                 let image = image_of(cluster, &primary(n));

@@ -1,6 +1,9 @@
 //! Playing a story, under the invariants, to its rest.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use bellwether::sim::{
     api_server::Kind,
@@ -55,6 +58,8 @@ pub struct Play {
     pub cluster: SimCluster,
     pub disturbed: bool,
     pub images: u32,
+    /// The image that was shipped last, by Canary.
+    pub shipped: BTreeMap<usize, String>,
     story: Story,
     tally: Tally,
     control: Arc<Mutex<Control>>,
@@ -125,6 +130,7 @@ impl Play {
             cluster,
             disturbed: false,
             images: 0,
+            shipped: BTreeMap::new(),
             story: story.clone(),
             tally: tally.clone(),
             control,

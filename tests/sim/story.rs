@@ -43,13 +43,22 @@ impl Story {
         let setups: Vec<Setup> = (0..canaries).map(|_| Setup::draw(&mut rng)).collect();
         let replicas = if rng.u8(..4) == 0 { 2 } else { 1 };
         let rate = [0.0, 0.02, 0.08, 0.2][rng.usize(..4)];
-        let events = (0..rng.usize(3..14))
-            .map(|_| Event {
+        let mut events = Vec::new();
+        for _ in 0..rng.usize(3..14) {
+            let event = Event {
                 after: TimeDelta::milliseconds(rng.i64(1..40_000)),
                 canary: rng.usize(..canaries),
                 what: Happening::draw(&mut rng, replicas),
-            })
-            .collect();
+            };
+            // Robots that quarrel over a manifest do so within seconds.
+            let again = (event.what == Happening::Revert && rng.bool()).then(|| Event {
+                after: TimeDelta::milliseconds(rng.i64(1..20_000)),
+                canary: event.canary,
+                what: Happening::ShipAgain,
+            });
+            events.push(event);
+            events.extend(again);
+        }
         let mut skew = || TimeDelta::milliseconds(rng.i64(-2_000..2_000));
         let skews = [skew(), skew()];
         Story {

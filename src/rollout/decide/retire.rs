@@ -197,9 +197,9 @@ fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
             .current
             .clone_from(&plan.next.revision.promoted);
         // Another template that came meanwhile has a mark of its own, and is a new revision.
-        let promoted = plan
-            .target()
-            .filter(|target| Some(&target.revision) == plan.next.revision.promoted.as_ref());
+        let promoted = plan.target().filter(|target| {
+            Some(&target.revision) == plan.next.revision.promoted.as_ref() || planted(Defect::TakesAnyMark)
+        });
         plan.next.revision.mark = promoted.and_then(|target| target.mark.clone());
     }
     plan.next.retirement = None;

@@ -33,6 +33,7 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
         return;
     }
     told(seen, book, new);
+    rerecorded(old, new, found);
     timeline(seen, record, old, new);
     if !seen.ours {
         return;
@@ -87,6 +88,16 @@ fn told(seen: &Seen<'_>, book: &mut Book, new: &Value) {
             book.facts
                 .insert(format!("{}.{uid}.{}", seen.names.canary, notice["seq"]));
         }
+    }
+}
+
+/// I3: this server returns every template in one form only, so none may be taken for another one in a new form.
+fn rerecorded(old: &Value, new: &Value, found: &mut Vec<String>) {
+    let known = old["outbox"]["seq"].as_i64().unwrap_or_default();
+    let mut notices = new["outbox"]["pending"].as_array().into_iter().flatten();
+    let news = |notice: &Value| notice["seq"].as_i64() > Some(known);
+    if notices.any(|notice| notice["reason"] == "RevisionRerecorded" && news(notice)) {
+        found.push("another template is taken for the one before (I3)".to_owned());
     }
 }
 
