@@ -32,6 +32,8 @@ BEGIN = [
     stage("Running", "step 1 of 3: weight 10 %", "step 1 of 3: weight 10 % → 90 % stay\n", weight=10),
     stage("Running", "step 2 of 3: weight 30 %", "request-success-rate 99.8 (≥ 99 %) ✓\nstep 2 of 3: weight 30 % 😀\n", weight=30),
 ]
+GATE = "confirm-promotion"
+AT_THE_GATE = stage("Running", "waits for an approval", "waits at confirm-promotion\n", weight=50, held="AwaitingApproval", gates={GATE: "Waiting"})
 SCENARIOS = {
     "promoted": BEGIN + [
         stage("Running", "step 3 of 3: weight 50 %", "step 3 of 3: weight 50 %\n", weight=50),
@@ -43,7 +45,13 @@ SCENARIOS = {
     "aborted": BEGIN + [stage("Aborted", "called off by mia", "called off by mia\n")],
     "unknown": BEGIN + [stage("Vanished", "a result of the future", "vanished\n")],
     "never": BEGIN,
-    "held": BEGIN + [stage("Running", "waits for an approval", "waits at confirm-promotion\n", held="gate confirm-promotion")],
+    "held": BEGIN + [AT_THE_GATE],
+    "held-before": BEGIN[:1] + [stage("Running", "waits for a job", "waits at smoke\n", held="AwaitingJob", gates={"smoke": "Running"})] + BEGIN[1:]
+    + [stage("Running", "no data", "no data\n", weight=30, held="NoData", gates={"smoke": "Open"}), dict(AT_THE_GATE, gates={"smoke": "Open", GATE: "Waiting"})],
+    "held-elsewhere": BEGIN + [stage("Running", "somebody paused it", "paused\n", held="Paused")],
+    "opened": BEGIN + [stage("Running", "opened by mia", "opened by mia\n", gates={GATE: "Open"}), stage("Promoted", "the primary has it", "promoted\n", gates={GATE: "Open"})],
+    "opened-bad": BEGIN + [stage("RolledBack", "the canary was judged bad", "rolled back\n", gates={GATE: "Open"})],
+    "rejected": BEGIN + [stage("Running", "rejected by mia", "rejected by mia\n", gates={GATE: "Rejected"}), stage("RolledBack", "the gate was rejected", "rolled back\n")],
     "notail": BEGIN + [stage("Promoted", "the primary has it", "promoted, and no end of line")],
 }
 AFTER_ABORT = [stage("Running", "returning traffic", "returning traffic → primary\n"), stage("Aborted", "called off", "called off\n")]
@@ -92,7 +100,8 @@ class Promotion:
             "result": now["phase"] if over else None,
             "exitCode": {"Promoted": 0, "RolledBack": 3, "Aborted": 5, "Superseded": 6, "Failed": 8}.get(now["phase"]) if over else None,
             "reason": None, "message": now["message"], "revision": "03cb9eb50e56", "weight": now.get("weight", 0), "step": None, "steps": 3,
-            "held": now.get("held"), "checks": now.get("checks", [PASS]), "approvals": [], "images": {}, "requester": self.body.get("requester"),
+            "held": now.get("held"), "gates": [{"name": name, "at": name, "state": state, "by": None} for name, state in now.get("gates", {}).items()],
+            "checks": now.get("checks", [PASS]), "approvals": [], "images": {}, "requester": self.body.get("requester"),
             "createdAt": "2026-01-01T09:58:00Z", "startedAt": None, "finishedAt": None, "logBytes": len(self.log(at)),
             "links": {"self": self_link, "log": self_link + "/log", "abort": self_link + "/abort"}, "fieldOfTheFuture": [1, {"a": None}],
         }

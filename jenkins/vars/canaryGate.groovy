@@ -18,14 +18,8 @@ Object call(Map args = [:], Closure body) {
         given.promotion as String)
     long until = System.currentTimeMillis() + ((given.minutes ?: 45) as long) * 60000L
     String gate = given.gate
-    if (given.whenHeld != false) {
-        promotion.untilHeld(until)
-        if (promotion.state.finished) {
-            error('canaryGate: ' + promotion.id + ' is over already: ' + promotion.state.result)
-        }
-        if (!promotion.state.held) {
-            error('canaryGate: ' + promotion.id + ' did not come to a gate in time')
-        }
+    if (given.whenHeld != false && !isToDecide(promotion, gate, until)) {
+        return null
     }
     Object result = null
     try {
@@ -36,6 +30,26 @@ Object call(Map args = [:], Closure body) {
     }
     promotion.settle(gate, true, (given.comment ?: env.BUILD_TAG ?: '') as String, settleUntil())
     return result
+}
+
+/** Waits for the gate, because another hold comes before any traffic of the canary; whether there is anything left to decide. */
+boolean isToDecide(Promotion promotion, String gate, long until) {
+    String at = promotion.untilAt(gate, until)
+    Map state = promotion.state
+    if (at == 'Open' && (!state.finished || state.result == 'Promoted')) {
+        echo('[canary] ' + gate + ' of ' + promotion.id + ' is open already; nothing is left to be decided')
+        return false
+    }
+    if (state.finished) {
+        error('canaryGate: ' + promotion.id + ' is over already: ' + state.result)
+    }
+    if (at == null) {
+        error('canaryGate: ' + promotion.id + ' did not come to the gate ' + gate + ' in time' + (state.held ? ', it is held: ' + state.held : ''))
+    }
+    if (at != 'Waiting' && at != 'Running') {
+        error('canaryGate: ' + gate + ' of ' + promotion.id + ' is settled already: ' + at)
+    }
+    return true
 }
 
 /** Rejects without hiding why the block failed. An agent that is gone has judged nothing, so the gate stays. */

@@ -47,6 +47,42 @@ class OtherSteps {
                 assert build.result == 'FAILURE' && build.failure.message == 'smoke test failed'
                 assert suite.server.journal().gates*.verb == ['reject'] && suite.server.journal().gates[0].comment.contains('smoke test failed')
             }
+            suite.check('a gate is waited for by its name, whatever holds the promotion before') {
+                Build build = suite.play([scenario: 'held-before'], GATE.replace('BODY', "mark('at ' + canaryStatus(canary: 'shop/web', promotion: state.id).held)"))
+                suite.sound(build)
+                assert build.printed.contains('[canary] mark at AwaitingApproval')
+                assert build.result == 'SUCCESS' && suite.server.journal().gates*.verb == ['approve']
+            }
+            suite.check('a gate that does not come in time is an error, which says what holds instead') {
+                long began = Clock.now()
+                Build build = suite.play([scenario: 'held-elsewhere'], GATE.replace('BODY', '').replace("-promotion')", "-promotion', minutes: 3)"))
+                suite.sound(build)
+                assert build.failure.message.contains('did not come to the gate confirm-promotion in time, it is held: Paused')
+                assert !build.printed.contains('[canary] mark in the gate') && suite.server.journal().gates.empty
+                assert (Clock.now() - began).intdiv(60000) == 3L
+            }
+            suite.check('a gate that is open already needs no block') {
+                Build build = suite.play([scenario: 'opened'], GATE.replace('BODY', ''))
+                suite.sound(build)
+                assert build.result == 'SUCCESS' && build.printed.any { it.contains('is open already') }
+                assert !build.printed.contains('[canary] mark in the gate') && suite.server.journal().gates.empty
+            }
+            suite.check('an open gate of a promotion that was rolled back is an error') {
+                Build build = suite.play([scenario: 'opened-bad'], GATE.replace('BODY', ''))
+                assert build.failure.message.contains('is over already: RolledBack') && suite.server.journal().gates.empty
+            }
+            suite.check('a gate that is rejected already is an error') {
+                Build build = suite.play([scenario: 'rejected'], GATE.replace('BODY', ''))
+                suite.sound(build)
+                assert build.failure.message.contains('is settled already: Rejected')
+                assert !build.printed.contains('[canary] mark in the gate') && suite.server.journal().gates.empty
+            }
+            suite.check('a gate may be settled in advance') {
+                Build build = suite.play([scenario: 'held-before'],
+                    GATE.replace("-promotion')", "-promotion', whenHeld: false)").replace('BODY', "mark('at ' + canaryStatus(canary: 'shop/web', promotion: state.id).phase)"))
+                suite.sound(build)
+                assert build.printed.contains('[canary] mark at Pending') && suite.server.journal().gates*.verb == ['approve']
+            }
             suite.check('a gate of a promotion that is over is an error') {
                 Build build = suite.play([scenario: 'promoted'], GATE.replace('BODY', ''))
                 assert build.result == 'FAILURE' && !build.printed.contains('[canary] mark in the gate') && suite.server.journal().gates.empty

@@ -56,15 +56,15 @@ class Promotion implements Serializable {
         }
     }
 
-    /** Waits until something holds the promotion, or it is over, or `until` has come. */
-    Map untilHeld(long until) {
+    /** Waits until the release has come to `gate`, or is over, or `until` has come; the gate's state, null if it is not there. */
+    String untilAt(String gate, long until) {
         if (!state) {
             look(0, until)
         }
-        while (!state.held && !state.finished && System.currentTimeMillis() < until) {
+        while (!(state.gates as Map).get(gate) && !state.finished && System.currentTimeMillis() < until) {
             look(Hook.LONG_POLL_SECONDS, until)
         }
-        return state
+        return (state.gates as Map).get(gate)
     }
 
     /** Reads the state, with `seconds` not before it has changed. */

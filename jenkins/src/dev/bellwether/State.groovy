@@ -20,7 +20,18 @@ class State implements Serializable {
         state.put('weight', document.get('weight') as Integer)
         state.put('logBytes', document.get('logBytes') as Long)
         state.put('failing', failing(document.get('checks') as List))
+        state.put('gates', gates(document.get('gates') as List))
         return state
+    }
+
+    /** The gates that the release has come to, or that were settled in advance: 'Waiting', 'Running', 'Open' or 'Rejected' by name. */
+    @NonCPS
+    private static Map gates(List gates) {
+        Map states = [:]
+        for (gate in gates) {
+            states.put(gate.name.toString(), gate.state == null ? null : gate.state.toString())
+        }
+        return states
     }
 
     /** The checks that are not passed, with value and bound. */
