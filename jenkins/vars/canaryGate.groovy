@@ -1,6 +1,7 @@
 import dev.bellwether.Arguments
 import dev.bellwether.Hook
 import dev.bellwether.Promotion
+import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 
 /** Runs a block at a gate: approves the gate when the block succeeds, rejects it when it fails. See canaryGate.txt. */
 Object call(Map args = [:], Closure body) {
@@ -34,7 +35,14 @@ Object call(Map args = [:], Closure body) {
 
 /** Waits for the gate, because another hold comes before any traffic of the canary; whether there is anything left to decide. */
 boolean isToDecide(Promotion promotion, String gate, long until) {
-    String at = promotion.untilAt(gate, until)
+    String at = null
+    try {
+        at = promotion.untilAt(gate, until)
+    } catch (FlowInterruptedException interruption) {
+        // Nobody else watches the promotion: it was started without waiting.
+        reject(promotion, gate, interruption)
+        throw interruption
+    }
     Map state = promotion.state
     if (at == 'Open' && (!state.finished || state.result == 'Promoted')) {
         echo('[canary] ' + gate + ' of ' + promotion.id + ' is open already; nothing is left to be decided')
@@ -54,13 +62,13 @@ boolean isToDecide(Promotion promotion, String gate, long until) {
 
 /** Rejects without hiding why the block failed. An agent that is gone has judged nothing, so the gate stays. */
 void reject(Promotion promotion, String gate, Throwable failure) {
-    if (failure instanceof org.jenkinsci.plugins.workflow.steps.FlowInterruptedException && canaryPromote.agentIsGone(failure)) {
+    if (failure instanceof FlowInterruptedException && canaryPromote.agentIsGone(failure)) {
         echo('[canary] the agent is gone; ' + gate + ' stays open')
         return
     }
     try {
         promotion.settle(gate, false, (env.BUILD_TAG ?: '') + ': ' + failure.message, settleUntil())
-    } catch (org.jenkinsci.plugins.workflow.steps.FlowInterruptedException again) {
+    } catch (FlowInterruptedException again) {
         throw again
     } catch (Exception problem) {
         echo('[canary] could not reject ' + gate + ': ' + problem.message)

@@ -94,6 +94,28 @@ class OtherSteps {
                 suite.sound(build)
                 assert build.result == 'ABORTED' && suite.server.journal().gates*.verb == ['reject']
             }
+            // From the first step after the start to the last before the block.
+            ((calm.steps.indexOf('echo') + 2)..calm.steps.indexOf('mark')).each { int step ->
+                ['abort', 'abort-after'].each { happens ->
+                    suite.check("${happens} at step ${step}, ${calm.steps[step - 1]}, while the gate is waited for") {
+                        Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)')) { it.plan = [(step): happens] }
+                        suite.sound(build)
+                        assert build.result == 'ABORTED' && suite.server.journal().gates*.verb == ['reject']
+                        assert build.failure instanceof org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
+                    }
+                }
+            }
+            suite.check('a timeout while the gate is waited for rejects it, within the minute of grace') {
+                String pipeline = "timeout(time: 5) {\n" + GATE.replace('BODY', '') + "\n}"
+                Build build = suite.play([scenario: 'held-elsewhere'], pipeline) { it.faults = [20: '502', 21: 'hang'] }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && suite.server.journal().gates*.verb == ['reject']
+            }
+            suite.check('an agent that is gone while the gate is waited for rejects nothing') {
+                Build build = suite.play([scenario: 'held'], GATE.replace('BODY', '')) { it.plan = [(calm.steps.indexOf('mark') - 2): 'agent-gone'] }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && suite.server.journal().gates.empty
+            }
             suite.check('a gate whose agent is gone stays open') {
                 Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)')) { it.plan = [(inside): 'agent-gone'] }
                 suite.sound(build)
