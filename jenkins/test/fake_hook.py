@@ -247,6 +247,9 @@ class HookApi(BaseHTTPRequestHandler):
         if it is None:
             return self.problem(404, "not_found", "no such promotion")
         what = parts[1] if len(parts) > 1 else ""
+        words = body.get("comment") or body.get("reason") or ""
+        if len(words) > 1000 or any("\ud800" <= sign <= "\udfff" for sign in words):
+            return self.problem(400, "bad_request", "comment or reason: must have 0 to 1000 characters")
         if verb == "GET" and what == "":
             return self.state(it, int(query.get("waitSeconds", 0)), int(query.get("afterSeq", 0)))
         if verb == "GET" and what == "log":

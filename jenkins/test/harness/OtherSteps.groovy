@@ -83,6 +83,20 @@ class OtherSteps {
                 suite.sound(build)
                 assert build.printed.contains('[canary] mark at Pending') && suite.server.journal().gates*.verb == ['approve']
             }
+            ['x', '😀', '-😀'].each { String sign ->
+                suite.check("a gate whose block fails with a long message of ${sign} is rejected") {
+                    Build build = suite.play([scenario: 'held'], GATE.replace('BODY', "error('smoke: ${sign * 3000}')"))
+                    suite.sound(build)
+                    List gates = suite.server.journal().gates
+                    assert build.failure.message.startsWith('smoke: ') && gates*.verb == ['reject']
+                    assert gates[0].comment.startsWith('jenkins-shop-web-42: smoke: ' + sign) && gates[0].comment.length() in [999, 1000]
+                }
+            }
+            suite.check('a long reason calls a promotion off all the same') {
+                Build build = suite.play([scenario: 'never'], START + "mark(canaryAbort(canary: 'shop/web', promotion: state.id, reason: '-${'😀' * 700}').result)")
+                suite.sound(build)
+                assert build.printed.last() == '[canary] mark Aborted' && suite.server.journal().aborts[0].reason == '-' + '😀' * 499
+            }
             suite.check('a gate of a promotion that is over is an error') {
                 Build build = suite.play([scenario: 'promoted'], GATE.replace('BODY', ''))
                 assert build.result == 'FAILURE' && !build.printed.contains('[canary] mark in the gate') && suite.server.journal().gates.empty

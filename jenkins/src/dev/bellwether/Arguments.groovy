@@ -9,6 +9,7 @@ class Arguments implements Serializable {
 
     private static final String NAME = '[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?'
     private static final int LONGEST_KEY = 200
+    private static final int LONGEST_WORDS = 1000
 
     /** Null, or what is wrong. A name that is not known is an error: a typing error must not pass in a release. */
     @NonCPS
@@ -88,6 +89,18 @@ class Arguments implements Serializable {
             return plain
         }
         return value instanceof CharSequence ? value.toString() : value
+    }
+
+    /** What a person shall read, as long as the API takes it: the rest of a compiler's output is better lost than the order. */
+    @NonCPS
+    static String words(String text) {
+        if (text.length() <= LONGEST_WORDS) {
+            return text
+        }
+        // Half of a character of two signs is no text.
+        String last = text.substring(LONGEST_WORDS - 1, LONGEST_WORDS)
+        boolean half = last >= '\uD800' && last < '\uDC00'
+        return text.substring(0, half ? LONGEST_WORDS - 1 : LONGEST_WORDS)
     }
 
     /**

@@ -84,7 +84,7 @@ class Promotion implements Serializable {
 
     /** Calls it off and waits until `until` for its result; says what came of it and never fails. */
     Map callOff(String action, String reason, long until) {
-        String body = Arguments.json([action: action, reason: reason])
+        String body = Arguments.json([action: action, reason: Arguments.words(reason)])
         steps.echo('[canary] calling ' + id + ' off: ' + action)
         hook.ask(verb: 'POST', path: path() + '/abort', body: body, until: until, known: true)
         return follow(until)
@@ -92,7 +92,7 @@ class Promotion implements Serializable {
 
     /** Approves or rejects a gate; fails the step when that is refused, or is not answered until `until`. */
     void settle(String gate, boolean approved, String comment, long until) {
-        String body = Arguments.json([gate: gate, comment: comment])
+        String body = Arguments.json([gate: gate, comment: Arguments.words(comment)])
         // The key makes it one order, however often the request has to be sent again.
         Map answer = hook.ask(verb: 'POST', path: path() + (approved ? '/approve' : '/reject'), body: body,
             key: 'gate-' + System.currentTimeMillis(), expects: 'accepted', until: until, known: true)
