@@ -5,7 +5,8 @@ It answers as docs/hook-api.md says. Time does not pass by itself: a long poll m
 so that a run takes milliseconds and is the same every time. Where a real server would have waited, it says how
 long in X-Fake-Waited, and the test's clock goes on by that.
 
-POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf", "refusal", "unanswered"} starts afresh; GET /fake/journal tells what was asked.
+POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf", "late", "refusal", "unanswered"} starts afresh; "late" promotes when an
+abort comes. POST /fake/end moves every promotion to its end, as time does while nobody asks. /fake/journal tells what was asked.
 A request with the header X-Fake-Fault is disturbed in the way that it names; so is request n by "faults": {"n": …}.
 """
 import hashlib
@@ -213,6 +214,9 @@ class HookApi(BaseHTTPRequestHandler):
     def fake(self, what, body):
         if what == "reset":
             WORLD.reset(body)
+        if what == "end":
+            for it in WORLD.promotions.values():
+                it.at = len(it.stages) - 1
         self.answer(200, {"requests": WORLD.requests, "created": WORLD.created, "aborts": WORLD.aborts, "gates": WORLD.gates,
                           "bodies": WORLD.bodies, "ids": sorted(WORLD.promotions),
                           "log": "".join(p.log().decode(errors="replace") for p in WORLD.promotions.values())})
@@ -259,7 +263,7 @@ class HookApi(BaseHTTPRequestHandler):
             return self.answer(code, it.document(it.at))
         if what == "abort":
             WORLD.aborts.append(body)
-            return self.answer(it.turn(AFTER_ABORT), it.document(it.at))
+            return self.answer(it.turn(AFTER_APPROVE if it.options.get("late") else AFTER_ABORT), it.document(it.at))
         if what in ("approve", "reject"):
             return self.settle(it, what, body)
         return self.problem(405, "method_not_allowed", "no such call")

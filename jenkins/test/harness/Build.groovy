@@ -27,7 +27,7 @@ class Build {
 
     final Server server
     final Map env
-    /** Number of a step → 'restart-before', 'restart-after', 'kill', 'abort', 'abort-after', 'fail', 'agent-gone'. */
+    /** Number of a step → 'restart-before', 'restart-after', 'down-before', 'down-after', 'kill', 'abort', 'abort-after', 'fail', 'agent-gone'. */
     Map plan = [:]
     /** Number of a request → a fault of the fake server, or null for every request. */
     Map faults = [:]
@@ -35,6 +35,8 @@ class Build {
     boolean saveAlways = true
     List printed = []
     List steps = []
+    /** Numbers of the steps that were long polls. */
+    List polls = []
     List violations = []
     String result
     String description
@@ -118,11 +120,13 @@ class Build {
         interruptIf(happens == 'agent-gone', 'Agent was removed')
         // A step that does its work on another thread fails when Jenkins comes back; the others go on.
         boolean lost = step in ['httpRequest', 'readJSON']
-        if (happens == 'restart-before' && lost) {
+        downIf(happens == 'down-before')
+        if (happens in ['restart-before', 'down-before'] && lost) {
             throw new AbortException('Resume after a restart not supported for non-blocking synchronous steps')
         }
         Object value = this."do${step.capitalize()}"(args)
-        if (happens == 'restart-after' && lost) {
+        downIf(happens == 'down-after')
+        if (happens in ['restart-after', 'down-after'] && lost) {
             throw new AbortException('Resume after a restart not supported for non-blocking synchronous steps')
         }
         interruptIf(happens == 'abort-after', 'Aborted by mia')
@@ -133,6 +137,14 @@ class Build {
     private static void interruptIf(boolean condition, String cause) {
         if (condition) {
             throw new FlowInterruptedException(cause)
+        }
+    }
+
+    /** Jenkins is away for so long that promotions end meanwhile. */
+    private void downIf(boolean condition) {
+        if (condition) {
+            Clock.pass(15 * 60000L)
+            server.end()
         }
     }
 
@@ -208,6 +220,9 @@ class Build {
     private Object doHttpRequest(List args) {
         requests++
         Map request = args[0]
+        if (request.url.contains('waitSeconds=')) {
+            polls << steps.size()
+        }
         List problems = []
         if (!request.customHeaders.find { it.name == 'Authorization' }?.maskValue) {
             problems << 'a token was sent without a mask'

@@ -71,6 +71,9 @@ class Restarts {
                 assert build.result == 'ABORTED' && suite.server.journal().aborts.empty
             }
         }
+        suite.group('Jenkins is down until the time is over') {
+            late(suite)
+        }
         suite.group('timeouts') {
             ['rollback', 'pause', 'none'].each { action ->
                 suite.check("timeout around it, ${action}") {
@@ -103,6 +106,42 @@ class Restarts {
                 assert suite.server.journal().aborts.size() == 1 && (Clock.now() - began).intdiv(60000) in [7L, 8L]
                 assert build.requests < 40
             }
+        }
+    }
+
+    private static void late(Suite suite) {
+        String pipeline = Suite.PROMOTE + ', timeoutMinutes: 10'
+        Build calm = suite.play([scenario: 'promoted', cut: 2], pipeline)
+        int started = calm.steps.indexOf('echo') + 1
+        (started..calm.steps.size()).each { int step ->
+            ['down-before', 'down-after'].each { happens ->
+                suite.check("${happens} of step ${step}, ${calm.steps[step - 1]}: the verdict counts") {
+                    suite.same(suite.play([scenario: 'promoted', cut: 2], pipeline) { it.plan = [(step): happens] }, calm)
+                }
+            }
+        }
+        suite.check('a promotion that is not over when Jenkins comes back is called off') {
+            Build build = suite.play([scenario: 'never'], pipeline) { it.plan = [(calm.polls.last()): 'down-after'] }
+            suite.sound(build)
+            assert build.result == 'FAILURE' && build.failure.message.contains('no result within 10 minutes')
+            assert suite.server.journal().aborts.size() == 1
+        }
+        suite.check('a server that is away when Jenkins comes back is asked for a minute') {
+            long began = Clock.now()
+            Build build = suite.play([scenario: 'promoted'], pipeline) { it.plan = [(calm.polls.first()): 'down-after']; it.faults = (3..500).collectEntries { [it, '502'] } }
+            suite.sound(build)
+            assert build.result == 'FAILURE' && build.failure.message.contains('no answer in time')
+            assert Clock.now() - began in 930000L..965000L
+        }
+        suite.check('a timeout around it comes while the server is asked for that minute') {
+            Build build = suite.play([scenario: 'never'], "timeout(time: 690, unit: 'SECONDS') {\n${pipeline}\n}") { it.faults = (9..500).collectEntries { [it, '502'] } }
+            suite.sound(build)
+            assert build.result == 'ABORTED' && build.printed.last().contains('could not call it off')
+        }
+        suite.check('a promotion that is promoted when it shall be called off for its time') {
+            Build build = suite.play([scenario: 'never', late: true], pipeline + ', deadlineSeconds: 7200')
+            suite.sound(build)
+            assert build.result == 'SUCCESS' && build.logLines() == suite.serverLines() && suite.server.journal().aborts.size() == 1
         }
     }
 

@@ -60,6 +60,11 @@ class Server {
         fake('reset', options)
     }
 
+    /** Every promotion goes on to its end while nobody asks. */
+    void end() {
+        fake('end', [:])
+    }
+
     Map journal() {
         return fake('journal', [:])
     }
