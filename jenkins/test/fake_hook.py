@@ -11,6 +11,7 @@ A request with the header X-Fake-Fault is disturbed in the way that it names; so
 """
 import hashlib
 import json
+import re
 import socket
 import sys
 import threading
@@ -232,8 +233,8 @@ class HookApi(BaseHTTPRequestHandler):
         if scenario == "frozen":
             return self.problem(423, "frozen", "a freeze is in force until Monday")
         key = self.headers.get("Idempotency-Key")
-        if not key:
-            return self.problem(400, "bad_request", "Idempotency-Key is needed")
+        if not key or not re.fullmatch("[!-~]{1,200}", key):
+            return self.problem(400, "bad_request", "header Idempotency-Key: must have 1 to 200 visible characters")
         WORLD.bodies.append(body)
         known = WORLD.keys.get(key)
         if known:

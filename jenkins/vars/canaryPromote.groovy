@@ -18,7 +18,8 @@ Map call(Map args = [:]) {
     String canary = given.canary
     String namespace = Arguments.namespace(given)
     String name = canary.substring(canary.indexOf('/') + 1)
-    String key = given.idempotencyKey ?: Arguments.key(env.BUILD_TAG ?: '', env.STAGE_NAME ?: '', canary)
+    String build = env.BUILD_URL ?: env.BUILD_TAG ?: ''
+    String key = given.idempotencyKey ?: Arguments.key(build, currentBuild.timeInMillis as long, env.STAGE_NAME as String, canary)
     String body = Arguments.json(wish(given, settings))
     // The server's deadline comes first and decides; this one is for a server that says nothing.
     long until = System.currentTimeMillis() + (settings.timeoutMinutes as long) * 60000L + 60000L

@@ -42,6 +42,8 @@ class Build {
     String description
     Throwable failure
     boolean killed
+    /** When it was scheduled, ms since 1970; a restart does not change it. */
+    long timeInMillis = 1767261598765L
     int requests = 0
     long savedBytes = 0
     private final Map scripts = [:]

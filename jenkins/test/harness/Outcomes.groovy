@@ -88,8 +88,28 @@ class Outcomes {
             }
             suite.check('long names still make different keys') {
                 suite.play([scenario: 'promoted'])
-                ['a', 'b'].each { suite.again(Suite.PROMOTE, null, [BUILD_TAG: 'x' * 400 + it]) }
+                ['a', 'b'].each { suite.again(Suite.PROMOTE, null, [BUILD_URL: 'https://ci.example/' + 'x' * 400 + it]) }
+                ['a', 'b'].each { suite.again(Suite.PROMOTE, null, [STAGE_NAME: 'ü' * 400 + it]) }
+                assert suite.server.journal().created == 5
+            }
+            suite.check('a build of a job that was made anew is another promotion') {
+                suite.play([scenario: 'promoted'])
+                Build build = suite.again(Suite.PROMOTE) { it.timeInMillis += 1 }
+                suite.sound(build)
+                assert suite.server.journal().created == 2
+            }
+            suite.check('jobs and controllers of which the build has the same tag have promotions of their own') {
+                suite.play([scenario: 'promoted'])
+                suite.again(Suite.PROMOTE, null, [BUILD_URL: 'https://ci.example/job/shop-web/42/'])
+                suite.again(Suite.PROMOTE, null, [BUILD_URL: 'https://ci2.example/job/shop/job/web/42/'])
                 assert suite.server.journal().created == 3
+            }
+            suite.check('a Jenkins that does not know its own address has the tag in the key') {
+                String pipeline = 'env.BUILD_URL = null\n' + Suite.PROMOTE
+                Build first = suite.play([scenario: 'promoted'], pipeline)
+                suite.again(pipeline, null, [BUILD_TAG: 'jenkins-shop-web-43'])
+                suite.sound(first)
+                assert suite.server.journal().created == 2
             }
             suite.check('a key of one\'s own finds the promotion from another build') {
                 String pipeline = Suite.PROMOTE + ", idempotencyKey: 'release-1.2'"

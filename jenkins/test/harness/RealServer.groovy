@@ -7,7 +7,7 @@ class RealServer {
         [good: ['SUCCESS'], bad: ['FAILURE']].each { kind, results ->
             String image = options['image-' + kind]
             String pipeline = "canaryPromote canary: '${options.namespace}/${options.canary}', image: '${image}', timeoutMinutes: 30, conflict: 'queue'"
-            Map env = [BUILD_TAG: "jenkins-test-${run}-${kind}"]
+            Map env = [BUILD_TAG: "jenkins-test-${run}-${kind}", BUILD_URL: "https://ci.example/job/test/${run}-${kind}/"]
             Build live = null
             suite.group("${kind} image, live, Jenkins restarts at every third step") {
                 suite.check(image) {

@@ -4,6 +4,10 @@ package harness
 class Run implements Serializable {
     final int number = 42
 
+    long getTimeInMillis() {
+        return Build.current.timeInMillis
+    }
+
     String getResult() {
         return Build.current.result
     }

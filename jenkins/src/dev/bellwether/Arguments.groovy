@@ -106,12 +106,13 @@ class Arguments implements Serializable {
     /**
      * A key that is the same whenever this stage of this build asks for this Canary.
      *
+     * With the time at which the build was scheduled, because a job that is made anew counts its builds from 1 again.
      * Escaped, because a header is ASCII while names of jobs and stages need not be; and cut with a digest of the
-     * whole, because the names may be longer than a key.
+     * whole, because the names may be longer than a key: what differs most comes first.
      */
     @NonCPS
-    static String key(String buildTag, String stage, String canary) {
-        String key = URLEncoder.encode(buildTag + ':' + (stage ?: '') + ':' + canary, 'UTF-8')
+    static String key(String build, long scheduled, String stage, String canary) {
+        String key = URLEncoder.encode(scheduled.toString() + ':' + (stage ?: '') + ':' + canary + ':' + build, 'UTF-8')
         return key.length() <= LONGEST_KEY ? key : key.substring(0, LONGEST_KEY - 20) + '.' + key.length() + '.' + Integer.toString(key.hashCode(), 36)
     }
 }
