@@ -18,7 +18,7 @@ Map call(Map args = [:]) {
     }
     Promotion promotion = new Promotion(new Hook(this, url, (given.credentialsId ?: 'bellwether') as String), namespace,
         given.promotion as String)
-    promotion.printed = (env."${State.variable(promotion.id)}" ?: '0') as long
+    promotion.printed = (env."${State.variable(url, promotion.id)}" ?: '0') as long
     long until = System.currentTimeMillis() + ((given.minutes ?: 5) as long) * 60000L
     try {
         return promotion.callOff(action, (given.reason ?: env.BUILD_TAG ?: '') as String, until)

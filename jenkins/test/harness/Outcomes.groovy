@@ -55,6 +55,19 @@ class Outcomes {
                 Build build = suite.play([scenario: 'notail', cut: 5])
                 assert build.logLines() == suite.serverLines()
             }
+            suite.check('two clusters, in which the promotion has the same id') {
+                String elsewhere = suite.server.url.replace('127.0.0.1', 'localhost')
+                Build build = suite.play([scenario: 'promoted'], "${Suite.PROMOTE}\n${Suite.PROMOTE}, url: '${elsewhere}'\n${Suite.PROMOTE}, url: '${elsewhere}'")
+                suite.sound(build)
+                assert build.logLines() == suite.serverLines() * 2
+            }
+            suite.check('a promotion that is called off in the second of two clusters') {
+                String elsewhere = suite.server.url.replace('127.0.0.1', 'localhost')
+                Build build = suite.play([scenario: 'rolledback'], "def state = ${Suite.PROMOTE}, onRolledBack: 'UNSTABLE'\n" +
+                    "canaryAbort canary: 'shop/web', promotion: state.id, url: '${elsewhere}'\n" * 2)
+                suite.sound(build)
+                assert build.logLines() == suite.serverLines() * 2
+            }
             suite.check('a replica that is behind') {
                 Build build = suite.play([scenario: 'promoted', cut: 3, stale: true])
                 suite.sound(build)

@@ -33,7 +33,7 @@ class Promotion implements Serializable {
         Map answer = hook.ask(starting)
         state = State.of(answer.document as Map)
         id = state.id
-        printed = (steps.env."${State.variable(id)}" ?: '0') as long
+        printed = (steps.env."${State.variable(hook.url, id)}" ?: '0') as long
     }
 
     /** Whether the server may have heard of it, although no answer came. */
@@ -166,7 +166,7 @@ class Promotion implements Serializable {
     /** Lets another call in the same build go on where this one stopped printing. */
     void remember() {
         if (id && printed > 0) {
-            steps.env."${State.variable(id)}" = printed.toString()
+            steps.env."${State.variable(hook.url, id)}" = printed.toString()
         }
     }
 

@@ -54,8 +54,10 @@ class State implements Serializable {
             (state.message ? ', ' + state.message : '') + (state.failing && state.result != 'Promoted' ? '; failing: ' + state.failing : '')
     }
 
+    /** Where a build keeps how much of a log it has printed. An id says nothing of the server, and two may have the same. */
     @NonCPS
-    static String variable(String id) {
-        return 'BELLWETHER_LOG_' + id.replace('-', '_')
+    static String variable(String url, String id) {
+        String server = Integer.toString(url.hashCode(), 36)
+        return 'BELLWETHER_LOG_' + server.replace('-', '_') + '_' + id.replace('-', '_')
     }
 }
