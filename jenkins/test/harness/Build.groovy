@@ -27,7 +27,10 @@ class Build {
 
     final Server server
     final Map env
-    /** Number of a step → 'restart-before', 'restart-after', 'down-before', 'down-after', 'kill', 'abort', 'abort-after', 'fail', 'agent-gone'. */
+    /**
+     * Number of a step → 'restart-before', 'restart-after', 'down-before', 'down-after', 'kill', 'abort', 'abort-after', 'fail', 'agent-gone',
+     * 'agent-late'.
+     */
     Map plan = [:]
     /** Number of a request → a fault of the fake server, or null for every request. */
     Map faults = [:]
@@ -120,6 +123,7 @@ class Build {
         }
         interruptIf(happens == 'abort', 'Aborted by mia')
         interruptIf(happens == 'agent-gone', 'Agent was removed')
+        interruptIf(happens == 'agent-late', 'Timeout waiting for agent to come back')
         // A step that does its work on another thread fails when Jenkins comes back; the others go on.
         boolean lost = step in ['httpRequest', 'readJSON']
         downIf(happens == 'down-before')

@@ -130,10 +130,22 @@ class OtherSteps {
                 suite.sound(build)
                 assert build.result == 'ABORTED' && suite.server.journal().gates.empty
             }
-            suite.check('a gate whose agent is gone stays open') {
-                Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)')) { it.plan = [(inside): 'agent-gone'] }
+            ['agent-gone', 'agent-late'].each { happens ->
+                suite.check("a gate whose agent is lost stays open: ${happens}") {
+                    Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)')) { it.plan = [(inside): happens] }
+                    suite.sound(build)
+                    assert build.result == 'ABORTED' && suite.server.journal().gates.empty
+                }
+                suite.check("a promotion whose agent is lost is not called off: ${happens}") {
+                    Build build = suite.play([scenario: 'never'], Suite.PROMOTE) { it.plan = [12: happens] }
+                    suite.sound(build)
+                    assert build.result == 'ABORTED' && suite.server.journal().aborts.empty
+                }
+            }
+            suite.check('a promotion whose build is aborted is called off') {
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE) { it.plan = [12: 'abort'] }
                 suite.sound(build)
-                assert build.result == 'ABORTED' && suite.server.journal().gates.empty
+                assert build.result == 'ABORTED' && suite.server.journal().aborts*.action == ['rollback']
             }
             (1..calm.steps.size()).each { int step ->
                 suite.check("a gate in a build that restarts at step ${step}, ${calm.steps[step - 1]}") {

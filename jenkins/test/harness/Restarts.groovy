@@ -65,11 +65,6 @@ class Restarts {
                 assert build.result == 'ABORTED' && suite.server.journal().aborts.size() >= 1
                 assert build.logLines() == suite.serverLines()
             }
-            suite.check('the agent is gone: nothing is called off') {
-                Build build = suite.play([scenario: 'never'], Suite.PROMOTE) { it.plan = [12: 'agent-gone'] }
-                suite.sound(build)
-                assert build.result == 'ABORTED' && suite.server.journal().aborts.empty
-            }
         }
         suite.group('Jenkins is down until the time is over') {
             late(suite)

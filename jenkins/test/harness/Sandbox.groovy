@@ -9,8 +9,8 @@ import org.kohsuke.groovy.sandbox.GroovyInterceptor
 /**
  * Runs the library as Jenkins runs one that a folder brings along: in the sandbox.
  *
- * sandbox-allowed.txt names what the library calls outside itself; every line is allowed by Jenkins' own list (or, as
- * the causes of an interruption, is caught where it may be refused). A call that is not listed fails the build.
+ * sandbox-allowed.txt names what the library calls outside itself; every line is allowed by Jenkins' own list. A call that
+ * is not listed fails the build, but for the causes of an interruption: the library does without where they are refused.
  */
 class Sandbox extends GroovyInterceptor {
     private static final Set ALLOWED = new File(Paths.tests, 'harness/sandbox-allowed.txt').readLines('UTF-8').findAll { it && !it.startsWith('#') } as Set
