@@ -171,6 +171,11 @@ class OtherSteps {
                 new GroovyShell().parse(text)
                 (text =~ /canary[A-Z]\w+(?=\()/).each { assert new File(Paths.library, "vars/${it}.groovy").exists() }
             }
+            ['README.md', 'vars/canaryPromote.txt'].each { name ->
+                suite.check("${name} promotes no image of a variable that is not set there") {
+                    assert !(new File(Paths.library, name).getText('UTF-8') =~ /canaryPromote .*GIT_COMMIT/)
+                }
+            }
             sources.findAll { it.parentFile.name == 'vars' }.each { File file ->
                 suite.check("${file.name} has its help") {
                     assert new File(file.path.replace('.groovy', '.txt')).text.length() > 200

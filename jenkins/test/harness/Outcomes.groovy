@@ -145,6 +145,19 @@ class Outcomes {
                 assert build.logLines() == suite.serverLines() && suite.server.journal().created == 1
                 assert build.printed.indexOf('[canary] mark between') < 2
             }
+            ['image: "web:${env.GIT_COMMIT}"', 'image: "${env.IMAGE}"', 'image: "${env.REGISTRY}/web:1"', 'image: "ci.example/${env.TEAM}/web:1"', 'image: "web@${env.DIGEST}"',
+             "images: [proxy: 'p:1', web: \"web:\${env.GIT_COMMIT}\"]", 'await: [image: "web:${env.GIT_COMMIT}"]', 'await: [images: [web: "web:${env.GIT_COMMIT}"]]'].each { wish ->
+                suite.check("a variable that is not set is named: ${wish}") {
+                    Build build = suite.play([scenario: 'promoted'], "canaryPromote canary: 'shop/web', ${wish}")
+                    suite.sound(build)
+                    assert build.failure.message.contains('has null where a variable was not set') && build.requests == 0
+                }
+            }
+            ['nullable:1', 'web:1-nullable', 'not-null/web:null.1', 'nullnull'].each { image ->
+                suite.check("an image that only looks like it is taken: ${image}") {
+                    assert suite.play([scenario: 'promoted'], "canaryPromote canary: 'shop/web', image: '${image}'").result == 'SUCCESS'
+                }
+            }
             ["canary: 'web', image: 'a'", "canary: 'shop/web'", "canary: 'shop/web', image: 'a', images: [a: 'b']", "canary: 'shop/web', image: 'a', timout: 3",
              "canary: 'shop/web', image: 'a', conflict: 'fight'", "canary: 'shop/web', image: 'a', timeoutMinutes: 'soon'", "canary: 'shop/web', image: 'a', url: 'ftp://x'",
              "canary: 'shop/../x', image: 'a'"].each { arguments ->

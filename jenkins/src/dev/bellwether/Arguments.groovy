@@ -67,7 +67,27 @@ class Arguments implements Serializable {
         for (String name in ['image', 'images', 'await']) {
             wishes = wishes + (given.get(name) ? 1 : 0)
         }
-        return wishes == 1 ? null : 'give exactly one of image, images and await'
+        if (wishes != 1) {
+            return 'give exactly one of image, images and await'
+        }
+        return given.get('await') instanceof Map ? wrongImages(given.get('await') as Map) : wrongImages(given)
+    }
+
+    @NonCPS
+    private static String wrongImages(Map wish) {
+        List images = [wish.get('image')]
+        if (wish.get('images') instanceof Map) {
+            for (entry in wish.get('images')) {
+                images.add(entry.value)
+            }
+        }
+        for (image in images) {
+            // What Groovy makes of a variable that is not set; such a part of a name is nobody's wish.
+            if (image != null && image.toString().matches('(.*[:/@])?null([:/@].*)?')) {
+                return 'the image ' + image + ' has null where a variable was not set, such as env.GIT_COMMIT outside the stage that checked out'
+            }
+        }
+        return null
     }
 
     /** Not by the step writeJSON: a restart of Jenkins fails a step that is under way, and this one cannot be asked again. */
