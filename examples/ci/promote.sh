@@ -21,21 +21,27 @@ say() { printf '[canary] %s\n' "$*" >&2; }
 bad() { say "$*"; exit 2; }
 now() { date +%s; }
 
-is_name() { printf '%s\n' "$1" | LC_ALL=C grep -Eqx '[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?'; }
+# fits TEXT PATTERN: whether the whole of it does; grep alone is content with one line of several.
+fits() {
+    case $1 in *'
+'*) return 1 ;; esac
+    printf '%s\n' "$1" | LC_ALL=C grep -Eqx "$2"
+}
+is_name() { fits "$1" '[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?'; }
 
 [ $# -eq 2 ] || bad "usage: promote.sh NAMESPACE/CANARY IMAGE"
 namespace=${1%%/*}
 canary=${1#*/}
 image=$2
 if ! is_name "$namespace" || ! is_name "$canary"; then bad "not NAMESPACE/CANARY: $1"; fi
-printf '%s\n' "$image" | LC_ALL=C grep -Eqx '[A-Za-z0-9._:/@-]{1,500}' || bad "not an image: $image"
+fits "$image" '[A-Za-z0-9._:/@-]{1,500}' || bad "not an image: $image"
 url=${BELLWETHER_URL:-}
 url=${url%/}
 case $url in http://?* | https://?*) ;; *) bad "BELLWETHER_URL is needed" ;; esac
 key=${BELLWETHER_KEY:-}
-printf '%s\n' "$key" | LC_ALL=C grep -Eqx '[!-~]{1,200}' || bad "BELLWETHER_KEY is needed: 1 to 200 signs, no spaces"
+fits "$key" '[!-~]{1,200}' || bad "BELLWETHER_KEY is needed: 1 to 200 signs, no spaces"
 deadline=${BELLWETHER_DEADLINE:-2700}
-printf '%s\n' "$deadline" | LC_ALL=C grep -Eqx '[1-9][0-9]{1,5}' || bad "BELLWETHER_DEADLINE must be a number of seconds"
+fits "$deadline" '[1-9][0-9]{1,5}' || bad "BELLWETHER_DEADLINE must be a number of seconds"
 conflict=${BELLWETHER_CONFLICT:-reject}
 case $conflict in reject | queue | supersede) ;; *) bad "BELLWETHER_CONFLICT: reject, queue or supersede" ;; esac
 on_abort=${BELLWETHER_ON_ABORT:-rollback}

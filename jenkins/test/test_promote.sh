@@ -81,12 +81,28 @@ stopped() {
     echo "$verdict" > "$work/$1.verdict"
 }
 
+# refused KEY CANARY IMAGE DEADLINE: as bad input, before the closed port is asked.
+refused() {
+    local code=0
+    BELLWETHER_URL=http://127.0.0.1:9 BELLWETHER_TOKEN=t BELLWETHER_KEY=$1 BELLWETHER_DEADLINE=$4 \
+        timeout -s KILL 5 "$promote" "$2" "$3" > /dev/null 2>&1 || code=$?
+    [ "$code" -eq 2 ]
+}
+
 refuses() {
     local code=0
     url=http://127.0.0.1:9 server=
     (key=" " play) > /dev/null 2>&1 || code=$?
     [ "$code" -eq 2 ] || code=bad
     (image='a"b' play) > /dev/null 2>&1 || [ $? -eq 2 ] || code=bad
+    local more=$'\nx'
+    refused "k$more" shop/web web:1 2700 || code=bad
+    refused k "shop$more/web" web:1 2700 || code=bad
+    refused k "shop/web$more" web:1 2700 || code=bad
+    refused k shop/web "web:1$more" 2700 || code=bad
+    refused k shop/web $'web:1\n' 2700 || code=bad
+    refused k shop/web $'web:1\n", "await": "' 2700 || code=bad
+    refused k shop/web web:1 $'2700\n1' || code=bad
     (cd / && BELLWETHER_URL=$url BELLWETHER_KEY=k "$promote" shop/web x) > /dev/null 2>&1 || [ $? -eq 2 ] || code=bad
     if [ "$code" = 2 ]; then echo ok; else echo "bad input was taken"; fi > "$work/refuses.verdict"
 }
