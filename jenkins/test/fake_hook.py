@@ -278,7 +278,8 @@ class HookApi(BaseHTTPRequestHandler):
         path = f"/v1/namespaces/shop/approvals/{name}"
         if name not in WORLD.orders:
             WORLD.gates.append(dict(body, verb=what))
-            refusal = WORLD.options.get("refusal")
+            settled = [order for order in WORLD.orders.values() if order["gate"] == body.get("gate") and order["outcome"] == "done"]
+            refusal = WORLD.options.get("refusal") or (settled and "the gate is settled already")
             if not refusal:
                 it.turn(AFTER_APPROVE if what == "approve" else AFTER_REJECT)
             WORLD.orders[name] = {

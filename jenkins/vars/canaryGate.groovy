@@ -29,7 +29,12 @@ Object call(Map args = [:], Closure body) {
         reject(promotion, gate, failure)
         throw failure
     }
-    promotion.settle(gate, true, (given.comment ?: env.BUILD_TAG ?: '') as String, settleUntil())
+    try {
+        promotion.settle(gate, true, (given.comment ?: env.BUILD_TAG ?: '') as String, settleUntil())
+    } catch (FlowInterruptedException interruption) {
+        reject(promotion, gate, interruption)
+        throw interruption
+    }
     return result
 }
 

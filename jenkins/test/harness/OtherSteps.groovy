@@ -119,6 +119,18 @@ class OtherSteps {
                     }
                 }
             }
+            // From the block's end to the last that canaryGate does.
+            int approved = inside + 1
+            int heeded = approved + 2
+            (approved..(approved + 7)).each { int step ->
+                suite.check("aborted at step ${step}, ${calm.steps[step - 1]}, while it is approved") {
+                    Build build = suite.play([scenario: 'held'], GATE.replace('BODY', 'sleep(time: 5)')) { it.plan = [(step): 'abort'] }
+                    suite.sound(build)
+                    List gates = suite.server.journal().gates*.verb
+                    assert build.result == 'ABORTED' && (step < heeded ? gates == ['reject'] : gates == ['approve', 'reject'])
+                    assert step < heeded || build.printed.any { it.contains('refused: the gate is settled already') }
+                }
+            }
             suite.check('a timeout while the gate is waited for rejects it, within the minute of grace') {
                 String pipeline = "timeout(time: 5) {\n" + GATE.replace('BODY', '') + "\n}"
                 Build build = suite.play([scenario: 'held-elsewhere'], pipeline) { it.faults = [20: '502', 21: 'hang'] }
