@@ -10,7 +10,7 @@ use futures::{
     future::{Fuse, FusedFuture},
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::{Notify, mpsc::unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -194,7 +194,8 @@ impl Run {
         let jitter = Arc::new(Jitter::random());
         let client = self.client().await?;
         let stop = stop_on_signal()?;
-        let (leadership, holding) = self.leadership(&client, &clock, &jitter, &stop);
+        let listed = Arc::new(Notify::new());
+        let (leadership, holding) = self.leadership(&client, &clock, &jitter, listed.clone(), &stop);
         let source = Prometheus::new(&self.metrics_server).context("--metrics-server")?;
         let (woken, sampled) = unbounded_channel();
         let told = woken.clone();
@@ -252,7 +253,7 @@ impl Run {
             metrics_server = self.metrics_server,
             "starting"
         );
-        let mut controller = tokio::spawn(reconcile::run::run(ctx, sampled, stop.clone())).fuse();
+        let mut controller = tokio::spawn(reconcile::run::run(ctx, sampled, listed, stop.clone())).fuse();
         let (mut serving, mut holding) = (serving.fuse(), holding.fuse());
         // Whichever ends first ends the process: none of them may be missing unnoticed.
         tokio::select! {
@@ -278,12 +279,13 @@ impl Run {
         Ok(())
     }
 
-    /// Whether this process decides, and the task that gets and keeps the Lease.
+    /// Whether this process decides, and the task that gets and keeps the Lease as soon as everything is `listed`.
     fn leadership(
         &self,
         client: &kube::Client,
         clock: &Arc<dyn Clock>,
         jitter: &Arc<Jitter>,
+        listed: Arc<Notify>,
         stop: &CancellationToken,
     ) -> (Leadership, JoinHandle<()>) {
         let identity = identity();
@@ -310,6 +312,12 @@ impl Run {
             claim,
             stop.clone(),
         );
+        let stop = stop.clone();
+        let holding = async move {
+            if stop.run_until_cancelled(listed.notified()).await.is_some() {
+                holding.await;
+            }
+        };
         (leadership, tokio::spawn(holding))
     }
 

@@ -454,7 +454,12 @@ impl<'a> Round<'a> {
     }
 
     async fn delete(&self, act: &'static str, child: Child) -> Result<(), Error> {
-        let live = self.live(act, child)?;
+        // Whatever was decided: what somebody else made is not ours to delete.
+        let live = self
+            .snap
+            .child(child)
+            .filter(|live| self.snap.owner.created(live))
+            .ok_or_else(|| self.stale(act, child))?;
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(text(live, "/metadata/uid").to_owned()),

@@ -482,6 +482,10 @@ impl Cache {
         let mut inner = self.lock();
         inner.primed.remove(part);
         inner.doubted.remove(part);
+        // A list that has passed it over does not tell that it is missing.
+        if let Some(listing) = inner.listing.get_mut(&part.kind) {
+            listing.concerned.retain(|concerned| concerned != part);
+        }
         let names = inner.groups.remove(part).unwrap_or_default();
         let keys = names
             .into_iter()

@@ -44,6 +44,14 @@ impl Local {
         f(entries.entry(id.clone()).or_default())
     }
 
+    /// Changes what is remembered of `id`, if anything is: it may have been forgotten in the same round.
+    fn known(&self, id: &CanaryId, f: impl FnOnce(&mut Entry)) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get_mut(id) {
+            f(entry);
+        }
+    }
+
     /// Since when the routing of `id` looks like `routing`.
     pub fn routing_since(&self, id: &CanaryId, routing: String, now: DateTime<Utc>) -> DateTime<Utc> {
         self.with(id, |entry| since(&mut entry.routing, routing, now))
@@ -94,7 +102,7 @@ impl Local {
 
     /// A round went well.
     pub fn succeeded(&self, id: &CanaryId) {
-        self.with(id, |entry| entry.failures = 0);
+        self.known(id, |entry| entry.failures = 0);
     }
 
     /// A write of `id` may have been carried out, or still be, although nobody told us.
@@ -129,7 +137,7 @@ impl Local {
 
     /// A round found nothing to write.
     pub fn rested(&self, id: &CanaryId) {
-        self.with(id, |entry| entry.writing_rounds = 0);
+        self.known(id, |entry| entry.writing_rounds = 0);
     }
 
     /// Forgets `id`.

@@ -23,7 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use crate::{
-    api::Canary,
+    api::{Canary, CanaryStatus},
     clock::Clock,
     gates::Gates,
     jitter::Jitter,
@@ -181,8 +181,14 @@ async fn refuse(
     if !ctx.leadership.leads() {
         return Err(Error::NotLeading(id.clone()));
     }
-    let status = object.get("status").cloned().unwrap_or_default();
-    let status = serde_json::from_value(status).unwrap_or_default();
+    // What a newer version wrote, and this one cannot read, is the memory of the rollout: it is not written over.
+    let status = match object.get("status") {
+        Some(status) => CanaryStatus::deserialize(status).map_err(|source| Error::Json {
+            what: "the Canary's status",
+            source,
+        })?,
+        None => CanaryStatus::default(),
+    };
     let generation = object
         .pointer("/metadata/generation")
         .and_then(serde_json::Value::as_i64)

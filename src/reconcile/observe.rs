@@ -43,6 +43,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         endpoints: apex_endpoints,
     };
     let epoch = ctx.epoch(&spec.id);
+    let existing = existing(snap);
     let digest = target.as_ref().map(|t| t.revision.clone()).unwrap_or_default();
     let routing = match &routes {
         Routes::Present { weight, split, .. } => format!("{weight:?} {split} {:?}", apex.serves),
@@ -60,7 +61,15 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
             .as_ref()
             .map(|object| deployment::view_primary(object, primary_endpoints)),
         drifted: drifted(spec, snap),
-        existing: existing(snap),
+        adopted: existing
+            .iter()
+            .copied()
+            .filter(|child| {
+                snap.child(*child)
+                    .is_some_and(|object| !snap.owner.created(object))
+            })
+            .collect(),
+        existing,
         unrestorable: ctx.local.unrestorable(&spec.id),
         unfenced: unfenced(snap, &epoch),
         epoch,
@@ -179,7 +188,7 @@ fn drifted(spec: &RolloutSpec, snap: &Snapshot) -> Vec<Child> {
     drifted
 }
 
-/// What carries our marks, in the order in which it may go.
+/// What carries our marks, in the order in which it may be given up.
 fn existing(snap: &Snapshot) -> Vec<Child> {
     let all = [
         Child::Routes,
@@ -194,7 +203,7 @@ fn existing(snap: &Snapshot) -> Vec<Child> {
     let marked = |object: &Value| {
         let annotations = object.pointer("/metadata/annotations");
         let carries = |mark| annotations.is_some_and(|a| a.get(mark).is_some());
-        snap.owner.owns(object) || carries(SELECTOR_ANNOTATION) || carries(EPOCH_ANNOTATION)
+        snap.owner.created(object) || carries(SELECTOR_ANNOTATION) || carries(EPOCH_ANNOTATION)
     };
     all.into_iter()
         .filter(|child| snap.child(*child).is_some_and(|object| marked(object)))

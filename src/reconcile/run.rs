@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use futures::FutureExt;
-use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
+use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -27,14 +27,20 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// we then read, and that must cost neither the API server nor us more than a pause allows.
 const MAX_WRITING_ROUNDS: u32 = 50;
 
-/// Runs until `stop`: running rounds finish, no new ones begin. `sampled` names the Canaries with a new sample.
-pub async fn run(ctx: Arc<Context>, mut sampled: UnboundedReceiver<CanaryId>, stop: CancellationToken) {
+/// Runs until `stop`: running rounds finish, no new ones begin. `sampled` names the Canaries with a new sample; `listed` is
+/// told once when every kind is, for nobody should lead who cannot see yet.
+pub async fn run(
+    ctx: Arc<Context>,
+    mut sampled: UnboundedReceiver<CanaryId>,
+    listed: Arc<Notify>,
+    stop: CancellationToken,
+) {
     let queue = Arc::new(Queue::new(ctx.clock.clone()));
     // Dropping this future ends every task at once.
     let mut tasks = JoinSet::new();
     for kind in [Kind::Canary].into_iter().chain(Kind::PARTS) {
-        let (listed, first_list) = oneshot::channel();
-        let watching = watch::watch(ctx.clone(), queue.clone(), kind, listed);
+        let (told, first_list) = oneshot::channel();
+        let watching = watch::watch(ctx.clone(), queue.clone(), kind, told);
         let watching = stop.clone().run_until_cancelled_owned(watching);
         tasks.spawn(watching.map(drop));
         // One after the other: the index must be filled by the Canaries before anything else is looked at.
@@ -43,6 +49,7 @@ pub async fn run(ctx: Arc<Context>, mut sampled: UnboundedReceiver<CanaryId>, st
         }
     }
     ctx.metrics.ready();
+    listed.notify_one();
     tracing::info!("every watch is listed");
     if stop
         .run_until_cancelled(ctx.leadership.acquired())

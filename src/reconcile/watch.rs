@@ -106,6 +106,9 @@ fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>
             let was = ctx.cache.availability(kind);
             for part in ctx.cache.end_list(kind) {
                 wake(ctx, queue, &part);
+                if kind == Kind::Canary {
+                    wake_neighbours(ctx, queue, &part);
+                }
             }
             if was != Availability::Ready {
                 wake_all(ctx, queue);

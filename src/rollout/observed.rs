@@ -28,8 +28,10 @@ pub struct Observed {
     /// Services and DestinationRules that are missing or not as they should be; the apex Service only if its
     /// content (not its selector) is off.
     pub drifted: Vec<Child>,
-    /// Objects of ours that exist, for deletion.
+    /// Objects that carry our marks, in the order in which they may be given up.
     pub existing: Vec<Child>,
+    /// Those of them that were not created for this Canary: they are never deleted.
+    pub adopted: Vec<Child>,
     /// Who decides now: different for every leadership, every process, and after every write whose outcome is unknown.
     pub epoch: String,
     /// A revision that the primary cannot return to, because no ReplicaSet has it any more.

@@ -12,7 +12,11 @@ use futures::{
     future::{Either, select},
 };
 use serde_json::{Value, json};
-use tokio::{sync::mpsc::unbounded_channel, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc::unbounded_channel},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -192,6 +196,7 @@ impl SimCluster {
         let client = self.server.client(name, process.dead.clone());
         let identity = format!("{name}{BETWEEN}{}", self.starts);
         let stop = process.stop.clone();
+        let listed = Arc::new(Notify::new());
         let (leadership, holding) = if self.skews.is_some() {
             let (leadership, claim) = Leadership::elected(&identity, clock.clone());
             let candidate = Candidate {
@@ -200,8 +205,20 @@ impl SimCluster {
                 identity,
                 timing: Timing::default(),
             };
-            let (client, stop) = (client.clone(), stop.clone());
-            let holding = leader::hold(client, candidate, clock.clone(), jitter.clone(), claim, stop);
+            let holding = leader::hold(
+                client.clone(),
+                candidate,
+                clock.clone(),
+                jitter.clone(),
+                claim,
+                stop.clone(),
+            );
+            let (listed, stop) = (listed.clone(), stop.clone());
+            let holding = async move {
+                if stop.run_until_cancelled(listed.notified()).await.is_some() {
+                    holding.await;
+                }
+            };
             (leadership, holding.boxed())
         } else {
             let leadership = Leadership::alone(&identity, clock.clone());
@@ -244,7 +261,7 @@ impl SimCluster {
             metrics: Metrics::new(),
         });
         process.ctx = Some(ctx.clone());
-        let deciding = reconcile::run::run(ctx.clone(), sampled, stop.clone()).boxed();
+        let deciding = reconcile::run::run(ctx.clone(), sampled, listed, stop.clone()).boxed();
         process.tasks.spawn(
             stop.clone()
                 .run_until_cancelled_owned(async move { sampler.run().await })

@@ -46,7 +46,15 @@ impl Owner {
             .unwrap_or_default()
     }
 
-    /// Whether `object` was created for this Canary (or one of the same name before it).
+    /// Whether `object` was created for this very Canary, whoever has labelled it otherwise since.
+    #[must_use]
+    pub fn created(&self, object: &Value) -> bool {
+        let annotations = object.pointer("/metadata/annotations");
+        let uid = annotations.and_then(|all| all.get(OWNER_ANNOTATION)?.as_str());
+        uid == Some(self.uid.as_str()) || self.owns(object)
+    }
+
+    /// Whether `object` is marked as created for this Canary (or one of the same name before it).
     #[must_use]
     pub fn owns(&self, object: &Value) -> bool {
         owner_name(object) == Some(self.name.as_str())

@@ -141,3 +141,138 @@ fn one_seed_is_one_run() {
     assert_eq!(first, journal(5));
     assert_ne!(first, journal(6));
 }
+
+/// Whether Service and routes, which were there before the Canary, are there after it as they were.
+fn are_as_before(cluster: &SimCluster) {
+    let service = cluster.get(&key(Kind::SERVICE)).expect("the Service is there");
+    assert_eq!(service["spec"]["selector"], json!({"app": "shop"}));
+    let routes = cluster
+        .get(&key(Kind::VIRTUAL_SERVICE))
+        .expect("the routes are there");
+    assert_eq!(
+        routes["spec"]["http"][0]["route"],
+        route()["spec"]["http"][0]["route"]
+    );
+    for object in [service, routes] {
+        assert!(
+            !object["metadata"].to_string().contains("bellwether.dev/"),
+            "{object}"
+        );
+    }
+}
+
+async fn await_its_end(cluster: &SimCluster) {
+    let gone = cluster
+        .wait(&key(Kind::CANARY), TimeDelta::seconds(300), Value::is_null)
+        .await;
+    assert!(gone, "{:#?}", cluster.get(&key(Kind::CANARY)));
+}
+
+#[test]
+fn what_was_there_before_the_canary_is_there_after_it() {
+    for reverts in [false, true] {
+        run(async {
+            let cluster = under_canary(3).await;
+            let change = json!({"spec": {"revertOnDeletion": reverts}});
+            cluster.merge(&key(Kind::CANARY), change).unwrap();
+            cluster.ship(NS, "shop", "shop:good-2").unwrap();
+            await_phase(&cluster, "Succeeded", 300).await;
+            cluster.delete(&key(Kind::CANARY)).unwrap();
+            await_its_end(&cluster).await;
+            are_as_before(&cluster);
+        });
+    }
+}
+
+#[test]
+fn another_controller_that_goes_on_with_a_hand_back_deletes_nothing_of_others() {
+    run(async {
+        let mut cluster = under_canary(4).await;
+        cluster.delete(&key(Kind::CANARY)).unwrap();
+        let merged = |routes: &Value| !routes["spec"].to_string().contains("-primary");
+        let routes = key(Kind::VIRTUAL_SERVICE);
+        assert!(cluster.wait(&routes, TimeDelta::seconds(120), merged).await);
+        assert!(
+            cluster
+                .get(&Key::new(Kind::DEPLOYMENT, NS, "shop-primary"))
+                .is_some()
+        );
+        cluster.kill_controller();
+        cluster.start_controller();
+        await_its_end(&cluster).await;
+        are_as_before(&cluster);
+        assert_eq!(lost(&cluster).1, "{}");
+    });
+}
+
+#[test]
+fn primary_that_somebody_labelled_otherwise_serves_until_the_target_does() {
+    run(async {
+        let cluster = under_canary(5).await;
+        let primary = Key::new(Kind::DEPLOYMENT, NS, "shop-primary");
+        let labels = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}});
+        cluster.merge(&primary, labels).unwrap();
+        let held = |canary: &Value| canary["status"]["hold"]["reason"] == "TargetConflict";
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(60), held)
+                .await
+        );
+        cluster.delete(&key(Kind::CANARY)).unwrap();
+        await_its_end(&cluster).await;
+        are_as_before(&cluster);
+        assert!(cluster.get(&primary).is_none(), "it was made for the Canary");
+        assert_eq!(lost(&cluster).1, "{}");
+    });
+}
+
+#[test]
+fn target_gets_the_pods_of_the_primary_when_a_release_under_way_is_deleted() {
+    run(async {
+        let cluster = under_canary(6).await;
+        let primary = Key::new(Kind::DEPLOYMENT, NS, "shop-primary");
+        cluster.merge(&primary, json!({"spec": {"replicas": 5}})).unwrap();
+        cluster
+            .merge(&key(Kind::DEPLOYMENT), json!({"spec": {"replicas": 2}}))
+            .unwrap();
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        let weight = |canary: &Value| canary["status"]["canaryWeight"] == 10;
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(120), weight)
+                .await
+        );
+        assert_eq!(
+            cluster.get(&key(Kind::DEPLOYMENT)).unwrap()["spec"]["replicas"],
+            2
+        );
+        cluster.delete(&key(Kind::CANARY)).unwrap();
+        await_its_end(&cluster).await;
+        assert_eq!(
+            cluster.get(&key(Kind::DEPLOYMENT)).unwrap()["spec"]["replicas"],
+            5
+        );
+    });
+}
+
+#[test]
+fn status_that_cannot_be_read_is_not_written_over() {
+    run(async {
+        let cluster = under_canary(7).await;
+        let mut status = cluster.get(&key(Kind::CANARY)).unwrap()["status"].clone();
+        status["phase"] = json!("OfALaterVersion");
+        let known = status.clone();
+        cluster.server.write("user", |writer, by| {
+            let mut object = (*writer.store.get(&key(Kind::CANARY)).unwrap().clone()).clone();
+            object["status"] = status;
+            writer.store.put(key(Kind::CANARY), object, by.actor);
+        });
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        cluster.pass(TimeDelta::seconds(120)).await;
+        assert_eq!(cluster.get(&key(Kind::CANARY)).unwrap()["status"], known);
+        assert_eq!(
+            cluster.get(&key(Kind::DEPLOYMENT)).unwrap()["spec"]["replicas"],
+            0
+        );
+    });
+}

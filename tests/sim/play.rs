@@ -247,8 +247,11 @@ impl Play {
         let suspended = self
             .canary(n)
             .is_some_and(|canary| canary["spec"]["suspend"] == true);
-        let dark = weight > 0 && ready.0 == 0 && ready.1 > 0 && !suspended && self.canary(n).is_some();
         let mut record = self.record.lock().unwrap();
+        // Whoever cannot see the API server sets nothing back.
+        let blind = record.stale_until.is_some_and(|until| now <= until);
+        let known = !suspended && !blind && self.canary(n).is_some();
+        let dark = weight > 0 && ready.0 == 0 && ready.1 > 0 && known;
         let book = record.books.entry((ns, SHOP.to_owned())).or_default();
         book.dark_since = dark.then(|| book.dark_since.unwrap_or(now));
         let limit = if self.calm { DARK } else { DARK_UNDER_FAULTS };

@@ -42,6 +42,8 @@ pub struct Setup {
     pub recreate: bool,
     /// Whether the VirtualService was there before.
     pub adopted: bool,
+    /// Whether all that the Canary changed goes back when it is deleted.
+    pub reverts: bool,
     /// Pods.
     pub replicas: u32,
     /// Requests a second.
@@ -67,6 +69,7 @@ impl Setup {
             replicas: rng.u32(1..4),
             rate: [20.0, 30.0, 60.0][rng.usize(..3)],
             gates: (GATES[rng.usize(..GATES.len())], rng.i64(20..60)),
+            reverts: rng.u8(..3) == 0,
         }
     }
 
@@ -143,6 +146,7 @@ impl Setup {
         json!({"apiVersion": "bellwether.dev/v1beta1", "kind": "Canary", "metadata": {"name": SHOP}, "spec": {
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": SHOP},
             "progressDeadlineSeconds": self.deadline,
+            "revertOnDeletion": self.reverts,
             "service": service,
             "analysis": {
                 "interval": format!("{}s", self.interval),

@@ -258,8 +258,12 @@ fn undo(plan: &mut Plan<'_>, said: &str) {
     let previous = plan.next.revision.previous.take();
     let undone = plan.next.revision.promoted.take();
     plan.next.revision.promoted = previous;
-    plan.next.revision.current = plan.target().map(|target| target.revision.clone()).or(undone);
-    plan.next.revision.mark = plan.target().and_then(|target| target.mark.clone());
+    // A newer template that waits for its turn has a mark of its own, and is released when that comes.
+    let still = plan
+        .target()
+        .filter(|target| target.up_to_date && Some(&target.revision) == undone.as_ref());
+    plan.next.revision.mark = still.and_then(|target| target.mark.clone());
+    plan.next.revision.current = undone;
     plan.enter(Phase::Failed);
     plan.next.last_transition_time = Some(plan.now);
     let text = format!(

@@ -24,6 +24,12 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     let Some(target) = plan.target() else {
         return target_missing(plan);
     };
+    if plan.held_since(HoldReason::TargetNotFound).is_some() && !target.ready() {
+        // It is there again, and its pods have all their time.
+        let text = not_ready_text(plan, target);
+        plan.clear_hold(&[HoldReason::TargetNotFound]);
+        plan.hold(HoldReason::WorkloadNotReady, &text);
+    }
     plan.clear_hold(&[HoldReason::TargetNotFound]);
     match change::detect(plan) {
         // A verdict that fell before stands; what comes back is noticed after it.

@@ -14,6 +14,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !plan.seen.finalizer {
         return;
     }
+    let taken_over = plan.seen.primary.is_some() && plan.seen.existing.contains(&Child::PrimaryDeployment);
     if plan.next.phase != Some(Phase::Terminating) {
         plan.enter(Phase::Terminating);
         plan.say(format!("handing the service back to {}", plan.spec.names.target));
@@ -22,9 +23,15 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
             "Terminating",
             format!("handing the service back to {}", plan.spec.names.target),
         );
+        if taken_over && let Some(replicas) = more_pods(plan) {
+            plan.act(Act::ScaleTarget(replicas));
+            plan.record();
+            return;
+        }
         plan.record();
     }
-    let ours = plan.seen.conflict.is_none() && plan.seen.target.is_some();
+    // What is in the way keeps nobody from handing back what we took over.
+    let ours = plan.seen.target.is_some() && (taken_over || plan.seen.conflict.is_none());
     let serving = ours && plan.seen.primary.is_some();
     if ours && !planted(Defect::HandsBackTooSoon) && !hand_back(plan) {
         return;
@@ -41,6 +48,12 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if plan.all_told() {
         plan.act(Act::RemoveFinalizer);
     }
+}
+
+/// How many pods the target gets for all of the traffic, if it has fewer: a release may be under way on a few.
+fn more_pods(plan: &Plan<'_>) -> Option<i32> {
+    let (target, primary) = (plan.target()?, plan.primary()?);
+    (target.desired < primary.desired).then_some(primary.desired)
 }
 
 /// The target's pods take over behind the apex Service. A missing target blocks nothing.
@@ -105,7 +118,7 @@ fn remove_children(plan: &mut Plan<'_>) -> bool {
         let act = match child {
             Child::Routes if !removes_routes => Act::Release(*child),
             Child::ApexService if !plan.spec.revert_on_deletion => Act::Release(*child),
-            Child::Target => Act::Release(*child),
+            child if plan.seen.adopted.contains(child) => Act::Release(*child),
             _ => Act::Delete(*child),
         };
         plan.act(act);

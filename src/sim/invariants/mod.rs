@@ -185,7 +185,17 @@ fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
     if seen.ours && !deleted {
         book::fenced(seen, book, &mut found);
     }
+    if seen.ours && deleted && !created(seen) {
+        found.push("what was not created for a Canary is deleted (I12)".to_owned());
+    }
     found
+}
+
+/// Whether the object was made by the controller, or for it.
+fn created(seen: &Seen<'_>) -> bool {
+    let asked = [Kind::PROMOTION, Kind::COMMAND, Kind::APPROVAL];
+    let owner = &seen.change.object["metadata"]["annotations"]["bellwether.dev/owner-uid"];
+    asked.contains(&seen.change.key.kind) || owner.is_string()
 }
 
 /// How long `at` is after `since`; nothing if it never was.

@@ -137,6 +137,7 @@ fn first_step(reading: Reading) -> Observed {
         primary: Some(workload("a", "1")),
         drifted: vec![],
         existing: vec![],
+        adopted: vec![],
         epoch: "0/test".to_owned(),
         unfenced: vec![],
         unrestorable: None,

@@ -150,7 +150,7 @@ impl World {
         self.order(verb, Some(gate));
     }
 
-    fn order(&mut self, verb: Verb, gate: Option<String>) {
+    pub(super) fn order(&mut self, verb: Verb, gate: Option<String>) {
         let Some(revision) = self.status.revision.current.clone() else {
             return;
         };

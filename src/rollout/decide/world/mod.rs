@@ -202,6 +202,7 @@ impl World {
             primary: self.primary.as_ref().map(|p| p.workload(1)),
             drifted: vec![],
             existing: vec![],
+            adopted: vec![],
             epoch: "0/test".to_owned(),
             unfenced: vec![],
             unrestorable: None,

@@ -23,6 +23,33 @@ fn quiet_world_initializes_and_promotes_a_good_revision() {
     assert_eq!(world.primary.as_ref().unwrap().revision, "good-2");
 }
 
+#[test]
+fn revision_that_waits_while_the_one_before_is_undone_is_released_afterwards() {
+    let mut world = World::new();
+    world.ensure_rest();
+    world.run(&[Event::Push { bad: false }]);
+    world.ensure_rest();
+    assert_eq!(world.status.revision.promoted.as_deref(), Some("good-2"));
+    world.run(&[
+        Event::Freeze(Some(false)),
+        Event::Push { bad: false },
+        Event::Tick,
+    ]);
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::Frozen)
+    );
+    world.order(Verb::Undo, None);
+    world.orders[0].revision = "good-2".to_owned();
+    world.run(&[Event::Tick]);
+    assert_eq!(world.status.revision.promoted.as_deref(), Some("good-0"));
+    world.ensure_rest();
+    assert_eq!(
+        (world.phase(), world.primary.as_ref().unwrap().revision.as_str()),
+        (Some(Phase::Succeeded), "good-3")
+    );
+}
+
 /// A world in which a bad revision has traffic.
 fn releasing_a_bad_revision() -> World {
     let mut world = World::new();
