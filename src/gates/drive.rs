@@ -14,7 +14,7 @@ use tokio::{
 use super::{Jenkins, Stand};
 use crate::{
     api::GateState,
-    jenkins::{BuildResult, Halt, Order, Run, Said, State, pause},
+    jenkins::{After, BuildResult, Halt, Order, Run, Said, State, pause},
     jitter::Jitter,
     leader::Leadership,
     rollout::{CanaryId, GateNews},
@@ -22,6 +22,8 @@ use crate::{
 
 /// How long to try to stop what nobody waits for any more.
 const HALT_LIMIT: Duration = Duration::from_secs(30);
+
+const NO_SUCH_JOB: &str = "Jenkins knows no such job, or does not let us read it; it is asked again";
 
 /// Everything that one way needs.
 pub(super) struct Way {
@@ -46,7 +48,12 @@ pub(super) async fn drive(mut way: Way) {
     let mut trouble: Option<String> = None;
     while !run.is_over() {
         if trouble.is_some() || run.is_waiting() {
-            rest(pause(began.elapsed(), &way.jitter)).await;
+            let waited = if run.is_missing() {
+                Duration::MAX
+            } else {
+                began.elapsed()
+            };
+            rest(pause(waited, &way.jitter)).await;
         }
         if !way.leadership.leads() {
             // It may be renewed yet; whoever lost it for good ends as a process.
@@ -139,7 +146,11 @@ impl Way {
 /// What a state of the order means for the gate.
 fn verdict(state: &State) -> (GateState, Option<String>, Option<String>) {
     match state {
-        State::Wanted | State::Looking(_) | State::Clear { .. } => (GateState::Running, None, None),
+        State::Wanted { missed: 1.. } => (GateState::Running, Some(NO_SUCH_JOB.to_owned()), None),
+        State::Looking(look) if look.then == After::AskJob => {
+            (GateState::Running, Some(NO_SUCH_JOB.to_owned()), None)
+        }
+        State::Wanted { .. } | State::Looking(_) | State::Clear { .. } => (GateState::Running, None, None),
         State::Queued { .. } => (
             GateState::Running,
             Some("in the queue of Jenkins".to_owned()),

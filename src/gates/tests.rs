@@ -155,6 +155,45 @@ async fn next_question_is_asked_only_when_the_status_has_the_answer_to_the_one_b
     assert_eq!(*fake.asked.lock().unwrap(), [Ask::Job, Ask::FindItem]);
 }
 
+/// A Jenkins behind a proxy that answers 404 while it restarts.
+struct Restarting {
+    up_at: tokio::time::Instant,
+    up: Fake,
+}
+
+#[async_trait]
+impl Jenkins for Restarting {
+    async fn ask(&self, order: &Order, ask: &Ask) -> Answer {
+        if tokio::time::Instant::now() >= self.up_at {
+            return self.up.ask(order, ask).await;
+        }
+        Answer {
+            session: None,
+            said: Said::Unfit(crate::jenkins::Refusal::NoSuchJob),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jenkins_that_is_restarted_when_it_is_asked_for_a_job_rejects_nothing() {
+    let site = Arc::new(Restarting {
+        up_at: tokio::time::Instant::now() + Duration::from_secs(40),
+        up: Fake::default(),
+    });
+    let (woken, mut wakes) = unbounded_channel();
+    let sites = Sites::none().with("ci", site.clone(), vec!["shop".to_owned()]);
+    let leadership = Leadership::alone("test", Arc::new(SystemClock::default()));
+    let gates = Gates::new(sites, Arc::new(Jitter::seeded(1)), leadership, woken);
+    let mut status = at_the_gate();
+    while site.up.asked.lock().unwrap().is_empty() {
+        gates.follow(&spec(), &status);
+        let news = next(&gates, &mut wakes, &mut status).await;
+        assert_eq!(news.state, GateState::Running, "{news:?}");
+        let told = news.message.unwrap_or_default();
+        assert!(told.is_empty() || told.contains("no such job"), "{told}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn trigger_is_asked_once_and_what_is_written_before_it_makes_a_successor_look_first() {
     let fake = Arc::new(Fake::default());

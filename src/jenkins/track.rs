@@ -13,8 +13,9 @@ pub use words::{After, Answer, Ask, Halt, Known, Look, Said, State};
 /// How often queue and builds are looked through in vain before a trigger counts as not taken. Between two looks there
 /// is a pause: a request may arrive after its sender gave up, and for a moment a build is neither queued nor listed.
 const LOOKS: u32 = 3;
-/// How often in a row a build has to be missing before it counts as deleted: some proxies answer 404 for what is down.
-const MISSES: u32 = 3;
+/// How often in a row a build has to be missing before it counts as deleted, and how often an order has to be told that
+/// there is no such job: some proxies answer 404 for what is down. At long pauses it is more than a restart takes.
+const MISSES: u32 = 10;
 /// After how many polls a stop is asked for again: the first may have been lost.
 const HALT_AGAIN: u32 = 10;
 
@@ -40,7 +41,14 @@ struct Written {
 impl From<Written> for Run {
     fn from(written: Written) -> Run {
         let state = match written.state {
-            State::Clear { floor, session } => State::Looking(Look::again(floor, session, After::Trigger)),
+            State::Clear {
+                floor,
+                session,
+                missed,
+            } => State::Looking(Look {
+                missed,
+                ..Look::again(floor, session, After::Trigger)
+            }),
             other => other,
         };
         Run {
@@ -59,6 +67,7 @@ impl Look {
             queue_done: false,
             gone: None,
             session,
+            missed: 0,
             then,
         }
     }
@@ -82,8 +91,10 @@ impl Look {
             After::Trigger if forgotten => State::Clear {
                 floor: self.floor,
                 session: self.session,
+                missed: self.missed,
             },
             After::Trigger | After::Lose => State::Lost,
+            After::AskJob => State::Wanted { missed: self.missed },
             After::Refuse(why) => State::Refused { why },
         }
     }
@@ -100,7 +111,7 @@ impl Run {
     #[must_use]
     pub fn wanted() -> Run {
         Run {
-            state: State::Wanted,
+            state: State::Wanted { missed: 0 },
             halt: Halt::None,
         }
     }
@@ -127,8 +138,20 @@ impl Run {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         match &self.state {
+            State::Wanted { missed } => *missed > 0,
             State::Looking(look) => !look.queue_done && !look.first,
             State::Queued { .. } | State::Building { .. } => self.halt != Halt::Due,
+            _ => false,
+        }
+    }
+
+    /// Whether what was asked for was missing the last time: a Jenkins that is being restarted takes its time, and nobody
+    /// needs to be eager.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        match &self.state {
+            State::Wanted { missed } | State::Building { missed, .. } => *missed > 0,
+            State::Looking(look) => look.then == After::AskJob,
             _ => false,
         }
     }
@@ -138,7 +161,7 @@ impl Run {
     pub fn next(&self) -> Ask {
         let halting = self.halt == Halt::Due;
         match &self.state {
-            State::Wanted => Ask::Job,
+            State::Wanted { .. } => Ask::Job,
             State::Looking(look) if !look.queue_done => Ask::FindItem,
             State::Looking(look) => Ask::FindBuild {
                 floor: (!look.first).then_some(look.floor),
@@ -162,9 +185,11 @@ impl Run {
             self.halt
         };
         let state = match self.state {
-            State::Wanted => State::Cancelled,
+            State::Wanted { .. } => State::Cancelled,
             // An earlier trigger may still be on its way.
-            State::Clear { floor, session } => State::Looking(Look::again(floor, session, After::Trigger)),
+            State::Clear { floor, session, .. } => {
+                State::Looking(Look::again(floor, session, After::Trigger))
+            }
             other => other,
         };
         Run { state, halt }
@@ -180,9 +205,13 @@ impl Run {
         let halt = self.halt.after(&said);
         let before = self.state.clone();
         let state = match self.state {
-            State::Wanted => wanted(said, session),
+            State::Wanted { missed } => wanted(missed, said, session),
             State::Looking(look) => looking(look.in_life(session), said),
-            State::Clear { floor, session: old } => clear(floor, session.or(old), said),
+            State::Clear {
+                floor,
+                session: old,
+                missed,
+            } => clear(floor, session.or(old), missed, said),
             State::Queued { known, floor } => queued(known, floor, session, said),
             State::Building { number, url, missed } => building(number, url, missed, said),
             over => over,
@@ -197,7 +226,7 @@ impl Run {
         }
         let Run { state, halt } = self;
         match (&state, before) {
-            (State::Clear { .. }, _) => Run {
+            (State::Clear { .. } | State::Wanted { .. }, _) => Run {
                 state: State::Cancelled,
                 halt,
             },
@@ -238,15 +267,17 @@ impl Look {
     }
 }
 
-fn wanted(said: Said, session: Option<String>) -> State {
+fn wanted(missed: u32, said: Said, session: Option<String>) -> State {
     match said {
         Said::Ready { next_build } => State::Looking(Look {
             first: true,
             left: 1,
+            missed,
             ..Look::again(next_build, session, After::Trigger)
         }),
+        Said::Unfit(Refusal::NoSuchJob) if missed + 1 < MISSES => State::Wanted { missed: missed + 1 },
         Said::Unfit(why) => State::Refused { why },
-        _ => State::Wanted,
+        _ => State::Wanted { missed },
     }
 }
 
@@ -270,18 +301,26 @@ fn looking(look: Look, said: Said) -> State {
     }
 }
 
-fn clear(floor: u64, session: Option<String>, said: Said) -> State {
-    let again = |then| State::Looking(Look::again(floor, session.clone(), then));
-    match said {
-        Said::Triggered(Triggered::Queued(item) | Triggered::Merged(item)) => State::Queued {
-            known: Known { item, session },
-            floor,
-        },
+fn clear(floor: u64, session: Option<String>, missed: u32, said: Said) -> State {
+    let again = |then| Look {
+        missed,
+        ..Look::again(floor, session.clone(), then)
+    };
+    State::Looking(match said {
+        Said::Triggered(Triggered::Queued(item) | Triggered::Merged(item)) => {
+            let known = Known { item, session };
+            return State::Queued { known, floor };
+        }
         Said::Triggered(Triggered::Untold) => again(After::Lose),
         Said::Triggered(Triggered::SentBack) => again(After::Refuse(Refusal::Vetoed)),
-        Said::Triggered(Triggered::Refused(why)) => State::Refused { why },
+        // The job was there a moment ago.
+        Said::Triggered(Triggered::Refused(Refusal::NoSuchJob)) if missed + 1 < MISSES => Look {
+            missed: missed + 1,
+            ..again(After::AskJob)
+        },
+        Said::Triggered(Triggered::Refused(why)) => return State::Refused { why },
         _ => again(After::Trigger),
-    }
+    })
 }
 
 fn queued(known: Known, floor: u64, session: Option<String>, said: Said) -> State {

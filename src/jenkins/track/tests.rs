@@ -251,13 +251,64 @@ fn refusals_and_cancellations_are_ends() {
     assert_eq!(reread(&unfit), unfit);
 }
 
+fn no_such_job() -> Said {
+    Said::Unfit(Refusal::NoSuchJob)
+}
+
+fn triggered_nowhere() -> Said {
+    Said::Triggered(Triggered::Refused(Refusal::NoSuchJob))
+}
+
+#[test]
+fn a_job_that_is_missing_while_jenkins_restarts_is_no_verdict() {
+    let run = (1..MISSES).fold(Run::wanted(), |run, _| {
+        let run = run.saw(said(no_such_job()));
+        assert_eq!((run.next(), run.is_waiting()), (Ask::Job, true));
+        reread(&run)
+    });
+    let there = after(run.clone(), [ready()]);
+    assert_eq!(there.next(), Ask::FindItem);
+    let why = Refusal::NoSuchJob;
+    assert_eq!(
+        *after(run, [no_such_job()]).state(),
+        State::Refused { why },
+        "it stays away"
+    );
+}
+
+#[test]
+fn a_job_that_is_gone_when_it_is_triggered_is_looked_for_and_asked_for_again() {
+    let mut run = after(clear(), [triggered_nowhere()]);
+    for _ in 0..LOOKS {
+        assert_eq!((run.next(), run.is_waiting()), (Ask::FindItem, true));
+        run = after(reread(&run), [Said::NoItem, nothing()]);
+    }
+    assert_eq!((run.next(), run.is_waiting()), (Ask::Job, true));
+    assert_eq!(*run.clone().withdrawn().state(), State::Cancelled);
+    let run = after(run, [ready(), Said::NoItem, nothing()]);
+    assert_eq!(run.next(), Ask::Trigger);
+    let mut run = run;
+    for _ in 2..MISSES {
+        run = after(run, [triggered_nowhere()]);
+        for _ in 0..LOOKS {
+            run = after(run, [Said::NoItem, nothing()]);
+        }
+        run = after(run, [ready(), Said::NoItem, nothing()]);
+        assert_eq!(run.next(), Ask::Trigger);
+    }
+    let why = Refusal::NoSuchJob;
+    assert_eq!(
+        *after(run, [triggered_nowhere()]).state(),
+        State::Refused { why },
+        "it has an end"
+    );
+}
+
 #[test]
 fn a_build_is_deleted_when_it_is_missing_several_times_in_a_row() {
     let seen = || Said::Build(build(r#""building":true"#));
-    let run = after(
-        building(),
-        [Said::NoBuild, Said::NoBuild, seen(), Said::NoBuild, Said::NoBuild],
-    );
+    let missing = || (1..MISSES).map(|_| Said::NoBuild);
+    let run = after(building(), missing().chain([seen()]).chain(missing()));
     assert_eq!(run.next(), Ask::Build(5));
     assert_eq!(*after(run, [Said::NoBuild]).state(), State::Lost);
 }
@@ -330,6 +381,7 @@ fn anything() -> impl Strategy<Value = Said> {
         Triggered::Untold,
         Triggered::SentBack,
         Triggered::Refused(Refusal::Disabled),
+        Triggered::Refused(Refusal::NoSuchJob),
     ]);
     let halted = prop::sample::select(vec![Halted::Taken, Halted::Gone, Halted::Denied]);
     prop_oneof![
@@ -337,6 +389,7 @@ fn anything() -> impl Strategy<Value = Said> {
         4 => Just(nothing()),
         2 => Just(ready()),
         2 => Just(lost_answer()),
+        1 => Just(no_such_job()),
         1 => Just(Said::NoBuild),
         1 => Just(Said::Search(Search::Unfinished)),
         1 => fields.prop_map(item),

@@ -8,8 +8,12 @@ use super::super::{Build, BuildResult, Error, Halted, Item, ItemId, Refusal, Sea
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum State {
-    /// Nothing was asked yet.
-    Wanted,
+    /// Nothing of it is in Jenkins, and whether the job takes it was not heard.
+    Wanted {
+        /// How often there was no such job.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        missed: u32,
+    },
     /// A trigger may have been sent: queue and builds are looked through.
     Looking(Look),
     /// Nothing of it is in Jenkins: it may be triggered, by this process and now.
@@ -19,6 +23,9 @@ pub enum State {
         /// The life of Jenkins that it was seen in, if told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<String>,
+        /// How often there was no such job.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        missed: u32,
     },
     /// It is in the queue.
     Queued {
@@ -89,6 +96,9 @@ pub struct Look {
     /// The life of Jenkins that is looked at, if told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// How often there was no such job.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missed: u32,
     /// What follows if nothing is found.
     pub then: After,
 }
@@ -99,6 +109,8 @@ pub struct Look {
 pub enum After {
     /// It may be triggered.
     Trigger,
+    /// The job is asked for again: it was not there to be triggered.
+    AskJob,
     /// It was refused.
     Refuse(Refusal),
     /// It is lost.
