@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{CanaryStatus, GatePoint, GateState, JenkinsGate, Phase},
+    api::{CanaryStatus, GatePoint, GateState, GateStatus, JenkinsGate, Phase},
     jenkins::{Answer, Ask, Order},
     jitter::Jitter,
     leader::Leadership,
@@ -66,6 +66,17 @@ struct Slot {
     task: AbortHandle,
 }
 
+impl Slot {
+    /// What the status says now.
+    fn learn(&self, run: Option<&Value>) {
+        self.written.send_if_modified(|known| {
+            let changed = known.as_ref() != run;
+            *known = run.cloned();
+            changed
+        });
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         self.task.abort();
@@ -99,37 +110,32 @@ impl Gates {
         }
     }
 
-    /// Follows the jobs that `status`, which must be a written one, says are running, and no others.
+    /// Follows the jobs that `status`, which must be a written one, says are running, and begins no others. What the
+    /// specification does not ask for any more is stopped only when the status has let go of it: it may be asked for again
+    /// before that, and is then the same order.
     pub fn follow(&self, spec: &RolloutSpec, status: &CanaryStatus) {
         if spec.suspended() {
             // Hands off: what runs in Jenkins goes on, and is found again afterwards.
             return self.forget(&spec.id);
         }
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = wanted(spec, status);
-        if wanted.is_empty() {
-            if let Some(old) = slots.remove(&spec.id) {
-                old.iter().for_each(|slot| self.give_up(slot));
-            }
-            return;
-        }
         let mut old = slots.remove(&spec.id).unwrap_or_default();
-        let mut kept = Vec::with_capacity(wanted.len());
-        for (stand, job, run) in wanted {
+        let mut kept = Vec::new();
+        for (stand, known) in running(spec, status) {
             match old.iter().position(|slot| slot.stand == stand) {
                 Some(at) => {
                     let slot = old.swap_remove(at);
-                    slot.written.send_if_modified(|known| {
-                        let changed = *known != run;
-                        *known = run;
-                        changed
-                    });
+                    slot.learn(known.run.as_ref());
                     kept.push(slot);
                 }
-                None => kept.push(self.begin(spec, stand, job, run)),
+                None => kept.extend(
+                    asked_for(spec, status, known).map(|job| self.begin(spec, stand, job, known.run.clone())),
+                ),
             }
         }
-        slots.insert(spec.id.clone(), kept);
+        if !kept.is_empty() {
+            slots.insert(spec.id.clone(), kept);
+        }
         old.iter().for_each(|slot| self.give_up(slot));
     }
 
@@ -192,8 +198,8 @@ impl Gates {
     }
 }
 
-/// The gates whose jobs are running, with what is written of them.
-fn wanted<'a>(spec: &'a RolloutSpec, status: &CanaryStatus) -> Vec<(Stand, &'a JenkinsGate, Option<Value>)> {
+/// The gates whose jobs are running according to the status.
+fn running<'a>(spec: &RolloutSpec, status: &'a CanaryStatus) -> Vec<(Stand, &'a GateStatus)> {
     let under_way = matches!(
         status.phase,
         Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion)
@@ -204,32 +210,33 @@ fn wanted<'a>(spec: &'a RolloutSpec, status: &CanaryStatus) -> Vec<(Stand, &'a J
     let Some(revision) = &status.revision.current else {
         return Vec::new();
     };
-    let skips = analysis_is_skipped(spec, status);
-    let running = status
-        .gates
-        .iter()
-        .filter(|gate| gate.state == GateState::Running);
-    running
-        .filter_map(|known| {
-            let gate = spec.gates.iter().find(|gate| gate.name == known.name)?;
-            let Opens::Jenkins(job) = &gate.opens else {
-                return None;
-            };
-            // What is written is of the job that was ordered, and the specification may name another one by now.
-            let asked = known.job == gate.opens.job() && !(skips && gate.at == GatePoint::PreRollout);
-            if !asked {
-                return None;
-            }
-            let stand = Stand {
-                canary: spec.id.clone(),
-                uid: spec.uid.clone(),
-                gate: gate.name.clone(),
-                revision: revision.clone(),
-                since: known.since,
-            };
-            Some((stand, job, known.run.clone()))
-        })
+    let stand = |known: &GateStatus| Stand {
+        canary: spec.id.clone(),
+        uid: spec.uid.clone(),
+        gate: known.name.clone(),
+        revision: revision.clone(),
+        since: known.since,
+    };
+    let gates = status.gates.iter();
+    gates
+        .filter(|known| known.state == GateState::Running)
+        .map(|known| (stand(known), known))
         .collect()
+}
+
+/// The job at this gate, if the specification asks for it still. What is written is of the job that was ordered, and the
+/// specification may name another one by now.
+fn asked_for<'a>(
+    spec: &'a RolloutSpec,
+    status: &CanaryStatus,
+    known: &GateStatus,
+) -> Option<&'a JenkinsGate> {
+    let gate = spec.gates.iter().find(|gate| gate.name == known.name)?;
+    let Opens::Jenkins(job) = &gate.opens else {
+        return None;
+    };
+    let skipped = gate.at == GatePoint::PreRollout && analysis_is_skipped(spec, status);
+    (known.job == gate.opens.job() && !skipped).then_some(job)
 }
 
 /// Name of the parameter by which a build is found again; the job must declare it.

@@ -291,7 +291,8 @@ async fn jenkins_that_is_not_known_or_not_for_this_namespace_is_named() {
 fn order_is_the_same_for_the_same_stand_and_names_what_is_released() {
     let spec = spec();
     let status = at_the_gate();
-    let (stand, job, _) = wanted(&spec, &status).remove(0);
+    let (stand, known) = running(&spec, &status).remove(0);
+    let job = asked_for(&spec, &status, known).unwrap();
     let made = order(&stand, job, &spec.names).unwrap();
     assert_eq!(made.parameters["TARGET"], "web-canary.shop");
     assert_eq!(made.mark.value, "uid/0123456789ab/acceptance/1000000000");
@@ -301,17 +302,17 @@ fn order_is_the_same_for_the_same_stand_and_names_what_is_released() {
 #[test]
 fn no_job_is_followed_of_a_release_that_is_over_withdrawn_or_deleted() {
     let status = at_the_gate();
-    assert_eq!(wanted(&spec(), &status).len(), 1);
+    assert_eq!(running(&spec(), &status).len(), 1);
     let deleting = RolloutSpec {
         deleting: true,
         ..spec()
     };
-    assert!(wanted(&deleting, &status).is_empty());
+    assert!(running(&deleting, &status).is_empty());
     let over = CanaryStatus {
         phase: Some(Phase::Succeeded),
         ..status.clone()
     };
-    assert!(wanted(&spec(), &over).is_empty());
+    assert!(running(&spec(), &over).is_empty());
     let withdrawn = CanaryStatus {
         retirement: Some(crate::api::Retirement {
             kind: crate::api::RetirementKind::RollBack,
@@ -320,7 +321,7 @@ fn no_job_is_followed_of_a_release_that_is_over_withdrawn_or_deleted() {
         }),
         ..status
     };
-    assert!(wanted(&spec(), &withdrawn).is_empty());
+    assert!(running(&spec(), &withdrawn).is_empty());
 }
 
 /// A job at the gate that is in the queue of Jenkins.
@@ -385,16 +386,28 @@ async fn way_of_one_job_is_not_gone_on_with_another_job() {
     assert!(gates.news(&other.id, "uid").is_empty());
 }
 
+/// The status after a decision that let go of the gate.
+fn let_go(status: &CanaryStatus) -> CanaryStatus {
+    CanaryStatus {
+        gates: vec![],
+        ..status.clone()
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn job_of_a_gate_before_an_analysis_that_is_skipped_is_stopped() {
+async fn job_of_a_gate_before_an_analysis_that_is_skipped_is_stopped_and_no_other_begun() {
     let fake = Arc::new(Fake::default());
     let (gates, _wakes, status) = queued(&fake).await;
     let skipping = RolloutSpec {
         skip_analysis: true,
         ..spec()
     };
-    gates.follow(&skipping, &status);
+    gates.follow(&skipping, &let_go(&status));
     assert!(cancelled(&fake).await);
+    let before = fake.asked.lock().unwrap().len();
+    gates.follow(&skipping, &status);
+    a_minute().await;
+    assert_eq!(fake.asked.lock().unwrap().len(), before);
 }
 
 #[tokio::test(start_paused = true)]
@@ -407,8 +420,34 @@ async fn job_of_a_gate_that_was_edited_away_is_stopped_where_it_was_ordered_in_s
         gates: vec![],
         ..spec()
     };
-    gates.follow(&without, &status);
+    gates.follow(&without, &let_go(&status));
     assert!(cancelled(&fake).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn job_of_a_gate_that_was_edited_away_goes_on_until_the_status_has_let_go_of_it() {
+    let fake = Arc::new(Fake::default());
+    let (gates, _wakes, status) = queued(&fake).await;
+    let mut other = spec();
+    other.gates[0].opens = Opens::Approval {
+        not_by_requester: false,
+    };
+    let without = RolloutSpec {
+        gates: vec![],
+        ..spec()
+    };
+    let skipping = RolloutSpec {
+        skip_analysis: true,
+        ..spec()
+    };
+    for edited in [other, without, skipping] {
+        // Something keeps rounds from deciding; and before they do, it is all as it was.
+        gates.follow(&edited, &status);
+        assert!(!cancelled(&fake).await);
+        gates.follow(&spec(), &status);
+    }
+    let asked = |ask: &Ask| fake.asked.lock().unwrap().iter().filter(|a| *a == ask).count();
+    assert_eq!(asked(&Ask::Trigger), 1, "it is one order");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ const HOLDS: [HoldReason; 2] = [HoldReason::AwaitingApproval, HoldReason::Awaiti
 /// comes before everything that may wait: what was rejected keeps no traffic, whatever else holds the release.
 pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
     let spec = plan.spec;
+    forget_removed(plan);
     let skips = orders::skips_analysis(plan);
     for gate in &spec.gates {
         if skips && gate.at == GatePoint::PreRollout {
@@ -31,6 +32,23 @@ pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
         }
     }
     false
+}
+
+/// Nobody waits at a gate that is not in the specification any more; should it be put back, the release comes to it anew,
+/// with all its time and another order. What was opened stays open.
+fn forget_removed(plan: &mut Plan<'_>) {
+    let asked = |name: &str| plan.spec.gates.iter().any(|gate| gate.name == name);
+    let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.next.gates)
+        .into_iter()
+        .partition(|known| known.state == GateState::Open || asked(&known.name));
+    plan.next.gates = kept;
+    for known in gone {
+        let text = format!("gate {} waits for ", known.name);
+        let hold = plan.next.hold.as_ref();
+        if hold.is_some_and(|hold| HOLDS.contains(&hold.reason) && hold.message.starts_with(&text)) {
+            plan.next.hold = None;
+        }
+    }
 }
 
 /// A gate before an analysis that is skipped is skipped with it; should the skip end, the release comes to it anew.

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::{
-    api::{CanaryStatus, GatePoint, Phase, RetirementKind, Verb},
+    api::{CanaryStatus, GatePoint, GateState, Phase, RetirementKind, Verb},
     rollout::Weight,
 };
 
@@ -83,6 +83,7 @@ impl World {
                 "a step is taken in an analysis that was skipped: {next:?}"
             );
         }
+        self.check_times(next);
         let terminal = matches!(
             next.phase,
             Some(Phase::Initialized | Phase::Succeeded | Phase::Failed)
@@ -100,6 +101,28 @@ impl World {
                 "{:?} with a canary that runs (I4)",
                 next.phase
             );
+        }
+    }
+
+    /// A gate that was put back has all its time.
+    fn check_times(&self, next: &CanaryStatus) {
+        for gate in &next.gates {
+            let late = gate.state == GateState::Rejected
+                && gate
+                    .message
+                    .as_ref()
+                    .is_some_and(|why| why.starts_with("still closed"));
+            let back = self.put_back.get(&gate.name);
+            let asked = self.spec.gates.iter().find(|asked| asked.name == gate.name);
+            let timeout = asked.and_then(|asked| asked.timeout);
+            if let (true, Some(back), Some(timeout)) = (late && next.retirement.is_some(), back, timeout) {
+                let since = self.now - *back;
+                assert!(
+                    since >= timeout,
+                    "{} was put back {since} ago: {next:?}",
+                    gate.name
+                );
+            }
         }
     }
 

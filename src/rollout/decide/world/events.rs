@@ -43,6 +43,8 @@ pub(super) enum Event {
     Flood,
     /// Somebody makes another gate of the one of this number: a job of an approval, or the other way round.
     EditGate(usize),
+    /// Somebody takes the gate of this number out of the specification, or puts back what was taken out last.
+    TakeGate(Option<usize>),
     /// A freeze begins, which also holds what is under way, or ends.
     Freeze(Option<bool>),
     /// The controller dies after this many acts of its next round, and forgets what only it knew.
@@ -69,6 +71,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
             .prop_map(Event::Order),
         1 => Just(Event::Flood),
         1 => (0usize..5).prop_map(Event::EditGate),
+        2 => prop::option::of(0usize..5).prop_map(Event::TakeGate),
     ]
 }
 
@@ -120,6 +123,7 @@ impl World {
             Event::Order(verb) => self.order(*verb, None),
             Event::Flood => (0..20).for_each(|_| self.order(Verb::Approve, Some("nowhere".to_owned()))),
             Event::EditGate(gate) => self.edit_gate(*gate),
+            Event::TakeGate(gate) => self.take_gate(*gate),
             Event::Freeze(holds) => {
                 self.freezing = Freezing {
                     frozen: holds.map(|_| "holidays".to_owned()),
@@ -177,6 +181,22 @@ impl World {
                     not_by_requester: false,
                 },
             };
+        }
+    }
+
+    fn take_gate(&mut self, gate: Option<usize>) {
+        match gate {
+            Some(at) if at < self.spec.gates.len() => {
+                let gate = self.spec.gates.remove(at);
+                self.taken.push(gate);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(gate) = self.taken.pop() {
+                    self.put_back.insert(gate.name.clone(), self.now);
+                    self.spec.gates.push(gate);
+                }
+            }
         }
     }
 

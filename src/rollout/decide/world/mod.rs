@@ -80,6 +80,10 @@ struct World {
     orders: Vec<Order>,
     /// How many there were.
     given: usize,
+    /// Gates that were taken out of the specification.
+    taken: Vec<GateSpec>,
+    /// When a gate was put back.
+    put_back: BTreeMap<String, DateTime<Utc>>,
     /// What jobs at gates ended with.
     news: Vec<GateNews>,
     /// Revisions and gates that somebody or a job said yes to.
@@ -142,6 +146,8 @@ impl World {
             crash_after: None,
             orders: Vec::new(),
             given: 0,
+            taken: Vec::new(),
+            put_back: BTreeMap::new(),
             news: Vec::new(),
             passed: HashSet::new(),
             unexamined: HashSet::new(),

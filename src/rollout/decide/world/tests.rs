@@ -389,6 +389,37 @@ fn approval_that_becomes_a_job_has_all_its_time() {
 }
 
 #[test]
+fn gate_that_is_put_back_has_all_its_time_and_another_order() {
+    let mut world = patient();
+    for gate in &mut world.spec.gates {
+        gate.timeout = Some(TimeDelta::seconds(60));
+    }
+    world.run(&[Event::Settle(0, true), Event::Settle(1, true)]);
+    let job = |world: &World| {
+        let mut gates = world.status.gates.iter();
+        gates.find(|gate| gate.name == "job").cloned()
+    };
+    pass(&mut world, 50);
+    // What became of the order is heard when the gate is back.
+    world.end_job_of("job", false);
+    world.freezing.frozen = Some("holidays".to_owned());
+    world.run(&[Event::TakeGate(Some(3))]);
+    assert_eq!(
+        (job(&world), &world.status.hold.as_ref().map(|h| h.reason)),
+        (None, &Some(HoldReason::Frozen))
+    );
+    pass(&mut world, 20);
+    world.run(&[Event::TakeGate(None), Event::Tick]);
+    world.run(&[Event::Tick]);
+    assert_eq!(job(&world).map(|gate| gate.state), Some(GateState::Running));
+    pass(&mut world, 50);
+    assert_eq!(world.status.retirement, None);
+    pass(&mut world, 15);
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed), "its time is over");
+}
+
+#[test]
 fn skipped_release_whose_pods_do_not_all_come_is_rolled_back_after_its_deadline() {
     let mut world = World::new();
     world.target.desired = 2;
