@@ -41,11 +41,12 @@ pub(super) struct Way {
 pub(super) async fn drive(mut way: Way) {
     let (site, order) = match way.asked.clone() {
         Ok(asked) => asked,
-        Err(problem) => return way.tell(&Run::wanted(), Some(problem)),
+        Err(problem) => return way.tell(&Run::wanted(), Some(problem), true),
     };
     let began = Instant::now();
     let mut run = read(way.written.borrow().as_ref());
     let mut trouble: Option<String> = None;
+    let mut caught_up = false;
     while !run.is_over() {
         if trouble.is_some() || run.is_waiting() {
             let waited = if run.is_missing() {
@@ -66,11 +67,13 @@ pub(super) async fn drive(mut way: Way) {
             _ => None,
         };
         let next = run.clone().saw(answer);
-        if next == run && problem == trouble {
+        if next == run && problem == trouble && caught_up {
             continue;
         }
+        // As long as every answer leads to another place, what is written is behind.
+        caught_up |= next == run || problem.is_some();
         trouble.clone_from(&problem);
-        way.tell(&next, problem);
+        way.tell(&next, problem, caught_up);
         if next != run && way.recorded(&next).await.is_none() {
             return;
         }
@@ -78,7 +81,7 @@ pub(super) async fn drive(mut way: Way) {
     }
     if way.news.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
         // It was over when it was found.
-        way.tell(&run, None);
+        way.tell(&run, None, true);
     }
 }
 
@@ -113,7 +116,7 @@ fn read(written: Option<&Value>) -> Run {
 
 impl Way {
     /// What the status is to say of it.
-    fn tell(&self, run: &Run, problem: Option<String>) {
+    fn tell(&self, run: &Run, problem: Option<String>, caught_up: bool) {
         let Ok(json) = serde_json::to_value(run) else {
             return;
         };
@@ -126,6 +129,7 @@ impl Way {
             state,
             message: problem.or(message),
             url,
+            caught_up,
         };
         *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
         // Nobody listens any more only when the process ends.

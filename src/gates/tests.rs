@@ -258,6 +258,32 @@ async fn trouble_is_told_and_decides_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_written_is_behind_until_an_answer_leads_nowhere_else_and_that_is_told() {
+    let building = json!({"state": "building", "number": 5, "url": "u"});
+    let queued = json!({"state": "queued", "item": 12, "floor": 5});
+    for (run, steps) in [(building, 1), (queued, 2)] {
+        let fake = Arc::new(Fake::default());
+        let (gates, mut wakes) = gates(&fake, &["shop"]);
+        let mut status = at_the_gate();
+        status.gates[0].run = Some(run);
+        for step in 1..=steps {
+            gates.follow(&spec(), &status);
+            assert!(
+                step > 1 || gates.news(&spec().id, "uid").is_empty(),
+                "nobody asked yet"
+            );
+            if steps == 2 && step == 2 {
+                // The item is gone, and where its build is, nobody can tell.
+                let trouble = crate::jenkins::Error::Unreachable("refused".to_owned());
+                fake.trouble.lock().unwrap().push_back(trouble);
+            }
+            let news = next(&gates, &mut wakes, &mut status).await;
+            assert_eq!((news.caught_up, news.state), (step == steps, GateState::Running));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn jenkins_that_is_not_known_or_not_for_this_namespace_is_named() {
     for (namespaces, instance, words) in [
         (["other"], "ci", "not for namespace shop"),

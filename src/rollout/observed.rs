@@ -120,6 +120,9 @@ pub struct GateNews {
     pub message: Option<String>,
     /// The build, for people.
     pub url: Option<String>,
+    /// Whether this process knows how the job stands now, or that nobody tells. What was written while it did not look may
+    /// be of a job that has ended long since.
+    pub caught_up: bool,
 }
 
 /// A Deployment.

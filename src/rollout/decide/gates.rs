@@ -200,8 +200,11 @@ fn news(plan: &mut Plan<'_>, gate: &GateSpec) -> GateState {
     let Some(status) = known(plan, gate) else {
         return GateState::Waiting;
     };
+    let heard = heard.filter(|news| news.since == status.since);
+    // Nobody looked while the Canary was suspended, or no controller ran: the job may have ended in time.
+    let unheard = status.job.is_some() && !heard.as_ref().is_some_and(|news| news.caught_up);
     if status.state == GateState::Running
-        && let Some(news) = heard.filter(|news| news.since == status.since)
+        && let Some(news) = heard
     {
         let GateNews {
             run,
@@ -220,7 +223,8 @@ fn news(plan: &mut Plan<'_>, gate: &GateSpec) -> GateState {
     if !matches!(state, GateState::Waiting | GateState::Running) {
         return state;
     }
-    let Some(timeout) = gate.timeout.filter(|timeout| plan.elapsed(since, *timeout)) else {
+    let timeout = gate.timeout.filter(|_| !unheard);
+    let Some(timeout) = timeout.filter(|timeout| plan.elapsed(since, *timeout)) else {
         return state;
     };
     if let Some(status) = known(plan, gate) {

@@ -2,8 +2,8 @@
 
 use super::World;
 use crate::{
-    api::{CanaryStatus, GatePoint, GateState, Phase, RetirementKind, Verb},
-    rollout::Weight,
+    api::{CanaryStatus, GatePoint, GateState, GateStatus, Phase, RetirementKind, Verb},
+    rollout::{GateNews, Weight},
 };
 
 impl World {
@@ -104,18 +104,18 @@ impl World {
         }
     }
 
-    /// A gate that was put back has all its time.
+    /// A gate that was put back has all its time, and no job is too late before somebody has looked at it.
     fn check_times(&self, next: &CanaryStatus) {
-        for gate in &next.gates {
-            let late = gate.state == GateState::Rejected
-                && gate
-                    .message
-                    .as_ref()
-                    .is_some_and(|why| why.starts_with("still closed"));
+        let late = |gate: &&GateStatus| {
+            let why = gate.message.as_ref();
+            let late = why.is_some_and(|why| why.starts_with("still closed"));
+            late && gate.state == GateState::Rejected && self.status.retirement.is_none()
+        };
+        for gate in next.gates.iter().filter(late) {
             let back = self.put_back.get(&gate.name);
             let asked = self.spec.gates.iter().find(|asked| asked.name == gate.name);
             let timeout = asked.and_then(|asked| asked.timeout);
-            if let (true, Some(back), Some(timeout)) = (late && next.retirement.is_some(), back, timeout) {
+            if let (Some(back), Some(timeout)) = (back, timeout) {
                 let since = self.now - *back;
                 assert!(
                     since >= timeout,
@@ -123,6 +123,12 @@ impl World {
                     gate.name
                 );
             }
+            let heard = |news: &GateNews| news.gate == gate.name && news.since == gate.since;
+            assert!(
+                gate.job.is_none() || self.news.iter().any(heard),
+                "nobody looked at the job of {}: {next:?}",
+                gate.name
+            );
         }
     }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::World;
 use crate::{
-    api::{GateState, JenkinsGate, Verb},
+    api::{GateState, GateStatus, JenkinsGate, Verb},
     freeze::Freezing,
     rollout::{GateNews, Opens, Order, Weight},
 };
@@ -75,10 +75,26 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn heard(gate: &GateStatus, revision: &str, state: GateState) -> GateNews {
+    GateNews {
+        gate: gate.name.clone(),
+        revision: revision.to_owned(),
+        since: gate.since,
+        run: serde_json::json!({"state": "building"}),
+        state,
+        message: None,
+        url: None,
+        caught_up: true,
+    }
+}
+
 impl World {
     pub(super) fn happen(&mut self, event: &Event) {
         match event {
-            Event::Tick => self.now += TimeDelta::seconds(1),
+            Event::Tick => {
+                self.now += TimeDelta::seconds(1);
+                self.look_at_jobs();
+            }
             Event::Push { bad } => {
                 self.mark += 1;
                 let kind = if *bad { "bad" } else { "good" };
@@ -217,18 +233,29 @@ impl World {
         if success {
             self.passed.insert((revision.clone(), gate.name.clone()));
         }
-        self.news = vec![GateNews {
-            gate: gate.name.clone(),
-            revision,
-            since: gate.since,
-            run: serde_json::json!({"state": "ended"}),
-            state: if success {
-                GateState::Open
-            } else {
-                GateState::Rejected
-            },
-            message: None,
-            url: None,
-        }];
+        let state = if success {
+            GateState::Open
+        } else {
+            GateState::Rejected
+        };
+        let news = heard(gate, &revision, state);
+        self.news.retain(|known| known.gate != *name);
+        self.news.push(news);
+    }
+
+    /// Whoever follows the jobs hears that they run.
+    fn look_at_jobs(&mut self) {
+        let Some(revision) = self.status.revision.current.clone() else {
+            return;
+        };
+        for gate in &self.status.gates {
+            let known = |news: &GateNews| {
+                (&news.gate, &news.revision, news.since) == (&gate.name, &revision, gate.since)
+            };
+            if gate.state == GateState::Running && !self.news.iter().any(known) {
+                self.news.retain(|news| news.gate != gate.name);
+                self.news.push(heard(gate, &revision, GateState::Running));
+            }
+        }
     }
 }

@@ -84,7 +84,7 @@ struct World {
     taken: Vec<GateSpec>,
     /// When a gate was put back.
     put_back: BTreeMap<String, DateTime<Utc>>,
-    /// What jobs at gates ended with.
+    /// What was heard of jobs at gates.
     news: Vec<GateNews>,
     /// Revisions and gates that somebody or a job said yes to.
     passed: HashSet<(String, String)>,
@@ -285,6 +285,7 @@ impl World {
         self.routing_since = self.now;
         self.template_since = self.now;
         self.reached_at = None;
+        self.news = Vec::new();
     }
 
     fn carry_out(&mut self, act: &Act) {

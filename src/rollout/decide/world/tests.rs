@@ -420,6 +420,30 @@ fn gate_that_is_put_back_has_all_its_time_and_another_order() {
 }
 
 #[test]
+fn job_that_ended_while_nobody_looked_is_heard_before_its_time_is_over() {
+    for outage in [false, true] {
+        let mut world = patient();
+        world.run(&[Event::Settle(0, true), Event::Settle(1, true)]);
+        for gate in &mut world.spec.gates {
+            gate.timeout = Some(TimeDelta::seconds(60));
+        }
+        world.run(&[Event::Tick]);
+        if outage {
+            world.now += TimeDelta::hours(2);
+        } else {
+            world.spec.suspend = true;
+            pass(&mut world, 100);
+            world.spec.suspend = false;
+        }
+        world.restart();
+        world.settle();
+        assert_eq!(world.status.retirement, None, "nobody asked yet");
+        world.run(&[Event::Job(true)]);
+        assert_eq!(world.status.canary_weight, 10);
+    }
+}
+
+#[test]
 fn skipped_release_whose_pods_do_not_all_come_is_rolled_back_after_its_deadline() {
     let mut world = World::new();
     world.target.desired = 2;
