@@ -133,13 +133,17 @@ pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
 
 /// What keeps the next step from being taken, whatever anybody orders.
 pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
-    let asked = |name: &str| plan.spec.gates.iter().any(|gate| gate.name == name);
-    let mut known = plan.next.gates.iter();
-    let closed = known.find(|gate| gate.state != GateState::Open && asked(&gate.name));
+    let first = plan.next.step.is_none();
+    let begins = first || plan.weight().is_zero();
+    let closed = plan.spec.gates.iter().find(|gate| {
+        let known = plan.next.gates.iter().find(|known| known.name == gate.name);
+        // To the last gates the release comes by its steps; to the others it may not have come yet.
+        let before = begins && gate.at != GatePoint::ConfirmPromotion;
+        known.map_or(before, |known| known.state != GateState::Open)
+    });
     if let Some(gate) = closed {
         return Some(format!("gate {} is not open", gate.name));
     }
-    let first = plan.next.step.is_none();
     let frozen = plan
         .seen
         .frozen(if first { UnderWay::Finish } else { UnderWay::Hold });

@@ -312,12 +312,26 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     if !skips && !gates::open(plan, GatePoint::PreRollout) {
         return;
     }
-    let steps = plan.spec.steps.weights();
-    let index = steps.iter().position(|step| *step >= weight);
-    let index = index.unwrap_or(plan.spec.steps.last());
-    let step = plan.spec.steps.weight(index).max(weight);
-    // Without further analysis it stays where it is, and what is measured there can take it back.
-    raise_to(plan, index, if skips { weight } else { step });
+    if skips {
+        // Without further analysis it stays where it is, and what is measured there can take it back.
+        raise_to(plan, step_from(plan, weight), weight);
+    } else {
+        begin_under_traffic(plan);
+    }
+}
+
+/// The analysis of what has traffic already begins with the first step that is not below it.
+fn begin_under_traffic(plan: &mut Plan<'_>) {
+    let weight = plan.weight();
+    let index = step_from(plan, weight);
+    raise_to(plan, index, plan.spec.steps.weight(index).max(weight));
+}
+
+/// The first step that is not below `weight`, or the last.
+fn step_from(plan: &Plan<'_>, weight: Weight) -> usize {
+    let mut steps = plan.spec.steps.weights().iter();
+    let index = steps.position(|step| *step >= weight);
+    index.unwrap_or(plan.spec.steps.last())
 }
 
 /// The routes were changed by someone, or our own write after the intent was lost: the step's clock starts again, so
@@ -487,14 +501,16 @@ pub(super) fn may_step(plan: &mut Plan<'_>) -> bool {
     gates::thawed(plan, if first { UnderWay::Finish } else { UnderWay::Hold })
 }
 
-/// Somebody orders the next step, whatever the evidence; it was not refused, so that no freeze is in the way, and the pods
-/// can carry it (I2).
+/// Somebody orders the next step, whatever the evidence; it was not refused, so that no freeze and no closed gate is in
+/// the way, and the pods can carry it (I2).
 pub(super) fn advance(plan: &mut Plan<'_>) {
     plan.next.hold = None;
     if plan.weight().is_zero() {
         if gates::open(plan, GatePoint::ConfirmRollout) && gates::open(plan, GatePoint::PreRollout) {
             raise(plan, present_step(plan));
         }
+    } else if plan.next.step.is_none() {
+        begin_under_traffic(plan);
     } else if !next_step(plan) && gates::open(plan, GatePoint::ConfirmPromotion) {
         super::promoting::begin(plan);
     }

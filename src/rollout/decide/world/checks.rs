@@ -70,7 +70,15 @@ impl World {
             !begins || next.pause.is_none(),
             "a paused release is promoted: {next:?}"
         );
-        let raised = next.canary_weight > self.status.canary_weight;
+        let skipped = self.skips() || self.spec.skip_analysis;
+        assert!(
+            !begins || skipped || self.may_pass(GatePoint::PreRollout),
+            "a release is promoted that never passed a closed gate: {:?}",
+            self.status.gates
+        );
+        let same = next.revision.started_at == self.status.revision.started_at;
+        let analysed = next.step.is_some() && self.status.step.is_none() && same && !skipped;
+        let raised = next.canary_weight > self.status.canary_weight || analysed;
         if raised && next.phase == Some(Phase::Progressing) && next.retirement.is_none() {
             // What is recorded is put right again and again; a gate and a skip bear on what is recorded.
             assert!(

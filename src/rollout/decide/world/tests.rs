@@ -307,6 +307,41 @@ fn advance_is_refused_at_a_gate_though_another_one_is_gone_from_the_specificatio
 }
 
 #[test]
+fn advance_is_refused_before_a_gate_that_a_release_under_traffic_has_not_come_to() {
+    let mut world = patient();
+    world.run(&[Event::Settle(0, true), Event::Settle(1, true), Event::Tick]);
+    world.run(&[Event::Job(true), Event::Tick]);
+    assert_eq!(world.status.canary_weight, 10);
+    world.run(&[
+        Event::PrimaryPods(false),
+        Event::Push { bad: false },
+        Event::Order(Verb::Pause),
+        Event::Settle(0, true),
+        Event::Tick,
+    ]);
+    assert_eq!(
+        (
+            world.status.canary_weight,
+            &world.status.step,
+            world.status.gates.len()
+        ),
+        (10, &None, 1)
+    );
+    world.run(&[Event::Order(Verb::Advance), Event::Tick]);
+    let last = world.status.interventions.last().unwrap();
+    assert_eq!(last.refused.as_deref(), Some("gate traffic is not open"));
+    world.run(&[Event::Order(Verb::Resume), Event::Settle(1, true), Event::Tick]);
+    world.run(&[Event::Order(Verb::Pause), Event::Job(true), Event::Tick]);
+    world.run(&[Event::Order(Verb::Advance)]);
+    let step = world.status.step.as_ref().map(|step| step.index);
+    assert_eq!(
+        (step, world.status.canary_weight),
+        (Some(0), 10),
+        "the step that it is at"
+    );
+}
+
+#[test]
 fn abort_does_not_wait_for_orders_that_came_before() {
     let mut world = World::new();
     world.ensure_rest();
