@@ -32,6 +32,14 @@ impl JobPath {
         &self.0
     }
 
+    /// Whether Jenkins has one job by both names: it finds what it is asked for without regard to case, and tells of it as it
+    /// was created.
+    #[must_use]
+    pub fn is_same(&self, other: &JobPath) -> bool {
+        let folded = |path: &JobPath| path.0.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>();
+        folded(self) == folded(other)
+    }
+
     pub(super) fn of_names(names: Vec<String>) -> JobPath {
         JobPath(names)
     }

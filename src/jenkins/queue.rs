@@ -177,7 +177,8 @@ impl Item {
         let raw: RawQueue = read_json(body)?;
         let mut items = raw.items.into_iter().map(|item| Item::of(item, base));
         Ok(items.find(|item| {
-            item.parameters.belong(&order.mark) == Belongs::Yes && item.job.as_ref() == Some(&order.job)
+            let of_job = item.job.as_ref().is_some_and(|job| job.is_same(&order.job));
+            item.parameters.belong(&order.mark) == Belongs::Yes && of_job
         }))
     }
 
@@ -200,7 +201,7 @@ impl Item {
     /// Whether it cannot be the item that `order` became, although it has its number.
     pub(super) fn is_foreign(&self, order: &Order) -> bool {
         self.parameters.belong(&order.mark) == Belongs::No
-            || self.job.as_ref().is_some_and(|job| *job != order.job)
+            || self.job.as_ref().is_some_and(|job| !job.is_same(&order.job))
     }
 }
 

@@ -149,7 +149,9 @@ pub(super) fn read_trigger(heard: &Heard<'_>, job: &JobPath, base: &[&str]) -> R
         201 => Ok(link::item_of(to, base).map_or(Triggered::Untold, Triggered::Queued)),
         301 | 302 | 303 | 307 | 308 => match link::item_of(to, base) {
             Some(item) => Ok(Triggered::Merged(item)),
-            None if to == "." || link::job_of(to, base).as_ref() == Some(job) => Ok(Triggered::SentBack),
+            None if to == "." || link::job_of(to, base).is_some_and(|sent| sent.is_same(job)) => {
+                Ok(Triggered::SentBack)
+            }
             None => Err(Error::Redirected(shortened(to))),
         },
         400 => refused(Refusal::BadRequest { text: text() }),

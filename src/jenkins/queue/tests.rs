@@ -49,6 +49,7 @@ fn the_item_of_an_order_has_its_mark_and_its_job() {
     };
     let mine = r#"{"name":"A","value":true},{"name":"ID","value":"7"}"#;
     assert_eq!(queue(mine, "job/team/job/deploy"), Some(2));
+    assert_eq!(queue(mine, "job/Team/job/DEPLOY"), Some(2), "as it was created");
     assert_eq!(queue(mine, "job/team/job/other"), None);
     assert_eq!(
         queue(r#"{"name":"ID","value":"77"}"#, "job/team/job/deploy"),
@@ -71,8 +72,9 @@ fn an_item_with_another_mark_or_job_is_foreign_and_one_that_tells_neither_is_not
     };
     assert!(foreign(r#","params":"\nID=8""#));
     assert!(foreign(r#","task":{"url":"http://x/job/other/"}"#));
-    assert!(!foreign(
-        r#","params":"\nID=7","task":{"url":"http://x/job/team/job/deploy/"}"#
-    ));
+    for job in ["job/team/job/deploy", "job/Team/job/DEPLOY"] {
+        let fields = format!(r#","params":"\nID=7","task":{{"url":"http://x/{job}/"}}"#);
+        assert!(!foreign(&fields), "{job}");
+    }
     assert!(!foreign(""));
 }

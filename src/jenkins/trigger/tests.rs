@@ -22,6 +22,8 @@ fn sent_back_to_the_job_is_neither_taken_nor_refused_and_to_a_login_page_is_trou
     assert_eq!(trigger(302, ".", ""), Ok(Triggered::SentBack));
     let job = "http://ci/jenkins/job/team/job/deploy/";
     assert_eq!(trigger(302, job, ""), Ok(Triggered::SentBack));
+    let created_as = "http://ci/jenkins/job/Team/job/Deploy/";
+    assert_eq!(trigger(302, created_as, ""), Ok(Triggered::SentBack));
     let login = "http://ci/jenkins/login?from=%2Fjob%2Fteam%2Fjob%2Fdeploy";
     assert!(matches!(trigger(302, login, ""), Err(Error::LoginPage(_))));
     assert!(matches!(
