@@ -41,7 +41,11 @@ pub(super) struct Way {
 pub(super) async fn drive(mut way: Way) {
     let (site, order) = match way.asked.clone() {
         Ok(asked) => asked,
-        Err(problem) => return way.tell(&Run::wanted(), Some(problem), true),
+        Err(problem) => {
+            // What is known of the order stays known: there may be a build of it.
+            let run = read(way.written.borrow().as_ref());
+            return way.tell(&run, Some(problem), true);
+        }
     };
     let began = Instant::now();
     let mut run = read(way.written.borrow().as_ref());

@@ -313,6 +313,20 @@ async fn jenkins_that_is_not_known_or_not_for_this_namespace_is_named() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn jenkins_that_is_not_known_any_more_takes_nothing_from_what_is_known_of_an_order() {
+    let fake = Arc::new(Fake::default());
+    let (gates, mut wakes) = gates(&fake, &["other"]);
+    let building = json!({"state": "building", "number": 5, "url": "u"});
+    let mut status = at_the_gate();
+    status.gates[0].run = Some(building.clone());
+    gates.follow(&spec(), &status);
+    let news = next(&gates, &mut wakes, &mut status).await;
+    assert_eq!(news.run, building);
+    let told = news.message.unwrap();
+    assert!(told.contains("not for namespace shop"), "{told}");
+}
+
 #[test]
 fn order_is_the_same_for_the_same_stand_and_names_what_is_released() {
     let spec = spec();
