@@ -10,13 +10,14 @@ pub(super) struct Site(Url);
 
 impl Site {
     pub(super) fn parse(url: &str) -> Result<Site, Error> {
-        let bad = |why: &str| Error::Setup(format!("{url:?} {why}"));
+        // What cannot be read may hold a password anywhere: it is not repeated.
+        let bad = |why: &str| Error::Setup(format!("the URL {why}"));
         let root = Url::parse(url).map_err(|error| bad(&format!("is no URL: {error}")))?;
         if !matches!(root.scheme(), "http" | "https") {
             return Err(bad("is no http or https URL"));
         }
         if !root.username().is_empty() || root.password().is_some() {
-            return Err(Error::Setup("a URL must not hold credentials".to_owned()));
+            return Err(bad("must not hold credentials"));
         }
         if root.query().is_some() || root.fragment().is_some() {
             return Err(bad("has a query or a fragment"));
@@ -96,7 +97,17 @@ mod tests {
         for bad in ["ci.example.org", "ftp://ci", "http://ci/?a=b", "http://"] {
             assert!(matches!(Site::parse(bad), Err(Error::Setup(_))), "{bad}");
         }
-        let error = Site::parse("http://me:secret@ci").unwrap_err();
-        assert!(!error.to_string().contains("secret"));
+        for url in [
+            "http://me:secret@ci",
+            "me:secret@ci",
+            "me:secret@ci/jenkins",
+            "ftp://me:secret@ci",
+            "//me:secret@ci",
+            "http://me:secret@",
+            "http://ci/?token=secret",
+        ] {
+            let error = Site::parse(url).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
     }
 }
