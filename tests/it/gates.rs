@@ -226,6 +226,32 @@ fn gate_that_stays_closed_for_too_long_rolls_the_release_back() {
     });
 }
 
+#[test]
+fn pods_that_a_manifest_starts_go_while_nobody_has_confirmed_the_release() {
+    run(async {
+        let cluster = under_canary(29).await;
+        let gates = json!([{"name": "smoke", "at": "confirm-rollout", "approval": {}}]);
+        cluster
+            .merge(
+                &key(Kind::CANARY),
+                json!({"spec": {"analysis": {"gates": gates}}}),
+            )
+            .unwrap();
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        cluster
+            .merge(&key(Kind::DEPLOYMENT), json!({"spec": {"replicas": 2}}))
+            .unwrap();
+        await_phase(&cluster, "Waiting", 10).await;
+        let gone = |target: &Value| target["spec"]["replicas"] == 0;
+        assert!(
+            cluster
+                .wait(&key(Kind::DEPLOYMENT), TimeDelta::seconds(60), gone)
+                .await
+        );
+        held(&cluster, "AwaitingApproval", "smoke").await;
+    });
+}
+
 fn freeze(kind: &str, spec: &Value) -> Value {
     json!({"apiVersion": "bellwether.dev/v1beta1", "kind": kind, "metadata": {"name": "holidays"}, "spec": spec})
 }

@@ -7,12 +7,12 @@ use super::{
     checks::{self, METRIC_HOLDS, Verdict},
     gates, orders,
     plan::Plan,
-    rest, retire,
+    rest, retire, silence,
 };
 use crate::{
     api::{GatePoint, HoldReason, NoticeKind, Outcome, Phase, RetirementKind, StepStatus, UnderWay},
     defect::{Defect, planted},
-    rollout::{Act, Weight, Workload},
+    rollout::{Act, Serves, Weight, Workload},
 };
 
 /// How often the traffic may be taken back for now, because pods vanish or requests do not arrive, before the release
@@ -48,7 +48,8 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     }
     if !gates::open(plan, GatePoint::ConfirmRollout) {
         // No pod is started for it; what traffic is left of a release that was overtaken goes back.
-        return take_back(plan);
+        take_back(plan);
+        return send_away(plan, target);
     }
     if target.desired == 0 && plan.weight().is_zero() {
         return scale_up(plan);
@@ -66,6 +67,23 @@ fn take_back(plan: &mut Plan<'_>) {
         plan.route_home();
     } else {
         plan.lower(plan.least_weight().min(plan.weight()));
+    }
+}
+
+/// Nobody has confirmed that its pods may run: those that a manifest with `replicas` started, or that an overtaken release
+/// left, go once no request reaches them.
+fn send_away(plan: &mut Plan<'_>, target: &Workload) {
+    if target.desired == 0 {
+        return plan.clear_hold(&[HoldReason::TrafficNotShifting, HoldReason::MetricsUnavailable]);
+    }
+    let elsewhere = plan.weight().is_zero()
+        && plan.primary_carries_all()
+        && plan.seen.apex.serves == Some(Serves::Primary);
+    if plan.acting() || !target.up_to_date || !elsewhere || !plan.settled_at(Weight::ZERO) {
+        return;
+    }
+    if silence::silent(plan, Serves::Target) && plan.repair() {
+        plan.act(Act::ScaleTarget(0));
     }
 }
 

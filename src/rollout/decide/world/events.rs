@@ -45,6 +45,8 @@ pub(super) enum Event {
     EditGate(usize),
     /// Somebody takes the gate of this number out of the specification, or puts back what was taken out last.
     TakeGate(Option<usize>),
+    /// Somebody applies a manifest that says how many pods the workload has, while a release waits for permission.
+    Scale(i32),
     /// A freeze begins, which also holds what is under way, or ends.
     Freeze(Option<bool>),
     /// The controller dies after this many acts of its next round, and forgets what only it knew.
@@ -70,6 +72,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         2 => prop::sample::select(vec![Verb::SkipAnalysis, Verb::Pause, Verb::Resume, Verb::Advance, Verb::Abort])
             .prop_map(Event::Order),
         1 => Just(Event::Flood),
+        1 => (0..4i32).prop_map(Event::Scale),
         1 => (0usize..5).prop_map(Event::EditGate),
         2 => prop::option::of(0usize..5).prop_map(Event::TakeGate),
     ]
@@ -139,6 +142,10 @@ impl World {
             Event::Order(verb) => self.order(*verb, None),
             Event::Flood => (0..20).for_each(|_| self.order(Verb::Approve, Some("nowhere".to_owned()))),
             Event::EditGate(gate) => self.edit_gate(*gate),
+            Event::Scale(replicas) if self.phase() == Some(Phase::Waiting) => {
+                self.target.desired = *replicas;
+            }
+            Event::Scale(_) => {}
             Event::TakeGate(gate) => self.take_gate(*gate),
             Event::Freeze(holds) => {
                 self.freezing = Freezing {

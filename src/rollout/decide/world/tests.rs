@@ -307,6 +307,31 @@ fn advance_is_refused_at_a_gate_though_another_one_is_gone_from_the_specificatio
 }
 
 #[test]
+fn pods_that_nobody_confirmed_go_whoever_started_them() {
+    let mut world = patient();
+    world.run(&[Event::Scale(2)]);
+    pass(&mut world, 20);
+    assert_eq!((world.phase(), world.target.desired), (Some(Phase::Waiting), 0));
+    assert_eq!(
+        world.status.hold.as_ref().map(|hold| hold.reason),
+        Some(HoldReason::AwaitingApproval)
+    );
+    world.run(&[Event::Settle(0, true), Event::Tick]);
+    assert_eq!(world.target.desired, 2, "confirmed, they are started again");
+    world.run(&[
+        Event::Settle(1, true),
+        Event::Job(true),
+        Event::Tick,
+        Event::Job(true),
+    ]);
+    assert_eq!(world.status.canary_weight, 10);
+    world.run(&[Event::Push { bad: false }]);
+    assert_eq!(world.phase(), Some(Phase::Waiting));
+    pass(&mut world, 20);
+    assert_eq!(world.target.desired, 0, "those of the release that was overtaken");
+}
+
+#[test]
 fn advance_is_refused_before_a_gate_that_a_release_under_traffic_has_not_come_to() {
     let mut world = patient();
     world.run(&[Event::Settle(0, true), Event::Settle(1, true), Event::Tick]);
