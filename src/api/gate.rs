@@ -84,6 +84,10 @@ pub struct GateStatus {
     pub state: GateState,
     /// Since when the release has come to it.
     pub since: DateTime<Utc>,
+    /// The revision that came to it, by which its job knows it: the server may return the same pod template in another form
+    /// since. Absent if it is the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Who opened or rejected it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,

@@ -207,14 +207,14 @@ fn running<'a>(spec: &RolloutSpec, status: &'a CanaryStatus) -> Vec<(Stand, &'a 
     if !under_way || status.retirement.is_some() || spec.deleting {
         return Vec::new();
     }
-    let Some(revision) = &status.revision.current else {
+    let Some(current) = &status.revision.current else {
         return Vec::new();
     };
     let stand = |known: &GateStatus| Stand {
         canary: spec.id.clone(),
         uid: spec.uid.clone(),
         gate: known.name.clone(),
-        revision: revision.clone(),
+        revision: known.revision.as_ref().unwrap_or(current).clone(),
         since: known.since,
     };
     let gates = status.gates.iter();

@@ -100,6 +100,7 @@ fn at_the_gate() -> CanaryStatus {
             at: GatePoint::PreRollout,
             state: GateState::Running,
             since: DateTime::from_timestamp(1_000_000, 0).unwrap(),
+            revision: None,
             by: None,
             message: None,
             url: None,
@@ -337,6 +338,20 @@ fn order_is_the_same_for_the_same_stand_and_names_what_is_released() {
     assert_eq!(made.parameters["TARGET"], "web-canary.shop");
     assert_eq!(made.mark.value, "uid/0123456789ab/acceptance/1000000000");
     assert_eq!(made, order(&stand, job, &spec.names).unwrap());
+}
+
+#[test]
+fn order_stays_the_same_when_the_present_revision_is_recorded_anew() {
+    let mut status = at_the_gate();
+    let mark = |status: &CanaryStatus| {
+        let (stand, known) = running(&spec(), status).remove(0);
+        let job = asked_for(&spec(), status, known).cloned().unwrap();
+        order(&stand, &job, &spec().names).unwrap().mark.value
+    };
+    let before = mark(&status);
+    status.gates[0].revision.clone_from(&status.revision.current);
+    status.revision.current = Some("the same in another form".to_owned());
+    assert_eq!(mark(&status), before);
 }
 
 #[test]

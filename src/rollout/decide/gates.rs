@@ -3,8 +3,6 @@
 //! Invariants: a gate is open for one revision alone, and every new one asks it anew (W41); a job is ordered only after
 //! the status says so; nothing here keeps traffic from going back.
 
-use chrono::{DateTime, Utc};
-
 use super::{orders, plan::Plan, retire};
 use crate::{
     api::{GatePoint, GateState, GateStatus, HoldReason, Phase, RetirementKind, UnderWay},
@@ -157,13 +155,13 @@ fn known<'p>(plan: &'p mut Plan<'_>, gate: &GateSpec) -> Option<&'p mut GateStat
 /// The release is at this gate: it is written down, and from then on its job may be ordered.
 fn come_to(plan: &mut Plan<'_>, gate: &GateSpec) {
     if known(plan, gate).is_none() {
-        let status = fresh(gate, plan.now);
+        let status = fresh(plan, gate);
         plan.next.gates.push(status);
     }
 }
 
 /// A gate as a release comes to it.
-fn fresh(gate: &GateSpec, since: DateTime<Utc>) -> GateStatus {
+fn fresh(plan: &Plan<'_>, gate: &GateSpec) -> GateStatus {
     let job = gate.opens.job();
     GateStatus {
         name: gate.name.clone(),
@@ -173,7 +171,8 @@ fn fresh(gate: &GateSpec, since: DateTime<Utc>) -> GateStatus {
         } else {
             GateState::Waiting
         },
-        since,
+        since: plan.now,
+        revision: plan.next.revision.current.clone().filter(|_| job.is_some()),
         by: None,
         message: None,
         url: None,
@@ -185,26 +184,25 @@ fn fresh(gate: &GateSpec, since: DateTime<Utc>) -> GateStatus {
 /// Somebody made another gate of one that a release waits at: an approval instead of a job, or another job. The release
 /// comes to it anew, with all its time, and what was heard of the old job says nothing of the new one.
 fn follow_edit(plan: &mut Plan<'_>, gate: &GateSpec) {
-    let now = plan.now;
+    let anew = fresh(plan, gate);
     if let Some(status) = known(plan, gate)
         && matches!(status.state, GateState::Waiting | GateState::Running)
         && status.job != gate.opens.job()
     {
-        *status = fresh(gate, now);
+        *status = anew;
     }
 }
 
 /// Takes in what is heard of the gate's job, and whether its time is over.
 fn news(plan: &mut Plan<'_>, gate: &GateSpec) -> GateState {
     let heard = plan.seen.gate_news.iter().find(|news| news.gate == gate.name);
-    let revision = plan.next.revision.current.clone();
-    let heard = heard
-        .filter(|news| Some(&news.revision) == revision.as_ref())
-        .cloned();
+    let current = plan.next.revision.current.clone();
     let Some(status) = known(plan, gate) else {
         return GateState::Waiting;
     };
-    let heard = heard.filter(|news| news.since == status.since);
+    let revision = status.revision.clone().or(current);
+    let heard = heard.filter(|news| Some(&news.revision) == revision.as_ref() && news.since == status.since);
+    let heard = heard.cloned();
     // Nobody looked while the Canary was suspended, or no controller ran: the job may have ended in time.
     let unheard = status.job.is_some() && !heard.as_ref().is_some_and(|news| news.caught_up);
     if status.state == GateState::Running

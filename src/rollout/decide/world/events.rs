@@ -251,17 +251,18 @@ impl World {
         } else {
             GateState::Rejected
         };
-        let news = heard(gate, &revision, state);
+        let news = heard(gate, gate.revision.as_ref().unwrap_or(&revision), state);
         self.news.retain(|known| known.gate != *name);
         self.news.push(news);
     }
 
     /// Whoever follows the jobs hears that they run.
     fn look_at_jobs(&mut self) {
-        let Some(revision) = self.status.revision.current.clone() else {
+        let Some(current) = self.status.revision.current.clone() else {
             return;
         };
         for gate in &self.status.gates {
+            let revision = gate.revision.clone().unwrap_or_else(|| current.clone());
             let known = |news: &GateNews| {
                 (&news.gate, &news.revision, news.since) == (&gate.name, &revision, gate.since)
             };

@@ -504,6 +504,33 @@ fn job_that_ended_while_nobody_looked_is_heard_before_its_time_is_over() {
 }
 
 #[test]
+fn job_opens_its_gate_though_the_server_returns_the_template_in_another_form() {
+    let mut world = patient();
+    world.run(&[Event::Settle(0, true), Event::Settle(1, true), Event::Tick]);
+    let stand = |world: &World| {
+        let job = world.status.gates.iter().find(|gate| gate.name == "job");
+        job.map(|gate| (gate.since, gate.revision.clone()))
+    };
+    let before = stand(&world);
+    world.target.revision = "good-2-with-a-default".to_owned();
+    world.template_since = world.now;
+    pass(&mut world, 15);
+    let current = world.status.revision.current.as_deref();
+    assert_eq!(current, Some("good-2-with-a-default"));
+    assert_eq!(
+        (stand(&world), &world.status.retirement),
+        (before, &None),
+        "one order"
+    );
+    for gate in ["begin", "traffic"] {
+        let passed = ("good-2-with-a-default".to_owned(), gate.to_owned());
+        world.passed.insert(passed);
+    }
+    world.run(&[Event::Job(true), Event::Tick]);
+    assert_eq!(world.status.canary_weight, 10);
+}
+
+#[test]
 fn skipped_release_whose_pods_do_not_all_come_is_rolled_back_after_its_deadline() {
     let mut world = World::new();
     world.target.desired = 2;
