@@ -193,7 +193,8 @@ fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
 
 /// Whether the object was made by the controller, or for it.
 fn created(seen: &Seen<'_>) -> bool {
-    let asked = [Kind::PROMOTION, Kind::COMMAND, Kind::APPROVAL];
+    // A Canary goes when its finalizer does, by whoever deleted it.
+    let asked = [Kind::CANARY, Kind::PROMOTION, Kind::COMMAND, Kind::APPROVAL];
     let owner = &seen.change.object["metadata"]["annotations"]["bellwether.dev/owner-uid"];
     asked.contains(&seen.change.key.kind) || owner.is_string()
 }
