@@ -14,7 +14,6 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !plan.seen.finalizer {
         return;
     }
-    let taken_over = plan.seen.primary.is_some() && plan.seen.existing.contains(&Child::PrimaryDeployment);
     if plan.next.phase != Some(Phase::Terminating) {
         plan.enter(Phase::Terminating);
         plan.say(format!("handing the service back to {}", plan.spec.names.target));
@@ -23,14 +22,10 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
             "Terminating",
             format!("handing the service back to {}", plan.spec.names.target),
         );
-        if taken_over && let Some(replicas) = more_pods(plan) {
-            plan.act(Act::ScaleTarget(replicas));
-            plan.record();
-            return;
-        }
         plan.record();
     }
     // What is in the way keeps nobody from handing back what we took over.
+    let taken_over = plan.seen.primary.is_some() && plan.seen.existing.contains(&Child::PrimaryDeployment);
     let ours = plan.seen.target.is_some() && (taken_over || plan.seen.conflict.is_none());
     let serving = ours && plan.seen.primary.is_some();
     if ours && !planted(Defect::HandsBackTooSoon) && !hand_back(plan) {
@@ -50,18 +45,14 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     }
 }
 
-/// How many pods the target gets for all of the traffic, if it has fewer: a release may be under way on a few.
-fn more_pods(plan: &Plan<'_>) -> Option<i32> {
-    let (target, primary) = (plan.target()?, plan.primary()?);
-    (target.desired < primary.desired).then_some(primary.desired)
-}
-
 /// The target's pods take over behind the apex Service. A missing target blocks nothing.
 fn hand_back(plan: &mut Plan<'_>) -> bool {
     let Some(target) = plan.target() else { return true };
-    if target.desired == 0 {
-        let replicas = plan.primary().map_or(1, |p| p.desired.max(1));
-        plan.act(Act::ScaleTarget(replicas));
+    // A release may be under way on a few pods, and all of the traffic needs as many as the primary has.
+    let enough = plan.primary().map_or(1, |primary| primary.desired.max(1));
+    let handed_over = plan.seen.apex.serves == Some(Serves::Target);
+    if target.desired == 0 || (!handed_over && target.desired < enough) {
+        plan.act(Act::ScaleTarget(enough));
         return false;
     }
     let rolled_out =
