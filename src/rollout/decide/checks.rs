@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::plan::Plan;
 use crate::{
-    api::{CheckStatus, HoldReason, NoticeKind},
+    api::{CheckStatus, HoldReason, NoticeKind, StepStatus},
     defect::{Defect, planted},
     judge::{Check, Outcome, Reading, Sample, follows, has_requests, is_dark, is_dark_for, judge},
     rollout::Weight,
@@ -46,7 +46,7 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     let Some(step) = plan.next.step.clone() else {
         return Verdict::Wait;
     };
-    let due = step.last_check_at.unwrap_or(step.started_at).max(step.started_at) + plan.spec.interval;
+    let due = due(plan, &step);
     let Some(sample) = plan.seen.sample.clone().filter(|s| s.at > step.started_at) else {
         return overdue(plan, due);
     };
@@ -106,6 +106,21 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     }
     record_values(plan, &checks, sample.at);
     Verdict::Pass
+}
+
+/// When the step's next check is due: an interval after its last one, or after its beginning.
+fn due(plan: &Plan<'_>, step: &StepStatus) -> DateTime<Utc> {
+    step.last_check_at.unwrap_or(step.started_at).max(step.started_at) + plan.spec.interval
+}
+
+/// Whether the check that is due was done on a sample of its time, or that sample does not come. Looks again then.
+pub(super) fn checked(plan: &mut Plan<'_>) -> bool {
+    let Some(step) = plan.next.step.clone() else {
+        return true;
+    };
+    let due = due(plan, &step);
+    let sampled = plan.seen.sample.as_ref().is_some_and(|sample| sample.at >= due);
+    sampled || plan.elapsed(due.max(plan.seen.sampled_since), SAMPLE_GRACE)
 }
 
 /// The sample of a check that is due at `due` is not there: for a while that is no news.

@@ -101,6 +101,10 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
 
 /// The primary has the analysed template: wait until it is ready, then give it the traffic back.
 fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
+    if !plan.weight().is_zero() && plan.primary_carries_all() && !canary_fit(plan, primary) {
+        // Nothing that was not analysed and nothing without pods gets a share while the traffic returns.
+        return plan.lower(Weight::ZERO);
+    }
     match armed(plan) {
         Verdict::Bad(text) => return retire::begin(plan, RetirementKind::UndoOnPrimary, &text),
         Verdict::Dark(_) | Verdict::Unreached(_) if plan.primary_carries_all() => {
@@ -113,19 +117,13 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
     }
     plan.next.hold = None;
     let weight = plan.weight();
-    let next = plan.spec.promotion_step.map_or(Weight::ZERO, |step| {
-        Weight::saturating(i64::from(weight.percent()) - i64::from(step.percent()))
-    });
-    let first = plan
-        .next
-        .step
-        .as_ref()
-        .is_none_or(|s| s.started_at <= plan.phase_since());
-    let since = plan.next.step.as_ref().map_or(plan.now, |s| s.started_at);
-    if plan.spec.promotion_step.is_some() && !first && !plan.elapsed(since, plan.spec.interval) {
+    if !may_descend(plan) {
         plan.route(weight);
         return;
     }
+    let next = plan.spec.promotion_step.map_or(Weight::ZERO, |step| {
+        Weight::saturating(i64::from(weight.percent()) - i64::from(step.percent()))
+    });
     if let Some(step) = &mut plan.next.step {
         step.started_at = plan.now;
         step.last_check_at = None;
@@ -140,6 +138,36 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
         );
     }
     plan.raise(next);
+}
+
+/// Whether the canary still runs what was analysed, with enough pods for its weight.
+fn canary_fit(plan: &Plan<'_>, primary: &Workload) -> bool {
+    plan.target().is_some_and(|target| {
+        let full = primary.desired.min(target.desired);
+        runs_analysed(plan) && target.carries(plan.weight(), full)
+    })
+}
+
+fn runs_analysed(plan: &Plan<'_>) -> bool {
+    let analysed = plan.next.revision.current.as_ref();
+    plan.target()
+        .is_some_and(|target| Some(&target.revision) == analysed)
+}
+
+/// Whether the primary may get the next part of the traffic: the first at once, every other after an interval with a check
+/// of its own, for afterwards nothing can tell any more that the release is bad.
+fn may_descend(plan: &mut Plan<'_>) -> bool {
+    let Some(step) = plan.next.step.clone() else {
+        return true;
+    };
+    let first = step.started_at < plan.phase_since();
+    if first || plan.spec.promotion_step.is_none() || plan.weight().is_zero() {
+        return true;
+    }
+    if orders::skips_analysis(plan) {
+        return plan.elapsed(step.started_at, plan.spec.interval);
+    }
+    checks::checked(plan)
 }
 
 fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
@@ -173,7 +201,8 @@ fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
 
 /// Evidence stays armed while the canary has traffic; what is missing does not stop a promotion that was earned.
 fn armed(plan: &mut Plan<'_>) -> Verdict {
-    if plan.weight().is_zero() || plan.next.step.is_none() || orders::skips_analysis(plan) {
+    let judged = plan.next.step.is_some() && runs_analysed(plan);
+    if plan.weight().is_zero() || !judged || orders::skips_analysis(plan) {
         return Verdict::Wait;
     }
     match checks::evaluate(plan) {

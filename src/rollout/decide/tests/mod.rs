@@ -1,6 +1,7 @@
 //! Single decisions: what is written, and in which order.
 
 mod orders; // what somebody orders
+mod promoting; // the primary takes over
 mod silence; // requests that do not arrive
 mod steps; // evidence, and what follows from it
 

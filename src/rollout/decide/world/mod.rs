@@ -161,6 +161,13 @@ impl World {
         world
     }
 
+    /// The primary gets its traffic back in steps.
+    fn stepwise() -> World {
+        let mut world = World::new();
+        world.spec.promotion_step = Some(Weight::saturating(20));
+        world
+    }
+
     fn phase(&self) -> Option<Phase> {
         self.status.phase
     }

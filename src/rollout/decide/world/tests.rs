@@ -611,6 +611,50 @@ fn quiet_world_rolls_a_bad_revision_back() {
     assert_eq!(world.primary.as_ref().unwrap().revision, "good-0");
 }
 
+/// A world in which traffic returns to a primary that runs the new revision, step by step.
+fn returning_stepwise() -> World {
+    let mut world = World::stepwise();
+    world.ensure_rest();
+    world.run(&[Event::Push { bad: false }]);
+    pass(&mut world, 33);
+    assert_eq!(
+        (world.phase(), world.route),
+        (Some(Phase::Promoting), Some(Weight::saturating(30)))
+    );
+    world
+}
+
+#[test]
+fn traffic_returns_step_by_step() {
+    let mut world = returning_stepwise();
+    let interval = world.spec.interval.num_seconds();
+    assert_eq!(world.route, Some(Weight::saturating(30)));
+    pass(&mut world, interval);
+    assert_eq!(world.route, Some(Weight::saturating(10)));
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+}
+
+#[test]
+fn revision_that_comes_while_traffic_returns_gets_none_before_it_is_analysed() {
+    let mut world = returning_stepwise();
+    world.run(&[Event::Push { bad: true }]);
+    assert_eq!(world.route, Some(Weight::ZERO));
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed));
+    let outcomes: Vec<_> = world.status.history.iter().map(|past| past.outcome).collect();
+    assert_eq!(outcomes[..2], [Outcome::RolledBack, Outcome::Promoted]);
+}
+
+#[test]
+fn canary_whose_pods_vanish_while_traffic_returns_keeps_no_share() {
+    let mut world = returning_stepwise();
+    world.run(&[Event::CanaryPods(false)]);
+    assert_eq!(world.route, Some(Weight::ZERO));
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -628,6 +672,15 @@ proptest! {
         events in prop::collection::vec(event(), 0..200),
     ) {
         let mut world = World::new();
+        world.run(&events);
+        world.ensure_rest();
+    }
+
+    #[test]
+    fn traffic_that_returns_step_by_step_breaks_no_invariant_and_comes_to_rest(
+        events in prop::collection::vec(event(), 0..200),
+    ) {
+        let mut world = World::stepwise();
         world.run(&events);
         world.ensure_rest();
     }

@@ -1,0 +1,73 @@
+//! The primary takes the revision over, and gets the traffic back.
+
+use super::*;
+
+/// The primary is ready with revision `b` and gets its traffic back in steps: the canary's weight went to 30 at 20 s; the
+/// latest sample, with this success rate, is of `sampled`.
+fn descending(rate: f64, sampled: i64) -> (RolloutSpec, Observed) {
+    let mut spec = spec();
+    spec.promotion_step = Some(Weight::saturating(20));
+    let mut seen = first_step(Reading::Value(rate));
+    seen.status.phase = Some(Phase::Promoting);
+    seen.status.last_transition_time = Some(at(15));
+    seen.status.canary_weight = 30;
+    if let Some(step) = &mut seen.status.step {
+        step.started_at = at(20);
+    }
+    seen.primary = Some(workload("b", "1"));
+    seen.routes = at_weight(30);
+    seen.routing_since = at(20);
+    if let Some(sample) = seen.sample.as_mut().map(Arc::make_mut) {
+        sample.at = at(sampled);
+        sample.traffic.primary = Reading::Value(230.0);
+    }
+    (spec, seen)
+}
+
+#[test]
+fn traffic_returns_further_only_after_a_check_of_its_step() {
+    let (spec, seen) = descending(100.0, 29);
+    let due = decide(&spec, &seen, at(30));
+    assert_eq!(
+        recorded(&due.acts[0]).canary_weight,
+        30,
+        "its sample is not there yet"
+    );
+    assert_eq!((due.wake_at, due.sampling), (Some(at(60)), true));
+    let (spec, seen) = descending(100.0, 30);
+    let checked = decide(&spec, &seen, at(31));
+    assert_eq!(recorded(&checked.acts[0]).canary_weight, 10);
+}
+
+#[test]
+fn missing_sample_does_not_keep_the_traffic_from_its_return() {
+    let (spec, seen) = descending(100.0, 29);
+    let later = decide(&spec, &seen, at(60));
+    assert_eq!(recorded(&later.acts[0]).canary_weight, 10);
+}
+
+#[test]
+fn failed_check_while_traffic_returns_is_repeated_before_the_next_step() {
+    let (mut spec, mut seen) = descending(90.0, 30);
+    spec.threshold = 2;
+    let failed = decide(&spec, &seen, at(31));
+    let status = recorded(&failed.acts[0]).clone();
+    assert_eq!((status.canary_weight, status.failed_checks), (30, 1));
+    seen.status = status;
+    seen.sample.as_mut().map(Arc::make_mut).unwrap().at = at(40);
+    let undone = decide(&spec, &seen, at(41));
+    let undo = undone.acts.iter().find_map(|act| match act {
+        Act::Record(status) => status.retirement.as_ref().map(|r| r.kind),
+        _ => None,
+    });
+    assert_eq!(undo, Some(RetirementKind::UndoOnPrimary));
+}
+
+#[test]
+fn errors_of_a_newer_revision_undo_nothing() {
+    let (spec, mut seen) = descending(50.0, 30);
+    seen.target = Some(workload("c", "3"));
+    let decision = decide(&spec, &seen, at(31));
+    assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
+    assert_eq!(recorded(&decision.acts[1]).retirement, None);
+}
