@@ -3,6 +3,8 @@
 //! Invariant: from the verdict to the weight there is nothing in the way (I6); the terminal phase is written last,
 //! when it is true.
 
+use chrono::{DateTime, Utc};
+
 use super::{plan::Plan, silence};
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, Retirement, RetirementKind},
@@ -42,7 +44,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, kind: RetirementKind, verdict: &str) {
     move_traffic(plan, kind);
     if matches!(kind, RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary) {
         plan.record();
-        restore(plan);
+        restore(plan, plan.now);
     }
 }
 
@@ -94,7 +96,12 @@ fn move_traffic(plan: &mut Plan<'_>, kind: RetirementKind) {
     let primary = plan.primary_carries_all();
     let weight = match kind {
         RetirementKind::UndoOnCanary if canary_serves && (analysed || !primary) => Weight::FULL,
+        RetirementKind::UndoOnPrimary if stands_in(plan) => Weight::FULL,
         RetirementKind::UndoOnCanary => Weight::ZERO,
+        // Whoever serves has the traffic while the primary has no pod at all.
+        RetirementKind::UndoOnPrimary if plan.primary().is_none_or(|p| p.serving() == 0) => {
+            plan.least_weight()
+        }
         _ => plan.least_weight().min(plan.weight()),
     };
     if weight > plan.weight() {
@@ -104,17 +111,36 @@ fn move_traffic(plan: &mut Plan<'_>, kind: RetirementKind) {
     }
 }
 
-fn restore(plan: &mut Plan<'_>) {
-    let Some(promoted) = plan.next.revision.promoted.clone() else {
-        return;
-    };
+/// The revision that the primary has to return to and can.
+fn restorable(plan: &Plan<'_>) -> Option<String> {
+    let promoted = plan.next.revision.promoted.clone()?;
     if planted(Defect::DoesNotRestore) || plan.seen.unrestorable.as_ref() == Some(&promoted) {
-        return;
+        return None;
     }
     // A primary that somebody deleted took its ReplicaSets along: there is nothing to restore it from.
-    if plan.primary().is_some_and(|p| p.revision != promoted) {
-        plan.act(Act::Restore { revision: promoted });
+    let other = plan.primary().is_some_and(|p| p.revision != promoted);
+    other.then_some(promoted)
+}
+
+/// Whether the primary's pods will all go before restored ones come (`Recreate`), and the canary can serve meanwhile.
+fn stands_in(plan: &Plan<'_>) -> bool {
+    let serves = plan.primary().is_some_and(|p| p.recreate && p.serving() > 0);
+    serves && plan.target().is_some_and(|t| t.serving() > 0) && restorable(plan).is_some()
+}
+
+/// Gives the primary its old template back. A canary that stands in has the traffic first (I2), but proxies that do not
+/// follow do not keep a bad revision there for longer than the deadline.
+fn restore(plan: &mut Plan<'_>, since: DateTime<Utc>) {
+    let Some(revision) = restorable(plan) else {
+        return;
+    };
+    if stands_in(plan) && !plan.elapsed(since, plan.spec.progress_deadline) {
+        let moved = plan.weight() == Weight::FULL && !plan.acting() && plan.settled_at(Weight::FULL);
+        if !moved || !silence::silent(plan, Serves::Primary) {
+            return;
+        }
     }
+    plan.act(Act::Restore { revision });
 }
 
 /// The primary returns to its last promoted template; the healthy side has the traffic until it is ready.
@@ -130,9 +156,13 @@ fn undo(plan: &mut Plan<'_>, retirement: &Retirement) {
     if forward_again(plan, retirement.kind) {
         return;
     }
-    plan.hold(HoldReason::PromotionFailed, &retirement.message);
+    if !stands_in(plan) {
+        plan.clear_hold(&[HoldReason::TrafficNotShifting, HoldReason::MetricsUnavailable]);
+    }
+    // What keeps the canary from standing in has a name of its own: two holds in turn would be a write each.
+    plan.hold_beside(&[], HoldReason::PromotionFailed, &retirement.message);
     move_traffic(plan, retirement.kind);
-    restore(plan);
+    restore(plan, retirement.since);
     if plan.weight() == Weight::FULL && plan.elapsed(retirement.since, plan.spec.progress_deadline) {
         // Neither is as it should be: the healthy canary keeps the traffic, nothing is scaled away.
         conclude(plan, retirement);

@@ -1,6 +1,6 @@
 //! What no write may break.
 
-use super::World;
+use super::{Pods, World};
 use crate::{
     api::{CanaryStatus, GatePoint, GateState, GateStatus, Phase, RetirementKind, Verb},
     rollout::{GateNews, Weight},
@@ -42,6 +42,24 @@ impl World {
             !first_time || self.may_pass(GatePoint::ConfirmPromotion),
             "{revision} is promoted past a closed gate: {:?}",
             self.status.gates
+        );
+    }
+
+    /// Pods that all go before others come have no traffic, if somebody else can serve it and is given the time.
+    pub(super) fn check_recreation(&self, revision: &str) {
+        let serves = |pods: &Pods| pods.workload(1, true).serving() > 0;
+        let goes = |primary: &Pods| primary.revision != revision && serves(primary);
+        let loses = self.recreate && self.primary.as_ref().is_some_and(goes) && serves(&self.target);
+        let over = self
+            .status
+            .retirement
+            .as_ref()
+            .is_some_and(|undo| self.now - undo.since >= self.spec.progress_deadline);
+        let promotes = self.phase() == Some(Phase::Promoting);
+        assert!(
+            !loses || !promotes || over || self.route == Some(Weight::FULL),
+            "the primary is recreated while it has traffic (I2): {:?}",
+            self.status
         );
     }
 

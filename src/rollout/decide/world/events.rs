@@ -97,6 +97,9 @@ impl World {
             Event::Tick => {
                 self.now += TimeDelta::seconds(1);
                 self.look_at_jobs();
+                if let Some(primary) = &mut self.primary {
+                    primary.healthy = self.primary_healthy;
+                }
             }
             Event::Push { bad } => {
                 self.mark += 1;

@@ -35,7 +35,7 @@ struct Pods {
 }
 
 impl Pods {
-    fn workload(&self, mark: u32) -> Workload {
+    fn workload(&self, mark: u32, recreate: bool) -> Workload {
         let there = self.desired - i32::from(self.short && self.desired > 1);
         let ready = if self.healthy { there } else { 0 };
         Workload {
@@ -44,7 +44,7 @@ impl Pods {
             mark: Some(mark.to_string()),
             up_to_date: true,
             paused: false,
-            recreate: false,
+            recreate,
             desired: self.desired,
             total: self.desired,
             updated: self.desired,
@@ -65,6 +65,8 @@ struct World {
     primary: Option<Pods>,
     primary_healthy: bool,
     primary_short: bool,
+    /// Whether all old pods go before new ones come, which takes until the next second.
+    recreate: bool,
     route: Option<Weight>,
     /// What the proxies do, whatever the routes say.
     proxies: Weight,
@@ -134,6 +136,7 @@ impl World {
             primary: None,
             primary_healthy: true,
             primary_short: false,
+            recreate: false,
             route: None,
             proxies: Weight::FULL,
             mesh: true,
@@ -165,6 +168,13 @@ impl World {
     fn stepwise() -> World {
         let mut world = World::new();
         world.spec.promotion_step = Some(Weight::saturating(20));
+        world
+    }
+
+    /// The pods of a template all go before those of another one come; the primary gets its traffic back in steps.
+    fn recreating() -> World {
+        let mut world = World::stepwise();
+        world.recreate = true;
         world
     }
 
@@ -211,8 +221,8 @@ impl World {
             status: self.status.clone(),
             finalizer: true,
             conflict: None,
-            target: Some(self.target.workload(self.mark)),
-            primary: self.primary.as_ref().map(|p| p.workload(1)),
+            target: Some(self.target.workload(self.mark, self.recreate)),
+            primary: self.primary.as_ref().map(|p| p.workload(1, self.recreate)),
             drifted: vec![],
             existing: vec![],
             adopted: vec![],
@@ -311,7 +321,9 @@ impl World {
             }
             Act::Promote { revision, replicas } => {
                 self.check_promotion(revision);
-                let healthy = self.primary_healthy;
+                self.check_recreation(revision);
+                let other = self.primary.as_ref().is_some_and(|p| p.revision != *revision);
+                let healthy = self.primary_healthy && !(self.recreate && other);
                 let desired = replicas.or(self.primary.as_ref().map(|p| p.desired)).unwrap_or(1);
                 self.primary = Some(Pods {
                     revision: revision.clone(),
@@ -321,8 +333,10 @@ impl World {
                 });
             }
             Act::Restore { revision } => {
+                self.check_recreation(revision);
                 if let Some(primary) = &mut self.primary {
                     primary.revision.clone_from(revision);
+                    primary.healthy &= !self.recreate;
                 }
             }
             Act::ScaleTarget(replicas) => {

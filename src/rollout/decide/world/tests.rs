@@ -655,6 +655,84 @@ fn canary_whose_pods_vanish_while_traffic_returns_keeps_no_share() {
     assert_eq!(world.phase(), Some(Phase::Succeeded));
 }
 
+/// A world in which a primary that is recreated has the new revision, and all its pods, while the canary has traffic.
+fn recreated() -> World {
+    let mut world = World::recreating();
+    world.ensure_rest();
+    world.run(&[Event::Push { bad: false }]);
+    for _ in 0..60 {
+        world.run(&[Event::Tick]);
+        let primary = world.primary.as_ref().unwrap();
+        if primary.healthy && primary.revision == "good-2" {
+            break;
+        }
+    }
+    assert_eq!(
+        (world.phase(), world.route),
+        (Some(Phase::Promoting), Some(Weight::saturating(80)))
+    );
+    world
+}
+
+#[test]
+fn canary_serves_alone_while_an_undone_primary_is_recreated() {
+    let mut world = recreated();
+    world.run(&[Event::Order(Verb::Abort)]);
+    assert_eq!(world.route, Some(Weight::FULL));
+    pass(&mut world, 1);
+    assert_eq!(
+        world.primary.as_ref().unwrap().revision,
+        "good-2",
+        "proxies take time"
+    );
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed));
+    assert_eq!(world.primary.as_ref().unwrap().revision, "good-0");
+}
+
+#[test]
+fn canary_goes_on_serving_while_an_undone_primary_does_not_start() {
+    let mut world = recreated();
+    world.run(&[Event::Order(Verb::Abort)]);
+    for _ in 0..30 {
+        let revision = world.primary.as_ref().unwrap().revision.clone();
+        if revision == "good-0" {
+            break;
+        }
+        pass(&mut world, 1);
+    }
+    world.run(&[Event::PrimaryPods(false)]);
+    pass(&mut world, 10);
+    assert_eq!(world.route, Some(Weight::FULL));
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed));
+}
+
+#[test]
+fn canary_that_is_back_serves_while_an_undone_primary_has_no_pod() {
+    let mut world = recreated();
+    world.run(&[Event::Order(Verb::Abort), Event::CanaryPods(false)]);
+    assert_eq!(world.route, Some(Weight::ZERO));
+    world.run(&[Event::PrimaryPods(false), Event::CanaryPods(true)]);
+    assert_eq!(world.route, Some(Weight::FULL));
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Failed));
+}
+
+#[test]
+fn proxies_that_do_not_follow_do_not_keep_a_bad_revision_on_a_recreated_primary() {
+    let mut world = recreated();
+    world.run(&[Event::Mesh(false), Event::Order(Verb::Abort)]);
+    pass(&mut world, 50);
+    assert_eq!(
+        world.status.hold.as_ref().map(|h| h.reason),
+        Some(HoldReason::TrafficNotShifting)
+    );
+    pass(&mut world, 51);
+    assert_eq!(world.primary.as_ref().unwrap().revision, "good-0");
+    world.ensure_rest();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -681,6 +759,15 @@ proptest! {
         events in prop::collection::vec(event(), 0..200),
     ) {
         let mut world = World::stepwise();
+        world.run(&events);
+        world.ensure_rest();
+    }
+
+    #[test]
+    fn primary_that_is_recreated_has_no_traffic_and_every_rollout_comes_to_rest(
+        events in prop::collection::vec(event(), 0..200),
+    ) {
+        let mut world = World::recreating();
         world.run(&events);
         world.ensure_rest();
     }
