@@ -66,24 +66,8 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
         }
         _ => {}
     }
-    let recreate = plan.target().is_some_and(|t| t.recreate) || plan.primary().is_some_and(|p| p.recreate);
-    let canary_ready = plan.target().is_some_and(Workload::ready);
-    if recreate && !canary_ready {
-        plan.enter(Phase::Progressing);
-        let text =
-            "not all pods of the canary are ready, and it must serve alone while the primary is recreated";
-        return progressing::retreat_for_now(plan, HoldReason::WorkloadNotReady, text);
-    }
-    if recreate {
-        // The primary's pods all go before new ones come: the canary serves meanwhile (I2).
-        if plan.weight() != Weight::FULL {
-            plan.raise(Weight::FULL);
-            return;
-        }
-        plan.route(Weight::FULL);
-        if plan.acting() || !plan.settled_at(Weight::FULL) || !silence::silent(plan, Serves::Primary) {
-            return;
-        }
+    if !gives_way(plan) {
+        return;
     }
     let wanted = plan.target().map_or(0, |t| t.desired);
     let replicas = plan.primary().map_or(wanted, |p| p.desired.max(wanted)).max(1);
@@ -97,6 +81,50 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
         revision,
         replicas: Some(replicas),
     });
+}
+
+/// Whether the primary may get another template. If its pods all go before new ones come (`Recreate`), the canary serves
+/// meanwhile, with as many pods as the primary (I2).
+fn gives_way(plan: &mut Plan<'_>) -> bool {
+    let recreate = plan.target().is_some_and(|t| t.recreate) || plan.primary().is_some_and(|p| p.recreate);
+    if !recreate {
+        return true;
+    }
+    if !enough_pods(plan) {
+        return false;
+    }
+    if plan.weight() != Weight::FULL {
+        plan.raise(Weight::FULL);
+        return false;
+    }
+    plan.route(Weight::FULL);
+    !plan.acting() && plan.settled_at(Weight::FULL) && silence::silent(plan, Serves::Primary)
+}
+
+/// Whether the canary has as many ready pods as the primary. They have their time, if those that are there serve on.
+fn enough_pods(plan: &mut Plan<'_>) -> bool {
+    let wanted = plan.primary().map_or(0, |p| p.desired);
+    let target = plan.target();
+    let scarce = target.is_some_and(|t| t.desired < wanted);
+    if !scarce && target.is_some_and(Workload::ready) {
+        return true;
+    }
+    let serves = target.is_some_and(|t| t.serving() > 0);
+    let since = plan.phase_since();
+    if serves && !plan.elapsed(since, plan.spec.progress_deadline) {
+        if scarce {
+            plan.act(Act::ScaleTarget(wanted));
+        }
+        plan.route(plan.weight());
+        plan.say(
+            "promoting: waiting for the canary's pods, which serve alone while the primary is recreated",
+        );
+        return false;
+    }
+    plan.enter(Phase::Progressing);
+    let text = "not all pods of the canary are ready, and it must serve alone while the primary is recreated";
+    progressing::retreat_for_now(plan, HoldReason::WorkloadNotReady, text);
+    false
 }
 
 /// The primary has the analysed template: wait until it is ready, then give it the traffic back.
@@ -192,11 +220,20 @@ fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
     if !canary_ready && !weight.is_zero() && plan.primary_carries_all() {
         // The canary is edited or loses pods: the primary's analysed pods take its share.
         plan.lower(Weight::ZERO);
-    } else if canary_ready && !primary.carries(weight.complement(), primary.desired) {
+    } else if canary_ready
+        && !primary.carries(weight.complement(), primary.desired)
+        && outnumbers(plan, primary)
+    {
         plan.raise(Weight::FULL);
     } else {
         plan.route(weight);
     }
+}
+
+/// Whether the canary serves with at least as many pods as the primary: fewer would fall over under all of its traffic.
+fn outnumbers(plan: &Plan<'_>, primary: &Workload) -> bool {
+    plan.target()
+        .is_some_and(|target| target.serving() >= primary.serving())
 }
 
 /// Evidence stays armed while the canary has traffic; what is missing does not stop a promotion that was earned.

@@ -167,6 +167,17 @@ impl World {
             i64::from(self.status.canary_weight) >= i64::from(weight.percent()),
             "the weight rises before its intent is recorded"
         );
+        let serving = |pods: &Pods| pods.workload(1, false).serving();
+        let primary = self.primary.as_ref().map_or(0, serving);
+        assert!(
+            weight < Weight::FULL
+                || self.phase() != Some(Phase::Promoting)
+                || self.status.retirement.is_some()
+                || serving(&self.target) >= primary,
+            "{} pods get the traffic of {primary} (I2): {:?}",
+            serving(&self.target),
+            self.status
+        );
         let undo = self.status.retirement.as_ref().map(|r| r.kind);
         let exception = matches!(
             undo,
@@ -177,8 +188,13 @@ impl World {
             return;
         }
         let least = self.spec.steps.weight(0);
+        // A promotion that was called off while the primary is to be recreated leaves the canary with everything.
+        let alone = self.recreate && weight == Weight::FULL;
         assert!(
-            self.spec.steps.weights().contains(&weight) || weight < least || self.status.step.is_none(),
+            alone
+                || self.spec.steps.weights().contains(&weight)
+                || weight < least
+                || self.status.step.is_none(),
             "{weight} is no step (I5)"
         );
         assert!(

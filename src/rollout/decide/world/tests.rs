@@ -733,6 +733,62 @@ fn proxies_that_do_not_follow_do_not_keep_a_bad_revision_on_a_recreated_primary(
     world.ensure_rest();
 }
 
+/// A world in which a revision with two pods has a tenth of the traffic of a primary with four.
+fn outnumbered(mut world: World) -> World {
+    world.target.desired = 4;
+    world.ensure_rest();
+    world.target.desired = 2;
+    world.run(&[Event::Push { bad: false }, Event::Tick]);
+    assert_eq!(world.route, Some(Weight::saturating(10)));
+    world
+}
+
+#[test]
+fn few_pods_of_the_canary_do_not_get_the_traffic_of_many() {
+    let mut world = outnumbered(World::new());
+    world.run(&[
+        Event::PrimaryShort(true),
+        Event::Order(Verb::SkipAnalysis),
+        Event::Tick,
+    ]);
+    assert_eq!(
+        (world.phase(), world.route),
+        (Some(Phase::Promoting), Some(Weight::saturating(10)))
+    );
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+}
+
+#[test]
+fn canary_gets_as_many_pods_as_a_primary_that_is_recreated() {
+    let mut world = outnumbered(World::recreating());
+    world.run(&[Event::Order(Verb::SkipAnalysis), Event::Tick]);
+    assert_eq!((world.target.desired, world.route), (4, Some(Weight::FULL)));
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+}
+
+#[test]
+fn canary_whose_further_pods_do_not_come_returns_its_traffic_before_the_primary_is_recreated() {
+    let mut world = outnumbered(World::recreating());
+    world.target.short = true;
+    world.target.desired = 3;
+    world.status.phase = Some(Phase::Promoting);
+    world.run(&[Event::Tick]);
+    assert_eq!((world.phase(), world.target.desired), (Some(Phase::Promoting), 4));
+    let deadline = world.spec.progress_deadline.num_seconds();
+    pass(&mut world, deadline + 1);
+    let hold = world.status.hold.clone().unwrap();
+    assert_eq!(
+        (hold.reason, hold.retreated),
+        (HoldReason::WorkloadNotReady, true)
+    );
+    assert_eq!(world.route, Some(Weight::ZERO));
+    world.target.short = false;
+    world.ensure_rest();
+    assert_eq!(world.phase(), Some(Phase::Succeeded));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
