@@ -471,6 +471,9 @@ fn passed(plan: &mut Plan<'_>) {
     if orders::paused(plan) || !primary_ready(plan) {
         return;
     }
+    if !step_left(plan) && !has_analysed_template(plan) {
+        return;
+    }
     plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     if !may_step(plan) {
         return;
@@ -483,6 +486,27 @@ fn passed(plan: &mut Plan<'_>) {
         );
         super::promoting::begin(plan);
     }
+}
+
+/// Whether the target has the template that was analysed. A paused Deployment, or one that its controller has not seen, may
+/// have another one that no pod runs: it is no new revision yet, and what is promoted is only what was analysed (W1).
+fn has_analysed_template(plan: &mut Plan<'_>) -> bool {
+    let analysed = plan.next.revision.current.as_ref();
+    let Some(target) = plan.target().filter(|t| Some(&t.revision) != analysed) else {
+        return true;
+    };
+    let why = if target.paused {
+        ", because it is paused"
+    } else {
+        ""
+    };
+    let text = format!(
+        "{} has another pod template than the analysed one, and has not rolled it out{why}",
+        plan.spec.names.target
+    );
+    plan.hold(HoldReason::WorkloadNotReady, &text);
+    plan.say(plan.hold_message());
+    false
 }
 
 /// Without further analysis there is no further step either: what the release waits for, it waits for where it is. What
@@ -540,11 +564,16 @@ fn present_step(plan: &Plan<'_>) -> usize {
     step.map_or(0, |step| usize::try_from(step.index).unwrap_or(0))
 }
 
+fn step_left(plan: &Plan<'_>) -> bool {
+    let last = plan.spec.steps.last();
+    present_step(plan) < last && plan.weight() < plan.spec.steps.weight(last)
+}
+
 /// Takes the next step; returns whether there was one left.
 fn next_step(plan: &mut Plan<'_>) -> bool {
-    let (index, last) = (present_step(plan), plan.spec.steps.last());
-    let left = index < last && plan.weight() < plan.spec.steps.weight(last);
+    let left = step_left(plan);
     if left {
+        let index = present_step(plan);
         raise(plan, index + 1 + usize::from(planted(Defect::SkipsAStep)));
     }
     left

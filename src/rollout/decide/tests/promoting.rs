@@ -71,3 +71,32 @@ fn errors_of_a_newer_revision_undo_nothing() {
     assert_eq!(decision.acts[0], Act::Route(Weight::ZERO));
     assert_eq!(recorded(&decision.acts[1]).retirement, None);
 }
+
+#[test]
+fn template_that_a_paused_workload_has_not_rolled_out_holds_the_promotion_without_a_write_each_round() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.canary_weight = 50;
+    seen.status.step.as_mut().unwrap().index = 1;
+    seen.routes = at_weight(50);
+    let traffic = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    traffic.traffic.primary = Reading::Value(100.0);
+    let target = seen.target.as_mut().unwrap();
+    (target.revision, target.paused, target.updated) = ("c".to_owned(), true, 0);
+    let held = decide(&spec(), &seen, at(11));
+    seen.status = recorded(&held.acts[0]).clone();
+    let hold = seen.status.hold.clone().unwrap();
+    assert_eq!(
+        (hold.reason, seen.status.phase),
+        (HoldReason::WorkloadNotReady, Some(Phase::Progressing))
+    );
+    assert!(hold.message.contains("paused"), "{}", hold.message);
+    let again = decide(&spec(), &seen, at(12));
+    assert_eq!(again.acts, vec![]);
+    seen.target = Some(workload("b", "2"));
+    let resumed = decide(&spec(), &seen, at(13));
+    let status = recorded(&resumed.acts[0]);
+    assert_eq!(
+        (status.phase, status.hold.clone()),
+        (Some(Phase::Promoting), None)
+    );
+}
