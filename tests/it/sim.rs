@@ -144,11 +144,9 @@ fn one_seed_is_one_run() {
 
 /// Whether Service and routes, which were there before the Canary, are there after it as they were.
 fn are_as_before(cluster: &SimCluster) {
-    let service = cluster.get(&key(Kind::SERVICE)).expect("the Service is there");
+    let service = cluster.get(&key(Kind::SERVICE)).unwrap();
     assert_eq!(service["spec"]["selector"], json!({"app": "shop"}));
-    let routes = cluster
-        .get(&key(Kind::VIRTUAL_SERVICE))
-        .expect("the routes are there");
+    let routes = cluster.get(&key(Kind::VIRTUAL_SERVICE)).unwrap();
     assert_eq!(
         routes["spec"]["http"][0]["route"],
         route()["spec"]["http"][0]["route"]
