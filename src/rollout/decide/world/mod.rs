@@ -377,6 +377,11 @@ impl World {
         }
     }
 
+    fn comes_to_rest_after(&mut self, events: &[Event]) {
+        self.run(events);
+        self.ensure_rest();
+    }
+
     /// Everything is well from now on: within a bound that follows from the spec there is rest.
     fn ensure_rest(&mut self) {
         self.crash_after = None;
