@@ -303,6 +303,7 @@ impl Run {
             name: "bellwether-leader-election".to_owned(),
             identity,
             timing: Timing::default(),
+            listed,
         };
         let holding = leader::hold(
             client.clone(),
@@ -312,12 +313,6 @@ impl Run {
             claim,
             stop.clone(),
         );
-        let stop = stop.clone();
-        let holding = async move {
-            if stop.run_until_cancelled(listed.notified()).await.is_some() {
-                holding.await;
-            }
-        };
         (leadership, tokio::spawn(holding))
     }
 

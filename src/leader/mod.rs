@@ -9,7 +9,7 @@ mod lease;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -133,9 +133,11 @@ pub struct Candidate {
     pub identity: String,
     /// Timing.
     pub timing: Timing,
+    /// Told once when every kind is listed: nobody should lead who cannot see yet.
+    pub listed: Arc<Notify>,
 }
 
-/// Gets the Lease and keeps it. Returns when it was lost, or after `stop` when it was given back.
+/// Gets the Lease as soon as everything is listed, and keeps it. Returns when it was lost, or after `stop` when it was given back.
 pub async fn hold(
     client: kube::Client,
     candidate: Candidate,
@@ -144,6 +146,13 @@ pub async fn hold(
     claim: watch::Sender<Option<Claim>>,
     stop: CancellationToken,
 ) {
+    if stop
+        .run_until_cancelled(candidate.listed.notified())
+        .await
+        .is_none()
+    {
+        return;
+    }
     let lease = lease::LeaseApi::new(client, &candidate);
     let mut election = Election::new(&candidate.identity, candidate.timing);
     loop {

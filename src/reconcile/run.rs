@@ -28,7 +28,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 const MAX_WRITING_ROUNDS: u32 = 50;
 
 /// Runs until `stop`: running rounds finish, no new ones begin. `sampled` names the Canaries with a new sample; `listed` is
-/// told once when every kind is, for nobody should lead who cannot see yet.
+/// told once when every kind is.
 pub async fn run(
     ctx: Arc<Context>,
     mut sampled: UnboundedReceiver<CanaryId>,

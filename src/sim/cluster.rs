@@ -204,6 +204,7 @@ impl SimCluster {
                 name: LEASE.1.to_owned(),
                 identity,
                 timing: Timing::default(),
+                listed: listed.clone(),
             };
             let holding = leader::hold(
                 client.clone(),
@@ -213,12 +214,6 @@ impl SimCluster {
                 claim,
                 stop.clone(),
             );
-            let (listed, stop) = (listed.clone(), stop.clone());
-            let holding = async move {
-                if stop.run_until_cancelled(listed.notified()).await.is_some() {
-                    holding.await;
-                }
-            };
             (leadership, holding.boxed())
         } else {
             let leadership = Leadership::alone(&identity, clock.clone());

@@ -14,7 +14,7 @@ use bellwether::{
         clock::SimClock,
     },
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::shared::shop::run;
@@ -98,7 +98,9 @@ fn stopped_at(moment: Moment, write: usize, fault: Fault) -> (String, Duration) 
             name: NAME.to_owned(),
             identity: "one".to_owned(),
             timing: Timing::default(),
+            listed: Arc::new(Notify::new()),
         };
+        candidate.listed.notify_one();
         let client = server.client("one", CancellationToken::new());
         let jitter = Arc::new(Jitter::seeded(1));
         let holding = leader::hold(client, candidate, clock, jitter, claim, stop.clone());
