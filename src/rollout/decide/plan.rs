@@ -237,6 +237,12 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether the target has the template of the present rollout.
+    pub(super) fn runs_analysed(&self) -> bool {
+        let target = self.target().map(|target| &target.revision);
+        target.is_some() && target == self.next.revision.current.as_ref()
+    }
+
     /// Since when the rollout is held for `reason`.
     pub(super) fn held_since(&self, reason: HoldReason) -> Option<DateTime<Utc>> {
         self.next

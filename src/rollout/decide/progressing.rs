@@ -79,11 +79,8 @@ fn send_away(plan: &mut Plan<'_>, target: &Workload) {
     let elsewhere = plan.weight().is_zero()
         && plan.primary_carries_all()
         && plan.seen.apex.serves == Some(Serves::Primary);
-    if plan.acting() || !target.up_to_date || !elsewhere || !plan.settled_at(Weight::ZERO) {
-        return;
-    }
-    if silence::silent(plan, Serves::Target) && plan.repair() {
-        plan.act(Act::ScaleTarget(0));
+    if !plan.acting() && target.up_to_date && elsewhere {
+        silence::scale_away(plan);
     }
 }
 

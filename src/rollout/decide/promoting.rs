@@ -172,14 +172,8 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
 fn canary_fit(plan: &Plan<'_>, primary: &Workload) -> bool {
     plan.target().is_some_and(|target| {
         let full = primary.desired.min(target.desired);
-        runs_analysed(plan) && target.carries(plan.weight(), full)
+        plan.runs_analysed() && target.carries(plan.weight(), full)
     })
-}
-
-fn runs_analysed(plan: &Plan<'_>) -> bool {
-    let analysed = plan.next.revision.current.as_ref();
-    plan.target()
-        .is_some_and(|target| Some(&target.revision) == analysed)
 }
 
 /// Whether the primary may get the next part of the traffic: the first at once, every other after an interval with a check
@@ -238,7 +232,7 @@ fn outnumbers(plan: &Plan<'_>, primary: &Workload) -> bool {
 
 /// Evidence stays armed while the canary has traffic; what is missing does not stop a promotion that was earned.
 fn armed(plan: &mut Plan<'_>) -> Verdict {
-    let judged = plan.next.step.is_some() && runs_analysed(plan);
+    let judged = plan.next.step.is_some() && plan.runs_analysed();
     if plan.weight().is_zero() || !judged || orders::skips_analysis(plan) {
         return Verdict::Wait;
     }

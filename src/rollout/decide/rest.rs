@@ -61,9 +61,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         follow_replicas(plan, target.desired);
         // Somebody (a person, or a tool that owns the manifest) asked for pods that nobody needs; or a newer revision came
         // while the canary was to be scaled away, and was set back.
-        if plan.settled_at(Weight::ZERO) && silence::silent(plan, Serves::Target) && plan.repair() {
-            plan.act(Act::ScaleTarget(0));
-        }
+        silence::scale_away(plan);
     } else {
         plan.clear_hold(&[HoldReason::TrafficNotShifting, HoldReason::MetricsUnavailable]);
     }

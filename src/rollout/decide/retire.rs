@@ -92,7 +92,7 @@ fn move_traffic(plan: &mut Plan<'_>, kind: RetirementKind) {
         return plan.route_home();
     }
     let canary_serves = plan.target().is_some_and(|t| t.serving() > 0);
-    let analysed = plan.target().map(|t| &t.revision) == plan.next.revision.current.as_ref();
+    let analysed = plan.runs_analysed();
     let primary = plan.primary_carries_all();
     let weight = match kind {
         RetirementKind::UndoOnCanary if canary_serves && (analysed || !primary) => Weight::FULL,

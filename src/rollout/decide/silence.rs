@@ -10,7 +10,7 @@ use crate::{
     api::HoldReason,
     defect::{Defect, planted},
     judge::{Reading, Sample, has_requests},
-    rollout::Serves,
+    rollout::{Act, Serves, Weight},
 };
 
 /// Windows of the request count after which requests that still arrive are worth an event; before, they may be the last
@@ -18,6 +18,13 @@ use crate::{
 const PATIENCE: i32 = 3;
 /// How long samples may be missing before that has a name.
 const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
+
+/// Pods of the target that nobody needs go when no request reaches them, but not in a quarrel with whoever wants them.
+pub(super) fn scale_away(plan: &mut Plan<'_>) {
+    if plan.settled_at(Weight::ZERO) && silent(plan, Serves::Target) && plan.repair() {
+        plan.act(Act::ScaleTarget(0));
+    }
+}
 
 /// Whether no request reaches `side`, counted over a whole window since the routes are as they are and proxies had
 /// time to follow. Without metrics time alone decides: `maxBlind`.
