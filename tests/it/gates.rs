@@ -19,13 +19,13 @@ async fn gated(seed: u64) -> SimCluster {
         {"name": "smoke", "at": "pre-rollout", "approval": {}},
         {"name": "acceptance", "at": "confirm-promotion", "approval": {"notByRequester": true}},
     ]);
+    set_gates(&cluster, &gates);
     cluster
-        .merge(
-            &key(Kind::CANARY),
-            json!({"spec": {"analysis": {"gates": gates}}}),
-        )
-        .unwrap();
-    cluster
+}
+
+fn set_gates(cluster: &SimCluster, gates: &Value) {
+    let change = json!({"spec": {"analysis": {"gates": gates}}});
+    cluster.merge(&key(Kind::CANARY), change).unwrap();
 }
 
 async fn held(cluster: &SimCluster, reason: &str, message: &str) {
@@ -206,12 +206,7 @@ fn gate_that_stays_closed_for_too_long_rolls_the_release_back() {
     run(async {
         let cluster = under_canary(25).await;
         let gates = json!([{"name": "smoke", "at": "confirm-rollout", "approval": {}, "timeout": "5m"}]);
-        cluster
-            .merge(
-                &key(Kind::CANARY),
-                json!({"spec": {"analysis": {"gates": gates}}}),
-            )
-            .unwrap();
+        set_gates(&cluster, &gates);
         cluster.ship(NS, "shop", "shop:good-2").unwrap();
         await_phase(&cluster, "Waiting", 10).await;
         let target = cluster.get(&key(Kind::DEPLOYMENT)).unwrap();
@@ -231,12 +226,7 @@ fn pods_that_a_manifest_starts_go_while_nobody_has_confirmed_the_release() {
     run(async {
         let cluster = under_canary(29).await;
         let gates = json!([{"name": "smoke", "at": "confirm-rollout", "approval": {}}]);
-        cluster
-            .merge(
-                &key(Kind::CANARY),
-                json!({"spec": {"analysis": {"gates": gates}}}),
-            )
-            .unwrap();
+        set_gates(&cluster, &gates);
         cluster.ship(NS, "shop", "shop:good-2").unwrap();
         cluster
             .merge(&key(Kind::DEPLOYMENT), json!({"spec": {"replicas": 2}}))
