@@ -98,7 +98,7 @@ fn every_documented_reason_has_its_type_and_is_read_as_a_cdevent() {
 #[test]
 fn every_reason_that_a_decision_can_tell_is_documented() {
     let documented: Vec<String> = documented().into_iter().map(|(reason, _)| reason).collect();
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rollout/decide");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/core/src/rollout/decide");
     let mut told = 0;
     let paths = std::fs::read_dir(folder)
         .unwrap()

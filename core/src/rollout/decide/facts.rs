@@ -7,7 +7,7 @@ use crate::api::Notice;
 /// Facts that may wait to be told.
 const LIMIT: usize = 16;
 /// Facts that are kept as long as anything else can go.
-pub(crate) const OUTCOMES: [&str; 9] = [
+pub const OUTCOMES: [&str; 9] = [
     "Initialized",
     "Promoted",
     "RolledBack",

@@ -6,7 +6,7 @@ mod bootstrap;
 mod change;
 mod checks;
 mod conditions;
-pub(crate) mod facts;
+pub mod facts;
 mod fence;
 mod gates;
 mod orders;
