@@ -51,5 +51,5 @@ e2e: ## the stories on the real cluster
 
 crds: ## generate crds/ from the types
 	for name in canaries promotions commands approvals freezes clusterfreezes; do \
-		$(CARGO) run --locked --quiet --package bellwether -- crd $$name > crds/$$name.yaml || exit 1; \
+		$(CARGO) run --locked --quiet -- crd $$name > crds/$$name.yaml || exit 1; \
 	done

@@ -83,7 +83,15 @@ fn what_is_pure_of_the_outbox_names_no_client_clock_runtime_or_log() {
 fn core_depends_on_no_client_runtime_or_log() {
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("core/Cargo.toml")).unwrap();
     let needed = manifest.split("[dev-dependencies]").next().unwrap();
-    for word in ["tokio", "reqwest", "tracing", "\"client\"", "\"runtime\"", "\"clock\"", "fastrand"] {
+    for word in [
+        "tokio",
+        "reqwest",
+        "tracing",
+        "\"client\"",
+        "\"runtime\"",
+        "\"clock\"",
+        "fastrand",
+    ] {
         assert!(!needed.contains(word), "core/Cargo.toml names {word}");
     }
 }

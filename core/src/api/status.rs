@@ -214,6 +214,24 @@ pub enum HoldReason {
     PromotionFailed,
     /// The specification cannot be used.
     InvalidSpec,
+    /// The API server refuses a write.
+    WriteRefused,
+    /// A watch is broken, so that what is known may be out of date.
+    WatchBroken,
+    /// Requests that were to reach other pods do not arrive there, or are refused.
+    NotReached,
+    /// Nobody can tell whether requests reach the pods that are to take over.
+    ReachUnknown,
+    /// A VirtualService of another namespace leads to the Service.
+    RouteElsewhere,
+    /// A policy that selects the workload's pods does not select the primary's.
+    PolicyNotCovering,
+    /// An autoscaler's maximum is below what a step needs.
+    CapacityLimited,
+    /// The workload has a template that was not released, and the Canary is being deleted.
+    HandBackUnreleased,
+    /// The workload is paused with a template that it has not rolled out.
+    WorkloadPaused,
 }
 
 impl fmt::Display for HoldReason {

@@ -231,6 +231,30 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
         HoldReason::RouteInvalid => vec![Next::when("the VirtualService has a route that can be split")],
         HoldReason::PromotionFailed => vec![Next::when("the primary is ready; it then serves all traffic")],
         HoldReason::InvalidSpec => vec![Next::when("the specification is mended")],
+        HoldReason::WriteRefused => vec![Next::when(
+            "the API server accepts the write; it is tried again by itself",
+        )],
+        HoldReason::WatchBroken => vec![Next::when("the watch works again")],
+        HoldReason::NotReached => vec![Next::when(
+            "requests reach the new pods; it is tried again by itself",
+        )],
+        HoldReason::ReachUnknown => vec![Next::when(format_args!(
+            "requests are counted, or somebody says so: bellwether advance {name}"
+        ))],
+        HoldReason::RouteElsewhere => vec![Next::when(
+            "no VirtualService of another namespace leads to the Service",
+        )],
+        HoldReason::PolicyNotCovering => vec![Next::when(
+            "the policies select the primary's pods too, or are accepted",
+        )],
+        HoldReason::CapacityLimited => vec![Next::when("the autoscaler may have enough pods")],
+        HoldReason::HandBackUnreleased => vec![Next::when(
+            "annotation bellwether.dev/hand-back says as-is or promoted",
+        )],
+        HoldReason::WorkloadPaused => vec![Next::when(format_args!(
+            "the Deployment is resumed: kubectl rollout resume deployment/{}",
+            spec.names.target
+        ))],
     }
 }
 

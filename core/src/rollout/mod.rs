@@ -13,7 +13,7 @@ pub mod weight;
 
 pub use decide::{analysis_is_skipped, decide, refuse};
 pub use decision::{Act, Child, Decision, Serves};
-pub use observed::{Apex, GateNews, Observed, Order, Routes, Workload};
+pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Routes, Workload};
 pub use spec::{CanaryId, GateSpec, Names, Opens, RolloutSpec, Steps};
 pub use validate::{Invalid, validate};
 pub use weight::Weight;

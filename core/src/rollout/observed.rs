@@ -60,6 +60,12 @@ pub struct Observed {
     pub freezing: Freezing,
     /// How often somebody else's edit was put right in the last minute.
     pub repairs: usize,
+    /// Writes that the API server refuses, oldest first: at most one per object.
+    pub refused: Vec<RefusedWrite>,
+    /// The kind of object whose watch is broken longest.
+    pub broken_watch: Option<BrokenWatch>,
+    /// What adopted objects offer and cannot be carried over, each as a sentence that names the object.
+    pub uncarried: Vec<String>,
     /// Number of the newest fact of the outbox that is known to be told.
     pub told: i64,
 }
@@ -82,6 +88,32 @@ impl Observed {
         let frozen = self.freezing.frozen.as_deref();
         frozen.filter(|_| applies && self.primary.is_some())
     }
+}
+
+/// A write that the API server refused at its last try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedWrite {
+    /// What was to be done, as in the metrics: `promote`, `route`.
+    pub act: &'static str,
+    /// Kind and name of the object.
+    pub object: String,
+    /// The API server's own words, at most 300 characters.
+    pub message: String,
+    /// When it was refused first.
+    pub since: DateTime<Utc>,
+    /// How often in a row.
+    pub times: u32,
+}
+
+/// A watch that fails, and has brought nothing since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenWatch {
+    /// The kind that is watched.
+    pub kind: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// The last error.
+    pub message: String,
 }
 
 /// An order about one revision.
@@ -138,8 +170,8 @@ pub struct Workload {
     pub up_to_date: bool,
     /// `spec.paused`.
     pub paused: bool,
-    /// Whether old pods go before new ones come (`strategy: Recreate`).
-    pub recreate: bool,
+    /// Pods that its rollout strategy keeps while it exchanges them: 0 for `Recreate`, else `replicas − maxUnavailable`.
+    pub floor: i32,
     /// `spec.replicas`.
     pub desired: i32,
     /// Pods that exist.

@@ -158,21 +158,44 @@ fn view(deployment: &Value, revision: String, endpoints: i32) -> Workload {
         .and_then(Value::as_str);
     let uid = text(deployment, "/metadata/uid");
     let image = deployment.pointer("/spec/template/spec/containers/0/image");
+    let desired = deployment
+        .pointer("/spec/replicas")
+        .map_or(1, |_| count("/spec/replicas"));
     Workload {
         revision,
         image: image.and_then(Value::as_str).map(str::to_owned),
         mark: counted.map(|number| format!("{uid}/{number}")),
         up_to_date: number("/status/observedGeneration") >= number("/metadata/generation"),
         paused: deployment.pointer("/spec/paused") == Some(&Value::Bool(true)),
-        recreate: text(deployment, "/spec/strategy/type") == "Recreate",
-        desired: deployment
-            .pointer("/spec/replicas")
-            .map_or(1, |_| count("/spec/replicas")),
+        floor: floor(deployment, desired),
+        desired,
         total: count("/status/replicas"),
         updated: count("/status/updatedReplicas"),
         available: count("/status/availableReplicas"),
         endpoints,
     }
+}
+
+/// How many of `desired` pods the strategy keeps while it exchanges them, as the Deployment controller resolves it:
+/// `maxSurge` is rounded up, `maxUnavailable` down, and if both come to nothing one pod may be unavailable.
+fn floor(deployment: &Value, desired: i32) -> i32 {
+    if text(deployment, "/spec/strategy/type") == "Recreate" {
+        return 0;
+    }
+    let part = |field: &str, up: bool| {
+        let value = deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
+        let percent = value.and_then(Value::as_str).unwrap_or("25%");
+        let percent = percent.trim_end_matches('%').parse::<i64>().unwrap_or(25);
+        let resolved = (i64::from(desired) * percent + if up { 99 } else { 0 }) / 100;
+        value.and_then(Value::as_i64).unwrap_or(resolved)
+    };
+    let (surge, unavailable) = (part("maxSurge", true), part("maxUnavailable", false));
+    let unavailable = if surge == 0 {
+        unavailable.max(1)
+    } else {
+        unavailable
+    };
+    desired - i32::try_from(unavailable).unwrap_or(i32::MAX).min(desired)
 }
 
 /// The primary Deployment: the target's strategy and pod template with the selector label's value changed wherever

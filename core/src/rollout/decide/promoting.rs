@@ -86,7 +86,8 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
 /// Whether the primary may get another template. If its pods all go before new ones come (`Recreate`), the canary serves
 /// meanwhile, with as many pods as the primary (I2).
 fn gives_way(plan: &mut Plan<'_>) -> bool {
-    let recreate = plan.target().is_some_and(|t| t.recreate) || plan.primary().is_some_and(|p| p.recreate);
+    let recreate = plan.target().is_some_and(|t| t.floor == 0 && t.desired > 0)
+        || plan.primary().is_some_and(|p| p.floor == 0 && p.desired > 0);
     if !recreate {
         return true;
     }

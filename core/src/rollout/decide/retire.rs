@@ -124,7 +124,7 @@ fn restorable(plan: &Plan<'_>) -> Option<String> {
 
 /// Whether the primary's pods will all go before restored ones come (`Recreate`), and the canary can serve meanwhile.
 fn stands_in(plan: &Plan<'_>) -> bool {
-    let serves = plan.primary().is_some_and(|p| p.recreate && p.serving() > 0);
+    let serves = plan.primary().is_some_and(|p| p.floor == 0 && p.serving() > 0);
     serves && plan.target().is_some_and(|t| t.serving() > 0) && restorable(plan).is_some()
 }
 

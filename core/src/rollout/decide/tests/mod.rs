@@ -77,7 +77,7 @@ fn workload(revision: &str, mark: &str) -> Workload {
         mark: Some(mark.to_owned()),
         up_to_date: true,
         paused: false,
-        recreate: false,
+        floor: 1,
         desired: 2,
         total: 2,
         updated: 2,
@@ -156,6 +156,9 @@ fn first_step(reading: Reading) -> Observed {
         gate_news: vec![],
         freezing: Freezing::default(),
         repairs: 0,
+        refused: vec![],
+        broken_watch: None,
+        uncarried: vec![],
         told: 0,
     }
 }

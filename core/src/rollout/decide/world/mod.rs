@@ -44,7 +44,7 @@ impl Pods {
             mark: Some(mark.to_string()),
             up_to_date: true,
             paused: false,
-            recreate,
+            floor: if recreate { 0 } else { self.desired },
             desired: self.desired,
             total: self.desired,
             updated: self.desired,
@@ -254,6 +254,9 @@ impl World {
                 },
             })),
             repairs: 0,
+            refused: vec![],
+            broken_watch: None,
+            uncarried: vec![],
             untold: self.untold(),
             orders: self
                 .orders
