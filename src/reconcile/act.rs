@@ -65,6 +65,9 @@ impl<'a> Round<'a> {
                 return Err(Error::NotLeading(self.spec.id.clone()));
             }
             self.perform_one(act).await?;
+            self.ctx
+                .local
+                .carried_out(&self.spec.id, act, self.ctx.clock.now());
             self.ctx.metrics.act(act_name(act));
         }
         Ok(())

@@ -1,21 +1,22 @@
 //! What is remembered in this process alone, and harmless to lose: since when things look as they do, how often a repair or a failure happened.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use crate::rollout::CanaryId;
+use crate::rollout::{self, Act, CanaryId, Field, Repeat};
 
 /// What is remembered of one Canary.
 #[derive(Clone, Debug, Default)]
 struct Entry {
     uid: String,
+    generation: i64,
     routing: Option<(String, DateTime<Utc>)>,
     template: Option<(String, DateTime<Utc>)>,
-    repairs: VecDeque<DateTime<Utc>>,
+    repeats: BTreeMap<Field, Repeat>,
     failures: u32,
     unsettled: u32,
     unrestorable: Option<String>,
@@ -78,18 +79,29 @@ impl Local {
         })
     }
 
-    /// Counts a repair of somebody else's edit.
-    pub fn repaired(&self, id: &CanaryId, now: DateTime<Utc>) {
-        self.with(id, |entry| entry.repairs.push_back(now));
+    /// This write was carried out: again, if it is the last one of its field, because somebody undid it.
+    pub fn carried_out(&self, id: &CanaryId, act: &Act, now: DateTime<Utc>) {
+        let Some(field) = act.field() else { return };
+        self.with(id, |entry| {
+            let repeat = rollout::repeated(entry.repeats.get(&field), act, now);
+            entry.repeats.insert(field, repeat);
+        });
     }
 
-    /// Repairs within the last minute.
+    /// The last write of each field.
     #[must_use]
-    pub fn repairs(&self, id: &CanaryId, now: DateTime<Utc>) -> usize {
+    pub fn repeats(&self, id: &CanaryId) -> Vec<Repeat> {
+        self.with(id, |entry| entry.repeats.values().cloned().collect())
+    }
+
+    /// The specification is another one: what is written now, is written for it.
+    pub fn respecified(&self, id: &CanaryId, generation: i64) {
         self.with(id, |entry| {
-            entry.repairs.retain(|at| now - *at < TimeDelta::seconds(60));
-            entry.repairs.len()
-        })
+            if entry.generation != generation {
+                entry.generation = generation;
+                entry.repeats.clear();
+            }
+        });
     }
 
     /// Counts a failed round; returns how many there were in a row.

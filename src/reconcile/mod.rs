@@ -32,7 +32,7 @@ use crate::{
     metrics_source::sampler::{Request, Sampler},
     outbox::Outbox,
     promotion::Unattended,
-    rollout::{self, CanaryId, Decision, RolloutSpec},
+    rollout::{self, CanaryId, Decision, RolloutSpec, Sampling},
 };
 use cache::Cache;
 use error::Error;
@@ -137,6 +137,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         Err(invalid) => return refuse(ctx, id, &object, &invalid.to_string()).await,
     };
     ctx.index.set(id, snapshot::parts(&spec));
+    ctx.local.respecified(id, spec.generation);
     let snap = snapshot::take(ctx, &spec, object, Arc::new(canary)).await?;
     let now = ctx.clock.now();
     let mut seen = observe::observe(ctx, &spec, &snap, now);
@@ -148,9 +149,6 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     let decision = rollout::decide(&spec, &seen, now);
     ctx.metrics.observe(id, &seen.status);
     arm_sampler(ctx, &spec, &decision);
-    if decision.repair {
-        ctx.local.repaired(id, now);
-    }
     let again = !decision.acts.is_empty() || !promoting.acts.is_empty();
     if spec.deleting {
         // Its last act may be the one that lets it go.
@@ -201,18 +199,19 @@ async fn refuse(
 }
 
 fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {
-    if decision.sampling {
-        let request = Request {
-            namespace: spec.names.namespace.clone(),
-            target: spec.names.target.clone(),
-            primary: spec.names.primary.clone(),
-            interval: spec.interval.to_std().unwrap_or_default(),
-            metrics: spec.metrics.clone(),
-        };
-        ctx.sampler.watch(&spec.id, request);
-    } else {
-        ctx.sampler.forget(&spec.id);
+    match decision.sampling {
+        Sampling::AsBefore => return,
+        Sampling::Unwanted => return ctx.sampler.forget(&spec.id),
+        Sampling::Wanted => {}
     }
+    let request = Request {
+        namespace: spec.names.namespace.clone(),
+        target: spec.names.target.clone(),
+        primary: spec.names.primary.clone(),
+        interval: spec.interval.to_std().unwrap_or_default(),
+        metrics: spec.metrics.clone(),
+    };
+    ctx.sampler.watch(&spec.id, request);
 }
 
 /// The Canary is gone: nothing of it stays in this process (I11).

@@ -81,7 +81,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         orders: Vec::new(),
         gate_news: ctx.gates.news(&spec.id, &spec.uid),
         freezing: freeze::in_force(&snap.freezes, now),
-        repairs: ctx.local.repairs(&spec.id, now),
+        repeats: ctx.local.repeats(&spec.id),
         refused: Vec::new(),
         broken_watch: None,
         uncarried: Vec::new(),

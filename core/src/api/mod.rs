@@ -25,7 +25,8 @@ pub use promotion::{
 };
 pub use status::{
     CanaryStatus, CheckStatus, Condition, Hold, HoldReason, Intervention, Notice, NoticeKind, Outbox,
-    Outcome, PastRollout, Pause, Phase, Retirement, RetirementKind, RevisionStatus, Stand, StepStatus,
+    Outcome, PastRollout, Pause, Phase, RejectedRevision, Retirement, RetirementKind, Retreat,
+    RevisionStatus, Stand, StepStatus, TransferStatus,
 };
 
 /// The API group of every resource here.

@@ -45,9 +45,18 @@ pub struct CanaryStatus {
     /// The present step, while a revision is analysed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepStatus>,
-    /// What holds the rollout back.
+    /// What holds the rollout back: the most urgent of `holds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// Everything that holds the rollout back, the most urgent first; one of each reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
+    /// The traffic was taken back to the primary for now, and the release goes on when the cause is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retreat: Option<Retreat>,
+    /// The traffic is being handed over to other pods, outside of a release's steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferStatus>,
     /// Somebody's order to take no further step with the present revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
@@ -136,9 +145,26 @@ pub struct RevisionStatus {
     /// When the rollout of `current` began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
+    /// A newer revision that was seen and waits for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// Revisions that were withdrawn, each with the workload's mark of that time, newest first; at most five. The same
+    /// template under the same mark is not released again by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<RejectedRevision>,
     /// Images of these revisions, as far as they were seen: that of the pod template's first container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
+}
+
+/// A revision that was withdrawn.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectedRevision {
+    /// The revision.
+    pub revision: String,
+    /// The workload controller's mark when it was withdrawn.
+    pub mark: String,
 }
 
 /// The present step of an analysis.
@@ -147,16 +173,25 @@ pub struct RevisionStatus {
 pub struct StepStatus {
     /// Position in the list of steps, from 0.
     pub index: i32,
-    /// When the present weight was decided on (or found restored).
+    /// From when on a pass is counted: the present weight was decided on, or found restored, or another process took over.
     pub started_at: DateTime<Utc>,
+    /// When the present weight was decided on. Failed checks are counted from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_since: Option<DateTime<Utc>>,
     /// When this revision first got traffic.
     pub traffic_since: DateTime<Utc>,
     /// Time of the last sample that was counted as a check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_check_at: Option<DateTime<Utc>>,
+    /// Since when metrics are missing, for whatever reason: `maxBlind` counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind_since: Option<DateTime<Utc>>,
     /// How often the traffic was taken back in this rollout because the canary's pods were gone.
     #[serde(default)]
     pub retreats: i32,
+    /// How often the primary failed under all of the traffic after it had taken the revision over.
+    #[serde(default)]
+    pub primary_failures: i32,
 }
 
 /// What holds a rollout back, and since when.
@@ -175,6 +210,51 @@ pub struct Hold {
     /// Whether a retreat ends by itself when its cause does.
     #[serde(default)]
     pub resumes: bool,
+}
+
+/// Traffic that was taken back for now.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retreat {
+    /// Why.
+    pub reason: HoldReason,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// One sentence for a person.
+    pub message: String,
+    /// Whether it ends by itself when its cause does.
+    #[serde(default)]
+    pub resumes: bool,
+}
+
+impl From<&Hold> for Retreat {
+    fn from(hold: &Hold) -> Retreat {
+        Retreat {
+            reason: hold.reason,
+            since: hold.since,
+            message: hold.message.clone(),
+            resumes: hold.resumes,
+        }
+    }
+}
+
+/// A hand-over of traffic to other pods.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TransferStatus {
+    /// Share of the pods that served before, in percent.
+    pub old_share: i32,
+    /// Since when the traffic is split like this.
+    pub since: DateTime<Utc>,
+    /// Requests a second that the pods had that served before; absent if nobody could tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// How often requests did not arrive, and the traffic went back.
+    #[serde(default)]
+    pub attempts: i32,
+    /// Whether requests were known to arrive, or no caller to be there.
+    #[serde(default)]
+    pub reached: bool,
 }
 
 /// The kinds of hold.

@@ -78,6 +78,55 @@ pub enum Act {
     Delete(Child),
 }
 
+/// What a write sets. Of two writes of one field the later one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Field {
+    /// The VirtualService.
+    Routes,
+    /// The selector of the apex Service.
+    Apex,
+    /// The target's replicas.
+    TargetReplicas,
+    /// The primary's replicas.
+    PrimaryReplicas,
+    /// The primary's pod template.
+    PrimaryTemplate,
+    /// A Service or DestinationRule.
+    Child(Child),
+}
+
+impl Act {
+    /// The field that it sets; `None` of what nobody can undo and have repeated.
+    #[must_use]
+    pub fn field(&self) -> Option<Field> {
+        match self {
+            Act::Route(_) | Act::ApplyRoutes(_) | Act::MergeRoutes => Some(Field::Routes),
+            Act::PointApex(_) => Some(Field::Apex),
+            Act::ScaleTarget(_) => Some(Field::TargetReplicas),
+            Act::ScalePrimary(_) => Some(Field::PrimaryReplicas),
+            Act::Promote { .. } | Act::Restore { .. } => Some(Field::PrimaryTemplate),
+            Act::Apply(child) => Some(Field::Child(*child)),
+            Act::Fence(_)
+            | Act::AddFinalizer
+            | Act::RemoveFinalizer
+            | Act::Record(_)
+            | Act::Release(_)
+            | Act::Delete(_) => None,
+        }
+    }
+}
+
+/// Whether metrics of a Canary are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampling {
+    /// They are.
+    Wanted,
+    /// They are not.
+    Unwanted,
+    /// This round did not come to it: what was measured so far is not to be forgotten.
+    AsBefore,
+}
+
 /// What follows from an observation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
@@ -86,9 +135,7 @@ pub struct Decision {
     /// When to look again even if nothing changes.
     pub wake_at: Option<DateTime<Utc>>,
     /// Whether metrics of this Canary are needed now.
-    pub sampling: bool,
+    pub sampling: Sampling,
     /// Whether traffic is at risk, so that this Canary passes before routine work.
     pub urgent: bool,
-    /// Whether the acts put somebody else's edit right.
-    pub repair: bool,
 }

@@ -11,9 +11,9 @@ pub mod spec;
 pub mod validate;
 pub mod weight;
 
-pub use decide::{analysis_is_skipped, decide, refuse};
-pub use decision::{Act, Child, Decision, Serves};
-pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Routes, Workload};
+pub use decide::{analysis_is_skipped, decide, refuse, repeated};
+pub use decision::{Act, Child, Decision, Field, Sampling, Serves};
+pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Repeat, Routes, Workload};
 pub use spec::{CanaryId, GateSpec, Names, Opens, RolloutSpec, Steps};
 pub use validate::{Invalid, validate};
 pub use weight::Weight;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Child, RolloutSpec, Serves, Weight};
+use super::{Act, Child, RolloutSpec, Serves, Weight};
 use crate::{
     api::{CanaryStatus, GateState, UnderWay, Verb},
     freeze::Freezing,
@@ -58,8 +58,8 @@ pub struct Observed {
     pub gate_news: Vec<GateNews>,
     /// What freezes mean now.
     pub freezing: Freezing,
-    /// How often somebody else's edit was put right in the last minute.
-    pub repairs: usize,
+    /// The last write of each field, and how often it was carried out in a row: again means that somebody undid it.
+    pub repeats: Vec<Repeat>,
     /// Writes that the API server refuses, oldest first: at most one per object.
     pub refused: Vec<RefusedWrite>,
     /// The kind of object whose watch is broken longest.
@@ -88,6 +88,17 @@ impl Observed {
         let frozen = self.freezing.frozen.as_deref();
         frozen.filter(|_| applies && self.primary.is_some())
     }
+}
+
+/// A write that was carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repeat {
+    /// The write.
+    pub act: Act,
+    /// How often it was repeated since, with less than ten minutes between two.
+    pub times: u32,
+    /// When it was carried out last.
+    pub last: DateTime<Utc>,
 }
 
 /// A write that the API server refused at its last try.

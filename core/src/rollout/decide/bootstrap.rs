@@ -2,7 +2,7 @@
 //!
 //! Order: primary ready, then the routes, then the apex Service, then the target is scaled away.
 
-use super::{plan::Plan, silence};
+use super::{plan::Plan, reach};
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
     defect::{Defect, planted},
@@ -13,7 +13,6 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     let Some(target) = plan.target() else {
         return super::progressing::target_missing(plan);
     };
-    plan.clear_hold(&[HoldReason::TargetNotFound]);
     if plan.next.phase.is_none() {
         plan.enter(Phase::Initializing);
         plan.tell(
@@ -36,12 +35,11 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if dead && !planted(Defect::DoesNotAwaitThePrimary) {
         return primary_died(plan, target);
     }
-    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
     if plan.weight().is_zero() {
         plan.route(Weight::ZERO);
     } else {
-        plan.raise(Weight::ZERO);
+        plan.stand_in(Weight::ZERO);
     }
     if plan.acting() || !plan.settled_at(Weight::ZERO) {
         return;
@@ -51,7 +49,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         return;
     }
     if target.desired > 0 {
-        if !silence::silent(plan, Serves::Target) {
+        if !reach::silent(plan, Serves::Target) {
             return;
         }
         plan.act(Act::ScaleTarget(0));
@@ -69,7 +67,7 @@ fn primary_died(plan: &mut Plan<'_>, target: &Workload) {
     plan.say(text.clone());
     plan.hold(HoldReason::WorkloadNotReady, &text);
     if target.serving() > 0 {
-        plan.raise(Weight::FULL);
+        plan.stand_in(Weight::FULL);
     }
 }
 
@@ -121,7 +119,7 @@ fn finish(plan: &mut Plan<'_>) {
     plan.next.revision.current.clone_from(&revision);
     plan.next.revision.promoted = revision;
     plan.next.revision.mark = mark;
-    plan.next.hold = None;
+    plan.clear_holds();
     plan.enter(Phase::Initialized);
     plan.say(format!(
         "{} serves; the next change of {} is released gradually",

@@ -47,7 +47,7 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
         return Verdict::Wait;
     };
     let due = due(plan, &step);
-    let Some(sample) = plan.seen.sample.clone().filter(|s| s.at > step.started_at) else {
+    let Some(sample) = plan.seen.sample.clone().filter(|s| s.at > weight_since(&step)) else {
         return overdue(plan, due);
     };
     let settled = since(&sample, sample.traffic.window) >= step.started_at + plan.spec.drain;
@@ -86,7 +86,7 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
             .join("; ");
         return count_failed(plan, &checks, &text, sample.at);
     }
-    if let Some(blind) = blindness(&checks) {
+    if let Some(blind) = blindness(&checks, &sample) {
         if planted(Defect::TakesBlindnessForBad) {
             return count_failed(plan, &checks, "no data", sample.at);
         }
@@ -94,6 +94,10 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
             return Verdict::Pass;
         }
         return blind;
+    }
+    sees(plan);
+    if sample.at < step.started_at + plan.spec.interval {
+        return Verdict::Wait;
     }
     if !checks
         .iter()
@@ -108,9 +112,16 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     Verdict::Pass
 }
 
+/// Since when the canary has the present weight. Unlike the time from which a pass is counted, no restart of the controller
+/// and no repair of the routes moves it: what is bad is found as soon as ever.
+fn weight_since(step: &StepStatus) -> DateTime<Utc> {
+    step.weight_since.unwrap_or(step.started_at)
+}
+
 /// When the step's next check is due: an interval after its last one, or after its beginning.
 fn due(plan: &Plan<'_>, step: &StepStatus) -> DateTime<Utc> {
-    step.last_check_at.unwrap_or(step.started_at).max(step.started_at) + plan.spec.interval
+    let began = weight_since(step);
+    step.last_check_at.unwrap_or(began).max(began) + plan.spec.interval
 }
 
 /// Whether the check that is due was done on a sample of its time, or that sample does not come. Looks again then.
@@ -130,6 +141,20 @@ fn overdue(plan: &mut Plan<'_>, due: DateTime<Utc>) -> Verdict {
     }
     let text = "no sample of the metrics arrives";
     Verdict::Blind(HoldReason::MetricsUnavailable, text.to_owned())
+}
+
+/// Since when metrics are missing at the present step; from now on, if they were not before.
+pub(super) fn blind_since(plan: &mut Plan<'_>) -> Option<DateTime<Utc>> {
+    let now = plan.now;
+    let step = plan.next.step.as_mut()?;
+    Some(*step.blind_since.get_or_insert(now))
+}
+
+/// Metrics are complete.
+fn sees(plan: &mut Plan<'_>) {
+    if let Some(step) = &mut plan.next.step {
+        step.blind_since = None;
+    }
 }
 
 /// Whether metrics can be read again: the source answers and sees the primary.
@@ -189,7 +214,9 @@ fn dark_text(plan: &Plan<'_>, sample: &Sample) -> String {
     )
 }
 
-fn blindness(checks: &[Check]) -> Option<Verdict> {
+/// What keeps a sample from being evidence: a metric without an answer, or, where nothing is to be judged, requests that
+/// nobody can count.
+fn blindness(checks: &[Check], sample: &Sample) -> Option<Verdict> {
     let text = |outcome: Outcome| {
         let told: Vec<_> = checks
             .iter()
@@ -201,7 +228,14 @@ fn blindness(checks: &[Check]) -> Option<Verdict> {
     if let Some(error) = text(Outcome::Error) {
         return Some(Verdict::Blind(HoldReason::MetricsUnavailable, error));
     }
-    text(Outcome::NoData).map(|missing| Verdict::Blind(HoldReason::NoData, missing))
+    if let Some(missing) = text(Outcome::NoData) {
+        return Some(Verdict::Blind(HoldReason::NoData, missing));
+    }
+    let Reading::Error(error) = &sample.traffic.canary else {
+        return None;
+    };
+    let text = format!("the requests of the canary cannot be counted: {error}");
+    Some(Verdict::Blind(HoldReason::MetricsUnavailable, text))
 }
 
 fn shifting(plan: &Plan<'_>, sample: &Sample) -> Option<Verdict> {
@@ -242,7 +276,7 @@ fn count_failed(plan: &mut Plan<'_>, checks: &[Check], text: &str, at: DateTime<
     if let Some(step) = &mut plan.next.step {
         step.last_check_at = Some(at);
     }
-    plan.clear_hold(&METRIC_HOLDS);
+    plan.end_holds(&METRIC_HOLDS);
     let text = format!("check failed ({failed} of {threshold}): {text}");
     if failed >= threshold {
         return Verdict::Bad(text);

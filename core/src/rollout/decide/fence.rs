@@ -33,13 +33,16 @@ pub(super) fn fenced(plan: &mut Plan<'_>) -> bool {
     if plan.next.epoch.as_deref().map(process) != Some(process(&plan.seen.epoch))
         && let Some(step) = &mut plan.next.step
     {
-        // The clock of another process may be set otherwise: its step begins anew, so that evidence is of this step alone.
+        // The clock of another process may be set otherwise: what passes begins anew, so that it is evidence of this step
+        // alone. What is bad does not: a process that dies sooner than a check is due would never find it.
         step.started_at = plan.now;
-        step.last_check_at = None;
     }
     for child in &plan.seen.unfenced {
         plan.act(Act::Fence(*child));
     }
     plan.next.epoch = Some(plan.seen.epoch.clone());
+    if plan.acting() {
+        plan.cut_short();
+    }
     !plan.acting()
 }

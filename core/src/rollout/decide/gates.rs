@@ -3,14 +3,11 @@
 //! Invariants: a gate is open for one revision alone, and every new one asks it anew (W41); a job is ordered only after
 //! the status says so; nothing here keeps traffic from going back.
 
-use super::{orders, plan::Plan, retire};
+use super::{orders, plan::Plan, rollback, transition};
 use crate::{
     api::{GatePoint, GateState, GateStatus, HoldReason, Phase, RetirementKind, UnderWay},
     rollout::{GateNews, GateSpec, Opens, Order},
 };
-
-/// The holds of gates.
-const HOLDS: [HoldReason; 2] = [HoldReason::AwaitingApproval, HoldReason::AwaitingJob];
 
 /// Takes in what is heard of jobs, and which gates were closed for too long; whether the release is withdrawn for it. It
 /// comes before everything that may wait: what was rejected keeps no traffic, whatever else holds the release.
@@ -36,17 +33,9 @@ pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
 /// with all its time and another order. What was opened stays open.
 fn forget_removed(plan: &mut Plan<'_>) {
     let asked = |name: &str| plan.spec.gates.iter().any(|gate| gate.name == name);
-    let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.next.gates)
-        .into_iter()
-        .partition(|known| known.state == GateState::Open || asked(&known.name));
-    plan.next.gates = kept;
-    for known in gone {
-        let text = format!("gate {} waits for ", known.name);
-        let hold = plan.next.hold.as_ref();
-        if hold.is_some_and(|hold| HOLDS.contains(&hold.reason) && hold.message.starts_with(&text)) {
-            plan.next.hold = None;
-        }
-    }
+    let mut known = std::mem::take(&mut plan.next.gates);
+    known.retain(|known| known.state == GateState::Open || asked(&known.name));
+    plan.next.gates = known;
 }
 
 /// A gate before an analysis that is skipped is skipped with it; should the skip end, the release comes to it anew.
@@ -94,10 +83,7 @@ fn passed(plan: &mut Plan<'_>, point: GatePoint) {
 /// Nothing waits at this gate any more: a hold of it ends.
 fn end_wait(plan: &mut Plan<'_>, gate: &GateSpec) {
     let (reason, text) = waiting(gate);
-    let hold = plan.next.hold.as_ref();
-    if hold.is_some_and(|hold| hold.reason == reason && hold.message == text) {
-        plan.next.hold = None;
-    }
+    plan.end_hold_saying(reason, &text);
 }
 
 /// What a release says that waits at this gate.
@@ -117,22 +103,19 @@ fn waiting(gate: &GateSpec) -> (HoldReason, String) {
 /// Whether a new release may begin, or one that is under way may take a step, as far as freezes are concerned.
 pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
     let Some(why) = plan.seen.frozen(under_way) else {
-        plan.clear_hold(&[HoldReason::Frozen]);
         return true;
     };
     if let Some(at) = plan.seen.freezing.changes_at {
         plan.wake(at);
     }
-    if plan.hold_beside(&[HoldReason::Frozen], HoldReason::Frozen, why) {
-        plan.say(format!("frozen: {why}"));
-    }
+    plan.hold_for(HoldReason::Frozen, why);
+    plan.say(format!("frozen: {why}"));
     false
 }
 
 /// What keeps the next step from being taken, whatever anybody orders.
 pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
-    let first = plan.next.step.is_none();
-    let begins = first || plan.weight().is_zero();
+    let begins = plan.next.step.is_none() || plan.weight().is_zero();
     let closed = plan.spec.gates.iter().find(|gate| {
         let known = plan.next.gates.iter().find(|known| known.name == gate.name);
         // To the last gates the release comes by its steps; to the others it may not have come yet.
@@ -142,9 +125,7 @@ pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
     if let Some(gate) = closed {
         return Some(format!("gate {} is not open", gate.name));
     }
-    let frozen = plan
-        .seen
-        .frozen(if first { UnderWay::Finish } else { UnderWay::Hold });
+    let frozen = plan.seen.frozen(transition::under_way(plan));
     frozen.map(|why| format!("frozen: {why}"))
 }
 
@@ -244,9 +225,8 @@ fn wait(plan: &mut Plan<'_>, gate: &GateSpec) {
     }
     let said = known(plan, gate).and_then(|status| status.message.clone());
     let (reason, text) = waiting(gate);
-    if plan.hold_beside(&HOLDS, reason, &text) {
-        plan.say(said.map_or(text.clone(), |said| format!("{text}: {said}")));
-    }
+    plan.hold_for(reason, &text);
+    plan.say(said.map_or(text.clone(), |said| format!("{text}: {said}")));
 }
 
 fn reject(plan: &mut Plan<'_>, gate: &GateSpec) {
@@ -256,7 +236,7 @@ fn reject(plan: &mut Plan<'_>, gate: &GateSpec) {
     let why = status.and_then(|status| status.message);
     let why = why.map_or(String::new(), |why| format!(": {why}"));
     let text = format!("gate {} was not passed{by}{why}", gate.name);
-    retire::begin(plan, RetirementKind::RollBack, &text);
+    rollback::begin(plan, RetirementKind::RollBack, &text);
 }
 
 /// A no counts at once, also before the release has come to the gate.

@@ -2,22 +2,31 @@
 //!
 //! One file per part of a rollout's life; `plan` holds the order of writes, so that the parts cannot get it wrong.
 
-mod bootstrap;
-mod change;
-mod checks;
-mod conditions;
-pub mod facts;
-mod fence;
-mod gates;
-mod orders;
-mod plan;
-mod progressing;
-mod promoting;
-mod rest;
-mod retire;
-mod silence;
-mod stand;
-mod terminating;
+mod bootstrap; // the primary is set up beside the workload, and takes over
+mod capacity; // whether there are enough pods for a share of the traffic
+mod change; // whether the workload has a new revision
+mod checks; // what the metrics say of the present step
+mod clock; // a clock that was set back
+mod conditions; // conditions follow from the rest of the status
+pub mod facts; // room for facts that wait to be told
+mod fence; // late writes of those who decided before
+mod gates; // what somebody or a job has to open
+mod holds; // what holds a rollout back: a set
+mod orders; // what somebody orders
+mod plan; // a decision in the making
+mod progressing; // the new revision is analysed
+mod promoting; // the primary takes it over
+mod quarrel; // somebody else keeps changing what is written
+mod reach; // whether requests arrive, and do not any more
+mod rest; // nothing is under way
+mod retreat; // the traffic goes back for now
+mod rollback; // a revision is withdrawn before it was promoted
+mod routing; // what routes and Services carry, and the order of writes
+mod stand; // where the rollout stands, beside each fact
+mod steps; // which weight is next
+mod terminating; // the service is handed back
+mod transition; // what a release may do next: one table
+mod undo; // a promotion is taken back
 
 #[cfg(test)]
 mod tests;
@@ -31,11 +40,13 @@ use crate::api::{CanaryStatus, HoldReason, Phase};
 use crate::defect::{Defect, planted};
 pub use orders::analysis_is_skipped;
 use plan::Plan;
+pub use quarrel::repeated;
 
 /// Decides what to do about one Canary.
 #[must_use]
 pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decision {
     let mut plan = Plan::new(spec, seen, now);
+    clock::catch_up(&mut plan);
     let hands_off = seen.hands_off(spec).is_some() || !seen.finalizer;
     if !hands_off && !fence::fenced(&mut plan) {
         return plan.finish();
@@ -44,33 +55,7 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
         terminating::decide(&mut plan);
         return plan.finish();
     }
-    if spec.suspended() {
-        plan.next.message = Some("suspended: nothing is touched, the traffic stays as it is".to_owned());
-        plan.hold(HoldReason::Suspended, "spec.suspend is true");
-        return plan.finish();
-    }
-    if let Some(conflict) = &seen.conflict {
-        plan.say(conflict.clone());
-        plan.hold(HoldReason::TargetConflict, conflict);
-        return plan.finish();
-    }
-    if !seen.finalizer && !planted(Defect::ForgetsTheFinalizer) {
-        plan.act(Act::AddFinalizer);
-        return plan.finish();
-    }
-    if !routes_usable(&mut plan) {
-        return plan.finish();
-    }
-    plan.clear_hold(&[
-        HoldReason::Suspended,
-        HoldReason::RoutesUnavailable,
-        HoldReason::RouteInvalid,
-        HoldReason::InvalidSpec,
-    ]);
-    if !plan.repairs_too_often() {
-        plan.clear_hold(&[HoldReason::TargetConflict]);
-    }
-    if orders::heed(&mut plan) {
+    if !may_act(&mut plan) || orders::heed(&mut plan) {
         return plan.finish();
     }
     match plan.next.phase {
@@ -87,10 +72,36 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
     plan.finish()
 }
 
+/// Whether anything may be touched, and the round may go on to the release.
+fn may_act(plan: &mut Plan<'_>) -> bool {
+    let (spec, seen) = (plan.spec, plan.seen);
+    plan.cut_short();
+    if spec.suspended() {
+        plan.say("suspended: nothing is touched, the traffic stays as it is");
+        plan.hold(HoldReason::Suspended, "spec.suspend is true");
+        return false;
+    }
+    if let Some(conflict) = &seen.conflict {
+        plan.say(conflict.clone());
+        plan.hold_for(HoldReason::TargetConflict, conflict);
+        return false;
+    }
+    if !seen.finalizer && !planted(Defect::ForgetsTheFinalizer) {
+        plan.act(Act::AddFinalizer);
+        return false;
+    }
+    if !routes_usable(plan) {
+        return false;
+    }
+    plan.goes_on();
+    true
+}
+
 /// The status of a Canary whose specification cannot be used: nothing else is touched.
 #[must_use]
 pub fn refuse(status: &CanaryStatus, generation: i64, problem: &str, now: DateTime<Utc>) -> CanaryStatus {
     let mut next = status.clone();
+    next.observed_generation = Some(generation);
     next.message = Some(format!("invalid: {problem}"));
     if next
         .hold
@@ -104,6 +115,7 @@ pub fn refuse(status: &CanaryStatus, generation: i64, problem: &str, now: DateTi
             retreated: false,
             resumes: true,
         });
+        next.holds = Vec::new();
     }
     conditions::derive(&mut next, generation, now);
     next
@@ -127,6 +139,6 @@ fn routes_usable(plan: &mut Plan<'_>) -> bool {
         _ => (HoldReason::RoutesUnavailable, why.to_owned()),
     };
     plan.say(said);
-    plan.hold(reason, why);
+    plan.hold_for(reason, why);
     false
 }

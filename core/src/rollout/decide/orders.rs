@@ -3,11 +3,11 @@
 //! Invariants: an order acts on the revision that it names or on none (W41); it is recorded with who and why in the same
 //! write as its effect, so that it is heeded once, whatever dies in between.
 
-use super::{gates, plan::Plan, progressing, promoting, rest, retire};
+use super::{capacity, gates, plan::Plan, rest, rollback, steps};
 use crate::{
     api::{
-        CanaryStatus, GatePoint, GateState, HoldReason, Intervention, NoticeKind, Pause, Phase,
-        RetirementKind, UnderWay, Verb,
+        CanaryStatus, GateState, HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind,
+        UnderWay, Verb,
     },
     rollout::{Order, RolloutSpec, Workload},
 };
@@ -27,6 +27,7 @@ pub(super) fn heed(plan: &mut Plan<'_>) -> bool {
         note(plan, order, refused);
         if heeded {
             carry_out(plan, order);
+            plan.cut_short();
             return true;
         }
     }
@@ -148,7 +149,14 @@ fn of_release(plan: &Plan<'_>, order: &Order) -> Option<String> {
         phase,
         Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting)
     );
-    if !running || plan.next.retirement.is_some() {
+    let undone = plan.next.retirement.as_ref().map(|retirement| retirement.kind);
+    if matches!(
+        undone,
+        Some(RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary)
+    ) {
+        return Some("the undo of the promotion is under way".to_owned());
+    }
+    if !running || undone.is_some() {
         return Some("no release is under way".to_owned());
     }
     if phase == Some(Phase::Promoting) && order.verb != Verb::Abort {
@@ -166,19 +174,15 @@ fn of_release(plan: &Plan<'_>, order: &Order) -> Option<String> {
 fn no_further_step(plan: &Plan<'_>) -> Option<String> {
     let skipped = skips_analysis(plan)
         .then(|| "its analysis is skipped: it takes no further step before it is promoted".to_owned());
-    let ready = plan.target().is_some_and(Workload::ready);
+    let ready = plan.target().is_some_and(capacity::canary_complete);
     let pods = (!ready).then(|| "its pods are not ready".to_owned());
     skipped.or_else(|| gates::in_the_way(plan)).or(pods)
 }
 
 /// Nobody promotes what requests do not reach, by whatever right.
 fn out_of_reach(plan: &Plan<'_>) -> Option<String> {
-    let dark = plan
-        .next
-        .hold
-        .as_ref()
-        .filter(|hold| hold.reason == HoldReason::Dark && !hold.resumes);
-    dark.map(|hold| format!("it cannot be reached: {}", hold.message))
+    let dark = plan.next.retreat.as_ref().filter(|retreat| !retreat.resumes);
+    dark.map(|retreat| format!("it cannot be reached: {}", retreat.message))
 }
 
 /// Whoever deleted the primary left the release as the only one that can serve, and as what brings the primary back.
@@ -213,13 +217,13 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
         }
         Verb::Resume => {
             plan.next.pause = None;
-            plan.clear_hold(&[HoldReason::Paused]);
+            plan.end_holds(&[HoldReason::Paused]);
             plan.say(format!("resumed {said}"));
             plan.record();
         }
         Verb::SkipAnalysis => {
             plan.next.pause = None;
-            plan.clear_hold(&[HoldReason::Paused]);
+            plan.end_holds(&[HoldReason::Paused]);
             plan.say(format!("the rest of the analysis is skipped {said}"));
             plan.record();
         }
@@ -230,7 +234,7 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
         Verb::Abort => abort(plan, &said),
         Verb::Advance => {
             plan.next.pause = None;
-            progressing::advance(plan);
+            steps::advance(plan);
         }
         Verb::Reject => {
             gates::settle(plan, order, GateState::Rejected);
@@ -247,10 +251,10 @@ fn abort(plan: &mut Plan<'_>, said: &str) {
         && plan.primary().map(|primary: &Workload| &primary.revision) == plan.next.revision.current.as_ref();
     plan.next.pause = None;
     if taken_over {
-        return retire::begin(plan, RetirementKind::UndoOnPrimary, &format!("aborted {said}"));
+        return rollback::begin(plan, RetirementKind::UndoOnPrimary, &format!("aborted {said}"));
     }
     plan.enter(Phase::Progressing);
-    retire::begin(plan, RetirementKind::Cancel, said);
+    rollback::begin(plan, RetirementKind::Cancel, said);
 }
 
 /// The revision before is the promoted one again; the primary follows it (`rest`), from its own ReplicaSets.
@@ -297,7 +301,6 @@ fn skips(known: &Intervention, status: &CanaryStatus) -> bool {
 /// Names the pause, if somebody ordered one; returns whether no further step may be taken.
 pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
     let Some(pause) = plan.next.pause.clone() else {
-        plan.clear_hold(&[HoldReason::Paused]);
         return false;
     };
     let why = if pause.reason.is_empty() {
@@ -306,22 +309,7 @@ pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
         format!(": {}", pause.reason)
     };
     let text = format!("paused by {}{why}", pause.by);
-    plan.hold(HoldReason::Paused, &text);
+    plan.hold_for(HoldReason::Paused, &text);
     plan.say(format!("held at weight {}: {text}", plan.weight()));
     true
-}
-
-/// Promotes if the order to skip the analysis stands, the pods are there, and the last gate is open.
-pub(super) fn promote_unanalysed(plan: &mut Plan<'_>, target: &Workload) -> bool {
-    if !skips_analysis(plan) || !target.ready() {
-        return false;
-    }
-    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
-    let promotes = plan.next.pause.is_none()
-        && progressing::may_step(plan)
-        && gates::open(plan, GatePoint::ConfirmPromotion);
-    if promotes {
-        promoting::begin(plan);
-    }
-    promotes
 }

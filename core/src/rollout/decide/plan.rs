@@ -1,21 +1,16 @@
-//! A decision in the making: the acts so far, the next status, and the order of writes.
-//!
-//! Invariant: towards risk the status is recorded before the act ([`Plan::raise`]); towards safety after it
-//! ([`Plan::lower`]).
+//! A decision in the making: the acts so far, the next status, and when to look again.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{conditions, facts, stand};
+use super::{conditions, facts, holds::Holds, quarrel, stand};
 use crate::{
-    api::{CanaryStatus, Hold, HoldReason, Notice, NoticeKind, Outcome, PastRollout, Phase},
+    api::{CanaryStatus, Notice, NoticeKind, Outcome, PastRollout, Phase, Retreat},
     defect::{Defect, planted},
-    rollout::{Act, Child, Decision, Observed, RolloutSpec, Routes, Serves, Weight, Workload},
+    rollout::{Act, Decision, Observed, RolloutSpec, Sampling, Weight, Workload},
 };
 
 /// How long a Canary that goes waits for its facts to be told.
 const TELLING_LIMIT: TimeDelta = TimeDelta::seconds(60);
-/// Repairs of somebody else's edits within a minute.
-const REPAIR_LIMIT: usize = 6;
 /// Rollouts that are remembered.
 const HISTORY_LIMIT: usize = 10;
 
@@ -26,29 +21,46 @@ pub(super) struct Plan<'a> {
     pub(super) now: DateTime<Utc>,
     pub(super) next: CanaryStatus,
     recorded: CanaryStatus,
+    pub(super) holds: Holds,
     acts: Vec<Act>,
     wake_at: Option<DateTime<Utc>>,
     sampling: bool,
-    repair: bool,
 }
 
 impl<'a> Plan<'a> {
     pub(super) fn new(spec: &'a RolloutSpec, seen: &'a Observed, now: DateTime<Utc>) -> Plan<'a> {
+        let mut next = seen.status.clone();
+        let retreated = next
+            .hold
+            .as_ref()
+            .filter(|hold| hold.retreated && next.retreat.is_none());
+        // The version before kept a retreat in its hold.
+        next.retreat = retreated.map(Retreat::from).or(next.retreat.take());
         Plan {
             spec,
             seen,
             now,
-            next: seen.status.clone(),
+            next,
             recorded: seen.status.clone(),
+            holds: Holds::of(&seen.status),
             acts: Vec::new(),
             wake_at: None,
             sampling: false,
-            repair: false,
         }
     }
 
     pub(super) fn act(&mut self, act: Act) {
         self.acts.push(act);
+    }
+
+    /// The acts so far.
+    pub(super) fn acts(&self) -> &[Act] {
+        &self.acts
+    }
+
+    /// The acts so far, to take some back.
+    pub(super) fn acts_mut(&mut self) -> &mut Vec<Act> {
+        &mut self.acts
     }
 
     /// Whether anything is to be written before the round can go on.
@@ -58,6 +70,11 @@ impl<'a> Plan<'a> {
 
     /// Writes the next status at this point of the order, if it differs from what was written last.
     pub(super) fn record(&mut self) {
+        self.settle_holds(false);
+        self.write_status();
+    }
+
+    fn write_status(&mut self) {
         self.next.observed_generation = Some(self.spec.generation);
         conditions::derive(&mut self.next, self.spec.generation, self.now);
         let told = self.seen.told;
@@ -86,14 +103,21 @@ impl<'a> Plan<'a> {
 
     /// Ends the round.
     pub(super) fn finish(mut self) -> Decision {
-        self.record();
+        quarrel::slow_down(&mut self);
+        let only_looked = self.acts.iter().all(|act| matches!(act, Act::Record(_)));
+        self.settle_holds(only_looked);
+        self.write_status();
+        let sampling = match (self.sampling, self.was_cut_short()) {
+            (true, _) => Sampling::Wanted,
+            (false, true) => Sampling::AsBefore,
+            (false, false) => Sampling::Unwanted,
+        };
         let urgent = self.next.canary_weight > 0 || self.next.retirement.is_some();
         Decision {
             acts: self.acts,
             wake_at: self.wake_at,
-            sampling: self.sampling,
+            sampling,
             urgent,
-            repair: self.repair,
         }
     }
 
@@ -150,91 +174,9 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What was planned so far puts somebody else's edit right. Against a robot that keeps writing there is a limit:
-    /// then nothing is written, and the hold has a name. Returns whether the round may go on.
-    pub(super) fn repair(&mut self) -> bool {
-        if self.repairs_too_often() {
-            self.acts.clear();
-            let text = "somebody keeps changing this Canary's objects; they are put right at most six times a minute";
-            self.hold(HoldReason::TargetConflict, text);
-            self.say(text);
-            self.wake(self.now + TimeDelta::seconds(60));
-            return false;
-        }
-        self.repair = true;
-        let told = self
-            .next
-            .outbox
-            .pending
-            .last()
-            .is_some_and(|notice| notice.reason == "DriftRepaired");
-        if !told {
-            let text = "routes or objects were not as this Canary intends them, and are put right";
-            self.tell(NoticeKind::Warning, "DriftRepaired", text);
-        }
-        true
-    }
-
-    /// Whether somebody else's edits were put right as often as they may be within a minute.
-    pub(super) fn repairs_too_often(&self) -> bool {
-        self.seen.repairs >= REPAIR_LIMIT
-    }
-
     /// Since when the present phase lasts.
     pub(super) fn phase_since(&self) -> DateTime<Utc> {
         self.next.last_transition_time.unwrap_or(self.now)
-    }
-
-    /// Names what holds the rollout back. While the reason stays, so does the first message: numbers that change
-    /// with every look would cost a write each.
-    pub(super) fn hold(&mut self, reason: HoldReason, message: &str) {
-        if self.next.hold.as_ref().is_some_and(|h| h.reason == reason) {
-            return;
-        }
-        self.tell(NoticeKind::Warning, &format!("Held{reason}"), message);
-        let message = message.to_owned();
-        self.next.hold = Some(Hold {
-            reason,
-            since: self.now,
-            message,
-            retreated: false,
-            resumes: true,
-        });
-    }
-
-    /// Holds for `reason` unless something else holds it already, for two holds in turn would be a write each; the same
-    /// reason with another text is a new hold. Returns whether it is the hold.
-    pub(super) fn hold_beside(&mut self, beside: &[HoldReason], reason: HoldReason, message: &str) -> bool {
-        let present = self.next.hold.as_ref();
-        if present.is_some_and(|hold| !beside.contains(&hold.reason)) {
-            return false;
-        }
-        if present.is_some_and(|hold| hold.message != message) {
-            self.next.hold = None;
-        }
-        self.hold(reason, message);
-        true
-    }
-
-    /// What the present hold says.
-    pub(super) fn hold_message(&self) -> String {
-        self.next
-            .hold
-            .as_ref()
-            .map(|h| h.message.clone())
-            .unwrap_or_default()
-    }
-
-    /// Ends a hold of one of these reasons.
-    pub(super) fn clear_hold(&mut self, reasons: &[HoldReason]) {
-        if self
-            .next
-            .hold
-            .as_ref()
-            .is_some_and(|h| reasons.contains(&h.reason))
-        {
-            self.next.hold = None;
-        }
     }
 
     /// Whether the target has the template of the present rollout.
@@ -243,123 +185,9 @@ impl<'a> Plan<'a> {
         target.is_some() && target == self.next.revision.current.as_ref()
     }
 
-    /// Since when the rollout is held for `reason`.
-    pub(super) fn held_since(&self, reason: HoldReason) -> Option<DateTime<Utc>> {
-        self.next
-            .hold
-            .as_ref()
-            .filter(|h| h.reason == reason)
-            .map(|h| h.since)
-    }
-
     /// The canary's intended share.
     pub(super) fn weight(&self) -> Weight {
         Weight::saturating(i64::from(self.next.canary_weight))
-    }
-
-    /// Towards risk: the intent goes into the status first, then the routes follow.
-    pub(super) fn raise(&mut self, weight: Weight) {
-        if planted(Defect::RaisesBeforeItRecords) {
-            self.route(weight);
-        }
-        self.next.canary_weight = i32::from(weight.percent());
-        self.record();
-        self.route(weight);
-    }
-
-    /// Towards safety: the routes first; the caller records afterwards (or `finish` does).
-    pub(super) fn lower(&mut self, weight: Weight) {
-        if planted(Defect::RecordsBeforeItLowers) {
-            self.next.canary_weight = i32::from(weight.percent());
-            self.record();
-        }
-        self.route(weight);
-        self.next.canary_weight = i32::from(weight.percent());
-    }
-
-    /// Makes the routes carry `weight`, if they do not.
-    pub(super) fn route(&mut self, weight: Weight) {
-        match &self.seen.routes {
-            Routes::Missing
-            | Routes::Present {
-                owned: true,
-                in_shape: false,
-                ..
-            } => {
-                self.acts.push(Act::ApplyRoutes(weight));
-            }
-            Routes::Present { weight: present, .. } if *present != Some(weight) => {
-                self.acts.push(Act::Route(weight));
-            }
-            _ => {}
-        }
-    }
-
-    /// Makes the routes lead to the primary alone; what somebody else sends to the canary stays there while the primary
-    /// cannot take it.
-    pub(super) fn route_home(&mut self) {
-        let elsewhere = self.seen.routes.weight().is_some_and(|weight| !weight.is_zero());
-        if !elsewhere || self.least_weight().is_zero() {
-            self.route(Weight::ZERO);
-        }
-    }
-
-    /// Whether the routes carry `weight`, and have done so long enough that every proxy follows (I2). Looks again
-    /// when they will have.
-    pub(super) fn settled_at(&mut self, weight: Weight) -> bool {
-        if self.seen.routes.weight() != Some(weight) {
-            return false;
-        }
-        self.drained()
-    }
-
-    /// Whether routes and apex Service are as they are for long enough that every proxy follows.
-    pub(super) fn drained(&mut self) -> bool {
-        let at = self.seen.routing_since + self.spec.drain;
-        if self.now < at {
-            self.wake(at);
-            return false;
-        }
-        true
-    }
-
-    /// Creates or mends Services and DestinationRules; also the apex Service's content if it exists.
-    pub(super) fn mend_children(&mut self) {
-        for child in &self.seen.drifted {
-            if *child != Child::ApexService || self.seen.apex.serves.is_some() {
-                self.acts.push(Act::Apply(*child));
-            }
-        }
-    }
-
-    /// Makes the apex Service select `serves`.
-    pub(super) fn point_apex(&mut self, serves: Serves) {
-        if self.seen.apex.serves != Some(serves) {
-            self.acts.push(Act::PointApex(serves));
-        }
-    }
-
-    /// Whether the primary can take all traffic at once; it never can without a ready pod.
-    pub(super) fn primary_carries_all(&self) -> bool {
-        self.seen
-            .primary
-            .as_ref()
-            .is_some_and(|p| p.serving() > 0 && p.serving() * 2 >= p.desired)
-    }
-
-    /// The least weight of the canary that the primary's ready pods leave (I6): zero unless most of them are gone and
-    /// the canary has some.
-    pub(super) fn least_weight(&self) -> Weight {
-        let canary_serves = self.seen.target.as_ref().is_some_and(|t| t.serving() > 0);
-        if self.primary_carries_all() || !canary_serves {
-            return Weight::ZERO;
-        }
-        let share = self
-            .seen
-            .primary
-            .as_ref()
-            .map_or(0, |p| i64::from(p.serving()) * 100 / i64::from(p.desired.max(1)));
-        Weight::saturating(100 - share)
     }
 
     pub(super) fn target(&self) -> Option<&'a Workload> {

@@ -5,11 +5,13 @@
 //! or a primary that does not become ready leads to an undo, never to the ordinary rollback (W4).
 
 use super::{
+    capacity,
     change::{self, Change},
     checks::{self, Verdict},
     orders,
     plan::Plan,
-    progressing, retire, silence,
+    progressing, reach, retreat, rollback,
+    transition::Permit,
 };
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
@@ -17,9 +19,12 @@ use crate::{
     rollout::{Act, Serves, Weight, Workload},
 };
 
+/// How often the primary may fail under all of the traffic before the promotion is undone.
+const MAX_FAILURES: i32 = 3;
+
 /// The intent to promote; the primary follows in the next round.
-pub(super) fn begin(plan: &mut Plan<'_>) {
-    plan.next.hold = None;
+pub(super) fn begin(plan: &mut Plan<'_>, _permit: Permit) {
+    plan.clear_holds();
     plan.enter(Phase::Promoting);
     plan.say(format!("{} takes the new revision over", plan.spec.names.primary));
 }
@@ -27,7 +32,7 @@ pub(super) fn begin(plan: &mut Plan<'_>) {
 pub(super) fn decide(plan: &mut Plan<'_>) {
     plan.mend_children();
     if plan.next.retirement.is_some() {
-        return retire::proceed(plan);
+        return rollback::proceed(plan);
     }
     let current = plan.next.revision.current.clone().unwrap_or_default();
     match plan.primary() {
@@ -54,15 +59,15 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
     match armed(plan) {
         Verdict::Bad(text) => {
             plan.enter(Phase::Progressing);
-            return retire::begin(plan, RetirementKind::RollBack, &text);
+            return rollback::begin(plan, RetirementKind::RollBack, &text);
         }
         Verdict::Dark(text) => {
             plan.enter(Phase::Progressing);
-            return progressing::went_dark(plan, &text);
+            return retreat::went_dark(plan, &text);
         }
         Verdict::Unreached(text) => {
             plan.enter(Phase::Progressing);
-            return progressing::retreat_for_now(plan, HoldReason::TrafficNotShifting, &text);
+            return retreat::for_now(plan, HoldReason::TrafficNotShifting, &text);
         }
         _ => {}
     }
@@ -83,31 +88,30 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
     });
 }
 
-/// Whether the primary may get another template. If its pods all go before new ones come (`Recreate`), the canary serves
-/// meanwhile, with as many pods as the primary (I2).
+/// Whether the primary may get another template: its strategy keeps enough of its pods for its share, or the canary serves
+/// alone meanwhile, with as many pods as the primary (I2).
 fn gives_way(plan: &mut Plan<'_>) -> bool {
-    let recreate = plan.target().is_some_and(|t| t.floor == 0 && t.desired > 0)
-        || plan.primary().is_some_and(|p| p.floor == 0 && p.desired > 0);
-    if !recreate {
+    let weight = plan.weight();
+    if weight != Weight::FULL && capacity::primary_keeps_serving(plan, weight) {
         return true;
     }
-    if !enough_pods(plan) {
+    if !capacity::primary_keeps_serving(plan, Weight::ZERO) && !enough_pods(plan) {
         return false;
     }
-    if plan.weight() != Weight::FULL {
-        plan.raise(Weight::FULL);
+    if weight != Weight::FULL {
+        plan.stand_in(Weight::FULL);
         return false;
     }
     plan.route(Weight::FULL);
-    !plan.acting() && plan.settled_at(Weight::FULL) && silence::silent(plan, Serves::Primary)
+    !plan.acting() && plan.settled_at(Weight::FULL) && reach::silent(plan, Serves::Primary)
 }
 
 /// Whether the canary has as many ready pods as the primary. They have their time, if those that are there serve on.
 fn enough_pods(plan: &mut Plan<'_>) -> bool {
-    let wanted = plan.primary().map_or(0, |p| p.desired);
+    let wanted = capacity::full(plan);
     let target = plan.target();
     let scarce = target.is_some_and(|t| t.desired < wanted);
-    if !scarce && target.is_some_and(Workload::ready) {
+    if !scarce && target.is_some_and(capacity::canary_complete) {
         return true;
     }
     let serves = target.is_some_and(|t| t.serving() > 0);
@@ -117,26 +121,24 @@ fn enough_pods(plan: &mut Plan<'_>) -> bool {
             plan.act(Act::ScaleTarget(wanted));
         }
         plan.route(plan.weight());
-        plan.say(
-            "promoting: waiting for the canary's pods, which serve alone while the primary is recreated",
-        );
+        plan.say("promoting: waiting for the canary's pods, which serve alone while the primary is replaced");
         return false;
     }
     plan.enter(Phase::Progressing);
-    let text = "not all pods of the canary are ready, and it must serve alone while the primary is recreated";
-    progressing::retreat_for_now(plan, HoldReason::WorkloadNotReady, text);
+    let text = "not all pods of the canary are ready, and it must serve alone while the primary is replaced";
+    retreat::for_now(plan, HoldReason::WorkloadNotReady, text);
     false
 }
 
 /// The primary has the analysed template: wait until it is ready, then give it the traffic back.
 fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
-    if !plan.weight().is_zero() && plan.primary_carries_all() && !canary_fit(plan, primary) {
+    if !plan.weight().is_zero() && capacity::primary_carries_all(plan) && !canary_fit(plan) {
         // Nothing that was not analysed and nothing without pods gets a share while the traffic returns.
         return plan.lower(Weight::ZERO);
     }
     match armed(plan) {
-        Verdict::Bad(text) => return retire::begin(plan, RetirementKind::UndoOnPrimary, &text),
-        Verdict::Dark(_) | Verdict::Unreached(_) if plan.primary_carries_all() => {
+        Verdict::Bad(text) => return rollback::begin(plan, RetirementKind::UndoOnPrimary, &text),
+        Verdict::Dark(_) | Verdict::Unreached(_) if capacity::primary_carries_all(plan) => {
             return plan.lower(Weight::ZERO);
         }
         _ => {}
@@ -144,7 +146,6 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
     if !primary.ready() {
         return await_primary(plan, primary);
     }
-    plan.next.hold = None;
     let weight = plan.weight();
     if !may_descend(plan) {
         plan.route(weight);
@@ -155,8 +156,10 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
     });
     if let Some(step) = &mut plan.next.step {
         step.started_at = plan.now;
+        step.weight_since = Some(plan.now);
         step.last_check_at = None;
     }
+    plan.clear_holds();
     plan.say(format!("traffic returns to the primary: canary weight {next}"));
     if next.is_zero() {
         plan.enter(Phase::Finalising);
@@ -166,15 +169,12 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
             "the primary is ready and serves all traffic",
         );
     }
-    plan.raise(next);
+    plan.stand_in(next);
 }
 
 /// Whether the canary still runs what was analysed, with enough pods for its weight.
-fn canary_fit(plan: &Plan<'_>, primary: &Workload) -> bool {
-    plan.target().is_some_and(|target| {
-        let full = primary.desired.min(target.desired);
-        plan.runs_analysed() && target.carries(plan.weight(), full)
-    })
+fn canary_fit(plan: &Plan<'_>) -> bool {
+    plan.runs_analysed() && capacity::canary_carries(plan, plan.weight())
 }
 
 /// Whether the primary may get the next part of the traffic: the first at once, every other after an interval with a check
@@ -206,29 +206,20 @@ fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
     if plan.elapsed(since, plan.spec.progress_deadline) {
         let deadline = plan.spec.progress_deadline.num_seconds();
         let text = format!("{text} after {deadline} s (progressDeadlineSeconds)");
-        return retire::begin(plan, RetirementKind::UndoOnCanary, &text);
+        return rollback::begin(plan, RetirementKind::UndoOnCanary, &text);
     }
     let weight = plan.weight();
-    let canary_ready = plan
-        .target()
-        .is_some_and(|t| t.ready() && Some(&t.revision) == plan.next.revision.current.as_ref());
-    if !canary_ready && !weight.is_zero() && plan.primary_carries_all() {
+    if !canary_fit(plan) && !weight.is_zero() && capacity::primary_carries_all(plan) {
         // The canary is edited or loses pods: the primary's analysed pods take its share.
         plan.lower(Weight::ZERO);
-    } else if canary_ready
-        && !primary.carries(weight.complement(), primary.desired)
-        && outnumbers(plan, primary)
+    } else if plan.runs_analysed()
+        && !capacity::primary_carries_rest(plan, weight)
+        && capacity::canary_carries(plan, Weight::FULL)
     {
-        plan.raise(Weight::FULL);
+        plan.stand_in(Weight::FULL);
     } else {
         plan.route(weight);
     }
-}
-
-/// Whether the canary serves with at least as many pods as the primary: fewer would fall over under all of its traffic.
-fn outnumbers(plan: &Plan<'_>, primary: &Workload) -> bool {
-    plan.target()
-        .is_some_and(|target| target.serving() >= primary.serving())
 }
 
 /// Evidence stays armed while the canary has traffic; what is missing does not stop a promotion that was earned.
@@ -248,11 +239,7 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     plan.mend_children();
     let primary_dead = plan.primary().is_none_or(|primary| primary.serving() == 0);
     if primary_dead && plan.target().is_some_and(|target| target.serving() > 0) {
-        // It was ready a moment ago; whoever serves goes on until it is again.
-        plan.enter(Phase::Promoting);
-        plan.say(format!("{} has no ready pod any more", plan.spec.names.primary));
-        plan.raise(Weight::FULL);
-        return;
+        return primary_failed(plan);
     }
     plan.route(Weight::ZERO);
     plan.point_apex(Serves::Primary);
@@ -264,7 +251,7 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     };
     let analysed = plan.next.revision.current.as_ref() == Some(&target.revision);
     if target.desired > 0 && analysed {
-        if silence::silent(plan, Serves::Target) {
+        if reach::silent(plan, Serves::Target) {
             plan.act(Act::ScaleTarget(0));
         }
         return;
@@ -272,6 +259,23 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     if target.gone() || !analysed {
         succeed(plan);
     }
+}
+
+/// The primary was ready a moment ago, and has no pod now that it has all of the traffic: whoever serves goes on until it
+/// is again. A primary that fails again and again under its traffic does not carry this revision.
+fn primary_failed(plan: &mut Plan<'_>) {
+    let failures = plan.next.step.as_ref().map_or(0, |step| step.primary_failures) + 1;
+    if let Some(step) = &mut plan.next.step {
+        step.primary_failures = failures;
+    }
+    plan.enter(Phase::Promoting);
+    let text = format!("{} has no ready pod any more", plan.spec.names.primary);
+    if failures >= MAX_FAILURES {
+        let text = format!("{text}, for the {failures}rd time under all of the traffic");
+        return rollback::begin(plan, RetirementKind::UndoOnCanary, &text);
+    }
+    plan.say(text);
+    plan.stand_in(capacity::best_split(plan));
 }
 
 fn succeed(plan: &mut Plan<'_>) {
@@ -295,7 +299,7 @@ fn succeed(plan: &mut Plan<'_>) {
     }
     plan.remember(outcome, &text);
     plan.next.step = None;
-    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
+    plan.clear_holds();
     plan.enter(Phase::Succeeded);
     plan.say(text.clone());
     plan.tell(NoticeKind::Normal, "Promoted", text);

@@ -2,13 +2,15 @@
 //! target's pod template.
 
 use super::{
+    capacity,
     change::{self, Change},
-    gates,
     plan::Plan,
-    retire, silence,
+    progressing, reach,
+    transition::{self, Transition},
+    undo,
 };
 use crate::{
-    api::{GatePoint, HoldReason, NoticeKind, Phase, RevisionStatus, UnderWay},
+    api::{HoldReason, NoticeKind, Phase, RevisionStatus},
     rollout::{Act, Serves, Weight},
 };
 
@@ -19,10 +21,6 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     plan.mend_children();
     plan.route_home();
     plan.point_apex(Serves::Primary);
-    let respecified = plan.seen.status.observed_generation != Some(plan.spec.generation);
-    if plan.acting() && !respecified && !plan.repair() {
-        return;
-    }
     let Some(target) = plan.target() else {
         let text = format!(
             "Deployment {} does not exist; the primary serves",
@@ -32,18 +30,16 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         plan.say(text);
         return;
     };
-    plan.clear_hold(&[HoldReason::TargetNotFound, HoldReason::PromotionFailed]);
     match change::detect(plan) {
         Change::New(revision) => {
-            if gates::thawed(plan, UnderWay::Finish) {
+            if transition::may(plan, Transition::Begin).is_some() {
                 return start(plan, revision);
             }
         }
         Change::Promoted(revision) => {
-            plan.clear_hold(&[HoldReason::Frozen]);
             back_at_promoted(plan, revision);
         }
-        Change::None => plan.clear_hold(&[HoldReason::Frozen]),
+        Change::None => {}
     }
     follow_promoted_template(plan);
     return_to_promoted(plan);
@@ -56,14 +52,11 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         plan.hold(HoldReason::WorkloadNotReady, &text);
         return;
     }
-    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     if target.desired > 0 && target.up_to_date {
         follow_replicas(plan, target.desired);
         // Somebody (a person, or a tool that owns the manifest) asked for pods that nobody needs; or a newer revision came
         // while the canary was to be scaled away, and was set back.
-        silence::scale_away(plan);
-    } else {
-        plan.clear_hold(&[HoldReason::TrafficNotShifting, HoldReason::MetricsUnavailable]);
+        reach::scale_away(plan);
     }
 }
 
@@ -104,7 +97,7 @@ fn return_to_promoted(plan: &mut Plan<'_>) {
     if plan.seen.unrestorable.as_ref() == Some(&promoted) {
         plan.next.revision.promoted = Some(primary.revision.clone());
         tell_kept(plan);
-    } else if plan.repair() {
+    } else {
         plan.act(Act::Restore { revision: promoted });
     }
 }
@@ -135,10 +128,10 @@ fn back_at_promoted(plan: &mut Plan<'_>, revision: String) {
 /// Begins the rollout of `revision`: the intent first, then the pods.
 pub(super) fn start(plan: &mut Plan<'_>, revision: String) {
     begin(plan, revision);
-    let confirmed = gates::open(plan, GatePoint::ConfirmRollout);
+    let confirmed = transition::may(plan, Transition::StartPods).is_some();
     plan.record();
     if confirmed {
-        super::progressing::scale_up(plan);
+        progressing::start_pods(plan);
     }
 }
 
@@ -151,6 +144,8 @@ pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
         previous: plan.next.revision.previous.take(),
         mark: plan.target().and_then(|t| t.mark.clone()),
         started_at: Some(plan.now),
+        waiting: None,
+        rejected: std::mem::take(&mut plan.next.revision.rejected),
         images: std::mem::take(&mut plan.next.revision.images),
     };
     plan.next.canary_weight = 0;
@@ -158,7 +153,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
     plan.next.gates = Vec::new();
     plan.next.failed_checks = 0;
     plan.next.step = None;
-    plan.next.hold = None;
+    plan.clear_holds();
     plan.next.retirement = None;
     plan.next.checks = Vec::new();
     plan.enter(Phase::Progressing);
@@ -184,16 +179,15 @@ fn keep_what_the_primary_runs(plan: &mut Plan<'_>) {
 /// Failed, and the canary serves because the primary could not: wait for the primary, whatever is pushed (W4).
 fn after_failed_promotion(plan: &mut Plan<'_>) {
     let weight = plan.weight();
-    if plan.next.revision.current != plan.next.revision.promoted && retire::late_success(plan) {
+    if plan.next.revision.current != plan.next.revision.promoted && undo::late_success(plan) {
         // It had nothing to return to, and got ready with the new template after all.
         plan.enter(Phase::Promoting);
         return;
     }
     let primary_ready = plan.primary().is_some_and(crate::rollout::Workload::ready);
     let canary_dead = plan.target().is_none_or(|t| t.serving() == 0);
-    if primary_ready || (canary_dead && plan.primary_carries_all()) {
+    if primary_ready || (canary_dead && capacity::primary_carries_all(plan)) {
         plan.lower(Weight::ZERO);
-        plan.clear_hold(&[HoldReason::PromotionFailed]);
         plan.say("the primary is ready again and serves all traffic");
         plan.tell(
             NoticeKind::Normal,

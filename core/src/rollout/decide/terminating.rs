@@ -3,7 +3,7 @@
 //! Order: target ready, apex Service to it, routes to the apex Service, and when no request reaches the primary any more
 //! our objects go.
 
-use super::{plan::Plan, silence};
+use super::{plan::Plan, reach};
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
     defect::{Defect, planted},
@@ -34,7 +34,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !merge_routes(plan) {
         return;
     }
-    if serving && !silence::silent(plan, Serves::Primary) {
+    if serving && !reach::silent(plan, Serves::Primary) {
         return;
     }
     if !remove_children(plan) {
@@ -62,7 +62,6 @@ fn hand_back(plan: &mut Plan<'_>) -> bool {
         await_target(plan, target, somebody_serves);
         return false;
     }
-    plan.clear_hold(&[HoldReason::WorkloadNotReady]);
     plan.point_apex(Serves::Target);
     !plan.acting() && plan.seen.apex.endpoints >= target.desired.min(target.available) && plan.drained()
 }

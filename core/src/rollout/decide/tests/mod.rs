@@ -21,8 +21,8 @@ use crate::{
     freeze::Freezing,
     judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
     rollout::{
-        Act, Apex, CanaryId, Names, Observed, Order, RolloutSpec, Routes, Serves, Steps, Weight, Workload,
-        decide,
+        Act, Apex, CanaryId, Names, Observed, Order, RolloutSpec, Routes, Sampling, Serves, Steps, Weight,
+        Workload, decide,
     },
 };
 
@@ -118,17 +118,19 @@ fn first_step(reading: Reading) -> Observed {
             revision: RevisionStatus {
                 current: Some("b".to_owned()),
                 promoted: Some("a".to_owned()),
-                previous: None,
                 mark: Some("2".to_owned()),
                 started_at: Some(at(-5)),
-                images: BTreeMap::new(),
+                ..RevisionStatus::default()
             },
             step: Some(StepStatus {
                 index: 0,
                 started_at: at(0),
                 traffic_since: at(0),
+                weight_since: None,
                 last_check_at: None,
+                blind_since: None,
                 retreats: 0,
+                primary_failures: 0,
             }),
             ..CanaryStatus::default()
         },
@@ -155,7 +157,7 @@ fn first_step(reading: Reading) -> Observed {
         orders: vec![],
         gate_news: vec![],
         freezing: Freezing::default(),
-        repairs: 0,
+        repeats: vec![],
         refused: vec![],
         broken_watch: None,
         uncarried: vec![],

@@ -33,7 +33,7 @@ fn traffic_returns_further_only_after_a_check_of_its_step() {
         30,
         "its sample is not there yet"
     );
-    assert_eq!((due.wake_at, due.sampling), (Some(at(60)), true));
+    assert_eq!((due.wake_at, due.sampling), (Some(at(60)), Sampling::Wanted));
     let (spec, seen) = descending(100.0, 30);
     let checked = decide(&spec, &seen, at(31));
     assert_eq!(recorded(&checked.acts[0]).canary_weight, 10);

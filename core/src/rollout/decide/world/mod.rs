@@ -20,8 +20,8 @@ use crate::{
     freeze::Freezing,
     judge::{Reading, Sample, Traffic},
     rollout::{
-        Act, Apex, GateNews, GateSpec, Observed, Opens, Order, RolloutSpec, Routes, Serves, Steps, Weight,
-        Workload, decide,
+        Act, Apex, Field, GateNews, GateSpec, Observed, Opens, Order, Repeat, RolloutSpec, Routes, Serves,
+        Steps, Weight, Workload, decide, repeated,
     },
 };
 
@@ -93,6 +93,8 @@ struct World {
     /// Revisions that somebody ordered on without evidence: by a skip, or step by step.
     unexamined: HashSet<String>,
     freezing: Freezing,
+    /// The last write of each field.
+    repeats: BTreeMap<Field, Repeat>,
 }
 
 /// A gate at each point, and two more that jobs open.
@@ -155,6 +157,7 @@ impl World {
             passed: HashSet::new(),
             unexamined: HashSet::new(),
             freezing: Freezing::default(),
+            repeats: BTreeMap::new(),
         }
     }
 
@@ -253,7 +256,7 @@ impl World {
                     reached_at: self.reached_at,
                 },
             })),
-            repairs: 0,
+            repeats: self.repeats.values().cloned().collect(),
             refused: vec![],
             broken_watch: None,
             uncarried: vec![],
@@ -305,10 +308,15 @@ impl World {
         self.routing_since = self.now;
         self.template_since = self.now;
         self.reached_at = None;
+        self.repeats.clear();
         self.news = Vec::new();
     }
 
     fn carry_out(&mut self, act: &Act) {
+        if let Some(field) = act.field() {
+            let repeat = repeated(self.repeats.get(&field), act, self.now);
+            self.repeats.insert(field, repeat);
+        }
         match act {
             Act::Record(status) => {
                 self.check_record(status);

@@ -115,9 +115,10 @@ fn proxies_that_do_not_follow_do_not_keep_a_bad_revision_on_a_recreated_primary(
     let mut world = recreated();
     world.run(&[Event::Mesh(false), Event::Order(Verb::Abort)]);
     pass(&mut world, 50);
+    let holds: Vec<_> = world.status.holds.iter().map(|hold| hold.reason).collect();
     assert_eq!(
-        world.status.hold.as_ref().map(|h| h.reason),
-        Some(HoldReason::TrafficNotShifting)
+        holds,
+        [HoldReason::PromotionFailed, HoldReason::TrafficNotShifting]
     );
     pass(&mut world, 51);
     assert_eq!(world.primary.as_ref().unwrap().revision, "good-0");

@@ -21,7 +21,7 @@ const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
 
 /// Pods of the target that nobody needs go when no request reaches them, but not in a quarrel with whoever wants them.
 pub(super) fn scale_away(plan: &mut Plan<'_>) {
-    if plan.settled_at(Weight::ZERO) && silent(plan, Serves::Target) && plan.repair() {
+    if plan.settled_at(Weight::ZERO) && silent(plan, Serves::Target) {
         plan.act(Act::ScaleTarget(0));
     }
 }
@@ -51,10 +51,7 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
             false
         }
         _ if chance(plan, &sample, side) => false,
-        _ => {
-            plan.clear_hold(&[HoldReason::TrafficNotShifting, HoldReason::MetricsUnavailable]);
-            true
-        }
+        _ => true,
     }
 }
 
@@ -91,8 +88,8 @@ fn still_reached(plan: &mut Plan<'_>, side: Serves, reading: &Reading) {
          routes, or somebody calls it directly",
         reading.value().unwrap_or_default()
     );
-    plan.hold(HoldReason::TrafficNotShifting, &text);
-    plan.say(plan.hold_message());
+    let text = plan.hold(HoldReason::TrafficNotShifting, &text);
+    plan.say(text);
 }
 
 /// Nothing can be counted: that is named after a while, and `maxBlind` after that the routes are trusted.
@@ -101,7 +98,6 @@ fn blind(plan: &mut Plan<'_>, window: TimeDelta) -> bool {
     if let Some(since) = plan.held_since(HoldReason::MetricsUnavailable)
         && plan.elapsed(since, plan.spec.max_blind.max(window))
     {
-        plan.clear_hold(&[HoldReason::MetricsUnavailable]);
         return true;
     }
     if plan.elapsed(from + window, SAMPLE_GRACE) {

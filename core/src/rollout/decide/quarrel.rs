@@ -1,0 +1,95 @@
+//! Somebody else keeps changing what this Canary writes: a robot that knows another truth, or another controller.
+//!
+//! What was written and is to be written again was undone by somebody. That is put right at once ten times; then the
+//! quarrel has a name, and the write is repeated once a minute. Ten quiet minutes end it. What keeps traffic from pods that
+//! are bad, or from nobody, is repeated sooner, and without end.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::plan::Plan;
+use crate::{
+    api::{HoldReason, NoticeKind},
+    rollout::{Act, Repeat, Serves},
+};
+
+/// How often the same write is repeated at once.
+const AT_ONCE: u32 = 10;
+/// How long a quarrel is remembered.
+pub const QUIET: TimeDelta = TimeDelta::minutes(10);
+
+/// Drops what is to be repeated later, and what follows it; names the quarrel.
+pub(super) fn slow_down(plan: &mut Plan<'_>) {
+    let seen = plan.seen;
+    let repeat_of = |act: &Act| seen.repeats.iter().find(|repeat| repeat.act == *act);
+    let now = plan.now;
+    let repaired = |act: &Act| repeat_of(act).is_some_and(|repeat| now - repeat.last < QUIET);
+    if plan.acts().iter().any(repaired) {
+        tell_repair(plan);
+    }
+    let worst = seen.repeats.iter().filter(|repeat| repeat.times >= AT_ONCE);
+    let worst = worst.max_by_key(|repeat| repeat.last);
+    let Some(worst) = worst.filter(|repeat| plan.now - repeat.last < QUIET) else {
+        return;
+    };
+    plan.wake(worst.last + QUIET);
+    plan.hold_for(HoldReason::TargetConflict, &text(plan, &worst.act));
+    let due = |act: &Act| {
+        let worn = repeat_of(act).filter(|repeat| repeat.times >= AT_ONCE)?;
+        Some(worn.last + pause(plan, act)).filter(|due| now < *due)
+    };
+    let acts = plan.acts().iter().enumerate();
+    let Some((at, due)) = acts.filter_map(|(at, act)| Some((at, due(act)?))).next() else {
+        return;
+    };
+    // What follows in order relied on it.
+    plan.acts_mut().truncate(at);
+    plan.wake(due);
+}
+
+fn tell_repair(plan: &mut Plan<'_>) {
+    let last = plan.next.outbox.pending.last();
+    if last.is_none_or(|notice| notice.reason != "DriftRepaired") {
+        let text = "routes or objects were not as this Canary intends them, and are put right";
+        plan.tell(NoticeKind::Warning, "DriftRepaired", text);
+    }
+}
+
+/// How long to wait before a write is repeated once more.
+fn pause(plan: &Plan<'_>, act: &Act) -> TimeDelta {
+    let withdrawn = plan.next.retirement.is_some() || plan.next.retreat.is_some();
+    match act {
+        Act::PointApex(Serves::Primary) if plan.seen.apex.endpoints == 0 => TimeDelta::seconds(1),
+        Act::Route(_) | Act::ApplyRoutes(_) if withdrawn => TimeDelta::seconds(5),
+        _ => TimeDelta::seconds(60),
+    }
+}
+
+fn text(plan: &Plan<'_>, act: &Act) -> String {
+    let names = &plan.spec.names;
+    let what = match act {
+        Act::Route(_) | Act::ApplyRoutes(_) | Act::MergeRoutes => format!("VirtualService {}", names.apex),
+        Act::PointApex(_) => format!("spec.selector of Service {}", names.apex),
+        Act::ScaleTarget(_) => format!("spec.replicas of Deployment {}", names.target),
+        Act::ScalePrimary(_) => format!("spec.replicas of Deployment {}", names.primary),
+        Act::Promote { .. } | Act::Restore { .. } => format!("Deployment {}", names.primary),
+        _ => "an object of this Canary".to_owned(),
+    };
+    format!(
+        "somebody keeps changing {what}; it was put right {AT_ONCE} times, and is once a minute from now on, until it stays \
+         for ten minutes"
+    )
+}
+
+/// A write that was carried out before: `repeats` with this one.
+#[must_use]
+pub fn repeated(known: Option<&Repeat>, act: &Act, now: DateTime<Utc>) -> Repeat {
+    let times = match known {
+        Some(known) if known.act == *act && now - known.last < QUIET => known.times + 1,
+        _ => 0,
+    };
+    Repeat {
+        act: act.clone(),
+        times,
+        last: now,
+    }
+}

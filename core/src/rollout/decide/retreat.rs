@@ -1,0 +1,125 @@
+//! Retreats: the traffic goes back to the primary for now, and the release is held, not failed.
+//!
+//! Invariant: every retreat is counted or has a deadline, so that none is repeated for ever.
+
+use super::{capacity, checks, plan::Plan, rollback};
+use crate::{
+    api::{HoldReason, NoticeKind, RetirementKind, Retreat},
+    rollout::Weight,
+};
+
+/// How often the traffic may be taken back for now, because pods vanish or requests do not arrive, before the release
+/// is rolled back.
+const MAX_RETREATS: i32 = 3;
+
+/// Takes the traffic back, to try the same step again after a pause that grows each time; at the fourth time the
+/// release is rolled back.
+pub(super) fn for_now(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
+    let retreats = plan.next.step.as_ref().map_or(0, |s| s.retreats) + 1;
+    if let Some(step) = &mut plan.next.step {
+        step.retreats = retreats;
+    }
+    if retreats > MAX_RETREATS {
+        let text = format!("{text}, for the {retreats}th time");
+        return rollback::begin(plan, RetirementKind::RollBack, &text);
+    }
+    retreat(plan, reason, text, true);
+}
+
+/// Requests do not reach the canary any more: without traffic nothing can show that it recovered, so this ends only with a
+/// newer revision, or in a rollback.
+pub(super) fn went_dark(plan: &mut Plan<'_>, text: &str) {
+    retreat(plan, HoldReason::Dark, text, false);
+}
+
+/// Takes the traffic back to the primary, at once; the rollout is held, not failed.
+fn retreat(plan: &mut Plan<'_>, reason: HoldReason, text: &str, resumes: bool) {
+    let least = capacity::least_weight(plan).min(plan.weight());
+    plan.lower(least);
+    if !least.is_zero() {
+        // The primary cannot take it: as much as it can goes back, the rest stays where it is served.
+        let text = plan.hold(reason, text);
+        plan.say(format!(
+            "held at weight {least}, the primary cannot take it: {text}"
+        ));
+        return;
+    }
+    plan.clear_holds();
+    plan.next.retreat = Some(Retreat {
+        reason,
+        since: plan.now,
+        message: text.to_owned(),
+        resumes,
+    });
+    plan.say(format!("retreated to the primary, held: {text}"));
+    plan.tell(
+        NoticeKind::Warning,
+        "Retreated",
+        format!("all traffic is back on the primary: {text}"),
+    );
+}
+
+/// Whether a retreat is for want of metrics alone.
+fn is_blind(retreat: &Retreat) -> bool {
+    matches!(
+        retreat.reason,
+        HoldReason::NoData | HoldReason::MetricsUnavailable
+    )
+}
+
+/// Nothing is measured any more: a retreat that only metrics can end is over.
+pub(super) fn end_blind(plan: &mut Plan<'_>) {
+    let ends = |r: &Retreat| is_blind(r) || r.reason == HoldReason::TrafficNotShifting;
+    if plan.next.retreat.as_ref().is_some_and(ends) {
+        plan.next.retreat = None;
+    }
+}
+
+/// Whether the release did not retreat for want of metrics, or they are back.
+pub(super) fn sees_again(plan: &mut Plan<'_>) -> bool {
+    let Some(retreat) = plan.next.retreat.clone().filter(is_blind) else {
+        return true;
+    };
+    plan.say(format!("retreated to the primary, held: {}", retreat.message));
+    checks::sees_again(plan, retreat.since)
+}
+
+/// Whether the pause after a retreat is not over: an interval, doubled with every further one.
+pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
+    let tried_again = |r: &Retreat| matches!(r.reason, HoldReason::Dark | HoldReason::TrafficNotShifting);
+    let Some(retreat) = plan.next.retreat.clone().filter(tried_again) else {
+        return false;
+    };
+    let retreats = plan.next.step.as_ref().map_or(1, |s| s.retreats);
+    let pause = plan.spec.interval * (1 << (retreats.clamp(1, MAX_RETREATS) - 1));
+    !plan.elapsed(retreat.since, pause)
+}
+
+/// The metrics of the present step are missing: the weight is held, and goes back if nothing was measured for `maxBlind`, or
+/// if requests are known to be missing.
+pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
+    let text = plan.hold(reason, text);
+    plan.say(format!("held at weight {}: {text}", plan.weight()));
+    let since = plan.held_since(reason).unwrap_or(plan.now);
+    if reason == HoldReason::NoData && checks::dark_since(plan, since) {
+        let text = format!(
+            "no request reached the canary at weight {} since {}",
+            plan.weight(),
+            since.format("%T")
+        );
+        return for_now(plan, HoldReason::Dark, &text);
+    }
+    if reason == HoldReason::NoData && checks::silent_at_full(plan, since) {
+        // With the primary idle nothing tells a dark canary from callers that are away; going back costs nothing then.
+        let text = "no request reaches the canary, which should get all of them";
+        return for_now(plan, HoldReason::NoData, text);
+    }
+    if reason == HoldReason::TrafficNotShifting || !checks::blind_for_both(plan) {
+        return;
+    }
+    // The deadline hangs on the last evidence, not on the hold: two reasons in turn would begin anew each time.
+    let since = checks::blind_since(plan).unwrap_or(since);
+    if plan.elapsed(since, plan.spec.max_blind) && plan.weight() > Weight::ZERO {
+        retreat(plan, reason, &text, true);
+    }
+}

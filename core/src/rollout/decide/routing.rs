@@ -1,0 +1,100 @@
+//! What routes and Services are to carry, and in which order that is written.
+//!
+//! Invariant: towards risk the status is recorded before the act ([`Plan::raise`], [`Plan::stand_in`]); towards safety after
+//! it ([`Plan::lower`]). Only a [`Permit`] raises the share of a release.
+
+use super::{capacity, plan::Plan, transition::Permit};
+use crate::{
+    defect::{Defect, planted},
+    rollout::{Act, Child, Routes, Serves, Weight},
+};
+
+impl Plan<'_> {
+    /// More traffic for a release, as `permit` allows: the intent goes into the status first, then the routes follow.
+    pub(super) fn raise(&mut self, _permit: Permit, weight: Weight) {
+        self.stand_in(weight);
+    }
+
+    /// Another share for the canary because the primary cannot carry what it has, or to hand the traffic over: the intent goes
+    /// into the status first. No release goes on by it.
+    pub(super) fn stand_in(&mut self, weight: Weight) {
+        if planted(Defect::RaisesBeforeItRecords) {
+            self.route(weight);
+        }
+        self.next.canary_weight = i32::from(weight.percent());
+        self.record();
+        self.route(weight);
+    }
+
+    /// Towards safety: the routes first; the caller records afterwards (or `finish` does).
+    pub(super) fn lower(&mut self, weight: Weight) {
+        if planted(Defect::RecordsBeforeItLowers) {
+            self.next.canary_weight = i32::from(weight.percent());
+            self.record();
+        }
+        self.route(weight);
+        self.next.canary_weight = i32::from(weight.percent());
+    }
+
+    /// Makes the routes carry `weight`, if they do not.
+    pub(super) fn route(&mut self, weight: Weight) {
+        match &self.seen.routes {
+            Routes::Missing
+            | Routes::Present {
+                owned: true,
+                in_shape: false,
+                ..
+            } => {
+                self.act(Act::ApplyRoutes(weight));
+            }
+            Routes::Present { weight: present, .. } if *present != Some(weight) => {
+                self.act(Act::Route(weight));
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes the routes lead to the primary alone; what somebody else sends to the canary stays there while the primary
+    /// cannot take it.
+    pub(super) fn route_home(&mut self) {
+        let elsewhere = self.seen.routes.weight().is_some_and(|weight| !weight.is_zero());
+        if !elsewhere || capacity::least_weight(self).is_zero() {
+            self.route(Weight::ZERO);
+        }
+    }
+
+    /// Whether the routes carry `weight`, and have done so long enough that every proxy follows (I2). Looks again
+    /// when they will have.
+    pub(super) fn settled_at(&mut self, weight: Weight) -> bool {
+        if self.seen.routes.weight() != Some(weight) {
+            return false;
+        }
+        self.drained()
+    }
+
+    /// Whether routes and apex Service are as they are for long enough that every proxy follows.
+    pub(super) fn drained(&mut self) -> bool {
+        let at = self.seen.routing_since + self.spec.drain;
+        if self.now < at {
+            self.wake(at);
+            return false;
+        }
+        true
+    }
+
+    /// Creates or mends Services and DestinationRules; also the apex Service's content if it exists.
+    pub(super) fn mend_children(&mut self) {
+        for child in &self.seen.drifted {
+            if *child != Child::ApexService || self.seen.apex.serves.is_some() {
+                self.act(Act::Apply(*child));
+            }
+        }
+    }
+
+    /// Makes the apex Service select `serves`.
+    pub(super) fn point_apex(&mut self, serves: Serves) {
+        if self.seen.apex.serves != Some(serves) {
+            self.act(Act::PointApex(serves));
+        }
+    }
+}

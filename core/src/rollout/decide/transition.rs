@@ -1,0 +1,245 @@
+//! What a release may do next, and what keeps it from doing so: one table for all of its transitions.
+//!
+//! Invariant: only what takes a release further is a transition. A return, a rollback and an undo are none, so nothing here
+//! can be in their way (I6); and nothing but [`may`] and [`ordered`] makes the [`Permit`] that raises a weight.
+
+use super::{capacity, gates, orders, plan::Plan};
+use crate::{
+    api::{GatePoint, HoldReason, UnderWay},
+    rollout::Workload,
+};
+
+/// What takes a release further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transition {
+    /// A new revision becomes a release.
+    Begin,
+    /// Its pods are started.
+    StartPods,
+    /// It gets its first traffic, or gets it again after a retreat.
+    FirstTraffic,
+    /// What has traffic already, for the primary cannot carry it all, is analysed where it is.
+    AnalyseInPlace,
+    /// It gets more traffic.
+    Step,
+    /// The primary takes it over.
+    Promote,
+    /// The primary takes it over without further analysis.
+    PromoteUnanalysed,
+}
+
+/// That a transition may be taken. Nothing else raises the weight of a release.
+#[derive(Debug)]
+pub(super) struct Permit(());
+
+/// What must be so before a transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// Nobody paused the release.
+    NotPaused,
+    /// No freeze is in force that keeps a release from beginning, or one under way from going on.
+    Thawed,
+    /// No freeze is in force that holds what is under way.
+    ThawedUnderWay,
+    /// All pods of the primary are ready, or none.
+    PrimaryReady,
+    /// The canary's pods are there, and enough for the next weight.
+    CanaryReady,
+    /// The workload has the template that was analysed.
+    AnalysedTemplate,
+    /// What is known is not out of date.
+    WatchesWork,
+    /// The gates at this point are open. A release comes to them when everything before is so.
+    GatesOpen(GatePoint),
+}
+
+/// The table. Conditions are asked in this order; a release comes to a gate only when everything before it is so.
+fn conditions(transition: Transition) -> &'static [Condition] {
+    use Condition::{
+        AnalysedTemplate, CanaryReady, GatesOpen, NotPaused, PrimaryReady, Thawed, ThawedUnderWay,
+        WatchesWork,
+    };
+    match transition {
+        Transition::Begin => &[Thawed],
+        Transition::StartPods => &[GatesOpen(GatePoint::ConfirmRollout)],
+        Transition::FirstTraffic => &[
+            CanaryReady,
+            GatesOpen(GatePoint::PreRollout),
+            NotPaused,
+            Thawed,
+            PrimaryReady,
+            WatchesWork,
+        ],
+        Transition::AnalyseInPlace => &[
+            CanaryReady,
+            NotPaused,
+            ThawedUnderWay,
+            GatesOpen(GatePoint::PreRollout),
+        ],
+        Transition::Step => &[NotPaused, PrimaryReady, CanaryReady, Thawed, WatchesWork],
+        Transition::Promote => &[
+            NotPaused,
+            PrimaryReady,
+            AnalysedTemplate,
+            CanaryReady,
+            Thawed,
+            WatchesWork,
+            GatesOpen(GatePoint::ConfirmPromotion),
+        ],
+        Transition::PromoteUnanalysed => &[
+            NotPaused,
+            CanaryReady,
+            Thawed,
+            WatchesWork,
+            GatesOpen(GatePoint::ConfirmPromotion),
+        ],
+    }
+}
+
+/// Whether the release may take `transition`; if not, everything that keeps it is named.
+pub(super) fn may(plan: &mut Plan<'_>, transition: Transition) -> Option<Permit> {
+    let mut all = true;
+    for condition in conditions(transition) {
+        if matches!(condition, Condition::GatesOpen(_)) && !all {
+            keep_gates(plan);
+        } else {
+            all &= met(plan, *condition);
+        }
+    }
+    all.then_some(Permit(()))
+}
+
+/// Whether somebody's order takes `transition`, whatever the evidence says: no gate that the release comes to by it is
+/// closed. That nothing else is in the way was looked at before the order was accepted.
+pub(super) fn ordered(plan: &mut Plan<'_>, transition: Transition) -> Option<Permit> {
+    let gates = match transition {
+        Transition::FirstTraffic => &[GatePoint::ConfirmRollout, GatePoint::PreRollout][..],
+        Transition::Promote => &[GatePoint::ConfirmPromotion][..],
+        _ => &[],
+    };
+    for point in gates {
+        if !gates::open(plan, *point) {
+            return None;
+        }
+    }
+    Some(Permit(()))
+}
+
+fn keep_gates(plan: &mut Plan<'_>) {
+    plan.keep_holds(&[HoldReason::AwaitingApproval, HoldReason::AwaitingJob]);
+}
+
+/// The transition is not looked at, for there is no evidence to take it on: what kept it, still does.
+pub(super) fn keep_all(plan: &mut Plan<'_>) {
+    if plan.next.pause.is_some() {
+        orders::paused(plan);
+    }
+    keep_gates(plan);
+    if plan.held_since(HoldReason::Frozen).is_some() {
+        gates::thawed(plan, under_way(plan));
+    }
+    if plan.held_since(HoldReason::PrimaryNotReady).is_some() {
+        primary_ready(plan);
+    }
+}
+
+/// The first step is the beginning of a release, the others are under way.
+pub(super) fn under_way(plan: &Plan<'_>) -> UnderWay {
+    if plan.next.step.is_none() {
+        UnderWay::Finish
+    } else {
+        UnderWay::Hold
+    }
+}
+
+fn met(plan: &mut Plan<'_>, condition: Condition) -> bool {
+    match condition {
+        Condition::NotPaused => !orders::paused(plan),
+        Condition::Thawed => gates::thawed(plan, under_way(plan)),
+        Condition::ThawedUnderWay => gates::thawed(plan, UnderWay::Hold),
+        Condition::PrimaryReady => primary_ready(plan),
+        Condition::CanaryReady => canary_ready(plan),
+        Condition::AnalysedTemplate => has_analysed_template(plan),
+        Condition::WatchesWork => watches_work(plan),
+        Condition::GatesOpen(point) => gates::open(plan, point),
+    }
+}
+
+/// What is wrong with the primary, unless it lets a step be taken: all of its pods are ready, so that it could take
+/// everything back; or none is (or it is gone altogether), so that every step makes things better and the release may be
+/// the fix.
+pub(super) fn unready_primary(plan: &Plan<'_>) -> Option<String> {
+    let unready = |primary: &&Workload| primary.serving() < primary.desired || primary.desired == 0;
+    let primary = plan.primary().filter(unready)?;
+    let none_serves = primary.desired > 0 && primary.serving() == 0;
+    (!none_serves).then(|| {
+        format!(
+            "{}: {} of {} pods are ready; no step before all are",
+            plan.spec.names.primary,
+            primary.serving(),
+            primary.desired
+        )
+    })
+}
+
+fn primary_ready(plan: &mut Plan<'_>) -> bool {
+    let Some(text) = unready_primary(plan) else {
+        return true;
+    };
+    let text = plan.hold(HoldReason::PrimaryNotReady, &text);
+    plan.say(text);
+    false
+}
+
+fn canary_ready(plan: &mut Plan<'_>) -> bool {
+    let Some(target) = plan.target() else {
+        return false;
+    };
+    // Of pods of another template, which no pod runs yet, there are none.
+    if capacity::canary_complete(target)
+        || (!plan.runs_analysed() && capacity::canary_carries(plan, plan.weight()))
+    {
+        return true;
+    }
+    let text = super::progressing::not_ready_text(plan, target);
+    let text = plan.hold(HoldReason::WorkloadNotReady, &text);
+    plan.say(text);
+    false
+}
+
+/// Whether the target has the template that was analysed. A paused Deployment, or one that its controller has not seen, may
+/// have another one that no pod runs: it is no new revision yet, and what is promoted is only what was analysed (W1).
+fn has_analysed_template(plan: &mut Plan<'_>) -> bool {
+    let analysed = plan.next.revision.current.as_ref();
+    let Some(target) = plan.target().filter(|t| Some(&t.revision) != analysed) else {
+        return true;
+    };
+    let why = if target.paused {
+        ", because it is paused"
+    } else {
+        ""
+    };
+    let text = format!(
+        "{} has another pod template than the analysed one, and has not rolled it out{why}",
+        plan.spec.names.target
+    );
+    let text = plan.hold(HoldReason::WorkloadNotReady, &text);
+    plan.say(text);
+    false
+}
+
+/// A watch that brings nothing may hide that pods are gone: no step is taken on what may be out of date.
+fn watches_work(plan: &mut Plan<'_>) -> bool {
+    let Some(broken) = &plan.seen.broken_watch else {
+        return true;
+    };
+    let text = format!(
+        "the watch of {} is broken since {}: {}",
+        broken.kind,
+        broken.since.format("%T"),
+        broken.message
+    );
+    let text = plan.hold(HoldReason::WatchBroken, &text);
+    plan.say(text);
+    false
+}
