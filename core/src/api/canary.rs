@@ -220,6 +220,10 @@ pub struct Analysis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub max_blind: Option<String>,
+    /// Whether requests must be known to arrive before pods are scaled away: `measured` (the default), or `assumed` for a
+    /// service that no metric tells of, such as plain TCP without a sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<ReachPolicy>,
     /// The checks of every step.
     #[serde(default)]
     #[schemars(length(max = 32))]
@@ -261,4 +265,14 @@ pub struct ThresholdRange {
     /// Greatest accepted value, in the metric's unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
+}
+
+/// How it is known that requests arrive where they are routed.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum ReachPolicy {
+    /// Metrics count them.
+    Measured,
+    /// Nothing counts them; ready pods are taken to be reached.
+    Assumed,
 }

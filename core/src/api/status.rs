@@ -81,7 +81,8 @@ pub struct CanaryStatus {
     /// The last rollouts, newest first; at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<PastRollout>,
-    /// Conditions after the Kubernetes conventions: Ready, Promoted, Progressing, Held, Degraded.
+    /// Conditions after the Kubernetes conventions: Ready, Promoted, Progressing, Held, Degraded, Reached; for kstatus
+    /// Reconciling and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
@@ -252,9 +253,12 @@ pub struct TransferStatus {
     /// How often requests did not arrive, and the traffic went back.
     #[serde(default)]
     pub attempts: i32,
-    /// Whether requests were known to arrive, or no caller to be there.
+    /// Whether requests were known to arrive; if not, nobody called.
     #[serde(default)]
     pub reached: bool,
+    /// Whether somebody said that they arrive (`advance`), since nothing could tell.
+    #[serde(default)]
+    pub assumed: bool,
 }
 
 /// The kinds of hold.
@@ -504,7 +508,7 @@ pub enum Outcome {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Ready, Promoted, Progressing, Held or Degraded.
+    /// Its type, such as Ready.
     #[serde(rename = "type")]
     pub type_: String,
     /// `True`, `False` or `Unknown`.

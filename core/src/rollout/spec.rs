@@ -136,6 +136,8 @@ pub struct RolloutSpec {
     pub threshold: i32,
     /// How long metrics may be missing before a retreat.
     pub max_blind: TimeDelta,
+    /// Whether requests are taken to arrive wherever they are routed, because no metric of this service can tell.
+    pub reach_assumed: bool,
     /// How long pods may take to become ready.
     pub progress_deadline: TimeDelta,
     /// The checks.

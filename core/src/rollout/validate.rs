@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::{CanaryId, GateSpec, Names, Opens, RolloutSpec, Steps, Weight};
 use crate::{
-    api::{Analysis, Canary, Gate, Metric},
+    api::{Analysis, Canary, Gate, Metric, ReachPolicy},
     judge::{MetricKind, MetricSpec},
 };
 
@@ -55,6 +55,7 @@ fn parse(canary: &Canary, analysis: &Analysis, drain: TimeDelta) -> Result<Rollo
         interval: duration("spec.analysis.interval", analysis.interval.as_deref(), "1m")?,
         threshold: analysis.threshold.unwrap_or(1).max(1),
         max_blind: duration("spec.analysis.maxBlind", analysis.max_blind.as_deref(), "5m")?,
+        reach_assumed: analysis.reach == Some(ReachPolicy::Assumed),
         progress_deadline: TimeDelta::seconds(i64::from(
             spec.progress_deadline_seconds.unwrap_or(600).max(1),
         )),

@@ -1,13 +1,21 @@
 //! Initializing: the primary is set up beside the running workload, and takes over without losing a request.
 //!
-//! Order: primary ready, then the routes, then the apex Service, then the target is scaled away.
+//! Order: primary ready, then a small share of the traffic, then all of it once requests are known to arrive, then the apex
+//! Service; then the target is scaled away.
 
-use super::{plan::Plan, reach};
+use super::{
+    plan::Plan,
+    reach,
+    transfer::{self, Reach},
+};
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
     defect::{Defect, planted},
-    rollout::{Act, Routes, Serves, Weight, Workload},
+    rollout::{Act, Serves, Weight, Workload},
 };
+
+/// What the target keeps while it is found out whether requests reach the primary.
+const FIRST_SHARE: i64 = 95;
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
     let Some(target) = plan.target() else {
@@ -24,8 +32,12 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
             ),
         );
         plan.say(format!("setting up {}", plan.spec.names.primary));
-        plan.next.canary_weight = 0;
         plan.record();
+    }
+    // The share of the canary speaks of releases; this is none.
+    plan.next.canary_weight = 0;
+    if !carried_over(plan) {
+        return;
     }
     plan.mend_children();
     if !primary_ready(plan, target) {
@@ -35,13 +47,139 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if dead && !planted(Defect::DoesNotAwaitThePrimary) {
         return primary_died(plan, target);
     }
-    plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
-    if plan.weight().is_zero() {
-        plan.route(Weight::ZERO);
-    } else {
-        plan.stand_in(Weight::ZERO);
+    hand_over(plan, target);
+}
+
+/// Whether everything that adopted objects offer can be offered on: before anything is written, what cannot is named.
+fn carried_over(plan: &mut Plan<'_>) -> bool {
+    if plan.seen.uncarried.is_empty() || plan.next.transfer.is_some() {
+        return true;
     }
-    if plan.acting() || !plan.settled_at(Weight::ZERO) {
+    let text = plan.seen.uncarried.join("; ");
+    plan.hold_for(HoldReason::RouteInvalid, &text);
+    plan.say(text);
+    false
+}
+
+/// The share of the traffic that the target keeps, as recorded.
+fn old_share(plan: &Plan<'_>) -> Option<Weight> {
+    let transfer = plan.next.transfer.as_ref()?;
+    Some(Weight::saturating(i64::from(transfer.old_share)))
+}
+
+fn hand_over(plan: &mut Plan<'_>, target: &Workload) {
+    let Some(share) = old_share(plan) else {
+        return begin(plan);
+    };
+    if share != Weight::FULL
+        || plan
+            .next
+            .transfer
+            .as_ref()
+            .is_some_and(|known| known.attempts > 0)
+    {
+        plan.route(share);
+    }
+    if share == Weight::FULL {
+        return try_again(plan);
+    }
+    if plan.acting() || !plan.settled_at(share) {
+        plan.keep_holds(&[HoldReason::NotReached]);
+        return;
+    }
+    if !share.is_zero() {
+        return try_share(plan, share);
+    }
+    take_over(plan, target);
+}
+
+/// The first share goes to the primary. What was set up by the version before may have all of the traffic there already.
+fn begin(plan: &mut Plan<'_>) {
+    let moved = plan.seen.routes.weight() == Some(Weight::ZERO);
+    let share = if moved { 0 } else { FIRST_SHARE };
+    if transfer::begin(plan, Weight::saturating(share)) {
+        plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
+        follow(plan);
+    }
+}
+
+/// Records the share, then routes it.
+fn follow(plan: &mut Plan<'_>) {
+    plan.record();
+    if let Some(share) = old_share(plan) {
+        plan.route(share);
+    }
+}
+
+fn try_share(plan: &mut Plan<'_>, share: Weight) {
+    let found = transfer::look(plan, Serves::Primary, share.complement());
+    match found {
+        Reach::Reached | Reach::Idle => move_on(plan, found == Reach::Reached),
+        Reach::Wait => plan.keep_holds(&[HoldReason::NotReached]),
+        Reach::Missing(text) => go_back(plan, &text),
+        Reach::Unknown(reason, text) => held(plan, reason, &text),
+    }
+}
+
+fn held(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
+    let text = plan.hold(reason, text);
+    plan.say(text);
+}
+
+/// All of the traffic goes to the primary.
+fn move_on(plan: &mut Plan<'_>, reached: bool) {
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.old_share = 0;
+        transfer.since = plan.now;
+        transfer.reached = reached;
+    }
+    plan.clear_holds();
+    plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
+    follow(plan);
+}
+
+/// Requests do not reach the primary: they go back to the target, both sides keep their pods, and it is tried again later.
+fn go_back(plan: &mut Plan<'_>, text: &str) {
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.old_share = i32::from(Weight::FULL.percent());
+        transfer.since = plan.now;
+        transfer.attempts += 1;
+    }
+    plan.route(Weight::FULL);
+    plan.point_apex(Serves::Target);
+    plan.clear_holds();
+    held(plan, HoldReason::NotReached, text);
+}
+
+/// The target has all of the traffic again: after a pause the next attempt begins.
+fn try_again(plan: &mut Plan<'_>) {
+    let Some(known) = plan.next.transfer.clone() else {
+        return;
+    };
+    plan.keep_holds(&[HoldReason::NotReached]);
+    if known.attempts > 0 && !plan.elapsed(known.since, transfer::retry_after(known.attempts)) {
+        return;
+    }
+    if transfer::begin(plan, Weight::saturating(FIRST_SHARE)) {
+        follow(plan);
+    }
+}
+
+/// The primary has all of the traffic: the apex Service follows, and the target goes when no request reaches it any more.
+fn take_over(plan: &mut Plan<'_>, target: &Workload) {
+    let reached = plan
+        .next
+        .transfer
+        .as_ref()
+        .is_some_and(|transfer| transfer.reached);
+    if reached {
+        match transfer::look(plan, Serves::Primary, Weight::FULL) {
+            Reach::Reached | Reach::Idle => {}
+            Reach::Wait => return,
+            Reach::Missing(text) => return go_back(plan, &text),
+            Reach::Unknown(reason, text) => return held(plan, reason, &text),
+        }
+    } else if !idle_still(plan) {
         return;
     }
     plan.point_apex(Serves::Primary);
@@ -49,14 +187,41 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         return;
     }
     if target.desired > 0 {
-        if !reach::silent(plan, Serves::Target) {
-            return;
+        if reach::silent(plan, Serves::Target) {
+            plan.act(Act::ScaleTarget(0));
         }
-        plan.act(Act::ScaleTarget(0));
         return;
     }
     if target.gone() {
         finish(plan);
+    }
+}
+
+/// Nobody was known to call when the traffic moved: whoever calls now is to arrive.
+fn idle_still(plan: &mut Plan<'_>) -> bool {
+    match transfer::look(plan, Serves::Primary, Weight::FULL) {
+        Reach::Reached => {
+            if let Some(transfer) = &mut plan.next.transfer {
+                transfer.reached = true;
+            }
+            true
+        }
+        Reach::Idle => true,
+        Reach::Wait => {
+            // Known to be idle for a minute already; only a caller that shows up makes it worth waiting.
+            plan.next
+                .transfer
+                .as_ref()
+                .is_some_and(|known| known.rate == Some(0.0))
+        }
+        Reach::Missing(text) => {
+            go_back(plan, &text);
+            false
+        }
+        Reach::Unknown(reason, text) => {
+            held(plan, reason, &text);
+            false
+        }
     }
 }
 
@@ -66,14 +231,25 @@ fn primary_died(plan: &mut Plan<'_>, target: &Workload) {
     let text = format!("{}: no pod is ready any more", plan.spec.names.primary);
     plan.say(text.clone());
     plan.hold(HoldReason::WorkloadNotReady, &text);
-    if target.serving() > 0 {
-        plan.stand_in(Weight::FULL);
+    let moved = old_share(plan).is_some_and(|share| share != Weight::FULL);
+    if moved && target.serving() > 0 {
+        if let Some(transfer) = &mut plan.next.transfer {
+            transfer.old_share = i32::from(Weight::FULL.percent());
+            transfer.since = plan.now;
+        }
+        follow(plan);
+        plan.point_apex(Serves::Target);
+    } else if let Some(share) = old_share(plan) {
+        plan.route(share);
     }
 }
 
 /// Creates the primary, follows the target while no traffic depends on it, and waits until it is ready.
 fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
-    let takes_traffic = matches!(&plan.seen.routes, Routes::Present { weight: Some(w), .. } if w.is_zero());
+    let takes_traffic = old_share(plan).map_or_else(
+        || plan.seen.routes.weight() == Some(Weight::ZERO),
+        |share| share != Weight::FULL,
+    );
     match plan.primary() {
         None => {
             let replicas = Some(target.desired.max(1));
@@ -120,6 +296,8 @@ fn finish(plan: &mut Plan<'_>) {
     plan.next.revision.promoted = revision;
     plan.next.revision.mark = mark;
     plan.clear_holds();
+    // That nobody called is remembered: the condition Reached says so until the next release.
+    plan.next.transfer = plan.next.transfer.take().filter(|transfer| !transfer.reached);
     plan.enter(Phase::Initialized);
     plan.say(format!(
         "{} serves; the next change of {} is released gradually",

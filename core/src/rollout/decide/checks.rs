@@ -1,5 +1,7 @@
 //! What the metrics say of the present step. No data and errors hold; only a bad value is evidence (I7).
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::plan::Plan;
@@ -19,6 +21,9 @@ pub(super) const METRIC_HOLDS: [HoldReason; 3] = [
 
 /// How long after a check is due its sample may be missing before that is called unavailable.
 const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
+
+/// How long the first requests may take to be counted.
+const ARRIVAL: TimeDelta = TimeDelta::seconds(60);
 
 /// What the metrics say.
 #[derive(Debug, PartialEq)]
@@ -50,16 +55,8 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     let Some(sample) = plan.seen.sample.clone().filter(|s| s.at > weight_since(&step)) else {
         return overdue(plan, due);
     };
-    let settled = since(&sample, sample.traffic.window) >= step.started_at + plan.spec.drain;
-    if settled && is_dark(&sample.traffic, plan.weight()) {
-        let text = dark_text(plan, &sample);
-        return if sample.traffic.reached_since(step.traffic_since) {
-            Verdict::Dark(text)
-        } else {
-            Verdict::Unreached(format!(
-                "{text}; it refuses connections, or the proxies do not follow the routes"
-            ))
-        };
+    if let Some(missing) = missing(plan, &step, &sample) {
+        return missing;
     }
     if sample.at < due {
         return overdue(plan, due);
@@ -110,6 +107,26 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     }
     record_values(plan, &checks, sample.at);
     Verdict::Pass
+}
+
+/// What it means that requests are expected at the canary and none are counted. That its count stands still is known at once;
+/// that it has none at all may be a scrape that was lost, or requests that take long and are counted when they end.
+fn missing(plan: &Plan<'_>, step: &StepStatus, sample: &Sample) -> Option<Verdict> {
+    let from = step.started_at + plan.spec.drain;
+    if since(sample, sample.traffic.window) < from || !is_dark(&sample.traffic, plan.weight()) {
+        return None;
+    }
+    let counted = matches!(sample.traffic.canary, Reading::Value(_));
+    let text = dark_text(plan, sample);
+    if sample.traffic.reached_since(step.traffic_since) {
+        return counted.then_some(Verdict::Dark(text));
+    }
+    let late = sample.at - from >= ARRIVAL;
+    (counted || late).then(|| {
+        Verdict::Unreached(format!(
+            "{text}; it refuses connections, or the proxies do not follow the routes"
+        ))
+    })
 }
 
 /// Since when the canary has the present weight. Unlike the time from which a pass is counted, no restart of the controller
@@ -167,7 +184,8 @@ pub(super) fn sees_again(plan: &mut Plan<'_>, held_since: DateTime<Utc>) -> bool
 /// Whether requests were expected at the canary since `since`, and none arrived: a window alone may be too short to tell.
 pub(super) fn dark_since(plan: &Plan<'_>, since: DateTime<Utc>) -> bool {
     let sample = plan.seen.sample.as_ref();
-    sample.is_some_and(|sample| {
+    let counted = |sample: &&Arc<Sample>| matches!(sample.traffic.canary, Reading::Value(_));
+    sample.filter(counted).is_some_and(|sample| {
         let span = (sample.at - since).as_seconds_f64();
         is_dark_for(&sample.traffic, plan.weight(), span)
     })
@@ -185,8 +203,15 @@ pub(super) fn silent_at_full(plan: &Plan<'_>, since: DateTime<Utc>) -> bool {
         return false;
     };
     let window = TimeDelta::from_std(sample.traffic.window).unwrap_or_default();
-    let silent = !has_requests(&sample.traffic.canary) && !matches!(sample.traffic.canary, Reading::Error(_));
+    let counted = matches!(sample.traffic.canary, Reading::Value(_));
+    let silent = counted && !has_requests(&sample.traffic.canary);
     silent && sample.traffic.primary.value().is_some() && sample.at - since >= window
+}
+
+/// Whether requests are expected at the canary, so that it matters that nobody can count them.
+pub(super) fn requests_expected(plan: &Plan<'_>) -> bool {
+    let sample = plan.seen.sample.as_ref();
+    sample.is_some_and(|sample| is_dark(&sample.traffic, plan.weight()))
 }
 
 /// Whether metrics are missing for the primary as well, so that nothing at all can be said.

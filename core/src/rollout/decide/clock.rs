@@ -13,7 +13,10 @@ pub(super) fn catch_up(plan: &mut Plan<'_>) {
     let (now, watched) = (plan.now, plan.seen.sampled_since.min(plan.now));
     let next = &mut plan.next;
     if let Some(step) = &mut next.step {
-        not_after(now, now, &mut step.started_at);
+        if step.started_at > now {
+            step.weight_since.get_or_insert(watched);
+            step.started_at = now;
+        }
         not_after(now, watched, &mut step.traffic_since);
         step.weight_since
             .iter_mut()

@@ -17,6 +17,9 @@ pub(super) fn derive(status: &mut CanaryStatus, generation: i64, now: DateTime<U
         progressing(status),
         held(status),
         degraded(status),
+        reconciling(status),
+        stalled(status),
+        reached(status),
     ];
     let old = std::mem::take(&mut status.conditions);
     status.conditions = wanted
@@ -158,5 +161,70 @@ fn degraded(status: &CanaryStatus) -> Fact {
         status: value,
         reason,
         message,
+    }
+}
+
+/// As kstatus reads it: something is under way.
+fn reconciling(status: &CanaryStatus) -> Fact {
+    let active = status.phase.is_none_or(|phase| !phase.at_rest());
+    let stalled = stalled(status).status == "True";
+    Fact {
+        type_: "Reconciling",
+        status: if active && !stalled { "True" } else { "False" },
+        reason: phase_name(status),
+        message: status.message.clone().unwrap_or_default(),
+    }
+}
+
+/// As kstatus reads it: nothing goes on before somebody does something.
+fn stalled(status: &CanaryStatus) -> Fact {
+    const NEEDS_SOMEBODY: [HoldReason; 6] = [
+        HoldReason::InvalidSpec,
+        HoldReason::TargetConflict,
+        HoldReason::TargetNotFound,
+        HoldReason::RouteInvalid,
+        HoldReason::RouteElsewhere,
+        HoldReason::HandBackUnreleased,
+    ];
+    let hold = status
+        .hold
+        .as_ref()
+        .filter(|hold| NEEDS_SOMEBODY.contains(&hold.reason));
+    let failed = status.phase == Some(Phase::Failed);
+    let (value, reason, message) = match (hold, failed) {
+        (Some(hold), _) => ("True", hold.reason.to_string(), hold.message.clone()),
+        (None, true) => (
+            "True",
+            "Failed".to_owned(),
+            status.message.clone().unwrap_or_default(),
+        ),
+        (None, false) => ("False", "AsExpected".to_owned(), String::new()),
+    };
+    Fact {
+        type_: "Stalled",
+        status: value,
+        reason,
+        message,
+    }
+}
+
+/// Whether requests are known to reach the primary. A service that nobody called when the primary took it over shows that
+/// with its first release.
+fn reached(status: &CanaryStatus) -> Fact {
+    let idle = status.phase.is_some_and(Phase::at_rest) && status.transfer.is_some();
+    let (value, reason, message) = if idle {
+        (
+            "Unknown",
+            "NoCallers",
+            "nobody called the service when the primary took it over",
+        )
+    } else {
+        ("True", "AsExpected", "")
+    };
+    Fact {
+        type_: "Reached",
+        status: value,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
     }
 }

@@ -25,6 +25,7 @@ mod routing; // what routes and Services carry, and the order of writes
 mod stand; // where the rollout stands, beside each fact
 mod steps; // which weight is next
 mod terminating; // the service is handed back
+mod transfer; // traffic is handed over outside of steps
 mod transition; // what a release may do next: one table
 mod undo; // a promotion is taken back
 

@@ -3,7 +3,7 @@
 //! Invariants: an order acts on the revision that it names or on none (W41); it is recorded with who and why in the same
 //! write as its effect, so that it is heeded once, whatever dies in between.
 
-use super::{capacity, gates, plan::Plan, rest, rollback, steps};
+use super::{capacity, gates, plan::Plan, rest, rollback, steps, transfer};
 use crate::{
     api::{
         CanaryStatus, GateState, HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind,
@@ -109,6 +109,7 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
             .then(|| format!("it names another revision than the {what} one, which is {there}"))
     };
     match order.verb {
+        Verb::Advance if transfer::waits(plan) => None,
         Verb::Abort
         | Verb::Pause
         | Verb::Resume
@@ -232,6 +233,11 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
             plan.record();
         }
         Verb::Abort => abort(plan, &said),
+        Verb::Advance if transfer::waits(plan) => {
+            transfer::assume(plan);
+            plan.say(format!("requests are taken to arrive {said}"));
+            plan.record();
+        }
         Verb::Advance => {
             plan.next.pause = None;
             steps::advance(plan);

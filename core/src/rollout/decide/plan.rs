@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{conditions, facts, holds::Holds, quarrel, stand};
+use super::{change, conditions, facts, holds::Holds, quarrel, stand};
 use crate::{
     api::{CanaryStatus, Notice, NoticeKind, Outcome, PastRollout, Phase, Retreat},
     defect::{Defect, planted},
@@ -104,6 +104,7 @@ impl<'a> Plan<'a> {
     /// Ends the round.
     pub(super) fn finish(mut self) -> Decision {
         quarrel::slow_down(&mut self);
+        change::note_waiting(&mut self);
         let only_looked = self.acts.iter().all(|act| matches!(act, Act::Record(_)));
         self.settle_holds(only_looked);
         self.write_status();

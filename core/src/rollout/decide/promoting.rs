@@ -11,6 +11,7 @@ use super::{
     orders,
     plan::Plan,
     progressing, reach, retreat, rollback,
+    transfer::{self, Reach},
     transition::Permit,
 };
 use crate::{
@@ -162,6 +163,7 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
     plan.clear_holds();
     plan.say(format!("traffic returns to the primary: canary weight {next}"));
     if next.is_zero() {
+        transfer::begin_anyhow(plan, Weight::ZERO);
         plan.enter(Phase::Finalising);
         plan.tell(
             NoticeKind::Normal,
@@ -239,11 +241,15 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     plan.mend_children();
     let primary_dead = plan.primary().is_none_or(|primary| primary.serving() == 0);
     if primary_dead && plan.target().is_some_and(|target| target.serving() > 0) {
-        return primary_failed(plan);
+        let text = format!("{} has no ready pod any more", plan.spec.names.primary);
+        return primary_failed(plan, &text);
     }
     plan.route(Weight::ZERO);
     plan.point_apex(Serves::Primary);
     if plan.acting() || !plan.settled_at(Weight::ZERO) {
+        return;
+    }
+    if !primary_reached(plan) {
         return;
     }
     let Some(target) = plan.target() else {
@@ -261,20 +267,40 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     }
 }
 
+/// Whether requests reach the primary's new pods, or nobody calls.
+fn primary_reached(plan: &mut Plan<'_>) -> bool {
+    match transfer::look(plan, Serves::Primary, Weight::FULL) {
+        Reach::Reached | Reach::Idle => true,
+        Reach::Wait => {
+            plan.keep_holds(&[HoldReason::MetricsUnavailable, HoldReason::ReachUnknown]);
+            false
+        }
+        Reach::Missing(text) => {
+            plan.hold(HoldReason::NotReached, &text);
+            primary_failed(plan, &text);
+            false
+        }
+        Reach::Unknown(reason, text) => {
+            let text = plan.hold(reason, &text);
+            plan.say(text);
+            false
+        }
+    }
+}
+
 /// The primary was ready a moment ago, and has no pod now that it has all of the traffic: whoever serves goes on until it
 /// is again. A primary that fails again and again under its traffic does not carry this revision.
-fn primary_failed(plan: &mut Plan<'_>) {
+fn primary_failed(plan: &mut Plan<'_>, text: &str) {
     let failures = plan.next.step.as_ref().map_or(0, |step| step.primary_failures) + 1;
     if let Some(step) = &mut plan.next.step {
         step.primary_failures = failures;
     }
     plan.enter(Phase::Promoting);
-    let text = format!("{} has no ready pod any more", plan.spec.names.primary);
     if failures >= MAX_FAILURES {
         let text = format!("{text}, for the {failures}rd time under all of the traffic");
         return rollback::begin(plan, RetirementKind::UndoOnCanary, &text);
     }
-    plan.say(text);
+    plan.say(text.to_owned());
     plan.stand_in(capacity::best_split(plan));
 }
 
@@ -298,6 +324,7 @@ fn succeed(plan: &mut Plan<'_>) {
         plan.next.revision.previous = before;
     }
     plan.remember(outcome, &text);
+    plan.next.transfer = None;
     plan.next.step = None;
     plan.clear_holds();
     plan.enter(Phase::Succeeded);

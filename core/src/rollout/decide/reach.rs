@@ -16,6 +16,8 @@ use crate::{
 /// Windows of the request count after which requests that still arrive are worth an event; before, they may be the last
 /// ones before the change, scraped late.
 const PATIENCE: i32 = 3;
+/// How long a deletion waits for what nobody can tell; the deadline for pods, if that is longer.
+const DELETION: TimeDelta = TimeDelta::minutes(10);
 /// How long samples may be missing before that has a name.
 const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
 
@@ -27,7 +29,7 @@ pub(super) fn scale_away(plan: &mut Plan<'_>) {
 }
 
 /// Whether no request reaches `side`, counted over a whole window since the routes are as they are and proxies had
-/// time to follow. Without metrics time alone decides: `maxBlind`.
+/// time to follow.
 pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
     if planted(Defect::DoesNotListenForSilence) {
         return true;
@@ -37,6 +39,9 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
         return false;
     }
     plan.sample();
+    if plan.spec.deleting && trusted(plan) {
+        return true;
+    }
     let counted = plan.seen.sample.clone().filter(|s| s.at - window(s) >= from);
     let Some(sample) = counted else {
         return blind(plan, plan.seen.sample.as_deref().map(window).unwrap_or_default());
@@ -92,18 +97,32 @@ fn still_reached(plan: &mut Plan<'_>, side: Serves, reading: &Reading) {
     plan.say(text);
 }
 
-/// Nothing can be counted: that is named after a while, and `maxBlind` after that the routes are trusted.
+/// Nothing can be counted: that is named after a while. What nobody knows takes no pod away, but for somebody's word, or the
+/// bound of a deletion.
 fn blind(plan: &mut Plan<'_>, window: TimeDelta) -> bool {
-    let from = (plan.seen.routing_since + plan.spec.drain).max(plan.seen.sampled_since);
-    if let Some(since) = plan.held_since(HoldReason::MetricsUnavailable)
-        && plan.elapsed(since, plan.spec.max_blind.max(window))
-    {
+    if trusted(plan) {
         return true;
     }
-    if plan.elapsed(from + window, SAMPLE_GRACE) {
-        let text = "without metrics nobody knows whether requests still arrive; nothing is scaled away before maxBlind";
-        plan.hold(HoldReason::MetricsUnavailable, text);
+    let from = (plan.seen.routing_since + plan.spec.drain).max(plan.seen.sampled_since);
+    let named = plan.held_since(HoldReason::MetricsUnavailable).is_some();
+    if named || plan.elapsed(from + window, SAMPLE_GRACE) {
+        let text = "without metrics nobody knows whether requests still arrive; nothing is scaled away";
+        let text = plan.hold(HoldReason::MetricsUnavailable, text);
         plan.say(text);
     }
     false
+}
+
+/// Whether routes are trusted without metrics.
+fn trusted(plan: &mut Plan<'_>) -> bool {
+    let assumed = plan
+        .next
+        .transfer
+        .as_ref()
+        .is_some_and(|transfer| transfer.assumed);
+    if assumed || plan.spec.reach_assumed {
+        return true;
+    }
+    let bound = DELETION.max(plan.spec.progress_deadline);
+    plan.spec.deleting && plan.elapsed(plan.phase_since(), bound)
 }

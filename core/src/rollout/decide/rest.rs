@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{HoldReason, NoticeKind, Phase, RevisionStatus},
-    rollout::{Act, Serves, Weight},
+    rollout::{Act, Serves, Weight, Workload},
 };
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
@@ -41,6 +41,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         }
         Change::None => {}
     }
+    hold_paused(plan, target);
     follow_promoted_template(plan);
     return_to_promoted(plan);
     if plan.primary().is_none() && !plan.acting() {
@@ -57,6 +58,18 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         // Somebody (a person, or a tool that owns the manifest) asked for pods that nobody needs; or a newer revision came
         // while the canary was to be scaled away, and was set back.
         reach::scale_away(plan);
+    }
+}
+
+/// A paused Deployment with another template: nothing is released before somebody resumes it.
+fn hold_paused(plan: &mut Plan<'_>, target: &Workload) {
+    if target.paused && Some(&target.revision) != plan.next.revision.current.as_ref() {
+        let text = format!(
+            "Deployment {} is paused, and has a pod template that was not released",
+            plan.spec.names.target
+        );
+        let text = plan.hold(HoldReason::WorkloadPaused, &text);
+        plan.say(text);
     }
 }
 
@@ -155,6 +168,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
     plan.next.step = None;
     plan.clear_holds();
     plan.next.retirement = None;
+    plan.next.transfer = None;
     plan.next.checks = Vec::new();
     plan.enter(Phase::Progressing);
     plan.next.last_transition_time = Some(plan.now);
@@ -184,7 +198,7 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
         plan.enter(Phase::Promoting);
         return;
     }
-    let primary_ready = plan.primary().is_some_and(crate::rollout::Workload::ready);
+    let primary_ready = plan.primary().is_some_and(Workload::ready);
     let canary_dead = plan.target().is_none_or(|t| t.serving() == 0);
     if primary_ready || (canary_dead && capacity::primary_carries_all(plan)) {
         plan.lower(Weight::ZERO);

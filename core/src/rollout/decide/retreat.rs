@@ -3,10 +3,7 @@
 //! Invariant: every retreat is counted or has a deadline, so that none is repeated for ever.
 
 use super::{capacity, checks, plan::Plan, rollback};
-use crate::{
-    api::{HoldReason, NoticeKind, RetirementKind, Retreat},
-    rollout::Weight,
-};
+use crate::api::{HoldReason, NoticeKind, RetirementKind, Retreat};
 
 /// How often the traffic may be taken back for now, because pods vanish or requests do not arrive, before the release
 /// is rolled back.
@@ -114,12 +111,17 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
         let text = "no request reaches the canary, which should get all of them";
         return for_now(plan, HoldReason::NoData, text);
     }
-    if reason == HoldReason::TrafficNotShifting || !checks::blind_for_both(plan) {
+    if reason == HoldReason::TrafficNotShifting {
         return;
     }
     // The deadline hangs on the last evidence, not on the hold: two reasons in turn would begin anew each time.
     let since = checks::blind_since(plan).unwrap_or(since);
-    if plan.elapsed(since, plan.spec.max_blind) && plan.weight() > Weight::ZERO {
+    if !plan.elapsed(since, plan.spec.max_blind) || plan.weight().is_zero() {
+        return;
+    }
+    if checks::blind_for_both(plan) {
         retreat(plan, reason, &text, true);
+    } else if checks::requests_expected(plan) {
+        for_now(plan, reason, &text);
     }
 }

@@ -96,7 +96,8 @@ fn return_traffic(plan: &mut Plan<'_>) {
     plan.lower(least);
 }
 
-/// The canary's pods go when no request reaches them, and then the withdrawal is over.
+/// The canary's pods go when no request reaches them, and then the withdrawal is over. While nobody can tell whether any
+/// does, it is over without: the pods stay, without traffic, until somebody can.
 pub(super) fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) {
     if planted(Defect::ConcludesEarly) {
         return conclude(plan, retirement);
@@ -108,6 +109,8 @@ pub(super) fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) 
         Some(target) if target.desired > 0 => {
             if reach::silent(plan, Serves::Target) {
                 plan.act(Act::ScaleTarget(0));
+            } else if plan.held_since(HoldReason::MetricsUnavailable).is_some() {
+                conclude(plan, retirement);
             }
         }
         Some(target) if !target.gone() => {}

@@ -1,9 +1,13 @@
 //! Single decisions: what is written, and in which order.
 
+mod capacity; // enough pods for a share of the traffic
+mod clock; // clocks, and controllers that die
 mod orders; // what somebody orders
 mod promoting; // the primary takes over
+mod rest; // nothing is under way
 mod silence; // requests that do not arrive
 mod steps; // evidence, and what follows from it
+mod transfer; // traffic that is handed over
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +19,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     api::{
-        CanaryStatus, HoldReason, Notice, NoticeKind, Phase, RetirementKind, RevisionStatus, Stand,
-        StepStatus, Verb,
+        CanaryStatus, HoldReason, Notice, NoticeKind, Phase, RejectedRevision, RetirementKind,
+        RevisionStatus, Stand, StepStatus, Verb,
     },
     freeze::Freezing,
     judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
@@ -53,6 +57,7 @@ pub(super) fn spec() -> RolloutSpec {
         interval: TimeDelta::seconds(10),
         threshold: 1,
         max_blind: TimeDelta::seconds(60),
+        reach_assumed: false,
         progress_deadline: TimeDelta::seconds(100),
         metrics: vec![MetricSpec {
             name: name("request-success-rate"),

@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// The first step with no request at the canary, though the primary has plenty.
+/// The first step in which the canary's requests do not grow, though the primary has plenty.
 fn nothing_arrives(reached_at: Option<DateTime<Utc>>) -> Observed {
     let mut seen = first_step(Reading::NoData);
     let mut sample = Sample::clone(seen.sample.as_ref().unwrap());
-    sample.traffic.canary = Reading::NoData;
+    sample.traffic.canary = Reading::Value(0.0);
     sample.traffic.reached_at = reached_at;
     seen.sample = Some(Arc::new(sample));
     seen
@@ -85,5 +85,49 @@ fn silence_at_full_weight_takes_the_traffic_back_after_a_window() {
     assert_eq!(
         (hold.reason, hold.retreated, hold.resumes),
         (HoldReason::NoData, true, true)
+    );
+}
+
+#[test]
+fn series_that_vanish_are_no_verdict_before_max_blind() {
+    let mut seen = nothing_arrives(Some(at(8)));
+    seen.sample.as_mut().map(Arc::make_mut).unwrap().traffic.canary = Reading::NoData;
+    let held = decide(&spec(), &seen, at(10));
+    let status = recorded(&held.acts[0]).clone();
+    assert_eq!(
+        (held.acts.len(), status.canary_weight),
+        (1, 10),
+        "{:?}",
+        held.acts
+    );
+    assert_eq!(status.hold.as_ref().map(|h| h.reason), Some(HoldReason::NoData));
+
+    let mut back = first_step(Reading::Value(100.0));
+    back.status = status.clone();
+    let goes_on = decide(&spec(), &back, at(11));
+    assert_eq!(recorded(&goes_on.acts[0]).canary_weight, 50);
+
+    seen.status = status;
+    seen.sample.as_mut().map(Arc::make_mut).unwrap().at = at(71);
+    let retreats = decide(&spec(), &seen, at(71));
+    assert_eq!(retreats.acts[0], Act::Route(Weight::ZERO), "maxBlind is 60 s");
+    let retreat = recorded(&retreats.acts[1]).retreat.clone().unwrap();
+    assert_eq!((retreat.reason, retreat.resumes), (HoldReason::NoData, true));
+}
+
+#[test]
+fn requests_that_last_longer_than_the_window_are_no_verdict() {
+    let mut spec = spec();
+    spec.interval = TimeDelta::seconds(600);
+    let mut seen = nothing_arrives(None);
+    if let Some(sample) = seen.sample.as_mut().map(Arc::make_mut) {
+        sample.at = at(45);
+        sample.traffic.window = Duration::from_secs(37);
+        sample.traffic.canary = Reading::NoData;
+    }
+    let decision = decide(&spec, &seen, at(45));
+    assert!(
+        !decision.acts.contains(&Act::Route(Weight::ZERO)),
+        "45 s after the first request"
     );
 }

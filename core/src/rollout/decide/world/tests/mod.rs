@@ -4,6 +4,7 @@ mod change; // templates that are set back, and come again
 mod gates; // releases that come to gates
 mod orders; // what somebody orders
 mod promoting; // the primary takes the revision over
+mod undo; // promotions that are taken back
 
 use chrono::TimeDelta;
 use proptest::prelude::*;

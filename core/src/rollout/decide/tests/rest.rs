@@ -1,0 +1,107 @@
+//! At rest.
+
+use super::*;
+
+fn at_rest(target: Workload) -> Observed {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.phase = Some(Phase::Succeeded);
+    seen.status.canary_weight = 0;
+    seen.status.step = None;
+    seen.status.observed_generation = Some(1);
+    seen.status.revision.current = Some("a".to_owned());
+    seen.status.revision.promoted = Some("a".to_owned());
+    seen.routes = at_weight(0);
+    seen.primary = Some(workload("a", "1"));
+    seen.target = Some(target);
+    seen
+}
+
+fn without_pods(revision: &str, mark: &str) -> Workload {
+    Workload {
+        desired: 0,
+        total: 0,
+        updated: 0,
+        available: 0,
+        endpoints: 0,
+        ..workload(revision, mark)
+    }
+}
+
+/// The API server was upgraded, and returns the same template with one more default.
+#[test]
+fn new_default_of_the_server_restarts_no_primary() {
+    let mut seen = at_rest(without_pods("a-with-default", "2"));
+    let first = decide(&spec(), &seen, at(20));
+    assert!(
+        first.acts.iter().all(|act| matches!(act, Act::Record(_))),
+        "{:?}",
+        first.acts
+    );
+    if let Some(Act::Record(status)) = first.acts.first() {
+        seen.status = (**status).clone();
+    }
+    seen.told = seen.status.outbox.seq;
+    seen.status.outbox.pending = vec![];
+    assert_eq!(decide(&spec(), &seen, at(40)).acts, [], "it costs no write");
+}
+
+#[test]
+fn paused_workload_with_another_template_is_a_hold() {
+    let mut target = without_pods("c", "2");
+    target.paused = true;
+    let decision = decide(&spec(), &at_rest(target), at(600));
+    let status = recorded(&decision.acts[0]);
+    let ready = status.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+    assert_eq!(
+        (
+            ready.status.as_str(),
+            status.hold.as_ref().map(|hold| hold.reason)
+        ),
+        ("False", Some(HoldReason::WorkloadPaused))
+    );
+}
+
+/// What was called off is not released because the promoted revision was undone, which makes another one the present one.
+#[test]
+fn revision_that_was_called_off_is_not_released_by_an_undo() {
+    let mut seen = at_rest(without_pods("b", "2"));
+    seen.status.revision.current = Some("b".to_owned());
+    seen.status.revision.mark = Some("2".to_owned());
+    seen.status.revision.previous = Some("z".to_owned());
+    seen.status.revision.rejected = vec![RejectedRevision {
+        revision: "b".to_owned(),
+        mark: "2".to_owned(),
+    }];
+    seen.orders = order(Verb::Undo, "a");
+    let undone = decide(&spec(), &seen, at(20));
+    let status = undone.acts.iter().rev().find_map(|act| match act {
+        Act::Record(status) => Some((**status).clone()),
+        _ => None,
+    });
+    seen.status = status.unwrap();
+    assert_eq!(seen.status.revision.promoted.as_deref(), Some("z"));
+    seen.orders = vec![];
+    let later = decide(&spec(), &seen, at(60));
+    assert!(
+        !later
+            .acts
+            .iter()
+            .any(|act| matches!(act, Act::ScaleTarget(n) if *n > 0)),
+        "{:?}",
+        later.acts
+    );
+    seen.target = Some(without_pods("b", "3"));
+    let anew = decide(&spec(), &seen, at(61));
+    assert!(
+        anew.acts
+            .iter()
+            .any(|act| matches!(act, Act::ScaleTarget(n) if *n > 0)),
+        "applied anew it is a release"
+    );
+}
+
+#[test]
+fn refused_specification_is_observed() {
+    let status = crate::rollout::refuse(&CanaryStatus::default(), 7, "interval", at(0));
+    assert_eq!(status.observed_generation, Some(7));
+}

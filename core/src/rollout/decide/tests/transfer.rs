@@ -1,0 +1,182 @@
+//! Traffic that is handed over outside of a release's steps.
+
+use super::*;
+
+/// Initializing: the primary is ready, and both sides count these requests within a window of three seconds.
+fn setting_up(canary: Reading, primary: Reading) -> Observed {
+    let mut seen = first_step(Reading::NoData);
+    seen.status.phase = Some(Phase::Initializing);
+    seen.status.last_transition_time = Some(at(-100));
+    seen.status.canary_weight = 0;
+    seen.status.step = None;
+    seen.status.revision = RevisionStatus::default();
+    seen.routes = Routes::Present {
+        weight: None,
+        split: false,
+        owned: false,
+        in_shape: true,
+    };
+    seen.apex.serves = Some(Serves::Target);
+    seen.routing_since = at(-60);
+    seen.target = Some(workload("a", "1"));
+    seen.primary = Some(workload("a", "1"));
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    (sample.traffic.canary, sample.traffic.primary) = (canary, primary);
+    sample.traffic.reached_at = None;
+    seen
+}
+
+/// Carries the records and routes of a decision out.
+fn carry_out(seen: &mut Observed, now: i64, spec: &RolloutSpec) -> Vec<Act> {
+    let decision = decide(spec, seen, at(now));
+    for act in &decision.acts {
+        match act {
+            Act::Record(status) => seen.status = (**status).clone(),
+            Act::Route(weight) => {
+                seen.routes = at_weight(i64::from(weight.percent()));
+                seen.routing_since = at(now);
+            }
+            Act::PointApex(serves) => {
+                seen.apex.serves = Some(*serves);
+                seen.routing_since = at(now);
+            }
+            _ => {}
+        }
+    }
+    decision.acts
+}
+
+fn measure(seen: &mut Observed, now: i64, canary: f64, primary: f64) {
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.at = at(now);
+    sample.traffic.canary = Reading::Value(canary);
+    sample.traffic.primary = Reading::Value(primary);
+}
+
+fn reason(seen: &Observed) -> Option<HoldReason> {
+    seen.status.hold.as_ref().map(|hold| hold.reason)
+}
+
+#[test]
+fn primary_gets_a_small_share_before_all_of_the_traffic() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    let acts = carry_out(&mut seen, 10, &spec());
+    let share = seen.status.transfer.clone().unwrap();
+    assert_eq!((share.old_share, share.rate), (95, Some(100.0)));
+    assert_eq!(acts[1], Act::Route(Weight::saturating(95)), "the intent first");
+    assert_eq!(seen.status.canary_weight, 0, "it is no release");
+
+    measure(&mut seen, 20, 285.0, 15.0);
+    let acts = carry_out(&mut seen, 20, &spec());
+    assert_eq!(acts.last(), Some(&Act::Route(Weight::ZERO)));
+    measure(&mut seen, 30, 0.0, 300.0);
+    assert_eq!(
+        carry_out(&mut seen, 30, &spec()),
+        [Act::PointApex(Serves::Primary)]
+    );
+    measure(&mut seen, 40, 0.0, 300.0);
+    assert_eq!(carry_out(&mut seen, 40, &spec()), [Act::ScaleTarget(0)]);
+}
+
+#[test]
+fn requests_that_do_not_reach_the_primary_go_back_and_nothing_is_scaled_away() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    carry_out(&mut seen, 10, &spec());
+    measure(&mut seen, 80, 285.0, 0.0);
+    let acts = carry_out(&mut seen, 80, &spec());
+    assert_eq!(acts[0], Act::Route(Weight::FULL), "{acts:?}");
+    assert_eq!(reason(&seen), Some(HoldReason::NotReached));
+    assert!(!acts.contains(&Act::ScaleTarget(0)));
+
+    measure(&mut seen, 130, 300.0, 0.0);
+    assert_eq!(
+        carry_out(&mut seen, 130, &spec()),
+        [],
+        "the first pause is a minute"
+    );
+    assert_eq!(reason(&seen), Some(HoldReason::NotReached));
+    measure(&mut seen, 141, 300.0, 0.0);
+    let again = carry_out(&mut seen, 141, &spec());
+    assert_eq!(again.last(), Some(&Act::Route(Weight::saturating(95))));
+    let attempts = seen.status.transfer.as_ref().map(|transfer| transfer.attempts);
+    assert_eq!(attempts, Some(1));
+}
+
+/// Set up by a version that moved all of the traffic at once; since then nobody counts a request any more.
+#[test]
+fn target_is_not_scaled_away_when_its_requests_vanished_with_the_routes() {
+    let mut seen = setting_up(Reading::NoData, Reading::NoData);
+    seen.routes = at_weight(0);
+    seen.apex.serves = Some(Serves::Primary);
+    seen.sample
+        .as_mut()
+        .map(Arc::make_mut)
+        .unwrap()
+        .traffic
+        .reached_at = Some(at(-61));
+    for now in [10, 20, 30, 100] {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(now);
+        let acts = carry_out(&mut seen, now, &spec());
+        assert!(!acts.contains(&Act::ScaleTarget(0)), "{acts:?} at {now}");
+    }
+}
+
+#[test]
+fn service_that_nobody_calls_is_set_up_after_a_minute_and_says_so() {
+    let mut seen = setting_up(Reading::NoData, Reading::NoData);
+    carry_out(&mut seen, 10, &spec());
+    let mut scaled = None;
+    for now in 11..200 {
+        seen.sample.as_mut().map(Arc::make_mut).unwrap().at = at(now);
+        let acts = carry_out(&mut seen, now, &spec());
+        if acts.contains(&Act::ScaleTarget(0)) {
+            scaled = Some(now);
+            break;
+        }
+    }
+    assert!(scaled.is_some_and(|at| at > 70), "{scaled:?}");
+    let target = seen.target.as_mut().unwrap();
+    (target.desired, target.total, target.available, target.endpoints) = (0, 0, 0, 0);
+    carry_out(&mut seen, 201, &spec());
+    assert_eq!(seen.status.phase, Some(Phase::Initialized));
+    let mut conditions = seen.status.conditions.iter();
+    let reached = conditions.find(|condition| condition.type_ == "Reached").unwrap();
+    assert_eq!(
+        (reached.status.as_str(), reached.reason.as_str()),
+        ("Unknown", "NoCallers")
+    );
+}
+
+#[test]
+fn without_metrics_nothing_is_handed_over_until_somebody_says_that_requests_arrive() {
+    let down = || Reading::Error("connection refused".to_owned());
+    let mut seen = setting_up(down(), down());
+    carry_out(&mut seen, 10, &spec());
+    let mut told = Vec::new();
+    for now in (20..400).step_by(10) {
+        seen.sample.as_mut().map(Arc::make_mut).unwrap().at = at(now);
+        told.extend(carry_out(&mut seen, now, &spec()));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(reason(&seen), Some(HoldReason::MetricsUnavailable));
+    seen.orders = order(Verb::Advance, "a");
+    carry_out(&mut seen, 400, &spec());
+    assert_eq!(seen.status.interventions[0].refused, None);
+    seen.orders = vec![];
+    let mut acts = Vec::new();
+    for now in (401..460).step_by(7) {
+        acts.extend(carry_out(&mut seen, now, &spec()));
+    }
+    assert!(acts.contains(&Act::ScaleTarget(0)), "{acts:?}");
+}
+
+#[test]
+fn what_cannot_be_carried_over_is_named_before_the_first_write() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    seen.primary = None;
+    seen.uncarried = vec!["Service shop: it is of type ExternalName".to_owned()];
+    let acts = carry_out(&mut seen, 10, &spec());
+    assert!(matches!(acts[..], [Act::Record(_)]), "{acts:?}");
+    assert_eq!(reason(&seen), Some(HoldReason::RouteInvalid));
+}

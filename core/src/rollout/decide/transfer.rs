@@ -1,0 +1,250 @@
+//! Handing traffic over to other pods outside of a release's steps: when the primary takes a service over, and when it takes
+//! its traffic back with a new template.
+//!
+//! Ready pods are no proof that requests reach them: a policy, a port or a proxy may be in the way. So nothing is scaled away
+//! before requests are known to arrive, or both sides are known to be idle. What cannot be known is a named hold, which ends
+//! by knowledge or by somebody's `advance` (I13). What does not arrive goes back (I15).
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::plan::Plan;
+use crate::{
+    api::{HoldReason, Phase, TransferStatus},
+    judge::{Reading, Sample, has_requests},
+    rollout::{Serves, Weight},
+};
+
+/// Requests that must be expected before their absence means anything.
+const EXPECTED: f64 = 10.0;
+/// How long requests may take to arrive: those that are under way are counted when they end.
+const ARRIVAL: TimeDelta = TimeDelta::seconds(60);
+/// How long nobody may call before a service is taken to be idle; and at least three windows of the count.
+const IDLE: TimeDelta = TimeDelta::seconds(60);
+/// For how long a caller that was seen last may still be there.
+const CALLERS: TimeDelta = TimeDelta::minutes(10);
+/// How long so few requests are waited for that their absence means nothing.
+const THIN: TimeDelta = TimeDelta::minutes(10);
+/// How long samples may be missing before that has a name.
+const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
+/// Pauses before the next attempt.
+const RETRY: [TimeDelta; 3] = [
+    TimeDelta::minutes(1),
+    TimeDelta::minutes(5),
+    TimeDelta::minutes(15),
+];
+
+/// Whether requests reach the pods that they were handed over to.
+#[derive(Debug, PartialEq)]
+pub(super) enum Reach {
+    /// They do, or somebody said so.
+    Reached,
+    /// Nobody calls the service.
+    Idle,
+    /// It is too early to tell.
+    Wait,
+    /// They are missing; a sentence.
+    Missing(String),
+    /// Nobody can tell; the hold and a sentence.
+    Unknown(HoldReason, String),
+}
+
+/// Begins a hand-over: `old_share` of the traffic stays where it is for now. Until it is known how many requests there are,
+/// nothing begins; returns whether it has.
+pub(super) fn begin(plan: &mut Plan<'_>, old_share: Weight) -> bool {
+    if plan.spec.reach_assumed || plan.next.transfer.as_ref().is_some_and(|known| known.assumed) {
+        begin_anyhow(plan, old_share);
+        return true;
+    }
+    plan.sample();
+    let Some(sample) = plan.seen.sample.clone() else {
+        blind(plan, "no sample of the metrics arrives");
+        return false;
+    };
+    let Some(rate) = rate(&sample) else {
+        blind(plan, &error_of(&sample));
+        return false;
+    };
+    start(plan, old_share, rate);
+    true
+}
+
+/// As [`begin`], where the traffic must move whatever is known.
+pub(super) fn begin_anyhow(plan: &mut Plan<'_>, old_share: Weight) {
+    let rate = plan.seen.sample.as_deref().and_then(rate).unwrap_or(None);
+    start(plan, old_share, rate);
+}
+
+fn start(plan: &mut Plan<'_>, old_share: Weight, rate: Option<f64>) {
+    let known = plan.next.transfer.as_ref();
+    let attempts = known.map_or(0, |known| known.attempts);
+    let assumed = known.is_some_and(|known| known.assumed);
+    plan.next.transfer = Some(TransferStatus {
+        old_share: i32::from(old_share.percent()),
+        since: plan.now,
+        rate,
+        attempts,
+        reached: false,
+        assumed,
+    });
+}
+
+/// Requests a second of both sides: nothing if they cannot be counted, and an unknown rate if there are none now, but were a
+/// moment ago.
+fn rate(sample: &Sample) -> Option<Option<f64>> {
+    let traffic = &sample.traffic;
+    if [&traffic.canary, &traffic.primary]
+        .iter()
+        .any(|side| matches!(side, Reading::Error(_)))
+    {
+        return None;
+    }
+    let count = |side: &Reading| side.value().filter(|count| *count >= 0.0).unwrap_or(0.0);
+    let together = count(&traffic.canary) + count(&traffic.primary);
+    let seconds = traffic.window.as_secs_f64();
+    if has_requests(&Reading::Value(together)) && seconds > 0.0 {
+        return Some(Some((together / seconds * 100.0).round() / 100.0));
+    }
+    let called = traffic.reached_at.is_some_and(|at| sample.at - at < CALLERS);
+    Some((!called).then_some(0.0))
+}
+
+fn error_of(sample: &Sample) -> String {
+    let sides = [&sample.traffic.canary, &sample.traffic.primary];
+    let error = sides.iter().find_map(|side| match side {
+        Reading::Error(text) => Some(text.clone()),
+        _ => None,
+    });
+    error.unwrap_or_default()
+}
+
+/// Without metrics nothing is handed over; that has a name after a while.
+fn blind(plan: &mut Plan<'_>, why: &str) {
+    let since = plan.seen.sampled_since.max(plan.phase_since());
+    let named = plan.held_since(HoldReason::MetricsUnavailable).is_some();
+    if named || plan.elapsed(since, SAMPLE_GRACE) {
+        let text = unknown(why);
+        plan.hold(HoldReason::MetricsUnavailable, &text);
+        plan.say(text);
+    }
+}
+
+fn unknown(why: &str) -> String {
+    format!("without metrics nobody knows whether requests arrive, and nothing is scaled away: {why}")
+}
+
+/// Whether requests reach `to`, which has `share` of the traffic since the hand-over began.
+pub(super) fn look(plan: &mut Plan<'_>, to: Serves, share: Weight) -> Reach {
+    let Some(transfer) = plan.next.transfer.clone() else {
+        return Reach::Reached;
+    };
+    if transfer.assumed || plan.spec.reach_assumed {
+        return Reach::Reached;
+    }
+    let from = transfer.since.max(plan.seen.routing_since) + plan.spec.drain;
+    if !plan.elapsed(from, TimeDelta::zero()) {
+        return Reach::Wait;
+    }
+    plan.sample();
+    let Some(sample) = plan.seen.sample.clone().filter(|s| s.at - window(s) >= from) else {
+        let latest = plan.seen.sample.as_deref().map(window).unwrap_or_default();
+        let due = from.max(plan.seen.sampled_since) + latest;
+        return if plan.elapsed(due, SAMPLE_GRACE) {
+            Reach::Unknown(
+                HoldReason::MetricsUnavailable,
+                unknown("no sample of the metrics arrives"),
+            )
+        } else {
+            Reach::Wait
+        };
+    };
+    arrived(plan, &sample, to, (share, from), &transfer)
+}
+
+fn arrived(
+    plan: &mut Plan<'_>,
+    sample: &Sample,
+    to: Serves,
+    (share, from): (Weight, DateTime<Utc>),
+    transfer: &TransferStatus,
+) -> Reach {
+    let (new, old) = match to {
+        Serves::Primary => (&sample.traffic.primary, &sample.traffic.canary),
+        Serves::Target => (&sample.traffic.canary, &sample.traffic.primary),
+    };
+    if matches!(new, Reading::Error(_)) || matches!(old, Reading::Error(_)) {
+        return Reach::Unknown(HoldReason::MetricsUnavailable, unknown(&error_of(sample)));
+    }
+    if has_requests(new) {
+        return Reach::Reached;
+    }
+    let calls_seen = has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
+    if transfer.rate == Some(0.0) && !calls_seen {
+        let quiet = IDLE.max(window(sample) * 3);
+        return if plan.elapsed(from, quiet) {
+            Reach::Idle
+        } else {
+            Reach::Wait
+        };
+    }
+    let seconds = (sample.at - from).as_seconds_f64();
+    let expected = transfer.rate.unwrap_or(0.0) * f64::from(share.percent()) / 100.0 * seconds;
+    if expected >= EXPECTED && plan.elapsed(from, ARRIVAL) {
+        let names = &plan.spec.names;
+        let name = match to {
+            Serves::Primary => &names.primary,
+            Serves::Target => &names.target,
+        };
+        return Reach::Missing(format!(
+            "no request reaches {name}, though it has {share} of the traffic since {} and {expected:.0} were expected; look at \
+             NetworkPolicies, AuthorizationPolicies, Sidecars and ports that name the pods or Services of before",
+            transfer.since.format("%T")
+        ));
+    }
+    if plan.elapsed(from, THIN) {
+        let text = "too few requests arrive to tell whether they reach the pods that are to take over";
+        return Reach::Unknown(HoldReason::ReachUnknown, text.to_owned());
+    }
+    Reach::Wait
+}
+
+fn window(sample: &Sample) -> TimeDelta {
+    TimeDelta::from_std(sample.traffic.window).unwrap_or_default()
+}
+
+/// The pause before the next attempt after `attempts` that failed.
+pub(super) fn retry_after(attempts: i32) -> TimeDelta {
+    let last = RETRY.len() - 1;
+    let at = usize::try_from(attempts - 1).unwrap_or(0).min(last);
+    RETRY[at]
+}
+
+/// Whether the Canary waits for knowledge about requests, and nothing else, so that somebody may say how it is.
+pub(super) fn waits(plan: &Plan<'_>) -> bool {
+    let for_knowledge = [
+        HoldReason::MetricsUnavailable,
+        HoldReason::ReachUnknown,
+        HoldReason::TrafficNotShifting,
+    ];
+    let handed_over = match plan.next.phase {
+        Some(Phase::Initializing | Phase::Finalising) => true,
+        Some(phase) => phase.at_rest() || plan.next.retirement.is_some(),
+        None => false,
+    };
+    handed_over
+        && for_knowledge
+            .iter()
+            .any(|reason| plan.held_since(*reason).is_some())
+}
+
+/// Somebody says that requests arrive where they are routed.
+pub(super) fn assume(plan: &mut Plan<'_>) {
+    if plan.next.transfer.is_none() {
+        let share = plan.weight();
+        begin_anyhow(plan, share);
+    }
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.assumed = true;
+        transfer.reached = true;
+    }
+    plan.clear_holds();
+}
