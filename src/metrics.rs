@@ -205,7 +205,7 @@ impl Metrics {
         self.drop_series(&holds, &checks);
         let CanaryId { namespace, name } = id.clone();
         let holds: Vec<HoldLabels> = status
-            .hold
+            .all_holds()
             .iter()
             .map(|hold| HoldLabels {
                 namespace: namespace.clone(),

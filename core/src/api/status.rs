@@ -88,6 +88,18 @@ pub struct CanaryStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl CanaryStatus {
+    /// Everything that holds the rollout back, the most urgent first. A single hold stands in `hold` alone.
+    #[must_use]
+    pub fn all_holds(&self) -> &[Hold] {
+        if self.holds.is_empty() {
+            self.hold.as_slice()
+        } else {
+            &self.holds
+        }
+    }
+}
+
 /// Where a rollout stands; the names are Flagger's.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {

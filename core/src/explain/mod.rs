@@ -38,8 +38,10 @@ pub struct Explanation {
     pub step: Option<PresentStep>,
     /// The revisions in play.
     pub revision: RevisionStatus,
-    /// What holds the rollout back.
+    /// What holds the rollout back: the most urgent of `holds`.
     pub hold: Option<Hold>,
+    /// Everything that holds the rollout back, the most urgent first.
+    pub holds: Vec<Hold>,
     /// Somebody's order to take no further step.
     pub pause: Option<Pause>,
     /// Why the present revision is being withdrawn.
@@ -83,6 +85,7 @@ impl Explanation {
             of: steps,
             since: step.started_at,
         });
+        let holds = status.all_holds().to_vec();
         Explanation {
             namespace: canary.namespace().unwrap_or_default(),
             name: canary.name_any(),
@@ -102,6 +105,7 @@ impl Explanation {
             interventions: status.interventions.iter().rev().cloned().collect(),
             history: status.history,
             revision: status.revision,
+            holds,
             hold: status.hold,
             pause: status.pause,
             retirement: status.retirement,

@@ -48,8 +48,16 @@ pub(super) fn after(spec: &RolloutSpec, status: &CanaryStatus) -> Vec<Next> {
             "the traffic goes back to the primary, then the canary is scaled away",
         )];
     }
-    if let Some(hold) = &status.hold {
-        return held(spec, status, hold);
+    let holds = status.all_holds();
+    if !holds.is_empty() {
+        // Everything must end before it goes on; the same sentence of two is told once.
+        let mut all: Vec<Next> = Vec::new();
+        for next in holds.iter().flat_map(|hold| held(spec, status, hold)) {
+            if !all.contains(&next) {
+                all.push(next);
+            }
+        }
+        return all;
     }
     let deadline = spec.progress_deadline;
     match status.phase {
@@ -190,11 +198,14 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
         HoldReason::NoData | HoldReason::MetricsUnavailable if hold.retreated => {
             vec![Next::when("the metrics are back; the traffic is on the primary")]
         }
+        HoldReason::NoData | HoldReason::MetricsUnavailable if status.step.is_none() => vec![Next::when(
+            format_args!("metrics can be read, or somebody says that requests arrive: bellwether advance {name}"),
+        )],
         HoldReason::NoData | HoldReason::MetricsUnavailable => vec![
             Next::when("the metrics have data of the canary"),
             Next::at(
                 hold.since + spec.max_blind,
-                "if the primary's metrics are missing as well, the traffic goes back to it (maxBlind)",
+                "if they are still missing, the traffic goes back to the primary (maxBlind)",
             ),
         ],
         HoldReason::Dark if hold.retreated && !hold.resumes => vec![
@@ -208,6 +219,9 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
             vec![retry("the step is tried again if the pods are ready")]
         }
         HoldReason::Dark => vec![Next::when("requests reach the canary")],
+        HoldReason::TrafficNotShifting if status.step.is_none() => vec![Next::when(format_args!(
+            "no request reaches the pods any more, or somebody says that they may go: bellwether advance {name}"
+        ))],
         HoldReason::TrafficNotShifting => vec![Next::when("the observed share follows the weight")],
         HoldReason::WorkloadNotReady => {
             let mut all = vec![Next::when("the pods are ready; no step before")];

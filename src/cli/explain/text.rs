@@ -128,14 +128,16 @@ impl Page {
 
     fn hindrances(&mut self, told: &Explanation) {
         let paint = self.paint;
-        if let Some(hold) = &told.hold {
+        let mut lines = Vec::new();
+        for hold in &told.holds {
             let reason = paint.judged(false, &hold.reason.to_string());
-            let home = "the traffic was taken back to the primary".to_owned();
-            let line = format!("{reason} {}: {}", self.since(hold.since), hold.message);
-            self.section(
-                "held",
-                [Some(line), hold.retreated.then_some(home)].into_iter().flatten(),
-            );
+            lines.push(format!("{reason} {}: {}", self.since(hold.since), hold.message));
+            if hold.retreated {
+                lines.push("the traffic was taken back to the primary".to_owned());
+            }
+        }
+        if !lines.is_empty() {
+            self.section("held", lines);
         }
         if let Some(pause) = &told.pause {
             let line = format!(

@@ -57,11 +57,7 @@ pub(super) struct Holds {
 impl Holds {
     /// The holds of `status`, none of them named yet. A status of the version before has one at most.
     pub(super) fn of(status: &CanaryStatus) -> Holds {
-        let before: Vec<Hold> = if status.holds.is_empty() {
-            status.hold.iter().cloned().collect()
-        } else {
-            status.holds.clone()
-        };
+        let before = status.all_holds().to_vec();
         Holds {
             before,
             named: Vec::new(),

@@ -52,6 +52,7 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
     if !hands_off && !fence::fenced(&mut plan) {
         return plan.finish();
     }
+    name_refusals(&mut plan);
     if spec.deleting {
         terminating::decide(&mut plan);
         return plan.finish();
@@ -71,6 +72,33 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
         Some(Phase::Finalising) => promoting::finalise(&mut plan),
     }
     plan.finish()
+}
+
+/// Refusals from which on a write is named: the first may be a race.
+const REFUSALS: u32 = 2;
+
+/// A write that the API server refuses again and again is a hold with the server's own words (I16). It is recorded before the
+/// write is tried once more, for what fails ends the round.
+fn name_refusals(plan: &mut Plan<'_>) {
+    let seen = plan.seen;
+    let refused: Vec<_> = seen
+        .refused
+        .iter()
+        .filter(|write| write.times >= REFUSALS)
+        .collect();
+    let Some(first) = refused.first() else {
+        return;
+    };
+    let more = match refused.len() {
+        1 => String::new(),
+        n => format!(" (and {} more objects)", n - 1),
+    };
+    let text = format!(
+        "the API server refuses to {} {}: {}{more}",
+        first.act, first.object, first.message
+    );
+    plan.hold_for(HoldReason::WriteRefused, &text);
+    plan.record();
 }
 
 /// Whether anything may be touched, and the round may go on to the release.

@@ -1,0 +1,56 @@
+//! Writes that the API server refuses.
+
+use super::*;
+use crate::rollout::RefusedWrite;
+
+fn refused(times: u32) -> Vec<RefusedWrite> {
+    vec![RefusedWrite {
+        act: "route",
+        object: "VirtualService shop".to_owned(),
+        message: "denied by policy freeze-mesh".to_owned(),
+        since: at(5),
+        times,
+    }]
+}
+
+#[test]
+fn write_that_is_refused_twice_is_a_hold_with_the_words_of_the_server() {
+    let mut seen = first_step(Reading::NoData);
+    seen.refused = refused(1);
+    let once = decide(&spec(), &seen, at(3));
+    assert!(
+        once.acts
+            .iter()
+            .all(|act| !matches!(act, Act::Record(s) if s.hold.is_some()))
+    );
+    seen.refused = refused(2);
+    let twice = decide(&spec(), &seen, at(3));
+    let hold = recorded(&twice.acts[0]).hold.clone().unwrap();
+    assert_eq!(hold.reason, HoldReason::WriteRefused);
+    assert!(
+        hold.message.contains("denied by policy freeze-mesh"),
+        "{}",
+        hold.message
+    );
+    seen.status = recorded(&twice.acts[0]).clone();
+    seen.refused = refused(7);
+    assert_eq!(decide(&spec(), &seen, at(4)).acts, [], "it costs one write");
+}
+
+/// The verdict falls whatever is refused, and is recorded after the weight.
+#[test]
+fn refusals_keep_nobody_from_a_verdict() {
+    let mut seen = first_step(Reading::Value(0.0));
+    seen.refused = refused(3);
+    let decision = decide(&spec(), &seen, at(10));
+    assert!(
+        decision.acts.contains(&Act::Route(Weight::ZERO)),
+        "{:?}",
+        decision.acts
+    );
+    let last = decision.acts.iter().rev().find_map(|act| match act {
+        Act::Record(status) => Some(status),
+        _ => None,
+    });
+    assert!(last.is_some_and(|status| status.retirement.is_some()));
+}
