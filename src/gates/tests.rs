@@ -72,6 +72,7 @@ fn spec() -> RolloutSpec {
         interval: TimeDelta::seconds(10),
         threshold: 1,
         max_blind: TimeDelta::seconds(60),
+        reach_assumed: false,
         progress_deadline: TimeDelta::seconds(100),
         metrics: vec![],
         gates: vec![GateSpec {

@@ -89,6 +89,8 @@ impl Setup {
         };
         // Set-up, analysis, promotion, undo: each may wait for pods as long as it may; silence may take `maxBlind`.
         let seconds = 4 * self.deadline + checks * step + retreats + back + 3 * self.max_blind + 120;
+        // Hand-overs that are looked at for a minute each, and a robot or people whose edits are put right once a minute.
+        let seconds = seconds + 4 * 60;
         // A gate may stay closed for as long as it may, at each of its three points.
         let seconds = seconds + 3 * self.gates.1;
         TimeDelta::seconds(seconds)

@@ -198,9 +198,11 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
         HoldReason::NoData | HoldReason::MetricsUnavailable if hold.retreated => {
             vec![Next::when("the metrics are back; the traffic is on the primary")]
         }
-        HoldReason::NoData | HoldReason::MetricsUnavailable if status.step.is_none() => vec![Next::when(
-            format_args!("metrics can be read, or somebody says that requests arrive: bellwether advance {name}"),
-        )],
+        HoldReason::NoData | HoldReason::MetricsUnavailable if status.step.is_none() => {
+            vec![Next::when(format_args!(
+                "metrics can be read, or somebody says that requests arrive: bellwether advance {name}"
+            ))]
+        }
         HoldReason::NoData | HoldReason::MetricsUnavailable => vec![
             Next::when("the metrics have data of the canary"),
             Next::at(

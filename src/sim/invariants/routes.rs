@@ -86,6 +86,12 @@ fn never_ready(seen: &Seen<'_>, book: &Book, service: &str) -> bool {
 /// I5: the intent stands in the status before the weight rises; I2: there are pods for it.
 fn raised(seen: &Seen<'_>, book: &Book, new: i64, stale: bool, found: &mut Vec<String>) {
     let intended = seen.status("canaryWeight").as_i64().unwrap_or(0);
+    // While a primary is set up, the workload keeps a share that is no release.
+    let setting_up = seen.status("phase") == "Initializing";
+    let kept = seen.status("transfer")["oldShare"]
+        .as_i64()
+        .filter(|_| setting_up);
+    let intended = intended.max(kept.unwrap_or(0));
     if new > intended {
         found.push(format!("the weight rises to {new}, intended is {intended} (I5)"));
     }

@@ -46,6 +46,12 @@ pub(super) fn slow_down(plan: &mut Plan<'_>) {
     plan.wake(due);
 }
 
+/// Whether this write is undone again and again.
+pub(super) fn is_about(plan: &Plan<'_>, act: &Act) -> bool {
+    let mut repeats = plan.seen.repeats.iter();
+    repeats.any(|repeat| repeat.act == *act && repeat.times >= AT_ONCE && plan.now - repeat.last < QUIET)
+}
+
 fn tell_repair(plan: &mut Plan<'_>) {
     let last = plan.next.outbox.pending.last();
     if last.is_none_or(|notice| notice.reason != "DriftRepaired") {

@@ -5,7 +5,7 @@ use super::{
     capacity,
     change::{self, Change},
     plan::Plan,
-    progressing, reach,
+    progressing, quarrel, reach,
     transition::{self, Transition},
     undo,
 };
@@ -53,12 +53,28 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         plan.hold(HoldReason::WorkloadNotReady, &text);
         return;
     }
+    if stands_behind_the_service(plan, target) {
+        return;
+    }
     if target.desired > 0 && target.up_to_date {
         follow_replicas(plan, target.desired);
         // Somebody (a person, or a tool that owns the manifest) asked for pods that nobody needs; or a newer revision came
         // while the canary was to be scaled away, and was set back.
         reach::scale_away(plan);
     }
+}
+
+/// Somebody insists on the target's pods behind the apex Service: as long as it has the promoted template it gets some, for
+/// callers without a proxy would find nobody each time.
+fn stands_behind_the_service(plan: &mut Plan<'_>, target: &Workload) -> bool {
+    let promoted = plan.next.revision.promoted.as_ref() == Some(&target.revision);
+    if !promoted || !quarrel::is_about(plan, &Act::PointApex(Serves::Primary)) {
+        return false;
+    }
+    if target.desired == 0 {
+        plan.act(Act::ScaleTarget(capacity::full(plan)));
+    }
+    true
 }
 
 /// A paused Deployment with another template: nothing is released before somebody resumes it.

@@ -4,6 +4,7 @@ mod capacity; // enough pods for a share of the traffic
 mod clock; // clocks, and controllers that die
 mod orders; // what somebody orders
 mod promoting; // the primary takes over
+mod quarrel; // somebody else keeps changing what is written
 mod refused; // writes that the API server refuses
 mod rest; // nothing is under way
 mod silence; // requests that do not arrive

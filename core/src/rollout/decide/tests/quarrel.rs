@@ -1,0 +1,87 @@
+//! Somebody else keeps changing what is written.
+
+use super::*;
+use crate::rollout::{Repeat, repeated};
+
+/// At rest; a robot undoes the same write every ten seconds. Returns how often it was repeated within `seconds`.
+fn repeated_within(
+    seconds: i64,
+    mut seen: Observed,
+    drift: impl Fn(&mut Observed),
+    act: &Act,
+) -> (usize, Observed) {
+    let mut known: Option<Repeat> = None;
+    let mut count = 0;
+    for now in 0..seconds {
+        if now % 10 == 0 {
+            drift(&mut seen);
+        }
+        seen.repeats = known.iter().cloned().collect();
+        let decision = decide(&spec(), &seen, at(now));
+        for done in &decision.acts {
+            if let Act::Record(status) = done {
+                seen.status = (**status).clone();
+            }
+        }
+        if decision.acts.contains(act) {
+            known = Some(repeated(known.as_ref(), act, at(now)));
+            count += 1;
+            seen.routes = at_weight(0);
+            seen.apex.serves = Some(Serves::Primary);
+        }
+    }
+    (count, seen)
+}
+
+fn at_rest() -> Observed {
+    let mut seen = first_step(Reading::NoData);
+    seen.status.phase = Some(Phase::Succeeded);
+    seen.status.canary_weight = 0;
+    seen.status.step = None;
+    seen.status.revision.current = Some("a".to_owned());
+    seen.status.revision.promoted = Some("a".to_owned());
+    seen.routes = at_weight(0);
+    let target = workload("a", "2");
+    seen.target = Some(Workload {
+        desired: 0,
+        total: 0,
+        updated: 0,
+        available: 0,
+        endpoints: 0,
+        ..target
+    });
+    seen
+}
+
+#[test]
+fn route_that_a_robot_rewrites_is_put_right_ten_times_and_then_once_a_minute() {
+    let route = Act::Route(Weight::ZERO);
+    let drift = |seen: &mut Observed| seen.routes = at_weight(30);
+    let (count, seen) = repeated_within(1800, at_rest(), drift, &route);
+    assert!((35..=45).contains(&count), "{count} writes in half an hour");
+    let hold = seen.status.hold.clone().unwrap();
+    assert_eq!(hold.reason, HoldReason::TargetConflict);
+    assert!(hold.message.contains("VirtualService shop"), "{}", hold.message);
+}
+
+#[test]
+fn service_that_leads_to_nobody_is_put_right_without_end_and_gets_pods_behind_it() {
+    let point = Act::PointApex(Serves::Primary);
+    let drift = |seen: &mut Observed| {
+        seen.apex.serves = Some(Serves::Target);
+        seen.apex.endpoints = 0;
+    };
+    let (count, mut seen) = repeated_within(600, at_rest(), drift, &point);
+    assert_eq!(count, 60, "every ten seconds");
+    seen.repeats = vec![Repeat {
+        act: point,
+        times: 30,
+        last: at(599),
+    }];
+    let decision = decide(&spec(), &seen, at(600));
+    assert!(
+        decision.acts.contains(&Act::ScaleTarget(2)),
+        "{:?}",
+        decision.acts
+    );
+}
