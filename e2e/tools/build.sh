@@ -80,14 +80,21 @@ stop_if_missing() {
   exit 1
 }
 
-# run LABEL COMMAND...: runs the command with a clock beside the label; its output is shown if it fails.
+# run LABEL COMMAND...: runs the command with a clock beside the label, or, where that cannot be drawn, with a line at its
+# beginning and one a minute; its output is shown if it fails.
 run() {
-  local label=$1 log=$work/log start=$SECONDS pid status=0
+  local label=$1 log=$work/log start=$SECONDS minutes=0 pid status=0
   shift
+  [ -t 2 ] || say "$label …"
   "$@" >"$log" 2>&1 &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
-    [ -t 2 ] && printf '\r%s … %s ' "$label" "$(clock $((SECONDS - start)))" >&2
+    if [ -t 2 ]; then
+      printf '\r%s … %s ' "$label" "$(clock $((SECONDS - start)))" >&2
+    elif [ $(((SECONDS - start) / 60)) -gt "$minutes" ]; then
+      minutes=$(((SECONDS - start) / 60))
+      say "$label … $(clock $((SECONDS - start)))"
+    fi
     # Ends early with the command: `wait -n` comes back with whichever is done first.
     sleep 1 & wait -n "$pid" $! 2>/dev/null || true
   done
@@ -98,7 +105,7 @@ run() {
     tail -n 60 "$log" >&2
     exit 1
   fi
-  say "$label … $(clock $((SECONDS - start))) "
+  say "$label … done in $(clock $((SECONDS - start)))"
 }
 
 clock() {
