@@ -3,11 +3,12 @@
 #   run.sh                                           against a fake server, about a minute
 #   run.sh --url URL --token TOKEN --namespace NS --canary C --image-good I --image-bad I
 #                                                    against a real one: both images are released
-# Needs java, mvn (once, for the tools) and python3.
+#   run.sh --fetch                                   fills the cache and tests nothing: after it no network is needed
+# Needs java, mvn (once, for the tools) and python3 (for the fake server).
 set -euo pipefail
 
-if [ $# -ne 0 ] && [ $# -ne 12 ]; then
-    echo "usage: run.sh [--url URL --token TOKEN --namespace NS --canary C --image-good I --image-bad I]" >&2
+if [ $# -ne 0 ] && [ $# -ne 12 ] && [ "$*" != --fetch ]; then
+    echo "usage: run.sh [--fetch | --url URL --token TOKEN --namespace NS --canary C --image-good I --image-bad I]" >&2
     exit 2
 fi
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,19 +18,37 @@ common=(org.codehaus.groovy:groovy-all:2.4.21 com.google.guava:guava:11.0.1)
 plain=("${common[@]}" com.cloudbees:groovy-cps:1.31)
 sandboxed=("${common[@]}" com.cloudbees:groovy-cps:1.24 org.kohsuke:groovy-sandbox:1.19)
 
+need() { # need COMMAND HINT
+    if ! command -v "$1" > /dev/null; then
+        echo "the tests of the Jenkins library need $1: $2" >&2
+        exit 1
+    fi
+}
+
 install_tools() {
     mkdir -p "$tools"
-    local artifact jar
+    local artifact jar said
     classpath=
     for artifact in "$@"; do
         jar=$tools/$(echo "$artifact" | awk -F: '{print $2 "-" $3}').jar
         if [ ! -s "$jar" ]; then
-            echo "fetching $artifact into the cache, once"
-            mvn -q -B dependency:copy "-Dartifact=$artifact" "-DoutputDirectory=$tools" > /dev/null
+            need mvn "Debian/Ubuntu: apt-get install maven; Fedora: dnf install maven"
+            echo "fetching $artifact into the cache, once" >&2
+            if ! said=$(mvn -q -B dependency:copy "-Dartifact=$artifact" "-DoutputDirectory=$tools" 2>&1); then
+                printf 'cannot fetch %s:\n%s\n' "$artifact" "$said" >&2
+                exit 1
+            fi
         fi
         classpath+=$jar:
     done
 }
+
+need java "17 or newer; Debian/Ubuntu: apt-get install openjdk-17-jre-headless; Fedora: dnf install java-17-openjdk-headless"
+if [ "$*" = --fetch ]; then
+    install_tools "${plain[@]}"
+    install_tools "${sandboxed[@]}"
+    exit
+fi
 
 # The first compiler alone is quicker for a minute of work.
 play() {
@@ -48,6 +67,7 @@ trap finish EXIT
 
 real=$#
 if [ "$real" -eq 0 ]; then
+    need python3 "Debian/Ubuntu: apt-get install python3; Fedora: dnf install python3"
     python3 "$here/fake_hook.py" > "$work/url" &
     server=$!
     for _ in $(seq 100); do
