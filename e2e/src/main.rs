@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 use bellwether_e2e::jenkins::{FakeJenkins, Settings};
 use bellwether_e2e::run_folder::RunFolder;
+use bellwether_e2e::story::{Choice, Story};
 use bellwether_e2e::{cluster, demo, namespace, stories, story, tools};
 
 /// The real cluster and the stories that run on it.
@@ -46,16 +47,33 @@ enum Command {
         context: String,
     },
     /// Run the stories
-    Test {
-        /// Only stories whose name contains one of these
-        filter: Vec<String>,
-        /// Print the names of the stories and run none
-        #[arg(long)]
-        list: bool,
-        /// How many stories run at a time
-        #[arg(long, default_value_t = 3)]
-        jobs: usize,
-    },
+    Test(Test),
+}
+
+#[derive(clap::Args)]
+struct Test {
+    /// Only stories whose name contains one of these
+    filter: Vec<String>,
+    /// Only what the real cluster alone can show, a few minutes
+    #[arg(long, conflicts_with = "filter")]
+    quick: bool,
+    /// Print the stories, in which runs they are played and why, and run none
+    #[arg(long)]
+    list: bool,
+    /// How many stories run at a time, of those that bear others beside them
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: u8,
+}
+
+impl Test {
+    fn stories(&self) -> Result<Vec<Story>> {
+        let choice = match self.filter[..] {
+            [] if self.quick => Choice::Quick,
+            [] => Choice::All,
+            _ => Choice::Named(&self.filter),
+        };
+        story::choose(stories::all(), choice)
+    }
 }
 
 #[tokio::main]
@@ -76,15 +94,20 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<ExitCode> {
-    if let Command::Test { list: true, .. } = args.command {
-        story::print_names(&stories::all());
+    // Names that no story has are refused before anything is built.
+    let chosen = match &args.command {
+        Command::Test(test) => test.stories()?,
+        _ => Vec::new(),
+    };
+    if let Command::Test(Test { list: true, .. }) = args.command {
+        story::print_names(&chosen);
         return Ok(ExitCode::SUCCESS);
     }
     if let Command::FakeJenkins { listen, context } = args.command {
         return fake_jenkins(&listen, context).await;
     }
     let Some(inside) = namespace::inside()? else {
-        let tools = tools::build().await?;
+        let tools = tools::provide(&story::needed(&chosen)).await?;
         if let Command::Tools = args.command {
             println!("{}", tools.display());
             return Ok(ExitCode::SUCCESS);
@@ -96,7 +119,7 @@ async fn run(args: Args) -> Result<ExitCode> {
         Command::Tools | Command::FakeJenkins { .. } => Ok(ExitCode::SUCCESS),
         Command::Demo => demo::show(&inside).await,
         Command::Up { command } => cluster::up(&inside, &command).await,
-        Command::Test { filter, jobs, .. } => story::run_all(&inside, stories::all(), &filter, jobs).await,
+        Command::Test(Test { jobs, .. }) => story::run_all(&inside, chosen, jobs.into()).await,
     }
 }
 

@@ -1,4 +1,7 @@
-//! The stories, in the order in which they are told.
+//! The stories, in the order in which they are told, with what every run shows on the real cluster.
+//!
+//! A story that the simulated cluster tells as well is in every run only for what that one cannot show: other clocks, real
+//! sockets, Envoy, the rights and rules of a real API server. The quick run is to stay below eight minutes on two cores.
 
 mod cost;
 mod faults;
@@ -16,6 +19,7 @@ mod switches;
 use std::time::Duration;
 
 use crate::story::{Isolation, Story};
+use crate::tools::Tool;
 
 /// For stories that release more than once.
 const LONG: Duration = Duration::from_mins(5);
@@ -29,14 +33,23 @@ pub fn all() -> Vec<Story> {
     use Isolation::{Alone, Shared};
     vec![
         Story::new("smoke", Shared, smoke::the_cluster_is_real)
-            .real_only("it shows that the cluster is real"),
+            .real_only("it shows that the cluster is real")
+            .in_every_run("Envoy splits and Prometheus counts; no other story says anything without it"),
         Story::new("api-probes", Alone, probing::api_probes)
-            .real_only("the same probes run on the simulated one as tests of their own"),
-        Story::new("table", Shared, releases::table).real_only("it is about what kubectl shows"),
-        Story::new("bootstrap", Shared, releases::bootstrap_under_traffic),
-        Story::new("good-release", Shared, releases::good_release),
-        Story::new("bad-errors", Shared, releases::bad_errors),
-        Story::new("bad-latency", Shared, releases::bad_latency),
+            .real_only("the same probes run on the simulated one as tests of their own")
+            .in_every_run("the simulated API server answers as the real one"),
+        Story::new("table", Shared, releases::table)
+            .real_only("it is about what kubectl shows")
+            .in_every_run("the columns of kubectl"),
+        Story::new("bootstrap", Shared, releases::bootstrap_under_traffic)
+            .in_every_run("no request fails at Envoy while routes move to the primary"),
+        Story::new("good-release", Shared, releases::good_release).in_every_run(
+            "the share that Envoy gives the canary at every weight, and how soon a change is noticed",
+        ),
+        Story::new("bad-errors", Shared, releases::bad_errors)
+            .in_every_run("counters as Prometheus scrapes them, and Events"),
+        Story::new("bad-latency", Shared, releases::bad_latency)
+            .in_every_run("quantiles of histograms as Prometheus computes them"),
         Story::new("never-ready", Shared, releases::never_ready),
         Story::new("newer-and-revert", Shared, releases::newer_and_revert),
         Story::new("killed-controller", Shared, faults::killed_controller).within(LONG),
@@ -45,45 +58,92 @@ pub fn all() -> Vec<Story> {
         Story::new("fix-during-undo", Alone, faults::fix_during_undo).within(LONG),
         Story::new("two-replicas", Shared, replicas::two_replicas)
             .within(LONG)
-            .real_only(PROCESSES),
-        Story::new("crashing", Shared, faults::crashing),
+            .real_only(PROCESSES)
+            .in_every_run("a second controller takes over after SIGKILL and after SIGTERM"),
+        Story::new("crashing", Shared, faults::crashing)
+            .in_every_run("how Envoy and the endpoints take pods that break off"),
         Story::new("skip-analysis", Shared, switches::skip_analysis),
         Story::new("field-removed", Shared, switches::field_removed),
         Story::new("suspend", Shared, switches::suspend),
         Story::new("promotion-in-steps", Shared, switches::promotion_in_steps),
         Story::new("recreate", Shared, switches::recreate),
-        Story::new("created-routes", Shared, switches::created_routes),
+        Story::new("created-routes", Shared, switches::created_routes)
+            .in_every_run("Istio takes the routes that the controller makes itself"),
         Story::new("rivals", Shared, switches::rivals),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
         Story::new("promotion", Shared, pipelines::promotion).within(LONG),
         Story::new("pipeline", Shared, pipelines::pipeline)
             .within(LONG)
-            .real_only("it speaks HTTP, with tokens of the real API server"),
+            .real_only("it speaks HTTP, with tokens of the real API server")
+            .in_every_run("the hook API over HTTP, TokenReview, and the rights of pipelines"),
         Story::new("waiting", Alone, pipelines::waiting)
             .within(LONG)
-            .real_only(PROCESSES),
+            .real_only(PROCESSES)
+            .only_in_full("every run has its parts: pipeline, two-replicas, api-server-restarts"),
         Story::new("jenkins-library", Alone, pipelines::jenkins_library)
             .within(LONG)
-            .real_only("it speaks HTTP"),
+            .real_only("it speaks HTTP")
+            .needs(Tool::JenkinsLibrary)
+            .only_in_full("every run tests the library against a fake hook, and the hook by pipeline"),
         Story::new("gates", Shared, gates::gates).within(LONG),
         Story::new("jenkins-gate", Shared, gates::jenkins_gate)
             .within(LONG)
-            .real_only("it speaks HTTP"),
+            .real_only("it speaks HTTP")
+            .in_every_run("Jenkins over HTTP, with restarts on both sides"),
         Story::new("approval-policy", Shared, gates::approval_policy)
-            .real_only("the simulated cluster has no admission"),
+            .real_only("the simulated cluster has no admission")
+            .in_every_run("the admission policies that are shipped"),
         Story::new("freeze", Alone, gates::freeze).within(LONG),
-        Story::new("deleted", Shared, people::deleted).within(LONG),
-        Story::new("namespace-deleted", Shared, people::namespace_deleted).real_only(NAMESPACES),
-        Story::new("bad-input", Shared, people::bad_input),
+        Story::new("deleted", Shared, people::deleted)
+            .within(LONG)
+            .in_every_run("no request fails at Envoy while a service is handed back, and nothing stays"),
+        Story::new("namespace-deleted", Shared, people::namespace_deleted)
+            .real_only(NAMESPACES)
+            .in_every_run("finalizers do not keep a namespace"),
+        Story::new("bad-input", Shared, people::bad_input)
+            .in_every_run("the rules of the CRDs in a real API server"),
         Story::new("metrics-lost", Alone, faults::metrics_lost).within(LONG),
-        Story::new("api-server-restarts", Alone, faults::api_server_restarts).within(LONG),
+        Story::new("api-server-restarts", Alone, faults::api_server_restarts)
+            .within(LONG)
+            .in_every_run("connections and watches that really break"),
         Story::new("mesh-stops", Alone, platform::mesh_stops),
         Story::new("kind-deleted", Alone, platform::kind_deleted).within(LONG),
         Story::new("cost", Alone, cost::cost)
             .within(LONG)
-            .real_only(COUNTED),
-        Story::new("batching", Alone, cost::batching).real_only(COUNTED),
+            .real_only(COUNTED)
+            .in_every_run("reads and writes at rest and per step"),
+        Story::new("batching", Alone, cost::batching)
+            .real_only(COUNTED)
+            .in_every_run("how often Prometheus is asked for several Canaries"),
         // Last, as it takes the routes of the whole mesh away.
         Story::new("istio-missing", Alone, platform::istio_missing),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::{Runs, Where};
+
+    #[test]
+    fn what_the_simulated_cluster_cannot_tell_is_left_out_of_a_run_for_a_reason_of_its_own_only() {
+        let told = Story::new("told", Isolation::Shared, releases::table).runs();
+        for story in all() {
+            let real_only = matches!(story.runs_on(), Where::RealOnly(_));
+            assert!(
+                !real_only || story.runs() != told,
+                "{}: say in_every_run or only_in_full, with the reason",
+                story.name()
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_namespaces_and_no_two_stories_have_one() {
+        let names: std::collections::BTreeSet<_> = all().iter().map(Story::name).collect();
+        assert_eq!(names.len(), all().len());
+        let fits = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        assert!(names.iter().all(|name| fits(name)), "{names:?}");
+        assert!(all().iter().any(|story| matches!(story.runs(), Runs::Every(_))));
+    }
 }
