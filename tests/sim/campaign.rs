@@ -38,6 +38,8 @@ fn number(name: &str) -> Option<u64> {
 }
 
 struct Campaign {
+    /// The first seed.
+    from: u64,
     next: AtomicU64,
     rollouts: AtomicU64,
     wanted: u64,
@@ -86,10 +88,16 @@ impl Campaign {
                     self.broken.lock().unwrap().insert(seed, (story, broken));
                 }
             }
-            if seed % 50 == 49 {
-                self.show(seed + 1);
+            let plays = self.plays(seed + 1);
+            if plays.is_multiple_of(50) {
+                self.show(plays);
             }
         }
+    }
+
+    /// How many plays there were when `next` is the seed of the next one.
+    fn plays(&self, next: u64) -> u64 {
+        next - self.from
     }
 
     fn show(&self, plays: u64) {
@@ -123,8 +131,10 @@ fn no_fault_breaks_an_invariant_and_every_rollout_comes_to_rest() {
         }
         return;
     }
+    let from = number("FROM").unwrap_or(0);
     let campaign = Campaign {
-        next: AtomicU64::new(number("FROM").unwrap_or(0)),
+        from,
+        next: AtomicU64::new(from),
         rollouts: AtomicU64::new(0),
         wanted: number("N").unwrap_or(ROLLOUTS),
         tally: Tally::default(),
@@ -135,9 +145,9 @@ fn no_fault_breaks_an_invariant_and_every_rollout_comes_to_rest() {
     campaign.run();
     let tally = campaign.tally.lock().unwrap().clone();
     println!(
-        "{} rollouts in {} plays, {:.0} s\n{}",
+        "{} rollouts in {} plays from seed {from} on, {:.0} s\n{}",
         campaign.rollouts.load(Ordering::Relaxed),
-        campaign.next.load(Ordering::Relaxed),
+        campaign.plays(campaign.next.load(Ordering::Relaxed)),
         campaign.began.elapsed().as_secs_f64(),
         coverage::table(&tally)
     );
