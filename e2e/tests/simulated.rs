@@ -1,4 +1,4 @@
-//! The stories in the simulated cluster; the same text runs on the real one by `cargo run -p bellwether-e2e -- test`.
+//! The stories in the simulated cluster; the same text runs on the real one by `make e2e`.
 
 #![allow(
     clippy::disallowed_methods,

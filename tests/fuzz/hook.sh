@@ -31,7 +31,7 @@ fail() {
     exit 1
 }
 
-(cd "$here/../.." && "${CARGO:-cargo}" test --locked --package bellwether --test hook_load --no-run \
+(cd "$here/../.." && "${CARGO:-cargo}" test --locked --workspace --test hook_load --no-run \
     --message-format json-render-diagnostics) > "$work/built"
 binary=$(python3 -c 'import json, sys
 made = [json.loads(line) for line in sys.stdin if line.startswith("{")]
