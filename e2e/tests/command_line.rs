@@ -1,4 +1,5 @@
 //! What the program of the suite says before a cluster is there.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
