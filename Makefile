@@ -42,9 +42,11 @@ docs: ## rustdoc without warnings
 deny: $(CARGO_DENY) ## licences, sources, double versions, a second TLS provider
 	$(CARGO_DENY) --locked check bans licenses sources
 
+# Not optimised: it works for a second and is built for minutes.
 $(CARGO_DENY):
 	@echo "building cargo-deny $(CARGO_DENY_VERSION) into the cache, once, a few minutes"
-	$(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION) --root $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
+	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION) \
+		--root $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
 
 bench-hook: ## how soon a thousand clients of the hook API are told, and what they cost
 	ulimit -n 4096 && $(CARGO) test $(ALL) --test hook_load -- measure
