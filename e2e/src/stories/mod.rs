@@ -54,7 +54,9 @@ pub fn all() -> Vec<Story> {
         Story::new("newer-and-revert", Shared, releases::newer_and_revert),
         Story::new("killed-controller", Shared, faults::killed_controller).within(LONG),
         Story::new("dark-canary", Shared, faults::dark_canary),
-        Story::new("failed-promotion", Alone, faults::failed_promotion).within(LONG),
+        Story::new("failed-promotion", Alone, faults::failed_promotion)
+            .within(LONG)
+            .in_every_run("a rolling update that Kubernetes' own scheduler and controllers cannot finish"),
         Story::new("fix-during-undo", Alone, faults::fix_during_undo).within(LONG),
         Story::new("two-replicas", Shared, replicas::two_replicas)
             .within(LONG)
