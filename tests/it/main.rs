@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod argocd;
 mod command_line;
 mod crd;
 mod events;
