@@ -69,6 +69,17 @@ pub(super) struct Run {
     )]
     selector_labels: Vec<String>,
 
+    /// Prefixes of labels and annotations of a workload that its primary Deployment gets as well; * for all but the marks
+    /// of tools such as Argo CD. The labels of its selector it has always
+    #[arg(
+        long,
+        value_name = "PREFIXES",
+        env = "BELLWETHER_INCLUDE_LABEL_PREFIX",
+        value_delimiter = ',',
+        help_heading = "Cluster"
+    )]
+    include_label_prefix: Vec<String>,
+
     /// What routes the traffic
     #[arg(
         long,
@@ -178,6 +189,12 @@ pub(super) struct Run {
     port: u16,
 }
 
+/// An empty prefix, as an empty environment variable has it, would be one of every label.
+fn include_labels(prefixes: &[String]) -> Vec<String> {
+    let given = prefixes.iter().filter(|prefix| !prefix.is_empty());
+    given.cloned().collect()
+}
+
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<()> {
         telemetry::init(&self.log_level, self.log_format)?;
@@ -214,6 +231,7 @@ impl Run {
             settings: Settings {
                 namespace: self.namespace.clone(),
                 selector_labels: self.selector_labels.clone(),
+                include_label_prefix: include_labels(&self.include_label_prefix),
                 drain: TimeDelta::seconds(i64::from(self.drain_seconds)),
             },
             clock,

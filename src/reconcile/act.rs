@@ -24,10 +24,9 @@ use crate::{
     rollout::{Act, Child, RolloutSpec, Serves, Weight},
     traffic::istio::virtual_service,
     workload::{
-        deployment,
+        deployment::{self, Primary},
         marks::{
-            CANARY_LABEL, EPOCH_ANNOTATION, MANAGED_BY_LABEL, MANAGER, OWNER_ANNOTATION, REVISION_ANNOTATION,
-            SELECTOR_ANNOTATION,
+            CANARY_LABEL, EPOCH_ANNOTATION, MANAGED_BY_LABEL, MANAGER, OWNER_ANNOTATION, SELECTOR_ANNOTATION,
         },
         service, text,
     },
@@ -330,22 +329,23 @@ impl<'a> Round<'a> {
         let Some(Ok(selector)) = &self.snap.selector else {
             return Err(self.stale(act, Child::PrimaryDeployment));
         };
-        if deployment::revision(target.pointer("/spec/template").unwrap_or(&Value::Null)) != revision {
+        if !deployment::view_target(target, 0).is_of(revision) {
             return Err(self.missing(act, &self.spec.names.target));
         }
         let present = self
             .snap
             .primary
             .as_ref()
-            .map(|p| deployment::view_primary(p, 0).desired);
-        let replicas = replicas.or(present).unwrap_or(1);
-        let wanted = deployment::build_primary(
-            target,
-            &self.spec.names.primary,
+            .map(|p| deployment::view_primary(p, 0, Some(selector)).desired);
+        let primary = Primary {
+            name: &self.spec.names.primary,
             selector,
-            &self.snap.owner,
-            replicas,
-        );
+            owner: &self.snap.owner,
+            revision,
+            replicas: replicas.or(present).unwrap_or(1),
+            include: &self.ctx.settings.include_label_prefix,
+        };
+        let wanted = deployment::build_primary(target, &primary);
         self.apply(act, Child::PrimaryDeployment, wanted).await
     }
 
@@ -372,17 +372,10 @@ impl<'a> Round<'a> {
                 what: format!("ReplicaSets of {}", self.spec.names.primary),
                 source: Box::new(source),
             })?;
-        let found = sets
-            .items
-            .iter()
-            .filter_map(|set| serde_json::to_value(set).ok())
-            .find(|set| {
-                let annotations = set.pointer("/spec/template/metadata/annotations");
-                annotations
-                    .and_then(|a| a.get(REVISION_ANNOTATION))
-                    .and_then(Value::as_str)
-                    == Some(revision)
-            });
+        let sets = sets.items.iter();
+        let sets = sets.filter_map(|set| serde_json::to_value(set).ok()).collect();
+        let telling = self.snap.selector.as_ref().and_then(|known| known.as_ref().ok());
+        let found = deployment::restorable(sets, revision, telling);
         let set = found.ok_or_else(|| Error::RevisionGone {
             primary: self.spec.names.primary.clone(),
             revision: revision.to_owned(),

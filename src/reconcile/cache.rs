@@ -13,7 +13,10 @@ use tokio::sync::watch;
 
 use super::{index::Part, kinds::Kind};
 use crate::defect::{Defect, planted};
-use crate::workload::{marks::MANAGER, text};
+use crate::workload::{
+    marks::{MANAGER, note_template_editor},
+    text,
+};
 
 /// What is known of a kind as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +147,9 @@ fn slim(kind: Kind, mut object: Value) -> Value {
     object["apiVersion"] = resource.api_version.into();
     object["kind"] = resource.kind.into();
     let unapplied = created_entry(&object);
+    if kind == Kind::Deployment {
+        note_template_editor(&mut object);
+    }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
         if let Some(index) = unapplied.filter(|_| kind != Kind::Canary) {

@@ -47,6 +47,9 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// Labels by which pods of target and primary may be told apart, in order of preference.
     pub selector_labels: Vec<String>,
+    /// Prefixes of a workload's own labels and annotations that its primary gets as well; `*` stands for all that are no
+    /// marks of a tool.
+    pub include_label_prefix: Vec<String>,
     /// How long proxies may go on using a changed route.
     pub drain: TimeDelta,
 }

@@ -12,7 +12,8 @@ use crate::{
     rollout::{Apex, Child, Observed, RolloutSpec, Routes, Serves, Weight},
     traffic::istio::{RouteError, destination_rule, virtual_service},
     workload::{
-        contains, deployment,
+        contains,
+        deployment::{self, Selector},
         marks::{self, EPOCH_ANNOTATION, SELECTOR_ANNOTATION},
         service, text,
     },
@@ -59,7 +60,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         primary: snap
             .primary
             .as_ref()
-            .map(|object| deployment::view_primary(object, primary_endpoints)),
+            .map(|object| deployment::view_primary(object, primary_endpoints, telling(snap))),
         drifted: drifted(spec, snap),
         adopted: existing
             .iter()
@@ -91,6 +92,11 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         target,
         status,
     }
+}
+
+/// The label that tells pods of target and primary apart, as far as it is known.
+fn telling(snap: &Snapshot) -> Option<&Selector> {
+    snap.selector.as_ref()?.as_ref().ok()
 }
 
 /// Somebody else's object or controller in the way.

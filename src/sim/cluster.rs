@@ -242,6 +242,7 @@ impl SimCluster {
                 selector_labels: ["app", "name", "app.kubernetes.io/name"]
                     .map(str::to_owned)
                     .to_vec(),
+                include_label_prefix: Vec::new(),
                 drain: self.drain,
             },
             leadership,

@@ -173,6 +173,11 @@ pub struct GateNews {
 pub struct Workload {
     /// Target: digest of its pod template. Primary: the revision that it was given.
     pub revision: String,
+    /// Other digests under which the same template may be recorded. Target: the one that earlier versions of Bellwether
+    /// took. Primary: the digest of the template that it runs, if nobody edited it.
+    pub aliases: Vec<String>,
+    /// Primary: who changed its pod template after it was given its revision, so that it runs something else.
+    pub edited_by: Option<String>,
     /// Image of the pod template's first container.
     pub image: Option<String>,
     /// The Deployment controller's own mark: uid and revision number; absent until it has seen the object.
@@ -196,6 +201,18 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// Whether its template is the one that is recorded as `revision`.
+    #[must_use]
+    pub fn is_of(&self, revision: &str) -> bool {
+        self.revision == revision || self.aliases.iter().any(|alias| alias == revision)
+    }
+
+    /// Whether both have the same template, by whatever digest it is known.
+    #[must_use]
+    pub fn same_template(&self, other: &Workload) -> bool {
+        other.is_of(&self.revision) || self.aliases.iter().any(|alias| other.is_of(alias))
+    }
+
     /// Whether every wanted pod runs the present template, is available and can be reached.
     #[must_use]
     pub fn ready(&self) -> bool {

@@ -1,23 +1,18 @@
-//! Deployments: the revision of a pod template, the view a decision needs, and the primary built from the target.
+//! Deployments: the label that tells pods of target and primary apart, and the primary built from the target.
+
+use std::cmp::Reverse;
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
     marks::{Owner, REVISION_ANNOTATION},
-    text,
+    text, tracking,
 };
-use crate::rollout::Workload;
 
-/// Prefixes of labels and annotations by which GitOps tools track what they applied; a copy must not carry them.
-const TRACKING: [&str; 6] = [
-    "argocd.argoproj.io/",
-    "kustomize.toolkit.fluxcd.io/",
-    "helm.toolkit.fluxcd.io/",
-    "meta.helm.sh/",
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "app.kubernetes.io/instance-tracking",
-];
+pub use super::{
+    revision::{raw_revision, revision},
+    view::{view_primary, view_target},
+};
 
 /// A Deployment that cannot have a primary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,146 +89,119 @@ pub fn selector(target: &Value, candidates: &[String]) -> Result<Selector, Unfit
     Ok(selector)
 }
 
-/// The revision of a pod template: SHA-256 of its canonical JSON as the server returned it, in hex.
-#[must_use]
-pub fn revision(template: &Value) -> String {
-    let mut text = String::new();
-    canonical(template, &mut text);
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// JSON with sorted keys and no spaces, whatever the map type of the JSON library keeps.
-fn canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let mut keys: Vec<_> = map.keys().collect();
-            keys.sort();
-            out.push('{');
-            for key in keys {
-                out.push_str(&Value::String(key.clone()).to_string());
-                out.push(':');
-                canonical(&map[key], out);
-                out.push(',');
-            }
-            out.push('}');
-        }
-        Value::Array(items) => {
-            out.push('[');
-            for item in items {
-                canonical(item, out);
-                out.push(',');
-            }
-            out.push(']');
-        }
-        _ => out.push_str(&value.to_string()),
-    }
-}
-
-/// What a decision needs of the target. `endpoints` are the ready endpoints of its Service.
-#[must_use]
-pub fn view_target(deployment: &Value, endpoints: i32) -> Workload {
-    let digest = revision(deployment.pointer("/spec/template").unwrap_or(&Value::Null));
-    view(deployment, digest, endpoints)
-}
-
-/// What a decision needs of the primary. `endpoints` are the ready endpoints of its Service.
-#[must_use]
-pub fn view_primary(deployment: &Value, endpoints: i32) -> Workload {
-    let annotations = deployment.pointer("/spec/template/metadata/annotations");
-    let given = annotations
-        .and_then(|a| a.get(REVISION_ANNOTATION))
-        .and_then(Value::as_str);
-    view(deployment, given.unwrap_or_default().to_owned(), endpoints)
-}
-
-fn view(deployment: &Value, revision: String, endpoints: i32) -> Workload {
-    let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
-    let count = |pointer: &str| i32::try_from(number(pointer)).unwrap_or(i32::MAX);
-    let annotations = deployment.pointer("/metadata/annotations");
-    let counted = annotations
-        .and_then(|a| a.get("deployment.kubernetes.io/revision"))
-        .and_then(Value::as_str);
-    let uid = text(deployment, "/metadata/uid");
-    let image = deployment.pointer("/spec/template/spec/containers/0/image");
-    let desired = deployment
-        .pointer("/spec/replicas")
-        .map_or(1, |_| count("/spec/replicas"));
-    Workload {
-        revision,
-        image: image.and_then(Value::as_str).map(str::to_owned),
-        mark: counted.map(|number| format!("{uid}/{number}")),
-        up_to_date: number("/status/observedGeneration") >= number("/metadata/generation"),
-        paused: deployment.pointer("/spec/paused") == Some(&Value::Bool(true)),
-        floor: floor(deployment, desired),
-        desired,
-        total: count("/status/replicas"),
-        updated: count("/status/updatedReplicas"),
-        available: count("/status/availableReplicas"),
-        endpoints,
-    }
-}
-
-/// How many of `desired` pods the strategy keeps while it exchanges them, as the Deployment controller resolves it:
-/// `maxSurge` is rounded up, `maxUnavailable` down, and if both come to nothing one pod may be unavailable.
-fn floor(deployment: &Value, desired: i32) -> i32 {
-    if text(deployment, "/spec/strategy/type") == "Recreate" {
-        return 0;
-    }
-    let part = |field: &str, up: bool| {
-        let value = deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
-        let percent = value.and_then(Value::as_str).unwrap_or("25%");
-        let percent = percent.trim_end_matches('%').parse::<i64>().unwrap_or(25);
-        let resolved = (i64::from(desired) * percent + if up { 99 } else { 0 }) / 100;
-        value.and_then(Value::as_i64).unwrap_or(resolved)
-    };
-    let (surge, unavailable) = (part("maxSurge", true), part("maxUnavailable", false));
-    let unavailable = if surge == 0 {
-        unavailable.max(1)
-    } else {
-        unavailable
-    };
-    desired - i32::try_from(unavailable).unwrap_or(i32::MAX).min(desired)
+/// How a primary is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Primary<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The label by which its pods are told from the target's.
+    pub selector: &'a Selector,
+    /// Whose it is.
+    pub owner: &'a Owner,
+    /// The revision of the target's template, as it is recorded.
+    pub revision: &'a str,
+    /// Its `spec.replicas`.
+    pub replicas: i32,
+    /// Prefixes of the target's own labels and annotations that the primary gets as well; `*` stands for all that are no
+    /// marks of a tool.
+    pub include: &'a [String],
 }
 
 /// The primary Deployment: the target's strategy and pod template with the selector label's value changed wherever
 /// it is used to find pods of the same workload.
 #[must_use]
-pub fn build_primary(target: &Value, name: &str, selector: &Selector, owner: &Owner, replicas: i32) -> Value {
-    let digest = revision(target.pointer("/spec/template").unwrap_or(&Value::Null));
-    let template = primary_template(target, selector, &digest);
+pub fn build_primary(target: &Value, primary: &Primary<'_>) -> Value {
+    let Primary { selector, owner, .. } = *primary;
     let mut spec = Map::new();
-    for field in [
-        "minReadySeconds",
-        "progressDeadlineSeconds",
-        "revisionHistoryLimit",
-        "strategy",
-    ] {
+    for field in ["minReadySeconds", "progressDeadlineSeconds", "strategy"] {
         if let Some(value) = target.pointer(&format!("/spec/{field}")) {
             spec.insert(field.to_owned(), value.clone());
         }
     }
-    spec.insert("replicas".to_owned(), json!(replicas));
+    spec.insert("revisionHistoryLimit".to_owned(), json!(history_limit(target)));
+    spec.insert("replicas".to_owned(), json!(primary.replicas));
     spec.insert("selector".to_owned(), primary_selector(target, selector));
-    spec.insert("template".to_owned(), template);
-    let mut labels = untracked(target.pointer("/metadata/labels"));
-    if labels.contains_key(&selector.label) {
-        labels.insert(selector.label.clone(), json!(selector.primary_value()));
+    spec.insert(
+        "template".to_owned(),
+        primary_template(target, selector, primary.revision),
+    );
+    let mut labels = included(target, "labels", primary.include);
+    for (key, value) in selector_labels(target) {
+        labels.insert(key.clone(), value.clone());
     }
+    labels.insert(selector.label.clone(), json!(selector.primary_value()));
     labels.extend(owner.labels());
+    let mut annotations = included(target, "annotations", primary.include);
+    annotations.extend(owner.annotations());
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": name,
+            "name": primary.name,
             "namespace": text(target, "/metadata/namespace"),
             "labels": labels,
-            "annotations": owner.annotations(),
+            "annotations": annotations,
         },
         "spec": spec,
     })
+}
+
+/// Old ReplicaSets that the primary keeps: what a failed promotion returns to must be among them.
+fn history_limit(target: &Value) -> i64 {
+    let asked = target
+        .pointer("/spec/revisionHistoryLimit")
+        .and_then(Value::as_i64);
+    asked.unwrap_or(10).max(2)
+}
+
+/// Labels or annotations of the target that its primary gets as well: an allow-list, because no list knows the marks of
+/// every tool.
+fn included(target: &Value, marks: &str, include: &[String]) -> Map<String, Value> {
+    let map = target
+        .pointer(&format!("/metadata/{marks}"))
+        .and_then(Value::as_object);
+    let mut map = map.cloned().unwrap_or_default();
+    map.retain(|key, _| {
+        let meant = include
+            .iter()
+            .any(|prefix| prefix == "*" || key.starts_with(prefix));
+        meant && !tracking::of_objects(key) && !key.starts_with("bellwether.dev/")
+    });
+    map
+}
+
+fn selector_labels(target: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    target
+        .pointer("/spec/selector/matchLabels")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+}
+
+/// The ReplicaSet of the primary that holds `revision` as it was promoted. An edit of the primary leaves another one that
+/// bears the same revision: the one whose template is that revision is taken, else the oldest.
+#[must_use]
+pub fn restorable(sets: Vec<Value>, revision_wanted: &str, selector: Option<&Selector>) -> Option<Value> {
+    let template = |set: &Value| set.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    let bears = |set: &Value| {
+        let annotations = set.pointer("/spec/template/metadata/annotations");
+        let given = annotations
+            .and_then(|a| a.get(REVISION_ANNOTATION))
+            .and_then(Value::as_str);
+        given == Some(revision_wanted)
+    };
+    let is_it = |set: &Value| {
+        selector.is_some_and(|s| revision(&original_template(&template(set), s)) == revision_wanted)
+    };
+    sets.into_iter()
+        .filter(bears)
+        .map(|set| (is_it(&set), Reverse(created(&set)), set))
+        .max_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)))
+        .map(|(_, _, set)| set)
+}
+
+fn created(object: &Value) -> String {
+    text(object, "/metadata/creationTimestamp").to_owned()
 }
 
 /// `live`, the primary, with the pod template of one of its ReplicaSets. Everything else as it was built before.
@@ -304,44 +272,83 @@ fn primary_template(target: &Value, selector: &Selector, digest: &str) -> Value 
         .unwrap_or_else(|| json!({}));
     let metadata = template.get("metadata").cloned().unwrap_or_default();
     let mut labels = untracked(metadata.get("labels"));
+    // Whatever its selector asks for must stand on its pods.
+    for (key, value) in selector_labels(target) {
+        labels.insert(key.clone(), value.clone());
+    }
     labels.insert(selector.label.clone(), json!(selector.primary_value()));
     let mut annotations = untracked(metadata.get("annotations"));
     annotations.insert(REVISION_ANNOTATION.to_owned(), json!(digest));
     template["metadata"]["labels"] = Value::Object(labels);
     template["metadata"]["annotations"] = Value::Object(annotations);
-    for part in ["/spec/affinity", "/spec/topologySpreadConstraints"] {
+    for part in RETARGETED {
         if let Some(part) = template.pointer_mut(part) {
-            retarget(part, selector);
+            retarget(
+                part,
+                &selector.label,
+                (&selector.value, &selector.primary_value()),
+            );
         }
     }
     template
 }
 
-/// Changes label selectors that mean the workload's own pods.
-fn retarget(value: &mut Value, selector: &Selector) {
+/// The target's template that the primary's `template` was built from, but for marks of tools.
+#[must_use]
+pub(super) fn original_template(template: &Value, selector: &Selector) -> Value {
+    let mut template = template.clone();
+    let built = selector.primary_value();
+    if let Some(labels) = template
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
+        labels.remove("pod-template-hash");
+        if labels.get(&selector.label).and_then(Value::as_str) == Some(&built) {
+            labels.insert(selector.label.clone(), json!(selector.value));
+        }
+    }
+    for part in RETARGETED {
+        if let Some(part) = template.pointer_mut(part) {
+            retarget(part, &selector.label, (&built, &selector.value));
+        }
+    }
+    template
+}
+
+/// Where a pod template selects pods.
+const RETARGETED: [&str; 2] = ["/spec/affinity", "/spec/topologySpreadConstraints"];
+
+/// Changes label selectors that mean the workload's own pods: those that ask for the first value of `label`.
+fn retarget(value: &mut Value, label: &str, (from, to): (&str, &str)) {
     match value {
         Value::Object(map) => {
             if let Some(labels) = map.get_mut("matchLabels").and_then(Value::as_object_mut)
-                && labels.get(&selector.label).and_then(Value::as_str) == Some(&selector.value)
+                && labels.get(label).and_then(Value::as_str) == Some(from)
             {
-                labels.insert(selector.label.clone(), json!(selector.primary_value()));
+                labels.insert(label.to_owned(), json!(to));
             }
-            if map.get("key").and_then(Value::as_str) == Some(&selector.label)
+            if map.get("key").and_then(Value::as_str) == Some(label)
                 && let Some(values) = map.get_mut("values").and_then(Value::as_array_mut)
             {
-                for value in values.iter_mut().filter(|v| v.as_str() == Some(&selector.value)) {
-                    *value = json!(selector.primary_value());
+                for value in values.iter_mut().filter(|v| v.as_str() == Some(from)) {
+                    *value = json!(to);
                 }
             }
-            map.values_mut().for_each(|inner| retarget(inner, selector));
+            map.values_mut()
+                .for_each(|inner| retarget(inner, label, (from, to)));
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| retarget(item, selector)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| retarget(item, label, (from, to))),
         _ => {}
     }
 }
 
 fn untracked(map: Option<&Value>) -> Map<String, Value> {
     let mut map = map.and_then(Value::as_object).cloned().unwrap_or_default();
-    map.retain(|key, _| !TRACKING.iter().any(|prefix| key.starts_with(prefix)));
+    map.retain(|key, _| !tracking::of_templates(key));
     map
 }
+
+#[cfg(test)]
+mod tests; // the primary that is built, and what is read back from it

@@ -17,6 +17,9 @@ pub const REVISION_ANNOTATION: &str = "bellwether.dev/revision";
 pub const SELECTOR_ANNOTATION: &str = "bellwether.dev/original-selector";
 /// Annotation: the epoch that last took a rollout over, see `crate::rollout::decide`.
 pub const EPOCH_ANNOTATION: &str = "bellwether.dev/epoch";
+/// Field of a cached Deployment's metadata: the field manager besides Bellwether that owns a field of its pods' spec, see
+/// [`note_template_editor`].
+const TEMPLATE_EDITOR: &str = "templateEditor";
 /// Field manager and value of [`MANAGED_BY_LABEL`].
 pub const MANAGER: &str = "bellwether";
 
@@ -84,4 +87,30 @@ pub fn foreign_controller(object: &Value) -> Option<String> {
         text(controller, "/kind"),
         text(controller, "/name")
     ))
+}
+
+/// Notes in the metadata of a Deployment who besides Bellwether owns a field of its pods' spec, before the managed fields
+/// are dropped. A restart that somebody asks for changes the pods' annotations alone.
+pub fn note_template_editor(deployment: &mut Value) {
+    let entries = deployment
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
+    let editor = entries.into_iter().flatten().find(|entry| {
+        text(entry, "/manager") != MANAGER
+            && text(entry, "/subresource").is_empty()
+            && entry.pointer("/fieldsV1/f:spec/f:template/f:spec").is_some()
+    });
+    let editor = editor.map(|entry| text(entry, "/manager").to_owned());
+    if let (Some(editor), Some(metadata)) = (
+        editor,
+        deployment.get_mut("metadata").and_then(Value::as_object_mut),
+    ) {
+        metadata.insert(TEMPLATE_EDITOR.to_owned(), editor.into());
+    }
+}
+
+/// Who besides Bellwether owns a field of the pods' spec of a cached Deployment.
+#[must_use]
+pub fn template_editor(deployment: &Value) -> Option<&str> {
+    deployment.get("metadata")?.get(TEMPLATE_EDITOR)?.as_str()
 }

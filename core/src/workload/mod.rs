@@ -4,7 +4,11 @@
 
 pub mod deployment;
 pub mod marks;
+mod normal; // a pod template without what versions of the API server add
+pub mod revision;
 pub mod service;
+mod tracking; // marks of tools that a copy must not carry
+mod view; // a Deployment as a decision sees it
 
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ use crate::{
         },
         traffic::meter::Meter,
     },
-    workload::deployment::revision,
+    workload::deployment::raw_revision,
 };
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -41,7 +41,7 @@ pub fn step(workloads: &mut Workloads, writer: &mut Writer, by: By<'_>, key: &Ke
 }
 
 fn template_hash(template: &Value) -> String {
-    revision(template).chars().take(10).collect()
+    raw_revision(template).chars().take(10).collect()
 }
 
 fn sets_of(writer: &Writer, key: &Key) -> Vec<(Key, Arc<Value>)> {

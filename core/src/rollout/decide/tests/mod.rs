@@ -80,6 +80,8 @@ pub(super) fn spec() -> RolloutSpec {
 fn workload(revision: &str, mark: &str) -> Workload {
     Workload {
         revision: revision.to_owned(),
+        aliases: Vec::new(),
+        edited_by: None,
         image: Some(format!("shop:{revision}")),
         mark: Some(mark.to_owned()),
         up_to_date: true,

@@ -40,6 +40,8 @@ impl Pods {
         let ready = if self.healthy { there } else { 0 };
         Workload {
             revision: self.revision.clone(),
+            aliases: Vec::new(),
+            edited_by: None,
             image: Some(format!("shop:{}", self.revision)),
             mark: Some(mark.to_string()),
             up_to_date: true,

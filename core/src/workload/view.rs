@@ -1,0 +1,99 @@
+//! A Deployment as a decision sees it.
+
+use serde_json::Value;
+
+use super::{
+    deployment::{Selector, original_template},
+    marks::{self, REVISION_ANNOTATION},
+    revision::{raw_revision, revision},
+    text,
+};
+use crate::rollout::Workload;
+
+/// What a decision needs of the target. `endpoints` are the ready endpoints of its Service.
+#[must_use]
+pub fn view_target(deployment: &Value, endpoints: i32) -> Workload {
+    let template = deployment.pointer("/spec/template").unwrap_or(&Value::Null);
+    Workload {
+        aliases: vec![raw_revision(template)],
+        ..view(deployment, revision(template), endpoints)
+    }
+}
+
+/// What a decision needs of the primary. `endpoints` are the ready endpoints of its Service; `selector` is the target's, as
+/// far as it is known.
+///
+/// The revision is the one that it was given. Whether its template still is that revision can be told only if nothing but
+/// Bellwether wrote the template (admission webhooks write in the name of whoever asks): so it counts as edited only if
+/// somebody else owns a field of its pods **and** the template is not that revision.
+#[must_use]
+pub fn view_primary(deployment: &Value, endpoints: i32, selector: Option<&Selector>) -> Workload {
+    let annotations = deployment.pointer("/spec/template/metadata/annotations");
+    let given = annotations
+        .and_then(|a| a.get(REVISION_ANNOTATION))
+        .and_then(Value::as_str);
+    let given = given.unwrap_or_default();
+    let template = deployment.pointer("/spec/template").unwrap_or(&Value::Null);
+    let original = selector.map(|selector| revision(&original_template(template, selector)));
+    let changed = original.as_deref().is_some_and(|original| original != given);
+    let edited_by = marks::template_editor(deployment).filter(|_| changed);
+    Workload {
+        aliases: original
+            .filter(|_| changed && edited_by.is_none())
+            .into_iter()
+            .collect(),
+        edited_by: edited_by.map(str::to_owned),
+        ..view(deployment, given.to_owned(), endpoints)
+    }
+}
+
+fn view(deployment: &Value, revision: String, endpoints: i32) -> Workload {
+    let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let count = |pointer: &str| i32::try_from(number(pointer)).unwrap_or(i32::MAX);
+    let annotations = deployment.pointer("/metadata/annotations");
+    let counted = annotations
+        .and_then(|a| a.get("deployment.kubernetes.io/revision"))
+        .and_then(Value::as_str);
+    let uid = text(deployment, "/metadata/uid");
+    let image = deployment.pointer("/spec/template/spec/containers/0/image");
+    let desired = deployment
+        .pointer("/spec/replicas")
+        .map_or(1, |_| count("/spec/replicas"));
+    Workload {
+        revision,
+        aliases: Vec::new(),
+        edited_by: None,
+        image: image.and_then(Value::as_str).map(str::to_owned),
+        mark: counted.map(|number| format!("{uid}/{number}")),
+        up_to_date: number("/status/observedGeneration") >= number("/metadata/generation"),
+        paused: deployment.pointer("/spec/paused") == Some(&Value::Bool(true)),
+        floor: floor(deployment, desired),
+        desired,
+        total: count("/status/replicas"),
+        updated: count("/status/updatedReplicas"),
+        available: count("/status/availableReplicas"),
+        endpoints,
+    }
+}
+
+/// How many of `desired` pods the strategy keeps while it exchanges them, as the Deployment controller resolves it:
+/// `maxSurge` is rounded up, `maxUnavailable` down, and if both come to nothing one pod may be unavailable.
+fn floor(deployment: &Value, desired: i32) -> i32 {
+    if text(deployment, "/spec/strategy/type") == "Recreate" {
+        return 0;
+    }
+    let part = |field: &str, up: bool| {
+        let value = deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
+        let percent = value.and_then(Value::as_str).unwrap_or("25%");
+        let percent = percent.trim_end_matches('%').parse::<i64>().unwrap_or(25);
+        let resolved = (i64::from(desired) * percent + if up { 99 } else { 0 }) / 100;
+        value.and_then(Value::as_i64).unwrap_or(resolved)
+    };
+    let (surge, unavailable) = (part("maxSurge", true), part("maxUnavailable", false));
+    let unavailable = if surge == 0 {
+        unavailable.max(1)
+    } else {
+        unavailable
+    };
+    desired - i32::try_from(unavailable).unwrap_or(i32::MAX).min(desired)
+}
