@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use serde_json::{Map, Value, json};
 
 use super::{
-    marks::{Owner, REVISION_ANNOTATION},
+    marks::{MANAGED_BY_LABEL, Owner, REVISION_ANNOTATION},
     text, tracking,
 };
 
@@ -218,10 +218,10 @@ pub fn build_restored(live: &Value, replica_set: &Value) -> Value {
         labels.remove("pod-template-hash");
     }
     let mut spec = Map::new();
+    spec.insert("revisionHistoryLimit".to_owned(), json!(history_limit(live)));
     for field in [
         "minReadySeconds",
         "progressDeadlineSeconds",
-        "revisionHistoryLimit",
         "strategy",
         "replicas",
         "selector",
@@ -233,6 +233,12 @@ pub fn build_restored(live: &Value, replica_set: &Value) -> Value {
     spec.insert("template".to_owned(), template);
     let metadata = live.get("metadata").cloned().unwrap_or_default();
     let keep = |field: &str| metadata.get(field).cloned().unwrap_or_else(|| json!({}));
+    let mut labels = keep("labels");
+    if let Some(map) = labels.as_object_mut() {
+        // Marks of tools may have been copied by an earlier version.
+        let needed: Vec<&String> = selector_labels(live).map(|(key, _)| key).collect();
+        map.retain(|key, _| key == MANAGED_BY_LABEL || needed.contains(&key) || !tracking::of_objects(key));
+    }
     let mut annotations = keep("annotations");
     if let Some(map) = annotations.as_object_mut() {
         // The Deployment controller's own notes are not ours to apply.
@@ -244,7 +250,7 @@ pub fn build_restored(live: &Value, replica_set: &Value) -> Value {
         "metadata": {
             "name": text(live, "/metadata/name"),
             "namespace": text(live, "/metadata/namespace"),
-            "labels": keep("labels"),
+            "labels": labels,
             "annotations": annotations,
         },
         "spec": spec,

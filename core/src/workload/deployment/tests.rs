@@ -239,3 +239,16 @@ fn what_is_restored_is_what_was_promoted_and_not_what_somebody_made_of_it() {
     assert_eq!(image(found), "shop:hotfix", "the oldest, if nothing tells");
     assert_eq!(restorable(sets(), "another", Some(&telling())), None);
 }
+
+#[test]
+fn restored_primary_bears_no_marks_that_an_earlier_version_copied() {
+    let mut live = built(&target("shop:2"), &[]);
+    live["metadata"]["labels"]["app.kubernetes.io/instance"] = json!("shop-prod");
+    live["spec"]["revisionHistoryLimit"] = json!(0);
+    let old = json!({"spec": {"template": built(&target("shop:1"), &[])["spec"]["template"]}});
+    let restored = build_restored(&live, &old);
+    let fresh = built(&target("shop:1"), &[]);
+    assert_eq!(restored["metadata"]["labels"], fresh["metadata"]["labels"]);
+    assert_eq!(restored["spec"]["template"], fresh["spec"]["template"]);
+    assert_eq!(restored["spec"]["revisionHistoryLimit"], 2);
+}
