@@ -83,12 +83,20 @@ impl Index {
             .unwrap_or_default()
     }
 
-    /// The other Canaries that share a part with `id`.
+    /// How many Canaries there are.
+    #[must_use]
+    pub fn canaries(&self) -> usize {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.by_canary.len()
+    }
+
+    /// The other Canaries that share an object with `id`. Freezes, which all share, are nobody's.
     #[must_use]
     pub fn neighbours(&self, id: &CanaryId) -> BTreeSet<CanaryId> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let parts = inner.by_canary.get(id).into_iter().flatten();
         parts
+            .filter(|part| !matches!(part.kind, Kind::Freeze | Kind::ClusterFreeze))
             .filter_map(|part| inner.by_part.get(part))
             .flatten()
             .filter(|other| *other != id)

@@ -1,6 +1,9 @@
 //! The objects of one round, read once from the cache: what was decided on is what is acted on.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -277,20 +280,113 @@ async fn read(ctx: &Context, part: &Part) -> Result<Vec<Value>, Error> {
         .collect()
 }
 
-/// Distinct ready addresses behind a Service.
+/// Ready pods behind a Service.
 fn ready_endpoints(ctx: &Context, namespace: &str, service: &str) -> i32 {
     let part = Part {
         kind: Kind::EndpointSlice,
         namespace: namespace.to_owned(),
         name: service.to_owned(),
     };
-    let slices = ctx.cache.group(&part);
-    let ready: BTreeSet<&str> = slices
-        .iter()
-        .filter_map(|slice| slice.get("endpoints")?.as_array())
-        .flatten()
-        .filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)))
-        .filter_map(|endpoint| endpoint.pointer("/addresses/0")?.as_str())
-        .collect();
-    i32::try_from(ready.len()).unwrap_or(i32::MAX)
+    ready_in(&ctx.cache.group(&part))
+}
+
+/// Ready endpoints of these EndpointSlices. A Service of two address families has each pod in two of them.
+fn ready_in(slices: &[Arc<Value>]) -> i32 {
+    let mut pods = BTreeSet::new();
+    let mut others: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for slice in slices {
+        let endpoints = slice.get("endpoints").and_then(Value::as_array);
+        for endpoint in endpoints.into_iter().flatten() {
+            if endpoint.pointer("/conditions/ready") == Some(&Value::Bool(false)) {
+                continue;
+            }
+            let (pod, address) = (text(endpoint, "/targetRef/name"), text(endpoint, "/addresses/0"));
+            if !pod.is_empty() {
+                pods.insert(pod);
+            } else if !address.is_empty() {
+                others
+                    .entry(text(slice, "/addressType"))
+                    .or_default()
+                    .insert(address);
+            }
+        }
+    }
+    let others = others.values().map(BTreeSet::len).max().unwrap_or(0);
+    i32::try_from(pods.len() + others).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{reconcile::index::Index, rollout::validate};
+
+    fn slice(family: &str, pods: &[(&str, &str, bool)]) -> Arc<Value> {
+        let endpoints: Vec<Value> = pods
+            .iter()
+            .map(|(pod, address, ready)| {
+                let mut endpoint = json!({"addresses": [address], "conditions": {"ready": ready}});
+                if !pod.is_empty() {
+                    endpoint["targetRef"] = json!({"kind": "Pod", "name": pod});
+                }
+                endpoint
+            })
+            .collect();
+        Arc::new(json!({"addressType": family, "endpoints": endpoints}))
+    }
+
+    #[test]
+    fn pod_of_two_address_families_counts_once() {
+        let four = [
+            ("a", "10.0.0.1", true),
+            ("b", "10.0.0.2", true),
+            ("c", "10.0.0.3", false),
+        ];
+        let six = [
+            ("a", "fd00::1", true),
+            ("b", "fd00::2", true),
+            ("c", "fd00::3", false),
+        ];
+        assert_eq!(ready_in(&[slice("IPv4", &four), slice("IPv6", &six)]), 2);
+        assert_eq!(ready_in(&[slice("IPv4", &four)]), 2);
+    }
+
+    #[test]
+    fn addresses_without_a_pod_count_by_family() {
+        let four = [("", "10.0.0.1", true), ("", "10.0.0.2", true)];
+        let more = [("", "10.0.0.2", true), ("", "10.0.0.3", true)];
+        let six = [("", "fd00::1", true)];
+        let slices = [slice("IPv4", &four), slice("IPv4", &more), slice("IPv6", &six)];
+        assert_eq!(ready_in(&slices), 3);
+    }
+
+    fn spec(namespace: &str, name: &str, target: &str) -> RolloutSpec {
+        let canary = json!({
+            "apiVersion": "bellwether.dev/v1beta1", "kind": "Canary",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target},
+                "service": {"port": 80}, "analysis": {"stepWeights": [10]},
+            },
+        });
+        let canary: Canary = serde_json::from_value(canary).unwrap();
+        validate(&canary, chrono::TimeDelta::zero()).unwrap()
+    }
+
+    #[test]
+    fn deletion_of_a_canary_wakes_only_those_that_share_an_object_with_it() {
+        let index = Index::default();
+        for n in 0..5000 {
+            let spec = spec(&format!("n-{n}"), "web", "web");
+            index.set(&spec.id, parts(&spec));
+        }
+        let yields = spec("n-0", "other", "web");
+        index.set(&yields.id, parts(&yields));
+        let beside = spec("n-0", "api", "api");
+        index.set(&beside.id, parts(&beside));
+        let neighbours = index.neighbours(&spec("n-0", "web", "web").id);
+        assert_eq!(neighbours.into_iter().collect::<Vec<_>>(), [yields.id]);
+        assert_eq!(index.canaries(), 5002);
+    }
 }
