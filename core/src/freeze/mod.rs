@@ -2,11 +2,14 @@
 //!
 //! Invariant: a freeze that cannot be understood is in force; whoever wrote it meant to keep releases from beginning.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
-use croner::parser::{CronParser, Seconds, Year};
+mod thaw; // the end of a freeze, spread over the releases that wait
+mod window; // the windows of a freeze, understood once
+
+use chrono::{DateTime, Utc};
 
 use crate::api::{ClusterFreezeSpec, FreezeSpec, FreezeWindow, UnderWay};
+
+pub use thaw::Thaw;
 
 /// A freeze of a namespace, a Canary or the cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,12 +103,11 @@ fn state(freeze: &Freeze, now: DateTime<Utc>) -> State {
     let mut open_at: Option<DateTime<Utc>> = None;
     let mut next: Option<DateTime<Utc>> = None;
     for window in &freeze.windows {
-        match parse(window) {
-            Ok(parsed) => {
-                if let Some(end) = parsed.end(now) {
-                    open_at = open_at.max(Some(end));
-                }
-                next = next.into_iter().chain(parsed.next(now)).min();
+        match window::understood(window) {
+            Ok(known) => {
+                let around = known.around(now);
+                open_at = open_at.max(around.ends);
+                next = next.into_iter().chain(around.begins).min();
             }
             Err(problem) => {
                 return State {
@@ -118,62 +120,6 @@ fn state(freeze: &Freeze, now: DateTime<Utc>) -> State {
     State {
         closed: open_at.map(|end| format!(" until {} UTC", end.format("%F %H:%M"))),
         changes_at: open_at.or(next),
-    }
-}
-
-/// A window that was understood.
-struct Window {
-    schedule: croner::Cron,
-    zone: Tz,
-    duration: TimeDelta,
-}
-
-fn parse(window: &FreezeWindow) -> Result<Window, String> {
-    let parser = CronParser::builder()
-        .seconds(Seconds::Disallowed)
-        .year(Year::Disallowed)
-        .build();
-    let schedule = parser
-        .parse(&window.schedule)
-        .map_err(|error| format!("schedule {:?}: {error}", window.schedule))?;
-    let zone = window.time_zone.as_deref().unwrap_or("UTC");
-    let zone = zone
-        .parse()
-        .map_err(|_| format!("timeZone {zone:?}: is no time zone such as Europe/Berlin"))?;
-    let duration = window
-        .duration
-        .parse::<kube::core::Duration>()
-        .ok()
-        .filter(|duration| !duration.is_negative())
-        .and_then(|duration| TimeDelta::from_std(duration.into()).ok())
-        .filter(|duration| *duration >= TimeDelta::minutes(1) && *duration <= TimeDelta::days(31))
-        .ok_or_else(|| format!("duration {:?}: must be one from 1m to 744h", window.duration))?;
-    Ok(Window {
-        schedule,
-        zone,
-        duration,
-    })
-}
-
-impl Window {
-    /// When the window ends that `now` lies in.
-    fn end(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let begun = self
-            .schedule
-            .find_previous_occurrence(&now.with_timezone(&self.zone), true)
-            .ok()?
-            .with_timezone(&Utc);
-        let end = begun + self.duration;
-        (now < end).then_some(end)
-    }
-
-    /// When the next window begins.
-    fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let next = self
-            .schedule
-            .find_next_occurrence(&now.with_timezone(&self.zone), false)
-            .ok()?;
-        Some(next.with_timezone(&Utc))
     }
 }
 
@@ -239,6 +185,34 @@ mod tests {
     }
 
     #[test]
+    fn night_of_the_clock_change_is_frozen() {
+        let frozen = |schedule: &str, duration: &str, now: &str| {
+            let window = window(schedule, duration, Some("Europe/Berlin"));
+            in_force(&[freeze(vec![window], UnderWay::Finish)], at(now))
+                .frozen
+                .is_some()
+        };
+        // 02:30 exists twice on 25 October (00:30Z, 01:30Z) and not on 29 March.
+        assert!(frozen("30 2 * * *", "1h", "2026-10-25T00:45:00Z"), "first 02:45");
+        assert!(
+            frozen("30 2 * * *", "2h", "2026-03-29T01:40:00Z"),
+            "03:40 summer time, an hour after 02:30"
+        );
+        assert!(frozen("0 0 * * SUN", "24h", "2026-03-29T12:00:00Z"));
+        assert!(frozen("0 0 * * SUN", "24h", "2026-10-25T12:00:00Z"));
+    }
+
+    #[test]
+    fn clock_that_goes_back_finds_the_window_before() {
+        let freezes = [freeze(vec![window("0 10 * * *", "1h", None)], UnderWay::Finish)];
+        let until = |now: &str| in_force(&freezes, at(now)).changes_at;
+        assert_eq!(until("2026-11-25T10:30:00Z"), Some(at("2026-11-25T11:00:00Z")));
+        assert_eq!(until("2026-11-27T10:30:00Z"), Some(at("2026-11-27T11:00:00Z")));
+        assert_eq!(until("2026-11-25T10:30:00Z"), Some(at("2026-11-25T11:00:00Z")));
+        assert_eq!(until("2026-11-25T11:00:00Z"), Some(at("2026-11-26T10:00:00Z")));
+    }
+
+    #[test]
     fn without_windows_it_is_in_force_until_it_is_deleted() {
         let now = in_force(&[freeze(Vec::new(), UnderWay::Hold)], at("2026-11-27T14:59:59Z"));
         assert_eq!(now.frozen.as_deref(), Some("Freeze weekend: nobody is there"));
@@ -252,6 +226,7 @@ mod tests {
         let bad = [
             (window("soon", "62h", None), "schedule"),
             (window("0 0 16 * * FRI", "62h", None), "schedule"),
+            (window("0 0 30 2 *", "1h", None), "\"0 0 30 2 *\": it never comes"),
             (window("0 16 * * FRI", "62h", Some("Mars/Base")), "timeZone"),
             (window("0 16 * * FRI", "62", None), "duration"),
             (window("0 16 * * FRI", "900h", None), "duration"),
