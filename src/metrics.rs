@@ -71,7 +71,9 @@ pub struct Metrics {
     rounds: Counter,
     errors: Family<ReasonLabel, Counter>,
     acts: Family<ReasonLabel, Counter>,
+    refused: Family<ReasonLabel, Counter>,
     watch_failures: Family<ReasonLabel, Counter>,
+    watch_heard: Family<ReasonLabel, Gauge>,
     untold: Counter,
     told: Family<SinkLabel, Counter>,
     failed: Family<SinkReasonLabels, Counter>,
@@ -102,7 +104,9 @@ impl Metrics {
             rounds: Counter::default(),
             errors: Family::default(),
             acts: Family::default(),
+            refused: Family::default(),
             watch_failures: Family::default(),
+            watch_heard: Family::default(),
             untold: Counter::default(),
             told: Family::default(),
             failed: Family::default(),
@@ -149,6 +153,16 @@ impl Metrics {
             "watch_failures",
             "Failed watches, by kind",
             metrics.watch_failures.clone(),
+        );
+        registry.register(
+            "writes_refused",
+            "Writes that the API server refused for good, by kind of act",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "watch_last_event_timestamp_seconds",
+            "When a watch last brought something, by kind",
+            metrics.watch_heard.clone(),
         );
         registry.register(
             "event_failures",
@@ -277,6 +291,20 @@ impl Metrics {
                 reason: name.replace(' ', "_"),
             })
             .inc();
+    }
+
+    /// Counts a write that the API server refused for good.
+    pub fn refused(&self, act: &'static str) {
+        let reason = act.replace(' ', "_");
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Notes that a watch brought something.
+    pub fn watch_heard(&self, kind: Kind, now: chrono::DateTime<chrono::Utc>) {
+        let reason = format!("{kind:?}");
+        self.watch_heard
+            .get_or_create(&ReasonLabel { reason })
+            .set(now.timestamp());
     }
 
     /// Counts a failed watch.

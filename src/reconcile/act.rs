@@ -3,7 +3,7 @@
 //!
 //! Invariant: every answer of the server goes into the cache, so that the next decision sees what was written.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Value, json};
@@ -12,10 +12,11 @@ use super::{
     Context,
     cache::UNAPPLIED,
     desired,
-    error::{Error, act_name},
+    error::{Error, act_name, object_name},
     index::Part,
     kinds::Kind,
     observe::FINALIZER,
+    served,
     snapshot::{Snapshot, child_name},
 };
 use crate::{
@@ -55,21 +56,39 @@ impl<'a> Round<'a> {
 
     /// Carries out `acts` in order.
     ///
+    /// If they are `independent`, a refusal ends only what is about the same object.
+    ///
     /// # Errors
-    /// The first act that fails; the ones after it are not tried.
-    pub async fn perform(&mut self, acts: &[Act]) -> Result<(), Error> {
+    /// The act that failed and ended the round, or else the last one that was refused.
+    pub async fn perform(&mut self, acts: &[Act], independent: bool) -> Result<(), Error> {
+        let mut refused: Option<Error> = None;
+        let mut barred = BTreeSet::new();
         for act in acts {
+            let child = act.child();
+            if child.is_some_and(|child| barred.contains(&child)) {
+                continue;
+            }
             tracing::debug!(canary = %self.spec.id, ?act, "act");
             if !self.ctx.leadership.leads() {
                 return Err(Error::NotLeading(self.spec.id.clone()));
             }
-            self.perform_one(act).await?;
-            self.ctx
-                .local
-                .carried_out(&self.spec.id, act, self.ctx.clock.now());
-            self.ctx.metrics.act(act_name(act));
+            let Err(error) = self.perform_one(act).await else {
+                let now = self.ctx.clock.now();
+                self.ctx.local.carried_out(&self.spec.id, act, now);
+                self.ctx.metrics.act(act_name(act));
+                continue;
+            };
+            if let Some(earlier) = refused.take() {
+                // The last one is remembered by whoever ran the round.
+                self.ctx.note_refusal(&self.spec.id, &earlier);
+            }
+            let Some(child) = child.filter(|_| independent && error.refusal().is_some()) else {
+                return Err(error);
+            };
+            barred.insert(child);
+            refused = Some(error);
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     async fn perform_one(&mut self, act: &Act) -> Result<(), Error> {
@@ -146,6 +165,7 @@ impl<'a> Round<'a> {
     fn refused(&self, act: &'static str, kind: Kind, name: &str, source: kube::Error) -> Error {
         let error = Error::Write {
             act,
+            object: object_name(kind, name),
             source: Box::new(source),
         };
         if error.is_conflict() {
@@ -165,7 +185,13 @@ impl<'a> Round<'a> {
             source,
         })?;
         self.ctx.cache.put(kind, json.clone());
+        self.accepted(kind, text(&json, "/metadata/name"));
         Ok(Arc::new(json))
+    }
+
+    /// A write of this object was carried out.
+    fn accepted(&self, kind: Kind, name: &str) {
+        self.ctx.local.accepted(&self.spec.id, &object_name(kind, name));
     }
 
     async fn patch(
@@ -463,15 +489,22 @@ impl<'a> Round<'a> {
             }),
             ..DeleteParams::background()
         };
-        let api = Kind::from(child).api(&self.ctx.client, &self.spec.names.namespace);
-        match api.delete(child_name(&self.spec.names, child), &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(source) => Err(Error::Write {
-                act,
-                source: Box::new(source),
-            }),
+        let kind = Kind::from(child);
+        let name = child_name(&self.spec.names, child);
+        let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
+        match api.delete(name, &params).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(source) => {
+                return Err(Error::Write {
+                    act,
+                    object: object_name(kind, name),
+                    source: Box::new(source),
+                });
+            }
         }
+        self.accepted(kind, name);
+        Ok(())
     }
 
     async fn add_finalizer(&mut self, act: &'static str) -> Result<(), Error> {
@@ -526,6 +559,7 @@ impl<'a> Round<'a> {
                 Error::Write { source, .. } => self.refused(act, Kind::Canary, &self.spec.id.name, *source),
                 other => other,
             })?;
+        self.accepted(Kind::Canary, &self.spec.id.name);
         self.ctx
             .outbox
             .tell(&self.spec.id, &self.spec.uid, &status.outbox.pending);
@@ -558,10 +592,11 @@ pub async fn replace_status(
     status: &(impl serde::Serialize + Sync),
 ) -> Result<Arc<Value>, Error> {
     let mut wanted = live.clone();
-    wanted["status"] = serde_json::to_value(status).map_err(|source| Error::Json {
+    let sent = serde_json::to_value(status).map_err(|source| Error::Json {
         what: "the status",
         source,
     })?;
+    wanted["status"] = sent.clone();
     if planted(Defect::RecordsUnguarded) {
         wanted["metadata"]["resourceVersion"] = Value::Null;
     }
@@ -579,6 +614,7 @@ pub async fn replace_status(
         .await
         .map_err(|source| Error::Write {
             act: "recording the status",
+            object: object_name(kind, text(live, "/metadata/name")),
             source: Box::new(source),
         })?;
     let json = serde_json::to_value(&written).map_err(|source| Error::Json {
@@ -586,5 +622,10 @@ pub async fn replace_status(
         source,
     })?;
     ctx.cache.put(kind, json.clone());
+    let stored = json.get("status").unwrap_or(&Value::Null);
+    if let Some(field) = served::lost(&sent, stored, &format!("{kind:?}.status")) {
+        ctx.local.crd_outdated(Some(field.clone()));
+        return Err(Error::CrdOutdated { field });
+    }
     Ok(Arc::new(json))
 }

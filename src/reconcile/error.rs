@@ -1,5 +1,6 @@
 //! Why a round failed: each variant with the reason that becomes a metric label, and with what to do next.
 
+use super::{kinds::Kind, served::REMEDY};
 use crate::{
     rollout::{Act, CanaryId},
     traffic::istio::RouteError,
@@ -26,10 +27,12 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// A write was refused or failed.
-    #[error("{act}: {source}")]
+    #[error("{act}: {object}: {source}")]
     Write {
         /// Which act.
         act: &'static str,
+        /// Kind and name of the object, see [`object_name`].
+        object: String,
         /// The client's error.
         source: Box<kube::Error>,
     },
@@ -60,6 +63,12 @@ pub enum Error {
         /// The error.
         source: serde_json::Error,
     },
+    /// The API server did not store a field of a status: the CRD that it serves does not have it.
+    #[error("the served CRD lacks {field}, and nothing is decided without it; {REMEDY}")]
+    CrdOutdated {
+        /// Kind and path of the field.
+        field: String,
+    },
     /// The round took too long.
     #[error("the round of {0} took longer than 30 s")]
     Timeout(CanaryId),
@@ -82,11 +91,13 @@ impl Error {
         match self {
             Error::Read { .. } => "ReadFailed",
             Error::Write { source, .. } if conflict(source) => "Conflict",
+            Error::Write { .. } if self.refusal().is_some() => "WriteRefused",
             Error::Write { .. } => "WriteFailed",
             Error::Stale { .. } => "Stale",
             Error::Route(error) => error.reason(),
             Error::RevisionGone { .. } => "RevisionGone",
             Error::Json { .. } => "Json",
+            Error::CrdOutdated { .. } => "CrdOutdated",
             Error::Timeout(_) => "Timeout",
             Error::NoProgress(_) => "NoProgress",
             Error::NotLeading(_) => "NotLeading",
@@ -110,6 +121,8 @@ impl Error {
     pub fn outcome_unknown(&self) -> bool {
         match self {
             Error::Write { source, .. } => match source.as_ref() {
+                // Admission comes before anything is stored.
+                kube::Error::Api(status) if status.message.contains(WEBHOOK_FAILED) => false,
                 // A server that answers with an error of its own may have stored the object all the same.
                 kube::Error::Api(status) => status.code >= 500,
                 _ => true,
@@ -117,6 +130,25 @@ impl Error {
             Error::Timeout(_) | Error::Panicked(_) => true,
             _ => false,
         }
+    }
+
+    /// What the API server says, in one line, if it refuses a write and would refuse it again: by policy, quota, validation or
+    /// an admission webhook. Conflicts are none, nor is a server that cannot be reached or is too busy.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let Error::Write { source, .. } = self else {
+            return None;
+        };
+        let kube::Error::Api(status) = source.as_ref() else {
+            return None;
+        };
+        let lasting = match status.code {
+            400 | 401 | 403 | 405 | 413 | 422 => !conflict(source),
+            // Of its store's errors nobody can say what comes next.
+            500 => !status.message.contains("etcdserver"),
+            _ => false,
+        };
+        lasting.then(|| words(&status.message, status.code))
     }
 
     /// What to do next.
@@ -127,6 +159,27 @@ impl Error {
             _ => Retry::Backoff,
         }
     }
+}
+
+/// How the API server words that it could not ask an admission webhook.
+const WEBHOOK_FAILED: &str = "failed calling webhook";
+/// Characters of the API server's own words that are kept.
+const WORDS: usize = 300;
+
+/// A message of the API server as one bounded line.
+fn words(message: &str, code: u16) -> String {
+    let plain = message.split(|c: char| c.is_control() || c.is_whitespace());
+    let plain: Vec<&str> = plain.filter(|word| !word.is_empty()).collect();
+    if plain.is_empty() {
+        return format!("HTTP status {code}");
+    }
+    plain.join(" ").chars().take(WORDS).collect()
+}
+
+/// Kind and name of an object, as a person would type them.
+#[must_use]
+pub fn object_name(kind: Kind, name: &str) -> String {
+    format!("{kind:?}/{name}")
 }
 
 /// Whether a guard refused the write: a conflict, or a JSON Patch whose test failed.
@@ -162,5 +215,59 @@ pub fn act_name(act: &Act) -> &'static str {
         Act::MergeRoutes => "merging the routes",
         Act::Release(_) => "releasing an object",
         Act::Delete(_) => "deleting an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(code: u16, message: &str) -> Error {
+        let status = kube::core::Status::failure(message, "").with_code(code);
+        Error::Write {
+            act: "setting weights",
+            object: object_name(Kind::VirtualService, "shop"),
+            source: Box::new(kube::Error::Api(Box::new(status))),
+        }
+    }
+
+    #[test]
+    fn refusal_bears_the_words_of_the_server_in_one_bounded_line() {
+        let quota = "deployments.apps \"shop\" is forbidden:\n exceeded quota:\u{1b}[31m pods";
+        assert_eq!(
+            answered(403, quota).refusal().as_deref(),
+            Some("deployments.apps \"shop\" is forbidden: exceeded quota: [31m pods")
+        );
+        let long = answered(422, &"long ".repeat(200)).refusal().unwrap();
+        assert_eq!(long.chars().count(), WORDS);
+        assert_eq!(answered(400, "").refusal().as_deref(), Some("HTTP status 400"));
+    }
+
+    #[test]
+    fn webhook_that_is_down_refuses_and_leaves_nothing_unknown() {
+        let message =
+            "Internal error occurred: failed calling webhook \"validation.istio.io\": connection refused";
+        let error = answered(500, message);
+        assert_eq!(error.refusal().as_deref(), Some(message));
+        assert_eq!(error.reason(), "WriteRefused");
+        assert!(!error.outcome_unknown());
+        assert!(answered(500, "no more words").outcome_unknown());
+    }
+
+    #[test]
+    fn conflicts_and_servers_that_are_away_refuse_nothing() {
+        let unfit = "the server rejected our request due to an error in our request";
+        let cases = [
+            (409, "the object has been modified"),
+            (422, unfit),
+            (404, "not found"),
+            (429, "too many requests"),
+            (500, "etcdserver: request timed out"),
+            (503, "apiserver is shutting down"),
+            (504, "timeout"),
+        ];
+        for (code, message) in cases {
+            assert_eq!(answered(code, message).refusal(), None, "{code} {message}");
+        }
     }
 }

@@ -7,7 +7,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use crate::rollout::{self, Act, CanaryId, Field, Repeat};
+use super::{refusals::Refusals, watch_health::WatchHealth};
+use crate::{
+    freeze::{Freezing, Thaw},
+    rollout::{self, Act, CanaryId, Field, RefusedWrite, Repeat},
+};
 
 /// What is remembered of one Canary.
 #[derive(Clone, Debug, Default)]
@@ -21,12 +25,17 @@ struct Entry {
     unsettled: u32,
     unrestorable: Option<String>,
     writing_rounds: u32,
+    refusals: Refusals,
+    thaw: Thaw,
 }
 
 /// What is remembered of every Canary.
 #[derive(Default)]
 pub struct Local {
     entries: Mutex<HashMap<CanaryId, Entry>>,
+    /// Watches that fail.
+    pub watches: WatchHealth,
+    outdated: Mutex<Option<String>>,
 }
 
 fn since(slot: &mut Option<(String, DateTime<Utc>)>, value: String, now: DateTime<Utc>) -> DateTime<Utc> {
@@ -139,6 +148,41 @@ impl Local {
         self.with(id, |entry| entry.unrestorable.clone())
     }
 
+    /// The API server refused a write of `object`; returns how often in a row it did.
+    pub fn refused(
+        &self,
+        id: &CanaryId,
+        act: &'static str,
+        object: &str,
+        message: String,
+        now: DateTime<Utc>,
+    ) -> u32 {
+        self.with(id, |entry| entry.refusals.add(act, object, message, now))
+    }
+
+    /// The API server carried out a write of `object`.
+    pub fn accepted(&self, id: &CanaryId, object: &str) {
+        self.known(id, |entry| entry.refusals.remove(object));
+    }
+
+    /// What the API server refuses of `id`, oldest first.
+    #[must_use]
+    pub fn refusals(&self, id: &CanaryId, now: DateTime<Utc>) -> Vec<RefusedWrite> {
+        self.with(id, |entry| entry.refusals.present(now))
+    }
+
+    /// When a refusal of `id` is no news any more unless it is tried again.
+    #[must_use]
+    pub fn refusals_end(&self, id: &CanaryId) -> Option<DateTime<Utc>> {
+        self.with(id, |entry| entry.refusals.ends_at())
+    }
+
+    /// What freezes mean for `id`, one of `canaries`, if they mean `state` for everybody.
+    #[must_use]
+    pub fn thawed(&self, id: &CanaryId, state: Freezing, canaries: usize, now: DateTime<Utc>) -> Freezing {
+        self.with(id, |entry| entry.thaw.look(state, &id.to_string(), canaries, now))
+    }
+
     /// Counts a round that wrote something; returns how many there were in a row.
     pub fn wrote(&self, id: &CanaryId) -> u32 {
         self.with(id, |entry| {
@@ -150,6 +194,20 @@ impl Local {
     /// A round found nothing to write.
     pub fn rested(&self, id: &CanaryId) {
         self.known(id, |entry| entry.writing_rounds = 0);
+    }
+
+    /// Notes which field the served CRD lacks, or that it lacks none.
+    pub fn crd_outdated(&self, field: Option<String>) {
+        *self.outdated.lock().unwrap_or_else(PoisonError::into_inner) = field;
+    }
+
+    /// The field that the served CRD is known to lack.
+    #[must_use]
+    pub fn lacking(&self) -> Option<String> {
+        self.outdated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Forgets `id`.

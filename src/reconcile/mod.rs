@@ -13,9 +13,12 @@ pub mod local;
 pub mod observe;
 pub mod promotions;
 pub mod queue;
+mod refusals; // what the API server refuses of one Canary
 pub mod run;
+mod served; // whether the cluster serves the CRDs of this version
 pub mod snapshot;
 pub mod watch;
+mod watch_health; // watches that fail
 
 use std::{mem, sync::Arc};
 
@@ -93,6 +96,16 @@ impl Context {
             more => format!("{epoch}+{more}"),
         }
     }
+
+    /// Remembers what the API server refused of `id`, if `error` is such a refusal; returns how often in a row it did.
+    pub fn note_refusal(&self, id: &CanaryId, error: &Error) -> Option<u32> {
+        let Error::Write { act, object, .. } = error else {
+            return None;
+        };
+        let words = error.refusal()?;
+        self.metrics.refused(act);
+        Some(self.local.refused(id, act, object, words, self.clock.now()))
+    }
 }
 
 /// What a round leads to.
@@ -111,6 +124,7 @@ pub struct Next {
 /// # Errors
 /// What could not be read or written; the round is to be repeated.
 pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
+    crds_are_current(ctx).await?;
     let part = Part {
         kind: Kind::Canary,
         namespace: id.namespace.clone(),
@@ -151,13 +165,22 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     ctx.gates.follow(&spec, &seen.status);
     let decision = rollout::decide(&spec, &seen, now);
     ctx.metrics.observe(id, &seen.status);
+    let doubts_end = [
+        ctx.local.refusals_end(id),
+        seen.broken_watch.as_ref().and(ctx.local.watches.calm_at()),
+    ]
+    .into_iter()
+    .flatten()
+    .min();
     arm_sampler(ctx, &spec, &decision);
     let again = !decision.acts.is_empty() || !promoting.acts.is_empty();
     if spec.deleting {
         // Its last act may be the one that lets it go.
         promotions::perform(ctx, &spec, &snap, &promoting.acts).await?;
     }
-    act::Round::new(ctx, &spec, &snap).perform(&decision.acts).await?;
+    act::Round::new(ctx, &spec, &snap)
+        .perform(&decision.acts, decision.independent)
+        .await?;
     if !spec.deleting {
         // What the rollout writes, promotions look at in the next round; answers to orders are due before the next order.
         let settled = decision.acts.is_empty();
@@ -167,9 +190,28 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     }
     Ok(Next {
         again,
-        wake_at: decision.wake_at.into_iter().chain(promoting.wake_at).min(),
+        wake_at: [decision.wake_at, promoting.wake_at, doubts_end]
+            .into_iter()
+            .flatten()
+            .min(),
         urgent: decision.urgent,
     })
+}
+
+/// Decides nothing while the served CRD is known to lack a field of the status.
+async fn crds_are_current(ctx: &Context) -> Result<(), Error> {
+    let Some(field) = ctx.local.lacking() else {
+        return Ok(());
+    };
+    // If nobody tells what is served, the next write does.
+    match served::lacking(&ctx.client).await {
+        Ok(Some(field)) => Err(Error::CrdOutdated { field }),
+        Ok(None) | Err(_) => {
+            tracing::info!(field, "trying whether the served CRD has the field now");
+            ctx.local.crd_outdated(None);
+            Ok(())
+        }
+    }
 }
 
 /// A Canary that cannot be used says so in its status, and its Promotions wait; nothing else is touched.

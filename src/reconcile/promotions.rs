@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Context, Next,
     act::replace_status,
-    error::Error,
+    error::{Error, object_name},
     index::Part,
     kinds::Kind,
     snapshot::{Snapshot, prime},
@@ -276,7 +276,10 @@ async fn record(
 ) -> Result<(), Error> {
     replace_status(ctx, kind, live, &id.namespace, status)
         .await
-        .map(drop)
+        .map(|_| {
+            ctx.local
+                .accepted(id, &object_name(kind, text(live, "/metadata/name")));
+        })
         .inspect_err(|error| doubt(ctx, known_by(id, kind), error))
 }
 
@@ -338,6 +341,7 @@ async fn ship(
     let written = written
         .map_err(|source| Error::Write {
             act: "shipping",
+            object: object_name(Kind::Deployment, name),
             source: Box::new(source),
         })
         .inspect_err(|error| {
@@ -353,6 +357,7 @@ async fn ship(
         source,
     })?;
     ctx.cache.put(Kind::Deployment, json);
+    ctx.local.accepted(&spec.id, &object_name(Kind::Deployment, name));
     Ok(())
 }
 
@@ -374,6 +379,7 @@ async fn delete(ctx: &Context, id: &CanaryId, kind: Kind, live: &Value) -> Resul
         Err(source) => {
             let error = Error::Write {
                 act: "forgetting a promotion",
+                object: object_name(kind, text(live, "/metadata/name")),
                 source: Box::new(source),
             };
             doubt(ctx, known_by(id, kind), &error);
@@ -381,5 +387,7 @@ async fn delete(ctx: &Context, id: &CanaryId, kind: Kind, live: &Value) -> Resul
         }
     }
     ctx.cache.remove(kind, live);
+    ctx.local
+        .accepted(id, &object_name(kind, text(live, "/metadata/name")));
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::{
     error::{Error, Retry},
     kinds::Kind,
     queue::{Lane, Queue},
-    reconcile, watch,
+    reconcile, served, watch,
 };
 use crate::rollout::CanaryId;
 
@@ -23,6 +23,8 @@ const WORKERS: usize = 8;
 const ROUND_LIMIT: Duration = Duration::from_secs(30);
 /// The longest pause after failures.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause after failures while traffic is at risk.
+const URGENT_PAUSE: Duration = Duration::from_secs(5);
 /// Rounds in a row that may each write something. A rollout needs a dozen; more mean that what we write is not what
 /// we then read, and that must cost neither the API server nor us more than a pause allows.
 const MAX_WRITING_ROUNDS: u32 = 50;
@@ -48,9 +50,13 @@ pub async fn run(
             break;
         }
     }
-    ctx.metrics.ready();
-    listed.notify_one();
-    tracing::info!("every watch is listed");
+    let current = stop.run_until_cancelled(served::await_current(&ctx)).await;
+    if current.is_some() {
+        // Until then this process is not ready, and does not try to get the Lease: one of the version before goes on.
+        ctx.metrics.ready();
+        listed.notify_one();
+        tracing::info!("every watch is listed");
+    }
     if stop
         .run_until_cancelled(ctx.leadership.acquired())
         .await
@@ -122,17 +128,46 @@ fn retry_later(ctx: &Context, queue: &Queue, id: &CanaryId, error: &Error) {
         ctx.local.unsettled(id);
     }
     let failures = ctx.local.failed(id);
-    let pause = ctx.jitter.spread(pause(error, failures));
+    // A round that records why it waits goes well; a refusal must not be tried at once again after each.
+    let failures = ctx.note_refusal(id, error).unwrap_or(failures);
+    let lane = watch::lane(ctx, id);
+    let pause = ctx.jitter.spread(pause(error, failures, lane));
     tracing::warn!(canary = %id, reason = error.reason(), %error, ?pause, "round failed");
     let at = ctx.clock.now() + TimeDelta::from_std(pause).unwrap_or_default();
-    queue.at(id, Some(at), watch::lane(ctx, id));
+    queue.at(id, Some(at), lane);
 }
 
-/// How long to wait after the `failures`-th failure in a row.
-fn pause(error: &Error, failures: u32) -> Duration {
+/// How long to wait after the `failures`-th failure in a row. While traffic is at risk a write that fails is tried again
+/// soon: what refuses it may be back at any moment.
+fn pause(error: &Error, failures: u32, lane: Lane) -> Duration {
+    let of_ours = matches!(error, Error::NoProgress(_) | Error::Panicked(_));
+    let longest = if lane == Lane::Urgent && !of_ours {
+        URGENT_PAUSE
+    } else {
+        MAX_PAUSE
+    };
     let first = match error.retry() {
         Retry::Soon => Duration::from_millis(20),
         Retry::Backoff => Duration::from_millis(250),
     };
-    (first * 2_u32.saturating_pow(failures.saturating_sub(1).min(12))).min(MAX_PAUSE)
+    (first * 2_u32.saturating_pow(failures.saturating_sub(1).min(12))).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_write_is_tried_again_within_five_seconds_while_traffic_is_at_risk() {
+        let id = CanaryId {
+            namespace: "n".to_owned(),
+            name: "web".to_owned(),
+        };
+        let failed = Error::Timeout(id.clone());
+        assert_eq!(pause(&failed, 1, Lane::Urgent), Duration::from_millis(250));
+        assert_eq!(pause(&failed, 99, Lane::Urgent), Duration::from_secs(5));
+        assert_eq!(pause(&failed, 99, Lane::Routine), Duration::from_secs(60));
+        let defect = Error::NoProgress(id);
+        assert_eq!(pause(&defect, 99, Lane::Urgent), Duration::from_secs(60));
+    }
 }

@@ -88,6 +88,13 @@ pub async fn watch(
 
 /// Takes an event in; returns whether a list is complete.
 fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>) -> bool {
+    if !matches!(event, Event::Init) {
+        ctx.metrics.watch_heard(kind, ctx.clock.now());
+        if ctx.local.watches.heard(kind) {
+            tracing::info!(?kind, "watch works again");
+            wake_all(ctx, queue);
+        }
+    }
     match event {
         Event::Init => ctx.cache.begin_list(kind, ctx.index.parts(kind)),
         Event::InitApply(object) | Event::Apply(object) => put(ctx, queue, kind, &object),
@@ -172,18 +179,20 @@ fn wake_neighbours(ctx: &Context, queue: &Queue, gone: &Part) {
     }
 }
 
-/// A Canary whose canary has traffic passes before routine work.
+/// A Canary whose canary has traffic, or whose traffic is on its way back, passes before routine work.
 pub fn lane(ctx: &Context, id: &CanaryId) -> Lane {
     let part = Part {
         kind: Kind::Canary,
         namespace: id.namespace.clone(),
         name: id.name.clone(),
     };
-    let weight = ctx
-        .cache
-        .get(&part)
-        .and_then(|c| c.pointer("/status/canaryWeight").and_then(Value::as_i64));
-    if weight.is_some_and(|w| w > 0) {
+    let canary = ctx.cache.get(&part);
+    let status = canary.as_ref().and_then(|canary| canary.get("status"));
+    let exposed = status
+        .and_then(|status| status.get("canaryWeight")?.as_i64())
+        .is_some_and(|weight| weight > 0);
+    let returning = status.is_some_and(|status| status.get("retirement").is_some_and(|r| !r.is_null()));
+    if exposed || returning {
         Lane::Urgent
     } else {
         Lane::Routine
@@ -209,6 +218,10 @@ fn note_failure(ctx: &Context, queue: &Queue, kind: Kind, error: &watcher::Error
     };
     ctx.metrics.watch_failed(kind);
     tracing::warn!(?kind, %error, "watch failed; it is tried again");
+    if !not_served && ctx.local.watches.failed(kind, error.to_string(), ctx.clock.now()) {
+        tracing::error!(?kind, %error, "watch is broken: nothing is raised and nothing scaled away until it works");
+        wake_all(ctx, queue);
+    }
     if !kind.optional() {
         return false;
     }

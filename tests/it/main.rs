@@ -16,6 +16,7 @@ mod hook_api;
 mod hook_oidc;
 mod hook_serve;
 mod leader;
+mod refused_writes;
 mod rehearse;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -114,6 +114,21 @@ impl Act {
             | Act::Delete(_) => None,
         }
     }
+
+    /// The object that it is about, besides the Canary itself.
+    #[must_use]
+    pub fn child(&self) -> Option<Child> {
+        match self {
+            Act::Fence(child) | Act::Apply(child) | Act::Release(child) | Act::Delete(child) => Some(*child),
+            Act::ApplyRoutes(_) | Act::Route(_) | Act::MergeRoutes => Some(Child::Routes),
+            Act::PointApex(_) => Some(Child::ApexService),
+            Act::Promote { .. } | Act::Restore { .. } | Act::ScalePrimary(_) => {
+                Some(Child::PrimaryDeployment)
+            }
+            Act::ScaleTarget(_) => Some(Child::Target),
+            Act::AddFinalizer | Act::RemoveFinalizer | Act::Record(_) => None,
+        }
+    }
 }
 
 /// Whether metrics of a Canary are needed.
@@ -130,8 +145,13 @@ pub enum Sampling {
 /// What follows from an observation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// Writes in order; the first that fails ends the round.
+    /// Writes in order; the first that fails ends the round, unless they are `independent`.
     pub acts: Vec<Act>,
+    /// Whether no act relies on one before it about another object: what the API server refuses of one object then does
+    /// not keep the acts about others, or a status, from being carried out. Only so may safety be decided on several
+    /// objects at once, and a verdict be recorded though an object cannot be written; a status among the acts must not say
+    /// that an act before it was carried out.
+    pub independent: bool,
     /// When to look again even if nothing changes.
     pub wake_at: Option<DateTime<Utc>>,
     /// Whether metrics of this Canary are needed now.

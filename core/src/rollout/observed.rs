@@ -104,9 +104,9 @@ pub struct Repeat {
 /// A write that the API server refused at its last try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedWrite {
-    /// What was to be done, as in the metrics: `promote`, `route`.
+    /// What was to be done, in words: `setting weights`.
     pub act: &'static str,
-    /// Kind and name of the object.
+    /// Kind and name of the object: `VirtualService/shop`.
     pub object: String,
     /// The API server's own words, at most 300 characters.
     pub message: String,

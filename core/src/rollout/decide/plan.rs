@@ -115,6 +115,7 @@ impl<'a> Plan<'a> {
         };
         let urgent = self.next.canary_weight > 0 || self.next.retirement.is_some();
         Decision {
+            independent: false,
             acts: self.acts,
             wake_at: self.wake_at,
             sampling,

@@ -1,0 +1,169 @@
+//! Writes that the API server refuses, and CRDs that it does not serve as they are: the real controller on the simulated
+//! cluster.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bellwether::{
+    api::Canary,
+    reconcile::{self, act::Round, index::Part, snapshot},
+    rollout::{self, Act, Child, Weight},
+    sim::{
+        api_server::{Delivery, Fault, Faults, Key, Kind, request::Verb},
+        cluster::SimCluster,
+    },
+};
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use crate::shared::shop::{NS, await_phase, canary, key, prepare, run, under_canary};
+
+/// Refuses the controller's writes of one kind.
+struct Refuses {
+    code: u16,
+    kind: Kind,
+    on: Arc<AtomicBool>,
+    times: Arc<AtomicU32>,
+}
+
+impl Faults for Refuses {
+    fn strike(&mut self, actor: &'static str, verb: Verb, kind: Kind) -> Fault {
+        let ours = actor.starts_with("bellwether") && verb.writes() && kind == self.kind;
+        if !ours || !self.on.load(Ordering::Relaxed) {
+            return Fault::None;
+        }
+        self.times.fetch_add(1, Ordering::Relaxed);
+        Fault::Refuse(self.code)
+    }
+
+    fn latency(&mut self, _: &'static str) -> Duration {
+        Duration::from_millis(2)
+    }
+
+    fn deliver(&mut self, _: &'static str, _: Kind) -> Delivery {
+        Delivery::after(Duration::from_millis(5))
+    }
+}
+
+/// Whether writes are refused now, and how many were.
+fn refuse(cluster: &SimCluster, code: u16, kind: Kind) -> (Arc<AtomicBool>, Arc<AtomicU32>) {
+    let (on, times) = (Arc::new(AtomicBool::new(true)), Arc::default());
+    cluster.server.set_faults(Box::new(Refuses {
+        code,
+        kind,
+        on: on.clone(),
+        times: Arc::clone(&times),
+    }));
+    (on, times)
+}
+
+/// What the controller remembers of refused writes: act, object, times.
+fn remembered(cluster: &SimCluster) -> Vec<(&'static str, String, u32)> {
+    let ctx = cluster.context_of(0).unwrap();
+    let id = rollout::CanaryId {
+        namespace: NS.to_owned(),
+        name: "shop".to_owned(),
+    };
+    let writes = ctx.local.refusals(&id, cluster.now());
+    assert!(writes.iter().all(|write| !write.message.is_empty()));
+    writes
+        .into_iter()
+        .map(|write| (write.act, write.object, write.times))
+        .collect()
+}
+
+#[test]
+fn refused_write_is_remembered_until_it_succeeds_and_tried_once_a_minute() {
+    run(async {
+        let mut cluster = prepare(10).await;
+        let (on, times) = refuse(&cluster, 403, Kind::DEPLOYMENT);
+        cluster.start_controller();
+        cluster.apply(NS, canary()).unwrap();
+        cluster.pass(TimeDelta::minutes(30)).await;
+        let (writes, tried) = (remembered(&cluster), times.load(Ordering::Relaxed));
+        let [(act, object, seen)] = writes.as_slice() else {
+            panic!("{writes:?}");
+        };
+        assert!(object.starts_with("Deployment/shop"), "{writes:?}");
+        assert!(*seen > 2 && *seen <= tried, "{seen} of {tried}");
+        assert!(tried <= 90, "{tried} tries in half an hour");
+        let text = cluster.context_of(0).unwrap().metrics.text().unwrap();
+        let series = format!(
+            "bellwether_writes_refused_total{{reason=\"{}\"}}",
+            act.replace(' ', "_")
+        );
+        assert!(text.contains(&series), "{text}");
+        on.store(false, Ordering::Relaxed);
+        await_phase(&cluster, "Initialized", 300).await;
+        assert_eq!(remembered(&cluster), []);
+    });
+}
+
+#[test]
+fn refused_write_is_tried_again_within_seconds_while_traffic_is_at_risk() {
+    run(async {
+        let cluster = under_canary(11).await;
+        cluster.ship(NS, "shop", "shop:errors60-2").unwrap();
+        let exposed = |canary: &Value| canary["status"]["canaryWeight"] == 10;
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(60), exposed)
+                .await
+        );
+        let (on, _) = refuse(&cluster, 403, Kind::VIRTUAL_SERVICE);
+        cluster.pass(TimeDelta::minutes(10)).await;
+        let writes = remembered(&cluster);
+        assert!(
+            writes
+                .iter()
+                .any(|(_, object, _)| object == "VirtualService/shop"),
+            "{writes:?}"
+        );
+        on.store(false, Ordering::Relaxed);
+        let away = |canary: &Value| canary["status"]["canaryWeight"] == 0;
+        assert!(
+            cluster
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(7), away)
+                .await
+        );
+    });
+}
+
+#[test]
+fn refusal_of_one_object_stops_independent_writes_of_that_object_alone() {
+    run(async {
+        let cluster = under_canary(12).await;
+        let ctx = cluster.context_of(0).unwrap();
+        refuse(&cluster, 403, Kind::VIRTUAL_SERVICE);
+        let part = Part {
+            kind: reconcile::kinds::Kind::Canary,
+            namespace: NS.to_owned(),
+            name: "shop".to_owned(),
+        };
+        let replicas = || {
+            let primary = Key::new(Kind::DEPLOYMENT, NS, "shop-primary");
+            cluster.get(&primary).unwrap()["spec"]["replicas"].clone()
+        };
+        for (independent, scaled) in [(false, 2), (true, 3)] {
+            let object = ctx.cache.get(&part).unwrap();
+            let canary: Canary = serde_json::from_value(Value::clone(&object)).unwrap();
+            let spec = rollout::validate(&canary, TimeDelta::seconds(3)).unwrap();
+            let snap = snapshot::take(&ctx, &spec, object, Arc::new(canary))
+                .await
+                .unwrap();
+            let acts = [
+                Act::Fence(Child::Routes),
+                Act::Route(Weight::FULL),
+                Act::ScalePrimary(3),
+            ];
+            let done = Round::new(&ctx, &spec, &snap).perform(&acts, independent).await;
+            assert!(done.unwrap_err().refusal().is_some());
+            assert_eq!(replicas(), scaled, "independent: {independent}");
+        }
+    });
+}
