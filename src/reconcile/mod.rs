@@ -42,6 +42,7 @@ use error::Error;
 use index::{Index, Part};
 use kinds::Kind;
 use local::Local;
+use snapshot::Snapshot;
 
 /// What the controller is told by its flags.
 #[derive(Clone, Debug)]
@@ -156,29 +157,29 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
     ctx.index.set(id, snapshot::parts(&spec));
     ctx.local.respecified(id, spec.generation);
     let snap = snapshot::take(ctx, &spec, object, Arc::new(canary)).await?;
+    follow(ctx, &spec, &snap).await
+}
+
+/// Decides on what was read, and carries it out.
+async fn follow(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Result<Next, Error> {
+    let id = &spec.id;
     let now = ctx.clock.now();
-    let mut seen = observe::observe(ctx, &spec, &snap, now);
-    let mut promoting = promotions::decide(&spec, &snap, &seen, now);
+    let mut seen = observe::observe(ctx, spec, snap, now);
+    let mut promoting = promotions::decide(spec, snap, &seen, now);
     seen.orders = mem::take(&mut promoting.orders);
     seen.untold = mem::take(&mut promoting.untold);
     ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
-    ctx.gates.follow(&spec, &seen.status);
-    let decision = rollout::decide(&spec, &seen, now);
+    ctx.gates.follow(spec, &seen.status);
+    let decision = rollout::decide(spec, &seen, now);
     ctx.metrics.observe(id, &seen.status);
-    let doubts_end = [
-        ctx.local.refusals_end(id),
-        seen.broken_watch.as_ref().and(ctx.local.watches.calm_at()),
-    ]
-    .into_iter()
-    .flatten()
-    .min();
-    arm_sampler(ctx, &spec, &decision);
+    let fades_at = fades_at(ctx, id, now);
+    arm_sampler(ctx, spec, &decision);
     let again = !decision.acts.is_empty() || !promoting.acts.is_empty();
     if spec.deleting {
         // Its last act may be the one that lets it go.
-        promotions::perform(ctx, &spec, &snap, &promoting.acts).await?;
+        promotions::perform(ctx, spec, snap, &promoting.acts).await?;
     }
-    act::Round::new(ctx, &spec, &snap)
+    act::Round::new(ctx, spec, snap)
         .perform(&decision.acts, decision.independent)
         .await?;
     if !spec.deleting {
@@ -186,16 +187,22 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         let settled = decision.acts.is_empty();
         let due = promoting.acts.into_iter();
         let due: Vec<_> = due.filter(|act| settled || act.answers()).collect();
-        promotions::perform(ctx, &spec, &snap, &due).await?;
+        promotions::perform(ctx, spec, snap, &due).await?;
     }
     Ok(Next {
         again,
-        wake_at: [decision.wake_at, promoting.wake_at, doubts_end]
+        wake_at: [decision.wake_at, promoting.wake_at, fades_at]
             .into_iter()
             .flatten()
             .min(),
         urgent: decision.urgent,
     })
+}
+
+/// When what is refused, or the watch that is broken, counts no more if nothing further is heard of it.
+fn fades_at(ctx: &Context, id: &CanaryId, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let calm = ctx.local.watches.calm_at(now);
+    ctx.local.refusals_end(id).into_iter().chain(calm).min()
 }
 
 /// Decides nothing while the served CRD is known to lack a field of the status.

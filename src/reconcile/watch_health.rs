@@ -27,6 +27,12 @@ struct Streak {
     told: bool,
 }
 
+impl Streak {
+    fn broken(&self, now: DateTime<Utc>) -> bool {
+        now - self.since > PATIENCE && now - self.last < CALM
+    }
+}
+
 /// How every watch fares.
 #[derive(Default)]
 pub struct WatchHealth(Mutex<HashMap<Kind, Streak>>);
@@ -65,9 +71,7 @@ impl WatchHealth {
     #[must_use]
     pub fn broken(&self, now: DateTime<Utc>) -> Option<BrokenWatch> {
         let streaks = self.streaks();
-        let broken = streaks
-            .iter()
-            .filter(|(_, streak)| now - streak.since > PATIENCE && now - streak.last < CALM);
+        let broken = streaks.iter().filter(|(_, streak)| streak.broken(now));
         let (kind, streak) = broken.min_by_key(|(kind, streak)| (streak.since, **kind))?;
         Some(BrokenWatch {
             kind: format!("{kind:?}"),
@@ -76,10 +80,12 @@ impl WatchHealth {
         })
     }
 
-    /// When the next watch works again if nothing further is heard of it.
+    /// When the next of the watches that are broken at `now` works again if nothing further is heard of it.
     #[must_use]
-    pub fn calm_at(&self) -> Option<DateTime<Utc>> {
-        self.streaks().values().map(|streak| streak.last + CALM).min()
+    pub fn calm_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let streaks = self.streaks();
+        let broken = streaks.values().filter(|streak| streak.broken(now));
+        broken.map(|streak| streak.last + CALM).min()
     }
 }
 
@@ -134,7 +140,8 @@ mod tests {
             Some("EndpointSlice"),
             "the one that is broken longest"
         );
-        assert_eq!(health.calm_at(), Some(at(135)));
+        assert_eq!(health.calm_at(at(97)), Some(at(135)));
+        assert_eq!(health.calm_at(at(135)), Some(at(141)), "never what is over");
         assert_eq!(broken(135).as_deref(), Some("Service"));
         assert_eq!(broken(141), None);
     }

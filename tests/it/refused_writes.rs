@@ -115,6 +115,8 @@ fn refused_write_is_tried_again_within_seconds_while_traffic_is_at_risk() {
                 .wait(&key(Kind::CANARY), TimeDelta::seconds(60), exposed)
                 .await
         );
+        // The routes follow what the status says.
+        cluster.pass(TimeDelta::seconds(2)).await;
         let (on, _) = refuse(&cluster, 403, Kind::VIRTUAL_SERVICE);
         cluster.pass(TimeDelta::minutes(10)).await;
         let writes = remembered(&cluster);
@@ -128,7 +130,7 @@ fn refused_write_is_tried_again_within_seconds_while_traffic_is_at_risk() {
         let away = |canary: &Value| canary["status"]["canaryWeight"] == 0;
         assert!(
             cluster
-                .wait(&key(Kind::CANARY), TimeDelta::seconds(7), away)
+                .wait(&key(Kind::CANARY), TimeDelta::seconds(10), away)
                 .await
         );
     });

@@ -113,9 +113,11 @@ impl<'a> Plan<'a> {
             (false, true) => Sampling::AsBefore,
             (false, false) => Sampling::Unwanted,
         };
+        // What takes traffic from pods is tried for each object, whatever became of the one before (I16).
+        let independent = self.next.retirement.is_some() || self.next.retreat.is_some();
         let urgent = self.next.canary_weight > 0 || self.next.retirement.is_some();
         Decision {
-            independent: false,
+            independent,
             acts: self.acts,
             wake_at: self.wake_at,
             sampling,

@@ -58,7 +58,7 @@ fn built(target: &Value, include: &[&str]) -> Value {
 }
 
 /// The primary as the cache keeps it, after `manager` wrote the fields `pods` of its pods' spec.
-fn edited(mut primary: Value, manager: &str, pods: Value) -> Value {
+fn edited(mut primary: Value, manager: &str, pods: &Value) -> Value {
     primary["metadata"]["managedFields"] = json!([
         {"manager": "bellwether", "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}},
         {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status",
@@ -176,7 +176,7 @@ fn what_earlier_versions_recorded_is_the_same_template() {
 fn edit_of_the_primary_by_hand_is_seen() {
     let mut primary = built(&target("shop:1"), &[]);
     primary["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop:hotfix");
-    let primary = edited(primary, "kubectl-edit", json!({"f:spec": {"f:containers": {}}}));
+    let primary = edited(primary, "kubectl-edit", &json!({"f:spec": {"f:containers": {}}}));
     let view = view_primary(&primary, 2, Some(&telling()));
     assert_eq!(view.edited_by.as_deref(), Some("kubectl-edit"));
     assert!(view.aliases.is_empty());
@@ -193,13 +193,13 @@ fn what_is_injected_or_restarted_is_no_edit() {
     let restarted = edited(
         restarted,
         "kubectl-rollout",
-        json!({"f:metadata": {"f:annotations": {}}}),
+        &json!({"f:metadata": {"f:annotations": {}}}),
     );
     // Somebody edited it and took it back.
     let undone = edited(
         built(&target("shop:1"), &[]),
         "kubectl-edit",
-        json!({"f:spec": {"f:containers": {}}}),
+        &json!({"f:spec": {"f:containers": {}}}),
     );
     for primary in [injected, restarted, undone] {
         let view = view_primary(&primary, 2, Some(&telling()));
@@ -211,7 +211,7 @@ fn what_is_injected_or_restarted_is_no_edit() {
 fn without_the_target_the_primary_is_taken_at_its_word() {
     let mut primary = built(&target("shop:1"), &[]);
     primary["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop:hotfix");
-    let primary = edited(primary, "kubectl-edit", json!({"f:spec": {"f:containers": {}}}));
+    let primary = edited(primary, "kubectl-edit", &json!({"f:spec": {"f:containers": {}}}));
     let view = view_primary(&primary, 2, None);
     assert_eq!(view.edited_by, None);
     assert_eq!(view.revision, revision(&target("shop:1")["spec"]["template"]));
