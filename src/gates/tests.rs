@@ -74,6 +74,7 @@ fn spec() -> RolloutSpec {
         max_blind: TimeDelta::seconds(60),
         reach_assumed: false,
         progress_deadline: TimeDelta::seconds(100),
+        reporter: Default::default(),
         metrics: vec![],
         gates: vec![GateSpec {
             name: "acceptance".to_owned(),

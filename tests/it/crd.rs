@@ -81,6 +81,10 @@ fn nonsense_is_refused_with_the_field_named() {
         ("spec.analysis.metrics[].name", |c| {
             c["spec"]["analysis"]["metrics"] = json!([{"name": "mood", "thresholdRange": {"min": 1}}]);
         }),
+        ("spec.analysis.metrics[].disconnects", |c| {
+            c["spec"]["analysis"]["metrics"] =
+                json!([{"name": "request-duration", "thresholdRange": {"max": 500}, "disconnects": "bad"}]);
+        }),
     ];
     for (field, change) in cases {
         let canary = canary(change);
@@ -98,4 +102,13 @@ fn rules_of_the_schema_agree() {
         Ok(())
     );
     assert!(validate_cel(&canary(|c| c["spec"]["analysis"] = json!({"interval": "1m"}))).is_err());
+    let with_disconnects = |name: &str| {
+        canary(|c| {
+            c["spec"]["analysis"]["reporter"] = json!("source");
+            c["spec"]["analysis"]["metrics"] =
+                json!([{"name": name, "thresholdRange": {"min": 1}, "disconnects": "bad"}]);
+        })
+    };
+    assert!(validate_cel(&with_disconnects("request-success-rate")).is_ok());
+    assert!(validate_cel(&with_disconnects("request-duration")).is_err());
 }

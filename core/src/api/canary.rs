@@ -224,6 +224,9 @@ pub struct Analysis {
     /// service that no metric tells of, such as plain TCP without a sidecar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<ReachPolicy>,
+    /// Whose proxies count the requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reporter: Option<MetricReporter>,
     /// The checks of every step.
     #[serde(default)]
     #[schemars(length(max = 32))]
@@ -242,8 +245,11 @@ pub struct Analysis {
     .message("spec.analysis.metrics[].name: unknown metric without a query; built in are request-success-rate and request-duration"))]
 #[x_kube(validation = Rule::new("has(self.thresholdRange) && (has(self.thresholdRange.min) || has(self.thresholdRange.max))")
     .message("spec.analysis.metrics[].thresholdRange: set min, max or both"))]
+#[x_kube(validation = Rule::new("!has(self.disconnects) || self.name == 'request-success-rate'")
+    .message("spec.analysis.metrics[].disconnects: only request-success-rate has good and bad requests; remove it"))]
 pub struct Metric {
-    /// `request-success-rate` (percent of requests without a 5xx) or `request-duration` (p99 in milliseconds).
+    /// `request-success-rate` (percent of requests without a 5xx or a gRPC status 2, 4, 12, 13, 14 or 15) or
+    /// `request-duration` (p99 in milliseconds).
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
     /// Time over which the value is taken, such as `1m` (the default).
@@ -253,6 +259,32 @@ pub struct Metric {
     /// The accepted range, both ends included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold_range: Option<ThresholdRange>,
+    /// What requests are whose caller went away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disconnects: Option<MetricDisconnects>,
+}
+
+/// Whose proxies count the requests: the called pods' (`destination`, the default), or the callers' (`source`), which
+/// see requests that never arrive as well.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricReporter {
+    /// The callers'.
+    Source,
+    /// The called pods'.
+    Destination,
+}
+
+/// What requests are whose caller went away before there was an answer (response code 0): neither good nor bad
+/// (`ignored`, the default), or `bad`. Over half of the canary's requests they are a failed check in any case, unless
+/// the primary's callers do the same.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricDisconnects {
+    /// Neither good nor bad.
+    Ignored,
+    /// Bad.
+    Bad,
 }
 
 /// An accepted range, both ends included.

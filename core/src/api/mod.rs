@@ -14,8 +14,8 @@ mod status;
 
 pub use approval::{Approval, ApprovalSpec, GateDecision};
 pub use canary::{
-    Analysis, Canary, CanarySpec, Metadata, Metric, ReachPolicy, Service, ServicePort, TargetRef,
-    ThresholdRange,
+    Analysis, Canary, CanarySpec, Metadata, Metric, MetricDisconnects, MetricReporter, ReachPolicy, Service,
+    ServicePort, TargetRef, ThresholdRange,
 };
 pub use command::{Command, CommandSpec, CommandStatus, Verb};
 pub use freeze::{ClusterFreeze, ClusterFreezeSpec, Freeze, FreezeSpec, FreezeWindow, UnderWay};

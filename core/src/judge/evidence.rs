@@ -4,15 +4,21 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::{Counts, MetricSpec, Sides};
+
+/// Time between two samples where neither the source nor the configuration tells it.
+pub const UNKNOWN_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Longest text of an error that is kept, in characters.
 const MAX_ERROR: usize = 200;
 
 /// The answer to one question.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Reading {
     /// A number that is not NaN; its unit is the metric's.
     Value(f64),
     /// The question was answered: there is nothing to measure.
+    #[default]
     NoData,
     /// The question was not answered; why, in a short text.
     Error(String),
@@ -46,7 +52,7 @@ impl Reading {
 }
 
 /// Everything that was measured of one canary at one instant.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     /// The instant up to which was measured.
     pub at: DateTime<Utc>,
@@ -56,16 +62,91 @@ pub struct Sample {
     pub readings: BTreeMap<String, Reading>,
     /// Requests of both versions.
     pub traffic: Traffic,
+    /// How far a metric looks back, by its name, where that is less than its specification allows.
+    pub windows: BTreeMap<String, Duration>,
+    /// What both versions counted in each window that a metric looks back, with the durations where a metric wants them. A
+    /// window that was not answered is missing; `None` is a side whose requests cannot be counted.
+    pub counts: BTreeMap<Duration, Sides<Option<Counts>>>,
+    /// What is known of both versions in the window of [`Sample::traffic`].
+    pub seen: Sides<Seen>,
+    /// The source's own time when it answered; `None` if it did not tell.
+    pub source_at: Option<DateTime<Utc>>,
+    /// Time between two samples of these workloads' series, as the source shows it, or as it must be assumed.
+    pub scrape_interval: Option<Duration>,
+    /// How much later than its scrape a sample can be read, as far as the source shows it.
+    pub lag: Option<Duration>,
 }
 
-/// Requests of both versions over a short window.
-#[derive(Clone, Debug, PartialEq)]
+impl Sample {
+    /// How far `metric` looks back in this sample.
+    #[must_use]
+    pub fn window_of(&self, metric: &MetricSpec) -> Duration {
+        self.windows.get(&metric.name).copied().unwrap_or(metric.window)
+    }
+
+    /// How long after a change of the routes the counts tell of it: proxies follow within `drain`, then two samples are
+    /// taken, and can be read.
+    #[must_use]
+    pub fn settles_after(&self, drain: TimeDelta) -> TimeDelta {
+        let interval = self.scrape_interval.unwrap_or(UNKNOWN_INTERVAL);
+        let known = interval * 2 + self.lag.unwrap_or_default();
+        drain + TimeDelta::from_std(known).unwrap_or_default()
+    }
+
+    /// Why the source did not answer one of the questions, if it did not: then missing requests mean nothing, also where no
+    /// metric is judged.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<&str> {
+        let seen = [
+            &self.traffic.canary,
+            &self.traffic.primary,
+            &self.seen.canary.pods,
+            &self.seen.primary.pods,
+        ];
+        let mut all = self.readings.values().chain(seen);
+        all.find_map(|reading| match reading {
+            Reading::Error(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// What a source knows of one version, apart from the reporter that the analysis chose.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// Number of pods whose proxy has a recent sample (2.5 scrape intervals and the lag): `up == 1`, or a series of Istio's.
+    pub pods: Reading,
+    /// Requests that the pods' own proxies counted; `None` if no two samples of any series are there. For TCP, connections.
+    pub arrived: Option<Counts>,
+    /// Requests that the callers' proxies counted, those that never arrived included.
+    pub called: Option<Counts>,
+}
+
+impl Seen {
+    /// Whether missing requests would be known to be missing: each of `ready` pods has a recent sample, or callers report
+    /// requests to this version. `None` if the source did not answer.
+    #[must_use]
+    pub fn is_measured(&self, ready: u32) -> Option<bool> {
+        if self.called.as_ref().is_some_and(|counts| counts.requests > 0.0) {
+            return Some(true);
+        }
+        match &self.pods {
+            Reading::Value(pods) => Some(*pods >= f64::from(ready)),
+            Reading::NoData => Some(false),
+            Reading::Error(_) => None,
+        }
+    }
+}
+
+/// Requests of both versions over a short window. A value of 0 says that proxies were read twice and counted nothing new;
+/// no data, that no growth can be told: no series, or none with two samples in the window.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Traffic {
     /// How far the counts look back.
     pub window: Duration,
-    /// Requests that the canary answered in the window.
+    /// Requests of the canary that ended in the window.
     pub canary: Reading,
-    /// Requests that the primary answered in the window.
+    /// Requests of the primary that ended in the window.
     pub primary: Reading,
     /// When the latest sample was taken in which the canary had requests, as far as this process knows.
     pub reached_at: Option<DateTime<Utc>>,
@@ -83,6 +164,58 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_settle_two_samples_after_the_proxies() {
+        let sample = Sample {
+            scrape_interval: Some(Duration::from_secs(15)),
+            lag: Some(Duration::from_secs(7)),
+            ..Sample::default()
+        };
+        assert_eq!(
+            sample.settles_after(TimeDelta::seconds(5)),
+            TimeDelta::seconds(42)
+        );
+        assert_eq!(
+            Sample::default().settles_after(TimeDelta::seconds(5)),
+            TimeDelta::seconds(125)
+        );
+    }
+
+    #[test]
+    fn sample_without_metrics_tells_as_well_that_nobody_answered() {
+        let mut sample = Sample::default();
+        assert_eq!(sample.unanswered(), None, "no data is an answer");
+        sample.seen.primary.pods = Reading::Error("timeout".into());
+        assert_eq!(sample.unanswered(), Some("timeout"));
+        sample.traffic.canary = Reading::Error("refused".into());
+        assert_eq!(sample.unanswered(), Some("refused"));
+    }
+
+    #[test]
+    fn side_is_measured_when_each_ready_pod_is_seen_or_callers_report_it() {
+        let seen = |pods: Reading| Seen {
+            pods,
+            ..Seen::default()
+        };
+        assert_eq!(seen(Reading::Value(2.0)).is_measured(2), Some(true));
+        assert_eq!(seen(Reading::Value(1.0)).is_measured(2), Some(false));
+        assert_eq!(seen(Reading::NoData).is_measured(1), Some(false));
+        assert_eq!(seen(Reading::Error("down".into())).is_measured(1), None);
+        let called = |requests: f64| Seen {
+            called: Some(Counts {
+                requests,
+                ..Counts::default()
+            }),
+            ..Seen::default()
+        };
+        assert_eq!(called(1.0).is_measured(2), Some(true));
+        assert_eq!(
+            called(0.0).is_measured(2),
+            Some(false),
+            "whether they still call it is unknown"
+        );
+    }
 
     #[test]
     fn nan_is_no_data_and_errors_are_cut() {

@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::{Reading, Sample};
+use super::{Counts, Disconnects, Reading, Sample};
+
+/// Requests of which half may be given up before that is a failed check.
+const MIN_REQUESTS: f64 = 10.0;
 
 /// What a metric measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +50,18 @@ pub struct MetricSpec {
     pub min: Option<f64>,
     /// Largest accepted value, in the unit of its kind.
     pub max: Option<f64>,
+    /// What a success rate takes requests for whose caller went away.
+    pub disconnects: Disconnects,
+}
+
+/// The value that `metric` has by these counts; `None` are counts of which no growth can be told.
+#[must_use]
+pub fn reading(metric: &MetricSpec, counts: Option<&Counts>) -> Reading {
+    let value = counts.and_then(|counts| match metric.kind {
+        MetricKind::SuccessRate => counts.success_rate(metric.disconnects),
+        MetricKind::Duration => counts.p99(),
+    });
+    value.map_or(Reading::NoData, Reading::of)
 }
 
 /// What a check came to.
@@ -82,11 +97,39 @@ pub struct Check {
 pub fn judge(metrics: &[MetricSpec], sample: &Sample) -> Vec<Check> {
     metrics
         .iter()
-        .map(|metric| check(metric, sample.readings.get(&metric.name)))
+        .map(|metric| {
+            let (reading, window) = (sample.readings.get(&metric.name), sample.window_of(metric));
+            given_up(metric, sample).unwrap_or_else(|| check(metric, reading, window))
+        })
         .collect()
 }
 
-fn check(metric: &MetricSpec, reading: Option<&Reading>) -> Check {
+/// The failed check of a canary of which callers wait for more than half of the answers in vain: the rest may be good and
+/// says nothing. Where callers leave the primary as well, as they do with streams, that is no fault of the release.
+fn given_up(metric: &MetricSpec, sample: &Sample) -> Option<Check> {
+    let sides = sample.counts.get(&sample.window_of(metric))?;
+    let canary = sides.canary.as_ref()?;
+    let primary = sides.primary.as_ref();
+    if metric.kind != MetricKind::SuccessRate
+        || !canary.mostly_disconnects(MIN_REQUESTS)
+        || primary.is_some_and(|primary| primary.mostly_disconnects(MIN_REQUESTS))
+    {
+        return None;
+    }
+    let message = format!(
+        "{}: the callers of {:.0} of {:.0} requests went away before there was an answer.",
+        metric.name, canary.disconnects, canary.requests
+    );
+    Some(Check {
+        metric: metric.name.clone(),
+        outcome: Outcome::Bad,
+        value: canary.success_rate(metric.disconnects),
+        bound: bound(metric),
+        message,
+    })
+}
+
+fn check(metric: &MetricSpec, reading: Option<&Reading>, window: Duration) -> Check {
     let (name, unit, bound) = (&metric.name, metric.kind.unit(), bound(metric));
     let value = reading.and_then(Reading::value);
     let (outcome, message) = match (value, reading) {
@@ -109,7 +152,7 @@ fn check(metric: &MetricSpec, reading: Option<&Reading>) -> Check {
         }
         (None, Some(Reading::Error(text))) => (Outcome::Error, format!("{name} cannot be read: {text}.")),
         (None, _) => {
-            let seconds = metric.window.as_secs_f64();
+            let seconds = window.as_secs_f64();
             (
                 Outcome::NoData,
                 format!("{name} has no data from the last {} s.", number(seconds, 3)),
@@ -160,140 +203,4 @@ fn number(value: f64, decimals: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use chrono::DateTime;
-    use proptest::prelude::*;
-
-    use super::{super::Traffic, *};
-
-    fn metric(kind: MetricKind, min: Option<f64>, max: Option<f64>) -> MetricSpec {
-        MetricSpec {
-            name: "m".into(),
-            kind,
-            window: Duration::from_secs(60),
-            min,
-            max,
-        }
-    }
-
-    fn sample(readings: &[(&str, Reading)]) -> Sample {
-        let window = Duration::from_secs(60);
-        Sample {
-            at: DateTime::UNIX_EPOCH,
-            window,
-            readings: readings
-                .iter()
-                .map(|(name, r)| ((*name).to_owned(), r.clone()))
-                .collect::<BTreeMap<_, _>>(),
-            traffic: Traffic {
-                window,
-                canary: Reading::NoData,
-                primary: Reading::NoData,
-                reached_at: None,
-            },
-        }
-    }
-
-    fn one(metric: MetricSpec, reading: Reading) -> Check {
-        judge(&[metric], &sample(&[("m", reading)])).remove(0)
-    }
-
-    #[test]
-    fn both_ends_of_the_range_are_accepted() {
-        let table = [
-            (Some(99.0), None, 99.0, Outcome::Pass),
-            (Some(99.0), None, 98.999_999, Outcome::Bad),
-            (Some(99.0), None, 100.0, Outcome::Pass),
-            (None, Some(500.0), 500.0, Outcome::Pass),
-            (None, Some(500.0), 500.001, Outcome::Bad),
-            (None, Some(500.0), f64::INFINITY, Outcome::Bad),
-            (Some(1.0), Some(2.0), 0.9, Outcome::Bad),
-            (Some(1.0), Some(2.0), 1.5, Outcome::Pass),
-            (Some(1.0), Some(2.0), 2.1, Outcome::Bad),
-            (Some(0.0), None, 0.0, Outcome::Pass),
-        ];
-        for (min, max, value, outcome) in table {
-            let check = one(metric(MetricKind::Duration, min, max), Reading::Value(value));
-            assert_eq!(
-                (check.outcome, check.value),
-                (outcome, Some(value)),
-                "{value} in {min:?}..{max:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_value_is_never_bad() {
-        let rate = || metric(MetricKind::SuccessRate, Some(99.0), None);
-        assert_eq!(one(rate(), Reading::NoData).outcome, Outcome::NoData);
-        assert_eq!(one(rate(), Reading::Value(f64::NAN)).outcome, Outcome::NoData);
-        let error = one(rate(), Reading::Error("HTTP 502".into()));
-        assert_eq!((error.outcome, error.value), (Outcome::Error, None));
-        assert_eq!(error.message, "m cannot be read: HTTP 502.");
-        let missing = judge(&[rate()], &sample(&[])).remove(0);
-        assert_eq!(missing.outcome, Outcome::NoData);
-        assert_eq!(missing.message, "m has no data from the last 60 s.");
-    }
-
-    #[test]
-    fn the_sentence_never_shows_a_bad_value_as_its_bound() {
-        let check = one(
-            metric(MetricKind::SuccessRate, Some(99.0), None),
-            Reading::Value(98.9996),
-        );
-        assert_eq!(check.bound, "≥ 99 %");
-        assert_eq!(check.message, "m is 98.9996 %, which is not ≥ 99 %.");
-        let check = one(
-            metric(MetricKind::Duration, Some(0.5), Some(500.0)),
-            Reading::Value(612.345),
-        );
-        assert_eq!(
-            check.message,
-            "m is 612.35 ms, which is not ≥ 0.5 ms and ≤ 500 ms."
-        );
-        let check = one(
-            metric(MetricKind::SuccessRate, Some(99.5), None),
-            Reading::Value(100.0),
-        );
-        assert_eq!(check.message, "m is 100 %, within ≥ 99.5 %.");
-    }
-
-    #[test]
-    fn checks_come_in_the_order_of_the_metrics() {
-        let named = |name: &str| MetricSpec {
-            name: name.into(),
-            ..metric(MetricKind::Duration, None, Some(1.0))
-        };
-        let checks = judge(
-            &[named("z"), named("a")],
-            &sample(&[("a", Reading::Value(2.0)), ("z", Reading::NoData)]),
-        );
-        let got: Vec<_> = checks.iter().map(|c| (c.metric.as_str(), c.outcome)).collect();
-        assert_eq!(got, [("z", Outcome::NoData), ("a", Outcome::Bad)]);
-    }
-
-    #[test]
-    fn built_in_metrics_have_flaggers_names() {
-        assert_eq!(
-            MetricKind::from_name("request-success-rate"),
-            Some(MetricKind::SuccessRate)
-        );
-        assert_eq!(
-            MetricKind::from_name("request-duration"),
-            Some(MetricKind::Duration)
-        );
-        assert_eq!(MetricKind::from_name("other"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn bad_means_outside_and_looks_it(value in -1e4f64..1e4, min in -1e3f64..1e3, width in 0f64..1e3) {
-            let check = one(metric(MetricKind::Duration, Some(min), Some(min + width)), Reading::Value(value));
-            let outside = value < min || value > min + width;
-            prop_assert_eq!(check.outcome == Outcome::Bad, outside);
-            prop_assert_eq!(check.outcome == Outcome::Pass, !outside);
-        }
-    }
-}
+mod tests;

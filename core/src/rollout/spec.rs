@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::Weight;
 use crate::{
     api::{GatePoint, JenkinsGate},
-    judge::MetricSpec,
+    judge::{MetricSpec, Reporter},
 };
 
 /// Namespace and name of a Canary.
@@ -140,6 +140,8 @@ pub struct RolloutSpec {
     pub reach_assumed: bool,
     /// How long pods may take to become ready.
     pub progress_deadline: TimeDelta,
+    /// Whose proxies count the requests that are judged.
+    pub reporter: Reporter,
     /// The checks.
     pub metrics: Vec<MetricSpec>,
     /// What a release waits for beside its checks.

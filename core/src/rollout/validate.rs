@@ -7,8 +7,8 @@ use kube::ResourceExt;
 
 use super::{CanaryId, GateSpec, Names, Opens, RolloutSpec, Steps, Weight};
 use crate::{
-    api::{Analysis, Canary, Gate, Metric, ReachPolicy},
-    judge::{MetricKind, MetricSpec},
+    api::{Analysis, Canary, Gate, Metric, MetricDisconnects, MetricReporter, ReachPolicy},
+    judge::{Disconnects, MetricKind, MetricSpec, Reporter},
 };
 
 /// A field that cannot be used.
@@ -59,6 +59,10 @@ fn parse(canary: &Canary, analysis: &Analysis, drain: TimeDelta) -> Result<Rollo
         progress_deadline: TimeDelta::seconds(i64::from(
             spec.progress_deadline_seconds.unwrap_or(600).max(1),
         )),
+        reporter: match analysis.reporter {
+            None | Some(MetricReporter::Destination) => Reporter::Destination,
+            Some(MetricReporter::Source) => Reporter::Source,
+        },
         metrics: analysis.metrics.iter().map(metric).collect::<Result<_, _>>()?,
         gates: gates(&analysis.gates)?,
         skip_analysis: spec.skip_analysis,
@@ -195,12 +199,23 @@ fn metric(metric: &Metric) -> Result<MetricSpec, Invalid> {
         "1m",
     )?;
     let window = window.to_std().unwrap_or_default();
+    let disconnects = match metric.disconnects {
+        None | Some(MetricDisconnects::Ignored) => Disconnects::Ignored,
+        Some(MetricDisconnects::Bad) if kind == MetricKind::SuccessRate => Disconnects::Bad,
+        Some(MetricDisconnects::Bad) => {
+            return Err(invalid(
+                "spec.analysis.metrics[].disconnects",
+                "only request-success-rate has good and bad requests; remove it",
+            ));
+        }
+    };
     Ok(MetricSpec {
         name: metric.name.clone(),
         kind,
         window,
         min,
         max,
+        disconnects,
     })
 }
 
@@ -257,8 +272,37 @@ fn duration(field: &'static str, text: Option<&str>, default: &str) -> Result<Ti
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
 
     use super::*;
+
+    fn with_analysis(reporter: &str, metric: serde_json::Value) -> Canary {
+        serde_json::from_value(json!({
+            "apiVersion": "bellwether.dev/v1beta1", "kind": "Canary", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {
+                "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                "service": {"port": 80},
+                "analysis": {"stepWeights": [10], "reporter": reporter, "metrics": [metric]},
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn reporter_and_disconnects_are_taken_over_and_fit_their_metric() {
+        let rate =
+            json!({"name": "request-success-rate", "thresholdRange": {"min": 99}, "disconnects": "bad"});
+        let spec = validate(&with_analysis("source", rate), TimeDelta::zero()).unwrap();
+        assert_eq!(spec.reporter, Reporter::Source);
+        assert_eq!(spec.metrics[0].disconnects, Disconnects::Bad);
+        let rate = json!({"name": "request-success-rate", "thresholdRange": {"min": 99}});
+        let spec = validate(&with_analysis("destination", rate), TimeDelta::zero()).unwrap();
+        assert_eq!(spec.reporter, Reporter::Destination);
+        assert_eq!(spec.metrics[0].disconnects, Disconnects::Ignored);
+        let p99 = json!({"name": "request-duration", "thresholdRange": {"max": 500}, "disconnects": "bad"});
+        let invalid = validate(&with_analysis("source", p99), TimeDelta::zero()).unwrap_err();
+        assert_eq!(invalid.field, "spec.analysis.metrics[].disconnects");
+    }
 
     #[test]
     fn canary_that_is_deleted_is_not_kept_by_what_is_wrong_with_its_analysis() {

@@ -61,12 +61,14 @@ pub(super) fn spec() -> RolloutSpec {
         max_blind: TimeDelta::seconds(60),
         reach_assumed: false,
         progress_deadline: TimeDelta::seconds(100),
+        reporter: Default::default(),
         metrics: vec![MetricSpec {
             name: name("request-success-rate"),
             kind: MetricKind::SuccessRate,
             window: Duration::from_secs(10),
             min: Some(99.0),
             max: None,
+            disconnects: Default::default(),
         }],
         gates: vec![],
         skip_analysis: false,
@@ -118,6 +120,7 @@ fn first_step(reading: Reading) -> Observed {
         window: Duration::from_secs(10),
         readings,
         traffic,
+        ..Sample::default()
     };
     Observed {
         status: CanaryStatus {

@@ -257,6 +257,7 @@ impl World {
                     primary,
                     reached_at: self.reached_at,
                 },
+                ..Sample::default()
             })),
             repeats: self.repeats.values().cloned().collect(),
             refused: vec![],
