@@ -62,7 +62,7 @@ fn max_weight_is_a_cap() {
 #[test]
 fn nonsense_is_refused_with_the_field_named() {
     type Change = fn(&mut Value);
-    let cases: [(&str, Change); 6] = [
+    let cases: [(&str, Change); 7] = [
         ("spec.analysis.interval", |c| {
             c["spec"]["analysis"]["interval"] = json!("soon");
         }),
