@@ -8,6 +8,7 @@ mod explain;
 mod get;
 mod hook;
 mod live; // what is seen of a wait
+mod metrics;
 mod order;
 mod output; // how answers are printed
 mod promote;

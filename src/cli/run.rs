@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc::unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{env, events::EventFlags, hook::HookFlags};
+use super::{env, events::EventFlags, hook::HookFlags, metrics::MetricFlags};
 use crate::{
     admin,
     clock::{Clock, SystemClock},
@@ -23,7 +23,7 @@ use crate::{
     jitter::Jitter,
     leader::{self, Candidate, Leadership, election::Timing},
     metrics::Metrics,
-    metrics_source::{self, Prometheus, Sampler},
+    metrics_source::Sampler,
     outbox::{self, Outbox},
     reconcile::{self, Context, Settings},
     telemetry::{self, LogFormat},
@@ -101,26 +101,8 @@ pub(super) struct Run {
     )]
     drain_seconds: u16,
 
-    /// Address of Prometheus
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "BELLWETHER_METRICS_SERVER",
-        default_value = "http://prometheus:9090",
-        help_heading = "Metrics"
-    )]
-    metrics_server: String,
-
-    /// Seconds between two scrapes of Prometheus; requests missing for two and a half of them make a canary dark
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        env = "BELLWETHER_SCRAPE_INTERVAL_SECONDS",
-        default_value_t = 15,
-        value_parser = clap::value_parser!(u16).range(1..=600),
-        help_heading = "Metrics"
-    )]
-    scrape_interval_seconds: u16,
+    #[command(flatten)]
+    metrics: MetricFlags,
 
     /// Several replicas: one decides, the others stand by
     #[arg(
@@ -213,18 +195,20 @@ impl Run {
         let stop = stop_on_signal()?;
         let listed = Arc::new(Notify::new());
         let (leadership, holding) = self.leadership(&client, &clock, &jitter, listed.clone(), &stop);
-        let source = Prometheus::new(&self.metrics_server).context("--metrics-server")?;
+        let source = self.metrics.source(&jitter)?;
         let (woken, sampled) = unbounded_channel();
         let told = woken.clone();
-        let traffic_window =
-            Duration::from_secs(u64::from(self.scrape_interval_seconds) * 5 / 2).max(Duration::from_secs(3));
-        let sampling = metrics_source::Settings { traffic_window };
         let sites = match &self.jenkins_file {
             Some(path) => Sites::of_file(path).context("--jenkins-file")?,
             None => Sites::none(),
         };
         let gates = Gates::new(sites, jitter.clone(), leadership.clone(), woken.clone());
-        let sampler = Arc::new(Sampler::new(Arc::new(source), clock.clone(), sampling, woken));
+        let sampler = Arc::new(Sampler::new(
+            Arc::new(source),
+            clock.clone(),
+            self.metrics.settings(),
+            woken,
+        ));
         let (outbox, facts) = Outbox::new(self.events.sinks()?, told);
         let ctx = Arc::new(Context {
             client,
@@ -266,11 +250,7 @@ impl Run {
             stop.clone()
                 .run_until_cancelled_owned(outbox::deliver(ctx.clone(), facts)),
         );
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            metrics_server = self.metrics_server,
-            "starting"
-        );
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let mut controller = tokio::spawn(reconcile::run::run(ctx, sampled, listed, stop.clone())).fuse();
         let (mut serving, mut holding) = (serving.fuse(), holding.fuse());
         // Whichever ends first ends the process: none of them may be missing unnoticed.

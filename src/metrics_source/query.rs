@@ -1,91 +1,154 @@
-//! The PromQL of the built-in metrics, for many workloads at once.
+//! The PromQL of the built-in questions, for many workloads at once.
 //!
 //! One query answers for all canaries of a batch, so that the load on Prometheus does not grow with their number.
 //! The regexes may match more than was asked (a namespace of one canary with a workload of another); the caller picks
 //! what it asked for by label. Invariant: equal questions give equal text.
 
-use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use super::WorkloadKey;
-use crate::judge::MetricKind;
+use super::{Scope, pod_name};
+use crate::judge::Reporter;
 
 /// Labels that name a workload in the answer.
 pub const NAMESPACE_LABEL: &str = "destination_workload_namespace";
 /// See [`NAMESPACE_LABEL`].
 pub const WORKLOAD_LABEL: &str = "destination_workload";
+/// Label that says how requests ended: one of the classes below, or nothing if they were answered.
+pub const CLASS_LABEL: &str = "bellwether_class";
+/// Failed.
+pub const BAD: &str = "bad";
+/// Turned away.
+pub const DENIED: &str = "denied";
+/// Given up by the caller.
+pub const GONE: &str = "gone";
+/// No requests, but connections.
+pub const CONNECTIONS: &str = "connections";
+/// Label that is `yes` for callers that the mesh does not know.
+pub const STRANGER_LABEL: &str = "bellwether_stranger";
+/// Label that says which part of an answer about samples a series is.
+pub const PART_LABEL: &str = "bellwether_part";
+/// When the newest sample of a pod was taken, in seconds since the epoch.
+pub const NEWEST: &str = "newest";
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Measure {
-    /// A built-in metric.
-    Metric(MetricKind),
-    /// The number of requests that were answered.
-    Requests,
-}
-
-/// A question about many workloads at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
-    /// What is measured.
-    pub measure: Measure,
-    /// How far it looks back.
-    pub window: Duration,
-    /// Of whom.
-    pub workloads: BTreeSet<WorkloadKey>,
-}
-
-impl Query {
-    /// Its text in PromQL.
-    #[must_use]
-    pub fn promql(&self) -> String {
-        match self.measure {
-            Measure::Metric(kind) => metric(kind, &self.workloads, self.window),
-            Measure::Requests => request_count(&self.workloads, self.window),
-        }
-    }
-}
+/// How far back samples are counted to learn how often they come: the longest that all samples are there of is the best.
+pub const LEARNT_OVER: [Duration; 2] = [Duration::from_secs(300), Duration::from_secs(60)];
 
 const BY: &str = "destination_workload_namespace, destination_workload";
 
-/// The query for a built-in metric of `workloads` over `window`: percent for a success rate, milliseconds for a
-/// duration. A workload without requests has no series or NaN; one whose requests all fail has 0.
+/// Which of a request's labels put it into which class; a later rule wins.
+const CLASSES: [(&str, &str, &str); 5] = [
+    ("response_code", "403|404", DENIED),
+    // A gRPC call is HTTP 200 however it ended.
+    ("grpc_response_status", "7", DENIED),
+    ("grpc_response_status", "2|4|12|13|14|15", BAD),
+    ("response_code", "5..", BAD),
+    ("response_code", "0", GONE),
+];
+
+/// The query for the requests that `reporters` counted in `window`: by workload, reporter, class, and whether the mesh
+/// knows the caller. A series that has one sample only in the window shows no growth and is not there.
 #[must_use]
-pub fn metric(kind: MetricKind, workloads: &BTreeSet<WorkloadKey>, window: Duration) -> String {
-    let selector = selector(workloads);
+pub fn requests(scope: &Scope, reporters: &[Reporter], window: Duration) -> String {
+    let selector = istio(scope, reporters);
     let range = range(window);
-    match kind {
-        MetricKind::SuccessRate => {
-            let rate = |extra: &str| {
-                format!("sum by ({BY}) (rate(istio_requests_total{{{selector}{extra}}}[{range}]))")
-            };
-            let (all, bad) = (rate(""), rate(",response_code=~\"5.*\""));
-            // `or 0 * all`, because without any 5xx there is no series of them; `all > 0`, because 0/0 says nothing.
-            format!("100 - 100 * ({bad} or 0 * {all}) / ({all} > 0)")
-        }
-        MetricKind::Duration => format!(
-            "histogram_quantile(0.99, sum by (le, {BY}) \
-             (rate(istio_request_duration_milliseconds_bucket{{{selector}}}[{range}])))"
-        ),
+    let counted = format!("increase(istio_requests_total{{{selector}}}[{range}])");
+    let classed = CLASSES.iter().fold(counted, |inner, (label, regex, class)| {
+        format!("label_replace({inner}, \"{CLASS_LABEL}\", \"{class}\", \"{label}\", \"{regex}\")")
+    });
+    let known =
+        format!("label_replace({classed}, \"{STRANGER_LABEL}\", \"yes\", \"source_workload\", \"unknown\")");
+    let requests = format!("sum by ({BY}, reporter, {CLASS_LABEL}, {STRANGER_LABEL}) ({known})");
+    if reporters.len() < 2 {
+        return requests;
     }
+    format!(
+        "{requests} or label_replace(sum by ({BY}, reporter) \
+         (increase(istio_tcp_connections_opened_total{{{selector}}}[{range}])), \
+         \"{CLASS_LABEL}\", \"{CONNECTIONS}\", \"reporter\", \".*\")"
+    )
 }
 
-/// The query for the number of requests that `workloads` answered in `window`.
+/// The query for the durations of the requests that `reporter` counted in `window`: cumulative buckets by workload.
 #[must_use]
-pub fn request_count(workloads: &BTreeSet<WorkloadKey>, window: Duration) -> String {
+pub fn durations(scope: &Scope, reporter: Reporter, window: Duration) -> String {
     format!(
-        "sum by ({BY}) (increase(istio_requests_total{{{}}}[{}]))",
-        selector(workloads),
+        "sum by (le, {BY}) (increase(istio_request_duration_milliseconds_bucket{{{}}}[{}]))",
+        istio(scope, &[reporter]),
         range(window)
     )
 }
 
-fn selector(workloads: &BTreeSet<WorkloadKey>) -> String {
-    let namespaces = workloads.iter().map(|w| w.namespace.as_str()).collect();
-    let names = workloads.iter().map(|w| w.workload.as_str()).collect();
+/// The query for when the newest sample of each pod was taken, and how many samples there are in each of [`LEARNT_OVER`]
+/// of series that are older than that. A pod counts whose `up` is 1, or of which there is a series of Istio's; those have
+/// the pod's name only if the scrape configuration puts it there, and its address in any case.
+#[must_use]
+pub fn freshness(scope: &Scope) -> String {
+    let up = format!("up{{{}}}", pods(scope));
+    let istio = format!(
+        "istio_requests_total{{{}}}",
+        istio(scope, &[Reporter::Destination])
+    );
+    let part = |series: String, part: &str| {
+        format!("label_replace({series}, \"{PART_LABEL}\", \"{part}\", \"pod\", \".*\")")
+    };
+    let mut parts = vec![
+        part(
+            format!("max by (namespace, pod) (timestamp({up}) and {up} == 1)"),
+            NEWEST,
+        ),
+        part(
+            format!("max by ({BY}, pod, instance) (timestamp({istio}))"),
+            NEWEST,
+        ),
+    ];
+    for span in LEARNT_OVER {
+        let range = range(span);
+        for (by, series) in [("namespace, pod", &up), (BY, &istio)] {
+            let counted =
+                format!("max by ({by}) (count_over_time({series}[{range}]) and {series} offset {range})");
+            parts.push(part(counted, &range));
+        }
+    }
+    // Always there, so that the source's own time is known.
+    parts.push("vector(time())".to_owned());
+    parts.join(" or ")
+}
+
+fn istio(scope: &Scope, reporters: &[Reporter]) -> String {
+    let namespaces = scope.workloads.iter().map(|w| w.namespace.as_str()).collect();
+    let names = scope.workloads.iter().map(|w| w.workload.as_str()).collect();
+    let reporters: Vec<&str> = reporters.iter().map(|reporter| name(*reporter)).collect();
+    let operator = if reporters.len() < 2 { "=" } else { "=~" };
     format!(
-        "reporter=\"destination\",{NAMESPACE_LABEL}=~\"{}\",{WORKLOAD_LABEL}=~\"{}\"",
+        "reporter{operator}\"{}\",{NAMESPACE_LABEL}=~\"{}\",{WORKLOAD_LABEL}=~\"{}\"{}",
+        reporters.join("|"),
         alternatives(namespaces),
-        alternatives(names)
+        alternatives(names),
+        scope.selector.appended()
+    )
+}
+
+/// Istio's name of a reporter.
+#[must_use]
+pub fn name(reporter: Reporter) -> &'static str {
+    match reporter {
+        Reporter::Destination => "destination",
+        Reporter::Source => "source",
+    }
+}
+
+fn pods(scope: &Scope) -> String {
+    let namespaces = scope.workloads.iter().map(|w| w.namespace.as_str()).collect();
+    let prefixes: BTreeSet<String> = scope
+        .workloads
+        .iter()
+        .map(|w| pod_name::prefix(&w.workload))
+        .collect();
+    format!(
+        "namespace=~\"{}\",pod=~\"(?:{}).*\"{}",
+        alternatives(namespaces),
+        alternatives(prefixes.iter().map(String::as_str).collect()),
+        scope.selector.appended()
     )
 }
 
@@ -113,76 +176,134 @@ fn alternatives(names: BTreeSet<&str>) -> String {
     text
 }
 
-fn range(window: Duration) -> String {
-    let mut text = String::new();
-    let (seconds, millis) = (window.as_secs(), window.subsec_millis());
-    // Writing to a String cannot fail.
-    let _ = if millis == 0 {
-        write!(text, "{seconds}s")
+/// A duration as PromQL has it.
+#[must_use]
+pub fn range(window: Duration) -> String {
+    if window.subsec_millis() == 0 {
+        format!("{}s", window.as_secs())
     } else {
-        write!(text, "{}ms", window.as_millis())
-    };
-    text
+        format!("{}ms", window.as_millis())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::WorkloadKey, *};
 
-    fn workloads(pairs: &[(&str, &str)]) -> BTreeSet<WorkloadKey> {
-        pairs
-            .iter()
-            .map(|(n, w)| WorkloadKey {
-                namespace: (*n).into(),
-                workload: (*w).into(),
-            })
-            .collect()
+    fn scope(pairs: &[(&str, &str)], selector: &str) -> Scope {
+        let key = |(namespace, workload): &(&str, &str)| WorkloadKey {
+            namespace: (*namespace).into(),
+            workload: (*workload).into(),
+        };
+        Scope {
+            workloads: pairs.iter().map(key).collect(),
+            selector: selector.parse().unwrap(),
+        }
+    }
+
+    fn of_one(reporters: &[Reporter]) -> String {
+        requests(&scope(&[("n", "x")], ""), reporters, Duration::from_secs(60))
     }
 
     #[test]
     fn one_query_names_every_workload_in_order() {
-        let set = workloads(&[("b", "y"), ("a", "x-primary"), ("a", "x"), ("b", "x")]);
+        let set = scope(&[("b", "y"), ("a", "x-primary"), ("a", "x"), ("b", "x")], "");
         let selector = "reporter=\"destination\",destination_workload_namespace=~\"a|b\",\
                         destination_workload=~\"x|x-primary|y\"";
-        assert_eq!(
-            request_count(&set, Duration::from_secs(30)),
-            format!(
-                "sum by (destination_workload_namespace, destination_workload) \
-                 (increase(istio_requests_total{{{selector}}}[30s]))"
-            )
-        );
-        let rate = |extra: &str| {
-            format!(
-                "sum by (destination_workload_namespace, destination_workload) \
-                 (rate(istio_requests_total{{{selector}{extra}}}[60s]))"
-            )
-        };
-        assert_eq!(
-            metric(MetricKind::SuccessRate, &set, Duration::from_secs(60)),
-            format!(
-                "100 - 100 * ({} or 0 * {}) / ({} > 0)",
-                rate(",response_code=~\"5.*\""),
-                rate(""),
-                rate("")
-            )
+        let text = requests(&set, &[Reporter::Destination], Duration::from_secs(30));
+        assert!(
+            text.contains(&format!("increase(istio_requests_total{{{selector}}}[30s])")),
+            "{text}"
         );
         assert_eq!(
-            metric(MetricKind::Duration, &set, Duration::from_millis(1500)),
+            durations(&set, Reporter::Destination, Duration::from_millis(1500)),
             format!(
-                "histogram_quantile(0.99, sum by (le, destination_workload_namespace, destination_workload) \
-                 (rate(istio_request_duration_milliseconds_bucket{{{selector}}}[1500ms])))"
+                "sum by (le, destination_workload_namespace, destination_workload) \
+                 (increase(istio_request_duration_milliseconds_bucket{{{selector}}}[1500ms]))"
             )
         );
     }
 
     #[test]
+    fn whole_text_of_a_count_is_this() {
+        assert_eq!(
+            of_one(&[Reporter::Destination]),
+            "sum by (destination_workload_namespace, destination_workload, reporter, bellwether_class, \
+             bellwether_stranger) (label_replace(label_replace(label_replace(label_replace(label_replace(\
+             label_replace(increase(istio_requests_total{reporter=\"destination\",\
+             destination_workload_namespace=~\"n\",destination_workload=~\"x\"}[60s]), \
+             \"bellwether_class\", \"denied\", \"response_code\", \"403|404\"), \
+             \"bellwether_class\", \"denied\", \"grpc_response_status\", \"7\"), \
+             \"bellwether_class\", \"bad\", \"grpc_response_status\", \"2|4|12|13|14|15\"), \
+             \"bellwether_class\", \"bad\", \"response_code\", \"5..\"), \
+             \"bellwether_class\", \"gone\", \"response_code\", \"0\"), \
+             \"bellwether_stranger\", \"yes\", \"source_workload\", \"unknown\"))"
+        );
+    }
+
+    #[test]
+    fn callers_are_asked_for_by_their_reporter_and_connections_beside_both() {
+        let source = of_one(&[Reporter::Source]);
+        assert!(
+            source.contains("reporter=\"source\"") && !source.contains("tcp"),
+            "{source}"
+        );
+        let both = of_one(&[Reporter::Destination, Reporter::Source]);
+        assert!(both.contains("reporter=~\"destination|source\""), "{both}");
+        assert!(
+            both.contains("or label_replace(sum by")
+                && both.contains("increase(istio_tcp_connections_opened_total{"),
+            "{both}"
+        );
+    }
+
+    #[test]
+    fn matchers_stand_in_every_selector() {
+        let set = scope(&[("n", "x")], "cluster=\"eu-1\"");
+        let both = [Reporter::Destination, Reporter::Source];
+        for text in [
+            requests(&set, &both, Duration::from_secs(60)),
+            durations(&set, Reporter::Source, Duration::from_secs(60)),
+            freshness(&set),
+        ] {
+            let selectors = text.matches('{').count();
+            assert!(
+                selectors > 0 && text.matches(",cluster=\"eu-1\"}").count() == selectors,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn samples_are_looked_for_by_pod_and_by_series() {
+        let text = freshness(&scope(&[("n", "x"), ("n", "x-primary")], ""));
+        let up = "up{namespace=~\"n\",pod=~\"(?:x-|x-primary-).*\"}";
+        assert!(
+            text.contains(&format!(
+                "max by (namespace, pod) (timestamp({up}) and {up} == 1)"
+            )),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("(count_over_time({up}[300s]) and {up} offset 300s)")),
+            "{text}"
+        );
+        assert!(text.contains("[60s]) and istio_requests_total{"), "{text}");
+        assert!(text.ends_with(" or vector(time())"), "{text}");
+    }
+
+    #[test]
     fn names_are_taken_literally() {
-        let set = workloads(&[("a.b", "x\"}|y")]);
-        let query = request_count(&set, Duration::from_secs(1));
+        let query = of_many("a.b", "x\"}|y");
         assert!(
             query.contains(r#"destination_workload_namespace=~"a\\.b""#),
             "{query}"
         );
         assert!(query.contains(r#"destination_workload=~"x\"\\}\\|y""#), "{query}");
+    }
+
+    fn of_many(namespace: &str, workload: &str) -> String {
+        let set = scope(&[(namespace, workload)], "");
+        requests(&set, &[Reporter::Destination], Duration::from_secs(1))
     }
 }

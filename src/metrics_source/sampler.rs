@@ -18,12 +18,13 @@ use tokio::{
 };
 
 use super::{
-    MetricSource, SourceError, WorkloadKey,
-    query::{Measure, Query},
+    MetricSource, Selector,
+    cadence::Cadence,
+    round::{self, Asked, Measured, workloads},
 };
 use crate::{
     clock::Clock,
-    judge::{MetricKind, MetricSpec, Reading, Sample, Traffic, has_requests},
+    judge::{MetricSpec, Reporter, Sample},
     rollout::CanaryId,
 };
 
@@ -43,15 +44,45 @@ pub struct Request {
     pub primary: String,
     /// Interval of the analysis; sampled are four instants of it, but at least every 15 s and at most every second.
     pub interval: Duration,
-    /// The metrics to measure of the canary.
+    /// Whose proxies count the requests of the metrics.
+    pub reporter: Reporter,
+    /// The metrics to measure of both.
     pub metrics: Vec<MetricSpec>,
+    /// Where the metrics' evidence begins, by our clock: they look back no further, and no further than their window. With
+    /// `None` they look back as far as their window.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl Request {
+    /// Whether both ask the same, wherever the evidence begins.
+    fn asks_as(&self, other: &Request) -> bool {
+        let from = |request: &Request| Request {
+            since: None,
+            ..request.clone()
+        };
+        from(self) == from(other)
+    }
+
+    /// How far `metric` looks back from `at`; `None` if no evidence is there yet. Whole periods of the grid, so that canaries
+    /// share their questions though their steps do not begin at the same time.
+    pub(super) fn window(&self, metric: &MetricSpec, at: DateTime<Utc>) -> Option<Duration> {
+        let Some(since) = self.since else {
+            return Some(metric.window);
+        };
+        let period = period(self.interval);
+        let whole = (at - since).num_seconds().div_euclid(period) * period;
+        let whole = u64::try_from(whole).ok().filter(|seconds| *seconds > 0)?;
+        Some(metric.window.min(Duration::from_secs(whole)))
+    }
 }
 
 /// Settings of all samples.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// How far request counts look back.
-    pub traffic_window: Duration,
+    /// Time between two scrapes; the source may show that it is longer. If absent, it is learnt from the source.
+    pub scrape_interval: Option<Duration>,
+    /// What every series must have.
+    pub selector: Selector,
 }
 
 /// The sampler of one metric source. Its work is done by [`Sampler::run`].
@@ -61,6 +92,8 @@ pub struct Sampler {
     settings: Settings,
     woken: UnboundedSender<CanaryId>,
     watched: Mutex<BTreeMap<CanaryId, Watched>>,
+    /// Time between two samples that was learnt last, of whomever.
+    learnt: Mutex<Option<Duration>>,
     changed: Notify,
 }
 
@@ -68,17 +101,18 @@ struct Watched {
     request: Arc<Request>,
     since: DateTime<Utc>,
     latest: Option<Arc<Sample>>,
+    cadence: Cadence,
 }
 
 /// The canaries of one interval, and the instant they are sampled at.
 struct Round {
     interval: Duration,
     at: DateTime<Utc>,
-    canaries: Vec<(CanaryId, Arc<Request>)>,
+    canaries: Vec<Asked>,
 }
 
 /// What a finished round brought.
-type Brought = (Duration, Vec<(CanaryId, Arc<Request>, Sample)>);
+type Brought = (Duration, Vec<Measured>);
 
 impl Sampler {
     /// A sampler that reports on `woken` which canaries have a new sample.
@@ -95,23 +129,34 @@ impl Sampler {
             settings,
             woken,
             watched: Mutex::default(),
+            learnt: Mutex::default(),
             changed: Notify::new(),
         }
     }
 
-    /// Samples `id` from now on. Asking again for the same changes nothing; asking for something else drops the samples
-    /// of before, which would answer another question.
+    /// Samples `id` from now on. Asking again for the same changes nothing, but where the evidence begins; asking for
+    /// something else drops the samples of before, which would answer another question.
     pub fn watch(&self, id: &CanaryId, request: Request) {
         let mut watched = self.lock();
-        if watched.get(id).is_some_and(|w| *w.request == request) {
+        if let Some(known) = watched.get_mut(id)
+            && known.request.asks_as(&request)
+        {
+            if known.request.since != request.since {
+                known.request = Arc::new(request);
+            }
             return;
         }
+        // How often samples come does not depend on the question, as long as it is about the same workloads.
+        let same = watched
+            .remove(id)
+            .filter(|known| workloads(&known.request) == workloads(&request));
         watched.insert(
             id.clone(),
             Watched {
                 request: Arc::new(request),
                 since: self.clock.now(),
                 latest: None,
+                cadence: same.map(|known| known.cadence).unwrap_or_default(),
             },
         );
         drop(watched);
@@ -184,9 +229,16 @@ impl Sampler {
 
     /// The round of the newest instant of the grid; instants that were missed stay missed.
     fn round(&self, interval: Duration, now: DateTime<Utc>) -> Round {
+        let elsewhere = *self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = |(id, watched): (&CanaryId, &Watched)| Asked {
+            id: id.clone(),
+            request: Arc::clone(&watched.request),
+            cadence: watched.cadence.clone(),
+            interval: watched.cadence.interval(self.settings.scrape_interval, elsewhere),
+        };
         let watched = self.lock();
         let same = watched.iter().filter(|(_, w)| w.request.interval == interval);
-        let canaries = same.map(|(id, w)| (id.clone(), Arc::clone(&w.request))).collect();
+        let canaries = same.map(asked).collect();
         let period = period(interval);
         Round {
             interval,
@@ -196,43 +248,42 @@ impl Sampler {
     }
 
     async fn measure(&self, round: Round) -> Brought {
+        let (
+            source,
+            Settings {
+                selector,
+                scrape_interval,
+            },
+        ) = (self.source.as_ref(), &self.settings);
         let chunks = round
             .canaries
             .chunks(CHUNK)
-            .map(|chunk| self.measure_chunk(chunk, round.at));
-        let samples = futures::future::join_all(chunks).await;
-        (round.interval, samples.into_iter().flatten().collect())
-    }
-
-    async fn measure_chunk(
-        &self,
-        canaries: &[(CanaryId, Arc<Request>)],
-        at: DateTime<Utc>,
-    ) -> Vec<(CanaryId, Arc<Request>, Sample)> {
-        let questions = questions(canaries, self.settings.traffic_window);
-        let answers = questions.into_iter().map(|(question, query)| async move {
-            (question, answer(self.source.measure(&query, at).await))
-        });
-        let answers: HashMap<Question, Answer> =
-            futures::future::join_all(answers).await.into_iter().collect();
-        let sample = |request: &Request| sample(request, at, self.settings.traffic_window, &answers);
-        canaries
-            .iter()
-            .map(|(id, request)| (id.clone(), Arc::clone(request), sample(request)))
-            .collect()
+            .map(|chunk| round::measure(source, selector, *scrape_interval, chunk.to_vec(), round.at));
+        let measured = futures::future::join_all(chunks).await;
+        (round.interval, measured.into_iter().flatten().collect())
     }
 
     /// Keeps what was measured for canaries that still want it.
-    fn keep(&self, brought: Vec<(CanaryId, Arc<Request>, Sample)>) {
-        for (id, request, mut sample) in brought {
+    fn keep(&self, brought: Vec<Measured>) {
+        for Measured {
+            id,
+            request,
+            cadence,
+            mut sample,
+        } in brought
+        {
+            if let Some(interval) = cadence.learnt() {
+                *self.learnt.lock().unwrap_or_else(PoisonError::into_inner) = Some(interval);
+            }
             let mut watched = self.lock();
-            let Some(entry) = watched.get_mut(&id).filter(|w| Arc::ptr_eq(&w.request, &request)) else {
+            let Some(entry) = watched.get_mut(&id).filter(|w| w.request.asks_as(&request)) else {
                 continue;
             };
             if sample.traffic.reached_at.is_none() {
                 sample.traffic.reached_at = entry.latest.as_ref().and_then(|s| s.traffic.reached_at);
             }
             entry.latest = Some(Arc::new(sample));
+            entry.cadence = cadence;
             drop(watched);
             // Nobody listens any more only while the process ends.
             let _ = self.woken.send(id);
@@ -243,108 +294,6 @@ impl Sampler {
         // No code that holds the lock can leave the map half changed.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// One query: a metric over a window, or the count of requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Question {
-    Metric(MetricKind, Duration),
-    Requests,
-}
-
-type Answer = Result<HashMap<WorkloadKey, f64>, String>;
-
-fn answer(vector: Result<Vec<(WorkloadKey, f64)>, SourceError>) -> Answer {
-    vector
-        .map(|values| values.into_iter().collect())
-        .map_err(|error| {
-            tracing::debug!(reason = error.reason(), %error, "metric query failed");
-            error.to_string()
-        })
-}
-
-fn questions(canaries: &[(CanaryId, Arc<Request>)], traffic_window: Duration) -> BTreeMap<Question, Query> {
-    let mut asked: BTreeMap<Question, BTreeSet<WorkloadKey>> = BTreeMap::new();
-    for (_, request) in canaries {
-        for metric in &request.metrics {
-            let question = Question::Metric(metric.kind, metric.window);
-            asked
-                .entry(question)
-                .or_default()
-                .insert(workload(request, &request.target));
-        }
-        let both = [&request.target, &request.primary].map(|name| workload(request, name));
-        asked.entry(Question::Requests).or_default().extend(both);
-    }
-    let query = |question, workloads: BTreeSet<WorkloadKey>| match question {
-        Question::Metric(kind, window) => Query {
-            measure: Measure::Metric(kind),
-            window,
-            workloads,
-        },
-        Question::Requests => Query {
-            measure: Measure::Requests,
-            window: traffic_window,
-            workloads,
-        },
-    };
-    asked
-        .into_iter()
-        .map(|(question, workloads)| (question, query(question, workloads)))
-        .collect()
-}
-
-fn workload(request: &Request, name: &str) -> WorkloadKey {
-    WorkloadKey {
-        namespace: request.namespace.clone(),
-        workload: name.to_owned(),
-    }
-}
-
-fn sample(
-    request: &Request,
-    at: DateTime<Utc>,
-    traffic_window: Duration,
-    answers: &HashMap<Question, Answer>,
-) -> Sample {
-    let reading = |question: Question, name: &str| match answers.get(&question) {
-        Some(Ok(values)) => values
-            .get(&workload(request, name))
-            .map_or(Reading::NoData, |value| read(question, *value)),
-        Some(Err(text)) => Reading::error(text),
-        None => Reading::NoData,
-    };
-    let metrics = request.metrics.iter();
-    let readings = metrics
-        .clone()
-        .map(|m| {
-            (
-                m.name.clone(),
-                reading(Question::Metric(m.kind, m.window), &request.target),
-            )
-        })
-        .collect();
-    let canary = reading(Question::Requests, &request.target);
-    Sample {
-        at,
-        window: metrics.map(|m| m.window).max().unwrap_or(traffic_window),
-        readings,
-        traffic: Traffic {
-            window: traffic_window,
-            reached_at: has_requests(&canary).then_some(at),
-            canary,
-            primary: reading(Question::Requests, &request.primary),
-        },
-    }
-}
-
-/// A rate that is not a number had nothing to divide; a count divides nothing, so it says that something is wrong, and never
-/// that nothing came.
-fn read(question: Question, value: f64) -> Reading {
-    if question == Question::Requests && value.is_nan() {
-        return Reading::error("the count of requests is not a number");
-    }
-    Reading::of(value)
 }
 
 /// Distance of samples in whole seconds, so that an instant is one that Prometheus' API can name.

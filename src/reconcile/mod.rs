@@ -261,7 +261,9 @@ fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {
         target: spec.names.target.clone(),
         primary: spec.names.primary.clone(),
         interval: spec.interval.to_std().unwrap_or_default(),
+        reporter: spec.reporter,
         metrics: spec.metrics.clone(),
+        since: None,
     };
     ctx.sampler.watch(&spec.id, request);
 }

@@ -221,9 +221,9 @@ impl SimCluster {
         };
         let (woken, sampled) = unbounded_channel();
         let told = woken.clone();
-        let window = (self.scrape_interval * 5 / 2).max(TimeDelta::seconds(3));
         let sampling = metrics_source::Settings {
-            traffic_window: window.to_std().unwrap_or_default(),
+            scrape_interval: self.scrape_interval.to_std().ok(),
+            ..Default::default()
         };
         let source = Arc::new(SimMetrics::new(self.world.clone(), self.clock));
         let gates = Gates::new(

@@ -4,6 +4,10 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
+use crate::{
+    judge::{Bucket, Counts, MetricKind, Reading, Traffic},
+    metrics_source::{Durations, Freshness, Requests, Row, Scope, SourceError, WorkloadKey},
+};
 
 /// Runs with tokio's time, which tests pause; starts 2.5 s after a full minute.
 struct TestClock(Instant);
@@ -22,18 +26,49 @@ fn instant(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
 }
 
-/// Answers for the workloads `a`, `b` and `c` in namespace `shop`, and notes what it was asked.
-#[derive(Default)]
-struct Fake {
-    asked: Mutex<Vec<(DateTime<Utc>, String)>>,
-    broken: AtomicBool,
-    takes: Mutex<Duration>,
+/// A question that the source was asked.
+#[derive(Clone, Debug, PartialEq)]
+struct Asked {
+    at: DateTime<Utc>,
+    what: &'static str,
+    window: Duration,
+    reporters: Vec<Reporter>,
+    workloads: Vec<String>,
 }
 
-#[async_trait]
-impl MetricSource for Fake {
-    async fn vector(&self, promql: &str, at: DateTime<Utc>) -> Result<Vec<(WorkloadKey, f64)>, SourceError> {
-        self.asked.lock().unwrap().push((at, promql.to_owned()));
+/// Answers for the workloads `a`, `b` and `c` in namespace `shop`, and notes what it was asked.
+struct Fake {
+    clock: Arc<TestClock>,
+    asked: Mutex<Vec<Asked>>,
+    broken: AtomicBool,
+    takes: Mutex<Duration>,
+    /// Time between scrapes as the source shows it.
+    interval: Mutex<Option<Duration>>,
+}
+
+fn key(name: &str) -> WorkloadKey {
+    WorkloadKey {
+        namespace: "shop".into(),
+        workload: name.into(),
+    }
+}
+
+impl Fake {
+    async fn ask(
+        &self,
+        what: &'static str,
+        scope: &Scope,
+        reporters: &[Reporter],
+        window: Duration,
+    ) -> Result<(), SourceError> {
+        let asked = Asked {
+            at: self.clock.now(),
+            what,
+            window,
+            reporters: reporters.to_vec(),
+            workloads: scope.workloads.iter().map(|key| key.workload.clone()).collect(),
+        };
+        self.asked.lock().unwrap().push(asked);
         let takes = *self.takes.lock().unwrap();
         tokio::time::sleep_until(Instant::now() + takes).await;
         if self.broken.load(Ordering::Relaxed) {
@@ -42,29 +77,80 @@ impl MetricSource for Fake {
                 body: "Bad Gateway".into(),
             });
         }
-        let scale = if promql.starts_with("sum by") { 1000.0 } else { 1.0 };
-        let of = |name: &str, value: f64| {
-            (
-                WorkloadKey {
-                    namespace: "shop".into(),
-                    workload: name.into(),
-                },
-                value * scale,
-            )
-        };
-        Ok(vec![
-            of("a", 1.0),
-            of("b", 2.0),
-            of("c", f64::NAN),
-            of("a-primary", 9.0),
-            of("stranger", 5.0),
-        ])
+        Ok(())
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
     }
 }
 
-impl Fake {
-    fn asked(&self) -> Vec<(DateTime<Utc>, String)> {
-        self.asked.lock().unwrap().clone()
+#[async_trait]
+impl MetricSource for Fake {
+    async fn vector(&self, promql: &str) -> Result<Vec<Row>, SourceError> {
+        panic!("asked for {promql}")
+    }
+
+    async fn requests(
+        &self,
+        scope: &Scope,
+        reporters: &[Reporter],
+        window: Duration,
+    ) -> Result<Requests, SourceError> {
+        self.ask("requests", scope, reporters, window).await?;
+        let of = |name: &str, reporter, requests, bad| {
+            let counts = Counts {
+                requests,
+                bad,
+                ..Counts::default()
+            };
+            ((key(name), reporter), counts)
+        };
+        let mut found = Requests::new();
+        for reporter in reporters {
+            found.extend([
+                of("a", *reporter, 1000.0, 10.0),
+                of("b", *reporter, 0.0, 0.0),
+                of("c", *reporter, f64::NAN, 0.0),
+                of("a-primary", *reporter, 9000.0, 0.0),
+                of("stranger", *reporter, 5.0, 0.0),
+            ]);
+        }
+        Ok(found)
+    }
+
+    async fn durations(
+        &self,
+        scope: &Scope,
+        reporter: Reporter,
+        window: Duration,
+    ) -> Result<Durations, SourceError> {
+        self.ask("durations", scope, &[reporter], window).await?;
+        let bucket = |le_ms, count| Bucket { le_ms, count };
+        let buckets = vec![
+            bucket(100.0, 1000.0),
+            bucket(200.0, 1000.0),
+            bucket(f64::INFINITY, 1000.0),
+        ];
+        Ok([(key("a"), buckets)].into())
+    }
+
+    async fn freshness(&self, scope: &Scope) -> Result<Freshness, SourceError> {
+        self.ask("freshness", scope, &[], Duration::ZERO).await?;
+        let ages = |seconds: &[u64]| {
+            let pods = seconds.iter().enumerate();
+            pods.map(|(n, age)| (format!("pod-{n}"), Duration::from_secs(*age)))
+                .collect()
+        };
+        let interval = *self.interval.lock().unwrap();
+        Ok(Freshness {
+            now: Some(instant(1_000_000)),
+            ages: [(key("a"), ages(&[3, 19, 21])), (key("a-primary"), ages(&[5]))].into(),
+            intervals: interval
+                .map(|interval| (key("a-primary"), interval))
+                .into_iter()
+                .collect(),
+        })
     }
 }
 
@@ -82,12 +168,23 @@ impl Drop for Bench {
 }
 
 fn bench() -> Bench {
-    let (sender, woken) = unbounded_channel();
-    let fake = Arc::new(Fake::default());
     let settings = Settings {
-        traffic_window: Duration::from_secs(20),
+        scrape_interval: Some(Duration::from_secs(8)),
+        ..Settings::default()
     };
+    bench_with(settings)
+}
+
+fn bench_with(settings: Settings) -> Bench {
+    let (sender, woken) = unbounded_channel();
     let clock = Arc::new(TestClock(Instant::now()));
+    let fake = Arc::new(Fake {
+        clock: clock.clone(),
+        asked: Mutex::default(),
+        broken: AtomicBool::default(),
+        takes: Mutex::default(),
+        interval: Mutex::default(),
+    });
     let source: Arc<dyn MetricSource> = Arc::<Fake>::clone(&fake);
     let sampler = Arc::new(Sampler::new(source, clock, settings, sender));
     let runner = Arc::clone(&sampler);
@@ -114,16 +211,19 @@ fn request(name: &str, interval: u64) -> Request {
         window: Duration::from_secs(60),
         min: Some(1.0),
         max: None,
+        disconnects: Default::default(),
     };
     Request {
         namespace: "shop".into(),
         target: name.into(),
         primary: format!("{name}-primary"),
         interval: Duration::from_secs(interval),
+        reporter: Reporter::Destination,
         metrics: vec![
             metric("rate", MetricKind::SuccessRate),
             metric("p99", MetricKind::Duration),
         ],
+        since: None,
     }
 }
 
@@ -144,25 +244,34 @@ async fn canaries_of_one_interval_share_their_queries_on_the_grid() {
     }
     assert_eq!(told, ["a", "b", "c"].map(str::to_owned).into());
     let asked = bench.fake.asked();
-    assert_eq!(asked.len(), 3, "success rate, duration and requests: {asked:?}");
-    for (at, promql) in &asked {
-        assert_eq!(*at, instant(15), "a quarter of the interval, aligned");
-        let counts = promql.starts_with("sum by");
-        let names = if counts {
-            "=~\"a|a-primary|b|b-primary|c|c-primary\""
-        } else {
-            "=~\"a|b|c\""
-        };
-        assert!(promql.contains(names), "{promql}");
+    let both = ["a", "a-primary", "b", "b-primary", "c", "c-primary"]
+        .map(str::to_owned)
+        .to_vec();
+    let question = |what, window, reporters: &[Reporter]| Asked {
+        at: instant(15),
+        what,
+        window: Duration::from_secs(window),
+        reporters: reporters.to_vec(),
+        workloads: both.clone(),
+    };
+    let destination = Reporter::Destination;
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    for expected in [
+        question("freshness", 0, &[]),
+        question("requests", 60, &[destination]),
+        question("durations", 60, &[destination]),
+        question("requests", 20, &[destination, Reporter::Source]),
+    ] {
         assert!(
-            promql.contains(if counts { "[20s]" } else { "[60s]" }),
-            "{promql}"
+            asked.contains(&expected),
+            "{expected:?} at a quarter of the interval, in {asked:?}"
         );
     }
     let of = |name: &str| bench.sampler.latest(&id(name)).unwrap();
     let a = of("a");
     assert_eq!((a.at, a.window), (instant(15), Duration::from_secs(60)));
-    assert_eq!(a.readings["rate"], Reading::Value(1.0));
+    assert_eq!(a.readings["rate"], Reading::Value(99.0));
+    assert_eq!(a.readings["p99"], Reading::Value(99.0));
     let expected = Traffic {
         window: Duration::from_secs(20),
         canary: Reading::Value(1000.0),
@@ -170,13 +279,14 @@ async fn canaries_of_one_interval_share_their_queries_on_the_grid() {
         reached_at: Some(a.at),
     };
     assert_eq!(a.traffic, expected);
-    assert_eq!(of("b").readings["p99"], Reading::Value(2.0));
-    assert_eq!(of("b").traffic.primary, Reading::NoData);
-    assert_eq!(of("c").readings["rate"], Reading::NoData, "NaN is no data");
+    let b = of("b");
+    assert_eq!(b.traffic.canary, Reading::Value(0.0), "its series did not grow");
+    assert_eq!(b.traffic.primary, Reading::NoData, "there is no series");
+    assert_eq!(b.readings["rate"], Reading::NoData, "nothing to divide");
 
     bench.woken.recv().await.unwrap();
-    assert_eq!(bench.fake.asked().len(), 6, "the next round, no query in between");
-    assert_eq!(bench.fake.asked()[5].0, instant(30));
+    assert_eq!(bench.fake.asked().len(), 8, "the next round, no query in between");
+    assert_eq!(bench.fake.asked()[7].at, instant(30));
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,12 +337,15 @@ async fn a_failed_query_is_an_error_for_all_concerned_and_heals() {
             sample.readings.values().chain(&traffic).all(|r| *r == expected),
             "{sample:?}"
         );
+        assert_eq!(sample.seen.canary.pods, expected);
+        assert_eq!(sample.seen.canary.is_measured(1), None);
+        assert!(sample.counts.is_empty(), "{sample:?}");
     }
     bench.fake.broken.store(false, Ordering::Relaxed);
     bench.woken.recv().await.unwrap();
     assert_eq!(
         bench.sampler.latest(&id("a")).unwrap().readings["rate"],
-        Reading::Value(1.0)
+        Reading::Value(99.0)
     );
 }
 
@@ -242,7 +355,7 @@ async fn a_slow_source_gets_one_round_at_a_time_and_holds_up_nobody_else() {
     *bench.fake.takes.lock().unwrap() = Duration::from_secs(40);
     bench.sampler.watch(&id("a"), request("a", 60));
     pass(20).await;
-    assert_eq!(bench.fake.asked().len(), 3);
+    assert_eq!(bench.fake.asked().len(), 4);
     *bench.fake.takes.lock().unwrap() = Duration::ZERO;
     bench.sampler.watch(&id("b"), request("b", 4));
     assert_eq!(bench.woken.recv().await.unwrap(), id("b"));
@@ -253,7 +366,8 @@ async fn a_slow_source_gets_one_round_at_a_time_and_holds_up_nobody_else() {
             .fake
             .asked()
             .iter()
-            .filter(|(when, q)| *when == instant(at) && q.contains("\"a\""))
+            .filter(|asked| asked.at == instant(at) && asked.what == "requests")
+            .filter(|asked| asked.workloads.iter().any(|name| name == "a"))
             .count()
     };
     // The round of second 15 ended at second 55, those of 30 and 45 never were.
@@ -294,13 +408,124 @@ async fn large_fleets_are_asked_for_in_chunks() {
     for _ in 0..250 {
         bench.woken.recv().await.unwrap();
     }
-    assert_eq!(bench.fake.asked().len(), 3 * 3);
+    assert_eq!(bench.fake.asked().len(), 3 * 4);
 }
 
-#[test]
-fn count_that_is_no_number_is_an_error_and_never_silence() {
-    assert!(matches!(read(Question::Requests, f64::NAN), Reading::Error(_)));
-    assert_eq!(read(Question::Requests, 0.0), Reading::Value(0.0));
-    let rate = Question::Metric(crate::judge::MetricKind::SuccessRate, Duration::from_secs(10));
-    assert_eq!(read(rate, f64::NAN), Reading::NoData);
+#[tokio::test(start_paused = true)]
+async fn count_that_is_no_number_is_an_error_and_never_silence() {
+    let mut bench = bench();
+    bench.sampler.watch(&id("c"), request("c", 60));
+    bench.woken.recv().await.unwrap();
+    let sample = bench.sampler.latest(&id("c")).unwrap();
+    assert!(matches!(sample.traffic.canary, Reading::Error(_)), "{sample:?}");
+    assert!(matches!(sample.readings["rate"], Reading::Error(_)), "{sample:?}");
+    assert_eq!(sample.traffic.reached_at, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_tell_counts_of_both_versions_and_which_pods_are_seen() {
+    let mut bench = bench();
+    bench.sampler.watch(&id("a"), request("a", 60));
+    bench.woken.recv().await.unwrap();
+    let sample = bench.sampler.latest(&id("a")).unwrap();
+    let sides = &sample.counts[&Duration::from_secs(60)];
+    let (canary, primary) = (sides.canary.as_ref().unwrap(), sides.primary.as_ref().unwrap());
+    assert_eq!(
+        (canary.requests, canary.bad, canary.buckets.len()),
+        (1000.0, 10.0, 3)
+    );
+    assert_eq!((primary.requests, primary.buckets.len()), (9000.0, 0));
+    let seen = &sample.seen;
+    assert_eq!(seen.canary.pods, Reading::Value(2.0), "two of three within 20 s");
+    assert_eq!(seen.primary.pods, Reading::Value(1.0));
+    assert_eq!(seen.canary.called.as_ref().unwrap().requests, 1000.0);
+    assert_eq!(sample.source_at, Some(instant(1_000_000)));
+    assert_eq!(sample.lag, Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn window_of_the_traffic_follows_the_scrapes_that_the_source_shows() {
+    let windows = |bench: &Bench| -> Vec<u64> {
+        let asked = bench.fake.asked();
+        let traffic = asked.iter().filter(|asked| asked.reporters.len() == 2);
+        traffic.map(|asked| asked.window.as_secs()).collect()
+    };
+    let mut bench = bench_with(Settings::default());
+    *bench.fake.interval.lock().unwrap() = Some(Duration::from_secs(30));
+    bench.sampler.watch(&id("a"), request("a", 60));
+    bench.woken.recv().await.unwrap();
+    assert_eq!(windows(&bench), [150], "a minute while nothing is known");
+    let sample = bench.sampler.latest(&id("a")).unwrap();
+    assert_eq!(sample.scrape_interval, Some(Duration::from_secs(30)));
+    assert_eq!(sample.traffic.window, Duration::from_secs(150));
+    bench.woken.recv().await.unwrap();
+    assert_eq!(windows(&bench), [150, 75]);
+    // Another question, and another canary of the same source, begin with what is known.
+    bench.sampler.watch(&id("a"), request("a", 4));
+    bench.sampler.watch(&id("b"), request("b", 4));
+    bench.woken.recv().await.unwrap();
+    assert_eq!(windows(&bench), [150, 75, 75]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reporter_of_the_analysis_is_the_one_that_is_asked() {
+    let mut bench = bench();
+    let by_callers = Request {
+        reporter: Reporter::Source,
+        ..request("a", 60)
+    };
+    bench.sampler.watch(&id("a"), by_callers);
+    bench.woken.recv().await.unwrap();
+    let asked = bench.fake.asked();
+    let of_metrics = asked
+        .iter()
+        .filter(|asked| asked.window == Duration::from_secs(60));
+    assert!(
+        of_metrics
+            .into_iter()
+            .all(|asked| asked.reporters == [Reporter::Source]),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_look_back_no_further_than_the_evidence_goes() {
+    let mut bench = bench();
+    let since = |second| Request {
+        since: Some(instant(second)),
+        ..request("a", 60)
+    };
+    bench.sampler.watch(&id("a"), since(1));
+    bench.woken.recv().await.unwrap();
+    let sample = bench.sampler.latest(&id("a")).unwrap();
+    assert_eq!(
+        sample.readings["rate"],
+        Reading::NoData,
+        "14 s are no whole period of 15 s"
+    );
+    assert_eq!(bench.fake.asked().len(), 2, "freshness and traffic");
+    for _ in 0..2 {
+        bench.woken.recv().await.unwrap();
+    }
+    let sample = bench.sampler.latest(&id("a")).unwrap();
+    let thirty = Duration::from_secs(30);
+    assert_eq!((sample.at, sample.window), (instant(45), thirty));
+    assert_eq!(sample.windows["rate"], thirty);
+    assert_eq!(sample.readings["rate"], Reading::Value(99.0));
+    assert!(sample.counts.contains_key(&thirty), "{sample:?}");
+    // The next step: the sample stays, and what is asked next is about it alone.
+    bench.sampler.watch(&id("a"), since(45));
+    assert!(bench.sampler.latest(&id("a")).is_some());
+    bench.woken.recv().await.unwrap();
+    let sample = bench.sampler.latest(&id("a")).unwrap();
+    assert_eq!(sample.windows["rate"], Duration::from_secs(15));
+    for _ in 0..9 {
+        bench.woken.recv().await.unwrap();
+    }
+    let sample = bench.sampler.latest(&id("a")).unwrap();
+    assert_eq!(
+        (sample.window, sample.windows.len()),
+        (Duration::from_secs(60), 0),
+        "and no further than it may"
+    );
 }

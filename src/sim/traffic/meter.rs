@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::judge::Bucket;
+
 /// Upper bounds of the buckets in milliseconds, Istio's.
 pub const BOUNDS: [f64; 17] = [
     0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0,
@@ -56,6 +58,29 @@ impl Meter {
         while self.scrapes.front().is_some_and(|(old, _)| at - *old > KEPT) {
             self.scrapes.pop_front();
         }
+    }
+
+    /// When the newest scrape was taken that is known at `at`.
+    #[must_use]
+    pub fn newest(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.scrapes
+            .iter()
+            .rev()
+            .map(|(when, _)| *when)
+            .find(|when| *when <= at)
+    }
+
+    /// The usual time between two scrapes in `span` up to `at`, if there were some before as well: scrapes that failed do not
+    /// count, as `up` has samples of them too.
+    #[must_use]
+    pub fn gap(&self, at: DateTime<Utc>, span: TimeDelta) -> Option<TimeDelta> {
+        let from = at - span;
+        self.scrapes.front().filter(|(when, _)| *when <= from)?;
+        let times = self.scrapes.iter().map(|(when, _)| *when);
+        let within: Vec<DateTime<Utc>> = times.filter(|when| *when > from && *when <= at).collect();
+        let mut gaps: Vec<TimeDelta> = within.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        gaps.sort();
+        gaps.get(gaps.len() / 2).copied()
     }
 
     /// What PromQL's `increase` says of the window that ends at `at`: the growth between its first and last scrape,
@@ -127,6 +152,23 @@ impl std::ops::AddAssign for Counts {
 }
 
 impl Counts {
+    /// The buckets as Prometheus has them: each counts those below as well, and the last one all; what is beyond the last
+    /// bound is not in it.
+    #[must_use]
+    pub fn cumulative(&self) -> Vec<Bucket> {
+        let mut count = 0.0;
+        let finite = self.buckets.iter().zip(BOUNDS).map(|(bucket, le_ms)| {
+            count += bucket;
+            Bucket { le_ms, count }
+        });
+        let mut buckets: Vec<Bucket> = finite.collect();
+        buckets.push(Bucket {
+            le_ms: f64::INFINITY,
+            count,
+        });
+        buckets
+    }
+
     /// All answers.
     #[must_use]
     pub fn all(&self) -> f64 {
@@ -159,6 +201,21 @@ mod tests {
     use crate::sim::clock::SimClock;
 
     #[test]
+    fn scrapes_tell_how_often_and_when_they_were() {
+        let start = SimClock::epoch();
+        let at = |second| start + TimeDelta::seconds(second);
+        let mut meter = Meter::default();
+        for scrape in (0..10).filter(|scrape| *scrape != 7) {
+            meter.scrape(at(scrape * 15));
+        }
+        assert_eq!(meter.newest(at(140)), Some(at(135)));
+        assert_eq!(meter.newest(at(29)), Some(at(15)), "what is known late is old");
+        let gap = |span| meter.gap(at(140), TimeDelta::seconds(span));
+        assert_eq!(gap(100), Some(TimeDelta::seconds(15)), "one was lost");
+        assert_eq!(gap(300), None, "it is younger");
+    }
+
+    #[test]
     fn increase_is_extrapolated_to_the_window_and_needs_two_scrapes() {
         let start = SimClock::epoch();
         let mut meter = Meter::default();
@@ -176,5 +233,9 @@ mod tests {
             .unwrap();
         assert!((counts.all() - 100.0).abs() < 1e-6, "{counts:?}");
         assert_eq!(counts.quantile(0.5), Some(7.5));
+        assert_eq!(
+            crate::judge::counts::quantile(0.5, &counts.cumulative()),
+            Some(7.5)
+        );
     }
 }

@@ -1,22 +1,23 @@
 //! Prometheus in a simulation: answers the typed questions from the pods' counters.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-
 use tokio::time::Instant;
 
-use super::meter::Counts;
+use super::meter;
 use crate::{
     clock::Clock,
-    judge::MetricKind,
-    metrics_source::{MetricSource, Query, SourceError, WorkloadKey, query::Measure},
-    sim::{clock::SimClock, world::World},
+    judge::{Counts, Reporter},
+    metrics_source::{
+        Durations, Freshness, MetricSource, Requests, Row, Scope, SourceError, WorkloadKey,
+        query::LEARNT_OVER,
+    },
+    sim::{clock::SimClock, workloads::pods::Pod, world::World},
 };
 
 /// What is wrong with Prometheus.
@@ -58,55 +59,124 @@ const LATE: TimeDelta = TimeDelta::minutes(1);
 
 impl SimMetrics {
     fn trouble(&self) -> Trouble {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner).trouble
-    }
-}
-
-#[async_trait]
-impl MetricSource for SimMetrics {
-    async fn vector(&self, promql: &str, _: DateTime<Utc>) -> Result<Vec<(WorkloadKey, f64)>, SourceError> {
-        Err(SourceError::Malformed(format!(
-            "the simulation has no PromQL engine: {promql}"
-        )))
+        self.lock().trouble
     }
 
-    async fn measure(&self, query: &Query, _: DateTime<Utc>) -> Result<Vec<(WorkloadKey, f64)>, SourceError> {
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits as long as an answer takes, and shows `look` the pods that were asked for, and the instant up to which they
+    /// are known.
+    async fn answer<T: Default>(
+        &self,
+        scope: &Scope,
+        look: impl Fn(&mut T, WorkloadKey, &Pod, DateTime<Utc>) + Send,
+    ) -> Result<T, SourceError> {
         if self.trouble() == Trouble::Slow {
             tokio::time::sleep_until(Instant::now() + SLOW).await;
         }
-        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.catch_up(self.clock.now());
-        let at = self.clock.now();
+        let mut world = self.lock();
+        let now = self.clock.now();
+        world.catch_up(now);
         let at = match world.trouble {
             Trouble::Down => return Err(SourceError::Unreachable("connection refused".to_owned())),
-            Trouble::Empty => return Ok(Vec::new()),
-            Trouble::Late => at - LATE,
-            Trouble::None | Trouble::NotANumber | Trouble::Slow => at,
+            Trouble::Empty => return Ok(T::default()),
+            Trouble::Late => now - LATE,
+            Trouble::None | Trouble::NotANumber | Trouble::Slow => now,
         };
-        let window = TimeDelta::from_std(query.window).unwrap_or_default();
-        let mut sums: BTreeMap<WorkloadKey, Counts> = BTreeMap::new();
+        let mut found = T::default();
         for pod in world.workloads.all() {
             let key = WorkloadKey {
                 namespace: pod.namespace.clone(),
                 workload: pod.workload.clone(),
             };
-            if query.workloads.contains(&key)
-                && let Some(counts) = pod.meter.increase(at, window)
-            {
-                *sums.entry(key).or_default() += counts;
+            if scope.workloads.contains(&key) {
+                look(&mut found, key, pod, at);
             }
         }
-        let nan = world.trouble == Trouble::NotANumber;
-        let values = sums.into_iter().filter_map(|(key, counts)| {
-            let value = match query.measure {
-                Measure::Requests => Some(counts.all()),
-                Measure::Metric(MetricKind::SuccessRate) => {
-                    (counts.all() > 0.0).then(|| 100.0 - 100.0 * counts.bad / counts.all())
-                }
-                Measure::Metric(MetricKind::Duration) => counts.quantile(0.99),
-            };
-            value.map(|value| (key, if nan { f64::NAN } else { value }))
-        });
-        Ok(values.collect())
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl MetricSource for SimMetrics {
+    async fn vector(&self, promql: &str) -> Result<Vec<Row>, SourceError> {
+        Err(SourceError::Malformed(format!(
+            "the simulation has no PromQL engine: {promql}"
+        )))
+    }
+
+    /// Nobody asks the callers' proxies here: there are none.
+    async fn requests(
+        &self,
+        scope: &Scope,
+        _: &[Reporter],
+        window: Duration,
+    ) -> Result<Requests, SourceError> {
+        let window = TimeDelta::from_std(window).unwrap_or_default();
+        let count = |found: &mut Requests, key, pod: &Pod, at| {
+            if let Some(counted) = pod.meter.increase(at, window) {
+                let counts: &mut Counts = found.entry((key, Reporter::Destination)).or_default();
+                counts.requests += counted.all();
+                counts.bad += counted.bad;
+            }
+        };
+        let mut found = self.answer(scope, count).await?;
+        if self.trouble() == Trouble::NotANumber {
+            for counts in found.values_mut() {
+                counts.requests = f64::NAN;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn durations(
+        &self,
+        scope: &Scope,
+        _: Reporter,
+        window: Duration,
+    ) -> Result<Durations, SourceError> {
+        let window = TimeDelta::from_std(window).unwrap_or_default();
+        let count = |found: &mut Vec<(WorkloadKey, meter::Counts)>, key, pod: &Pod, at| {
+            if let Some(counted) = pod.meter.increase(at, window) {
+                found.push((key, counted));
+            }
+        };
+        let mut sums = std::collections::HashMap::<WorkloadKey, meter::Counts>::new();
+        for (key, counted) in self.answer(scope, count).await? {
+            *sums.entry(key).or_default() += counted;
+        }
+        Ok(sums
+            .into_iter()
+            .map(|(key, sum)| (key, sum.cumulative()))
+            .collect())
+    }
+
+    async fn freshness(&self, scope: &Scope) -> Result<Freshness, SourceError> {
+        let now = self.clock.now();
+        let look = |found: &mut Freshness, key: WorkloadKey, pod: &Pod, at| {
+            if let Some(newest) = pod.meter.newest(at) {
+                let age = (now - newest).to_std().unwrap_or_default();
+                found
+                    .ages
+                    .entry(key.clone())
+                    .or_default()
+                    .insert(pod.ip.clone(), age);
+            }
+            let learnt = LEARNT_OVER.iter().find_map(|span| {
+                let gap = pod.meter.gap(at, TimeDelta::from_std(*span).ok()?)?;
+                gap.to_std().ok()
+            });
+            if let Some(learnt) = learnt {
+                let known = found.intervals.entry(key).or_insert(learnt);
+                *known = learnt.min(*known);
+            }
+        };
+        let found = self.answer(scope, look).await?;
+        Ok(Freshness {
+            now: Some(now),
+            ..found
+        })
     }
 }
