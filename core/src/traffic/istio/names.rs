@@ -49,6 +49,27 @@ impl ServiceNames {
             .find(|role| self.short(*role) == service)
     }
 
+    /// As [`ServiceNames::matches`], for a host that an object in `namespace` names: a short name means a Service there.
+    #[must_use]
+    pub fn resolve(&self, host: &str, namespace: &str) -> Option<Role> {
+        let foreign = namespace != self.namespace && !host.contains('.');
+        self.matches(host).filter(|_| !foreign)
+    }
+
+    /// Whether `pattern`, a host that begins with `*`, covers the Service with this role.
+    #[must_use]
+    pub fn covered(&self, pattern: &str, role: Role) -> bool {
+        let Some(suffix) = pattern.strip_prefix('*') else {
+            return false;
+        };
+        let name = format!("{}.{}.svc.", self.short(role), self.namespace);
+        // The cluster's domain is its own affair.
+        let domain = suffix
+            .find(".svc.")
+            .map_or("cluster.local", |at| &suffix[at + ".svc.".len()..]);
+        format!("{name}{domain}").ends_with(suffix)
+    }
+
     /// `host` in the same form, for another role; `None` if it is none of the three Services.
     #[must_use]
     pub fn rewrite(&self, host: &str, role: Role) -> Option<String> {
@@ -123,6 +144,34 @@ mod tests {
         ];
         for (host, role) in table {
             assert_eq!(names().matches(host), role, "{host}");
+        }
+    }
+
+    #[test]
+    fn short_name_means_a_service_of_the_namespace_where_it_is_written() {
+        assert_eq!(names().resolve("cart", "shop"), Some(Role::Apex));
+        assert_eq!(names().resolve("cart", "other"), None);
+        assert_eq!(names().resolve("cart.shop", "other"), Some(Role::Apex));
+        assert_eq!(
+            names().resolve("cart-canary.shop.svc.cluster.local", "istio-system"),
+            Some(Role::Canary)
+        );
+    }
+
+    #[test]
+    fn wildcard_covers_what_ends_like_it() {
+        let table = [
+            ("*", true),
+            ("*.local", true),
+            ("*.shop.svc.cluster.local", true),
+            ("*.svc.corp.example", true),
+            ("*.shop.svc.corp.example", true),
+            ("*.other.svc.cluster.local", false),
+            ("*.example.com", false),
+            ("cart.shop.svc.cluster.local", false),
+        ];
+        for (pattern, covered) in table {
+            assert_eq!(names().covered(pattern, Role::Apex), covered, "{pattern}");
         }
     }
 

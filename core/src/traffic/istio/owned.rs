@@ -2,8 +2,8 @@
 //!
 //! A user may add routes, rules and fields to it by hand; those stay. Hence repair is a three-way merge of what we
 //! applied last (kept in an annotation), what the Canary asks for now and what is there, as a minimal patch on our own
-//! route. Our HTTP route is the one named [`ROUTE_NAME`]; a TCP route has no name in Istio, so ours is the first
-//! that leads to the Canary's Services.
+//! routes. Our HTTP routes are those named [`ROUTE_NAME`] and [`MESH_ROUTE_NAME`]; a TCP route has no name in Istio, so
+//! ours is the first that leads to the Canary's Services.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,14 @@ use serde_json::{Map, Value, json};
 use super::{
     RouteError, ServiceNames,
     edit::{Edit, escape},
-    generated::{ROUTE_NAME, is_empty},
+    generated::{MESH_ROUTE_NAME, ROUTE_NAME, is_empty},
     route::{Unit, list, managed_routes},
     virtual_service::split_in,
 };
 use crate::rollout::weight::Weight;
+
+/// Protocols and names of the routes that may be ours.
+const OWN: [(&str, &str); 3] = [("http", ROUTE_NAME), ("http", MESH_ROUTE_NAME), ("tcp", "")];
 
 /// Annotation of a created VirtualService: the spec that was applied last, see [`applied`].
 pub const APPLIED_ANNOTATION: &str = "bellwether.dev/applied-routes";
@@ -53,11 +56,10 @@ pub fn owned_drift(live_spec: &Value, desired_spec: &Value) -> bool {
             return true;
         }
     }
-    ["http", "tcp"]
-        .into_iter()
-        .any(|protocol| match own_route(desired_spec, protocol) {
+    OWN.into_iter()
+        .any(|(protocol, name)| match own_route(desired_spec, protocol, name) {
             Some(wanted) => !live_routes(live_spec, protocol).any(|route| covers_route(route, wanted)),
-            None => protocol == "http" && live_routes(live_spec, protocol).any(is_named),
+            None => protocol == "http" && live_routes(live_spec, protocol).any(|route| is_named(route, name)),
         })
 }
 
@@ -90,12 +92,18 @@ fn live_routes<'a>(spec: &'a Value, protocol: &str) -> impl Iterator<Item = &'a 
     spec.get(protocol).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn own_route<'a>(spec: &'a Value, protocol: &str) -> Option<&'a Value> {
-    spec.get(protocol)?.as_array()?.first()
+/// The route of ours in a spec that we built: by its name, or the first where none has a name.
+fn own_route<'a>(spec: &'a Value, protocol: &str, name: &str) -> Option<&'a Value> {
+    let mut routes = spec.get(protocol)?.as_array()?.iter();
+    if protocol == "http" {
+        routes.find(|route| is_named(route, name))
+    } else {
+        routes.next()
+    }
 }
 
-fn is_named(route: &Value) -> bool {
-    route.get("name").and_then(Value::as_str) == Some(ROUTE_NAME)
+fn is_named(route: &Value, name: &str) -> bool {
+    route.get("name").and_then(Value::as_str) == Some(name)
 }
 
 /// Whether `live` holds everything that `desired` holds. Lists must have equal length, since a longer one means
@@ -150,8 +158,8 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    fn route(self, protocol: &str) -> Wanted<'a> {
-        let own = |spec| own_route(spec, protocol);
+    fn route(self, protocol: &str, name: &str) -> Wanted<'a> {
+        let own = |spec| own_route(spec, protocol, name);
         Wanted {
             before: self.before.and_then(own),
             now: self.now.and_then(own),
@@ -199,8 +207,8 @@ pub fn repair(
         before: before.as_ref(),
         now: Some(desired_spec),
     };
-    for protocol in ["http", "tcp"] {
-        repair_route(&mut edit, protocol, wanted.route(protocol), names)?;
+    for own in OWN {
+        repair_route(&mut edit, own, wanted.route(own.0, own.1), names)?;
     }
     split_in(&mut edit, names, weight)?;
     let (changed, text) = (edit.changed(), applied(desired_spec));
@@ -213,13 +221,13 @@ pub fn repair(
 
 fn repair_route(
     edit: &mut Edit,
-    protocol: &str,
+    (protocol, name): (&str, &str),
     wanted: Wanted<'_>,
     names: &ServiceNames,
 ) -> Result<(), RouteError> {
     let path = format!("/spec/{protocol}");
     let length = list(edit.doc(), &path)?.len();
-    match (own_position(edit.doc(), protocol, names)?, wanted.now) {
+    match (own_position(edit.doc(), (protocol, name), names)?, wanted.now) {
         (Some(position), Some(_)) => merge_route(edit, &format!("{path}/{position}"), wanted, names),
         (None, Some(now)) if length == 0 => edit.set(&path, json!([now])),
         // Last, because a user's routes before it must keep their precedence.
@@ -235,11 +243,15 @@ fn repair_route(
     }
 }
 
-fn own_position(vs: &Value, protocol: &str, names: &ServiceNames) -> Result<Option<usize>, RouteError> {
+fn own_position(
+    vs: &Value,
+    (protocol, name): (&str, &str),
+    names: &ServiceNames,
+) -> Result<Option<usize>, RouteError> {
     let path = format!("/spec/{protocol}");
     let routes = list(vs, &path)?;
     if protocol == "http" {
-        return Ok(routes.iter().position(is_named));
+        return Ok(routes.iter().position(|route| is_named(route, name)));
     }
     let managed = managed_routes(vs, names)?;
     Ok((0..routes.len()).find(|index| managed.iter().any(|m| m.path == format!("{path}/{index}"))))

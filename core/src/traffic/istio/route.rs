@@ -2,11 +2,16 @@
 //!
 //! The unit of work is one destination of the user: alone (naming the apex Service) or split into a pair (primary
 //! and canary). Two destinations of one route that both name the apex, say with different headers, are two units,
-//! so that each can be undone exactly.
+//! so that each can be undone exactly. A route of the user to the primary or the canary alone, say for testers, is not
+//! ours; half of a pair that we made is.
 
 use serde_json::Value;
 
-use super::{Role, RouteError, ServiceNames};
+use super::{
+    Role, RouteError, ServiceNames,
+    generated::{MESH_ROUTE_NAME, ROUTE_NAME},
+    notes::Notes,
+};
 use crate::rollout::weight::Weight;
 
 /// Lists of routes in `spec`, by protocol.
@@ -42,6 +47,8 @@ pub(super) struct ManagedRoute {
     /// Explicit weights of all destinations, ours and foreign.
     pub(super) weights: Vec<Option<i64>>,
     pub(super) units: Vec<Unit>,
+    /// By what all weights were multiplied when the route was split; 1 if they were not, or are others' by now.
+    pub(super) scale: i64,
 }
 
 impl ManagedRoute {
@@ -73,6 +80,71 @@ impl ManagedRoute {
             Unit::Pair { primary, canary } => self.weight(primary).saturating_add(self.weight(canary)),
         }
     }
+
+    /// Whether the destination at `index` is neither the primary's nor the canary's.
+    pub(super) fn foreign(&self, index: usize) -> bool {
+        !self.units.iter().any(|unit| unit.has(index))
+    }
+
+    /// By what the user's weights are multiplied while the route is split.
+    pub(super) fn wanted_scale(&self) -> i64 {
+        if self.sole() {
+            return 1;
+        }
+        let shares = self.units.iter().map(|unit| self.share(*unit) / self.scale);
+        let sum = self.weights.iter().flatten();
+        let sum = sum.fold(0, |sum: i64, weight| sum.saturating_add(weight / self.scale));
+        least_scale(shares, sum)
+    }
+
+    /// `noted`, if the weights can still be what came of multiplying the user's with it: whoever writes others by hand
+    /// means what they wrote.
+    fn present_scale(&self, noted: i64) -> i64 {
+        let unsplit = |unit: &Unit| matches!(unit, Unit::Single { role: Role::Apex, .. });
+        let foreign = (0..self.weights.len()).filter(|index| self.foreign(*index));
+        let mut all = foreign
+            .map(|index| self.weight(index))
+            .chain(self.units.iter().map(|unit| self.share(*unit)));
+        if self.sole() || self.units.iter().any(unsplit) || !all.all(|weight| weight % noted == 0) {
+            return 1;
+        }
+        noted
+    }
+}
+
+impl Unit {
+    /// The position of its first destination.
+    fn first(self) -> usize {
+        match self {
+            Unit::Single { index, .. } => index,
+            Unit::Pair { primary, canary } => primary.min(canary),
+        }
+    }
+
+    fn has(self, at: usize) -> bool {
+        match self {
+            Unit::Single { index, .. } => index == at,
+            Unit::Pair { primary, canary } => primary == at || canary == at,
+        }
+    }
+}
+
+/// The largest sum of weights that Istio takes.
+const LARGEST_SUM: i64 = i32::MAX as i64;
+
+/// The least factor by which the weights of a route must be multiplied so that any whole percentage of each of these
+/// shares is a whole number; 1 if the `sum` of all weights would become too large for Istio.
+pub(super) fn least_scale(shares: impl IntoIterator<Item = i64>, sum: i64) -> i64 {
+    let common = shares.into_iter().fold(100, gcd);
+    let scale = 100 / common.max(1);
+    match sum.checked_mul(scale) {
+        Some(scaled) if scaled <= LARGEST_SUM => scale,
+        _ => 1,
+    }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// The canary's part of `share` at `weight`: rounded, but with something for both sides of a split. A share of 1
@@ -94,6 +166,7 @@ pub(super) fn canary_part(share: i64, weight: Weight) -> i64 {
 
 /// Every managed route of `vs`, in order.
 pub(super) fn managed_routes(vs: &Value, names: &ServiceNames) -> Result<Vec<ManagedRoute>, RouteError> {
+    let notes = Notes::of(vs);
     let mut found = Vec::new();
     for protocol in PROTOCOLS {
         for (position, route) in list(vs, &format!("/spec/{protocol}"))?.iter().enumerate() {
@@ -102,11 +175,48 @@ pub(super) fn managed_routes(vs: &Value, names: &ServiceNames) -> Result<Vec<Man
             if name.starts_with(STRATEGY_PREFIX) {
                 continue;
             }
-            let key = format!("{protocol}/{}", route_key(name, position));
-            found.extend(managed_route(vs, path, key, names)?);
+            let key = route_key(name, position);
+            let halves = match key {
+                _ if [ROUTE_NAME, MESH_ROUTE_NAME].contains(&name) => Halves::Ours,
+                _ if protocol == "tcp" && notes.created => Halves::Ours,
+                Key::Name(_) => Halves::IfNoted,
+                Key::Position(_) => Halves::IfAlone,
+            };
+            let key = format!("{protocol}/{key}");
+            found.extend(managed_route(vs, path, key, names)?.map(|route| (route, halves)));
         }
     }
-    Ok(found)
+    // A position means another route when somebody adds one before it. Where a route is split already, the half of a pair
+    // at a noted position is a route of the user.
+    let alone = found.iter().all(|(found, _)| found.route.units.is_empty());
+    let routes = found.into_iter().map(|(Found { mut route, lonely }, halves)| {
+        let ours = match halves {
+            Halves::Ours => true,
+            Halves::IfNoted => notes.has(&route.key),
+            Halves::IfAlone => alone && notes.has(&route.key),
+        };
+        if ours {
+            route.units.extend(lonely);
+            route.units.sort_by_key(|unit| unit.first());
+        }
+        route.scale = route.present_scale(notes.scale(&route.key));
+        route
+    });
+    Ok(routes.filter(|route| !route.units.is_empty()).collect())
+}
+
+/// Whether a destination that names the primary or the canary alone is half of a pair that we made.
+#[derive(Clone, Copy)]
+enum Halves {
+    Ours,
+    IfNoted,
+    IfAlone,
+}
+
+/// A route, and the primaries and canaries in it that have no partner.
+struct Found {
+    route: ManagedRoute,
+    lonely: Vec<Unit>,
 }
 
 /// The list at `path`; absent is empty.
@@ -118,17 +228,33 @@ pub(super) fn list<'a>(vs: &'a Value, path: &str) -> Result<&'a [Value], RouteEr
     }
 }
 
-/// A route's name survives insertion of other routes; where there is none, its position must do.
-fn route_key(name: &str, position: usize) -> String {
+/// How a route is called in notes: its name survives insertion of other routes; where there is none, its position must
+/// do.
+#[derive(Clone, Copy)]
+enum Key<'a> {
+    Name(&'a str),
+    Position(usize),
+}
+
+impl std::fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Key::Name(name) => f.write_str(name),
+            Key::Position(position) => write!(f, "{position}"),
+        }
+    }
+}
+
+fn route_key(name: &str, position: usize) -> Key<'_> {
     let plain = !name.is_empty()
         && name.bytes().any(|b| !b.is_ascii_digit())
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if plain {
-        name.to_owned()
+        Key::Name(name)
     } else {
-        position.to_string()
+        Key::Position(position)
     }
 }
 
@@ -137,7 +263,7 @@ fn managed_route(
     path: String,
     key: String,
     names: &ServiceNames,
-) -> Result<Option<ManagedRoute>, RouteError> {
+) -> Result<Option<Found>, RouteError> {
     let entries = list(vs, &format!("{path}/route"))?;
     let mut ours = Vec::new();
     let mut weights = Vec::new();
@@ -153,18 +279,23 @@ fn managed_route(
             ours.push(Ours { index, role, entry });
         }
     }
-    let units = units(&ours);
-    Ok((!units.is_empty()).then_some(ManagedRoute {
+    if ours.is_empty() {
+        return Ok(None);
+    }
+    let (units, lonely) = units(&ours);
+    let route = ManagedRoute {
         path,
         key,
         weights,
         units,
-    }))
+        scale: 1,
+    };
+    Ok(Some(Found { route, lonely }))
 }
 
 /// Pairs primaries with canaries: first those that were split from one destination and still look it, then the
-/// rest in order, since a user or a strategy may have changed one half.
-fn units(ours: &[Ours<'_>]) -> Vec<Unit> {
+/// rest in order, since a user or a strategy may have changed one half. Those that are left have no partner.
+fn units(ours: &[Ours<'_>]) -> (Vec<Unit>, Vec<Unit>) {
     let mut canaries: Vec<&Ours<'_>> = ours.iter().filter(|o| o.role == Role::Canary).collect();
     let mut partner = vec![None; ours.len()];
     for alike in [true, false] {
@@ -178,21 +309,24 @@ fn units(ours: &[Ours<'_>]) -> Vec<Unit> {
             }
         }
     }
-    let lonely = |canary: &Ours<'_>| canaries.iter().any(|c| c.index == canary.index);
-    ours.iter()
-        .zip(&partner)
-        .filter_map(|(one, partner)| match partner {
-            Some(canary) => Some(Unit::Pair {
+    let single = |one: &Ours<'_>| Unit::Single {
+        index: one.index,
+        role: one.role,
+    };
+    let mut lonely: Vec<Unit> = canaries.iter().map(|one| single(one)).collect();
+    let mut units = Vec::new();
+    for (one, partner) in ours.iter().zip(&partner) {
+        match (one.role, partner) {
+            (Role::Apex, _) => units.push(single(one)),
+            (Role::Primary, Some(canary)) => units.push(Unit::Pair {
                 primary: one.index,
                 canary: *canary,
             }),
-            None if one.role == Role::Canary && !lonely(one) => None,
-            None => Some(Unit::Single {
-                index: one.index,
-                role: one.role,
-            }),
-        })
-        .collect()
+            (Role::Primary, None) => lonely.push(single(one)),
+            (Role::Canary, _) => {}
+        }
+    }
+    (units, lonely)
 }
 
 /// A destination without what tells its two halves apart.
@@ -238,6 +372,22 @@ mod tests {
                 part,
                 "{percent} % of {share}"
             );
+        }
+    }
+
+    #[test]
+    fn every_percentage_of_a_scaled_share_is_a_whole_number() {
+        let table: [(&[i64], i64, i64); 7] = [
+            (&[3], 4, 100),
+            (&[40], 100, 5),
+            (&[50], 100, 2),
+            (&[100], 200, 1),
+            (&[30, 70], 100, 10),
+            (&[0], 5, 1),
+            (&[3], i64::MAX, 1),
+        ];
+        for (shares, sum, scale) in table {
+            assert_eq!(least_scale(shares.iter().copied(), sum), scale, "{shares:?}");
         }
     }
 

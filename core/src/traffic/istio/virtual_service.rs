@@ -3,7 +3,7 @@
 //! [`split`] turns every destination that names the apex Service into a primary and a canary and sets their weights;
 //! [`merge`] undoes that; [`read`] tells what is there. Invariant: `merge` after `split` gives back the same JSON.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use json_patch::Patch;
 use serde_json::{Value, json};
@@ -11,17 +11,15 @@ use serde_json::{Value, json};
 use super::{
     Role, RouteError, ServiceNames,
     edit::{Edit, escape},
+    notes::Notes,
     route::{ManagedRoute, PROTOCOLS, STRATEGY_PREFIX, Unit, canary_part, list, managed_routes},
 };
 pub use super::{
     generated::{OwnedRoute, ROUTE_NAME, build},
+    notes::{IMPLICIT_WEIGHT_ANNOTATION, WEIGHT_SCALE_ANNOTATION},
     owned::{APPLIED_ANNOTATION, applied, in_shape, owned_drift, repair},
 };
 use crate::rollout::weight::Weight;
-
-/// Remembers, for lone destinations whose weight was not 100, what it was: a comma-separated list of
-/// `<protocol>/<route name or position>` (there was none) and `<protocol>/<route>=<weight>`.
-pub const IMPLICIT_WEIGHT_ANNOTATION: &str = "bellwether.dev/implicit-weight";
 
 /// Prefix of our labels and annotations.
 const OUR_METADATA: &str = "bellwether.dev/";
@@ -39,7 +37,8 @@ pub struct RouteState {
 }
 
 /// The patch after which the canary has `weight` of all traffic to the Service; empty if it has it already.
-/// A foreign destination keeps its weight, and primary and canary divide the rest.
+/// A foreign destination keeps its ratio to ours, and primary and canary divide the rest: where a percentage of it is no
+/// whole number, all weights of the route are multiplied by one factor until [`merge`].
 ///
 /// # Errors
 /// If no route leads to the Service, or a part of a route cannot be understood.
@@ -55,37 +54,62 @@ pub(super) fn split_in(edit: &mut Edit, names: &ServiceNames, weight: Weight) ->
     if routes.is_empty() {
         return Err(RouteError::NoManagedRoute);
     }
-    let mut implicit = implicit_weights(edit.doc());
+    let mut notes = Notes::of(edit.doc());
     for route in &routes {
-        for unit in &route.units {
-            if let Unit::Pair { primary, canary } = *unit {
-                let part = canary_part(route.share(*unit), weight);
-                set_weight(edit, route, primary, route.share(*unit) - part)?;
-                set_weight(edit, route, canary, part)?;
-            }
+        split_route(edit, route, names, weight, &mut notes)?;
+    }
+    notes.write(edit)
+}
+
+fn split_route(
+    edit: &mut Edit,
+    route: &ManagedRoute,
+    names: &ServiceNames,
+    weight: Weight,
+    notes: &mut Notes,
+) -> Result<(), RouteError> {
+    let scale = route.wanted_scale();
+    let unsplit = |unit: &Unit| matches!(unit, Unit::Single { role: Role::Apex, .. });
+    if route.sole() {
+        if route.units.iter().any(unsplit) {
+            notes.note_implicit(&route.key, route.weights.first().copied().flatten());
         }
-        // From the last to the first, because each split moves the destinations behind it.
-        for unit in route.units.iter().rev() {
-            if let Unit::Single { index, role } = *unit {
-                let share = route.share(*unit);
-                if route.sole() && role == Role::Apex && route.weights.first() != Some(&Some(100)) {
-                    implicit.insert(route.key.clone(), route.weights.first().copied().flatten());
-                }
-                let part = canary_part(share, weight);
-                split_single(
-                    edit,
-                    &route.entry(index),
-                    names,
-                    Parts {
-                        primary: share - part,
-                        canary: part,
-                    },
-                )?;
-            }
+    } else if scale > 1 || route.units.iter().any(unsplit) || notes.has(&route.key) {
+        notes.note_scale(&route.key, scale);
+    }
+    for (index, present) in route
+        .weights
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| route.foreign(*index))
+    {
+        if let Some(present) = present {
+            set_weight(edit, route, index, present / route.scale * scale)?;
         }
     }
-    if implicit != implicit_weights(edit.doc()) {
-        edit.annotate(IMPLICIT_WEIGHT_ANNOTATION, &implicit_text(&implicit))?;
+    let parts = |unit: Unit| {
+        let share = if route.sole() {
+            route.share(unit)
+        } else {
+            route.share(unit) / route.scale * scale
+        };
+        let canary = canary_part(share, weight);
+        Parts {
+            primary: share - canary,
+            canary,
+        }
+    };
+    for unit in &route.units {
+        if let Unit::Pair { primary, canary } = *unit {
+            set_weight(edit, route, primary, parts(*unit).primary)?;
+            set_weight(edit, route, canary, parts(*unit).canary)?;
+        }
+    }
+    // From the last to the first, because each split moves the destinations behind it.
+    for unit in route.units.iter().rev() {
+        if let Unit::Single { index, .. } = *unit {
+            split_single(edit, &route.entry(index), names, parts(*unit))?;
+        }
     }
     Ok(())
 }
@@ -127,6 +151,25 @@ pub fn read(vs: &Value, names: &ServiceNames) -> Result<RouteState, RouteError> 
         touched,
         weight,
     })
+}
+
+/// The subsets of the Service that routes lead to.
+///
+/// # Errors
+/// If a part of a route cannot be understood.
+pub fn subsets(vs: &Value, names: &ServiceNames) -> Result<BTreeSet<String>, RouteError> {
+    let routes = managed_routes(vs, names)?;
+    let ours = routes.iter().flat_map(|route| {
+        let indices = 0..route.weights.len();
+        indices
+            .filter(|index| !route.foreign(*index))
+            .map(|index| route.entry(index))
+    });
+    Ok(ours
+        .filter_map(|entry| vs.pointer(&format!("{entry}/destination/subset"))?.as_str())
+        .filter(|subset| !subset.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// The weight that gives every part (share, primary's weight, canary's weight); of several the one nearest to the true
@@ -178,9 +221,9 @@ pub fn merge_owned(vs: &Value, names: &ServiceNames) -> Result<Patch, RouteError
 
 fn merged(vs: &Value, names: &ServiceNames) -> Result<Edit, RouteError> {
     let mut edit = Edit::new(vs)?;
-    let implicit = implicit_weights(vs);
+    let notes = Notes::of(vs);
     for route in managed_routes(vs, names)? {
-        merge_route(&mut edit, &route, names, implicit.get(&route.key))?;
+        merge_route(&mut edit, &route, names, notes.implicit(&route.key))?;
     }
     remove_strategy_routes(&mut edit)?;
     Ok(edit)
@@ -190,8 +233,18 @@ fn merge_route(
     edit: &mut Edit,
     route: &ManagedRoute,
     names: &ServiceNames,
-    implicit: Option<&Option<i64>>,
+    implicit: Option<Option<i64>>,
 ) -> Result<(), RouteError> {
+    for (index, present) in route
+        .weights
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| route.foreign(*index))
+    {
+        if let Some(present) = present {
+            set_weight(edit, route, index, present / route.scale)?;
+        }
+    }
     let mut superfluous = Vec::new();
     for unit in &route.units {
         let (kept, total) = match *unit {
@@ -208,8 +261,8 @@ fn merge_route(
         };
         rehost(edit, &route.entry(kept), names, Role::Apex)?;
         let restored = match implicit {
-            Some(original) if route.sole() && total.is_none_or(|t| t == 100) => *original,
-            _ => total,
+            Some(original) if route.sole() && total.is_none_or(|t| t == 100) => original,
+            _ => total.map(|total| total / route.scale),
         };
         let path = format!("{}/weight", route.entry(kept));
         match restored {
@@ -314,26 +367,6 @@ fn rehost(edit: &mut Edit, entry: &str, names: &ServiceNames, role: Role) -> Res
         &path,
         json!(host.ok_or_else(|| RouteError::malformed(path.as_str()))?),
     )
-}
-
-fn implicit_weights(vs: &Value) -> BTreeMap<String, Option<i64>> {
-    let path = format!("/metadata/annotations/{}", escape(IMPLICIT_WEIGHT_ANNOTATION));
-    let text = vs.pointer(&path).and_then(Value::as_str).unwrap_or_default();
-    text.split(',')
-        .filter(|item| !item.is_empty())
-        .filter_map(|item| match item.split_once('=') {
-            None => Some((item.to_owned(), None)),
-            Some((key, weight)) => Some((key.to_owned(), Some(weight.parse().ok()?))),
-        })
-        .collect()
-}
-
-fn implicit_text(implicit: &BTreeMap<String, Option<i64>>) -> String {
-    let items = implicit.iter().map(|(key, weight)| match weight {
-        None => key.clone(),
-        Some(weight) => format!("{key}={weight}"),
-    });
-    items.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ fn wanted() -> OwnedRoute {
         },
         weight: Weight::ZERO,
         port: 8080,
+        several_ports: false,
         port_discovery: false,
         hosts: vec![],
         gateways: vec![],
@@ -131,6 +132,90 @@ fn destinations_have_a_port_only_beyond_the_mesh() {
     assert!(!port(true, &["mesh", "public"], false));
     assert!(!port(true, &[], false));
     assert!(!port(false, &["public"], true));
+}
+
+#[test]
+fn gateways_and_the_mesh_have_routes_of_their_own_where_there_are_several_ports() {
+    let pair = |port: Option<u16>| {
+        let destination = |host: &str, weight: i64| {
+            let mut destination = json!({ "host": host });
+            if let Some(port) = port {
+                destination["port"] = json!({ "number": port });
+            }
+            json!({ "destination": destination, "weight": weight })
+        };
+        json!([destination("cart-primary", 100), destination("cart-canary", 0)])
+    };
+    let at = |gateways: &[&str], matches: Option<Value>| {
+        let route = OwnedRoute {
+            several_ports: true,
+            gateways: gateways.iter().map(ToString::to_string).collect(),
+            r#match: matches,
+            ..wanted()
+        };
+        build(&route)["http"].clone()
+    };
+    let only = |port| json!([{ "name": "bellwether", "route": pair(port) }]);
+    assert_eq!(at(&[], None), only(None), "the mesh's callers mean a port");
+    assert_eq!(
+        at(&["a", "b"], None),
+        only(Some(8080)),
+        "the port of a gateway is another"
+    );
+    let both = json!([
+        { "name": "bellwether", "match": [{ "gateways": ["a", "b"] }], "route": pair(Some(8080)) },
+        { "name": "bellwether.mesh", "match": [{ "gateways": ["mesh"] }], "route": pair(None) },
+    ]);
+    assert_eq!(at(&["a", "mesh", "b"], None), both);
+    let matches = json!([
+        { "uri": { "prefix": "/x" }, "gateways": ["b"] }, { "uri": { "prefix": "/y" } },
+        { "uri": { "prefix": "/z" }, "gateways": ["mesh"] },
+    ]);
+    let narrowed = json!([
+        { "name": "bellwether", "route": pair(Some(8080)), "match": [
+            { "uri": { "prefix": "/x" }, "gateways": ["b"] }, { "uri": { "prefix": "/y" }, "gateways": ["a", "b"] },
+        ] },
+        { "name": "bellwether.mesh", "route": pair(None), "match": [
+            { "uri": { "prefix": "/y" }, "gateways": ["mesh"] }, { "uri": { "prefix": "/z" }, "gateways": ["mesh"] },
+        ] },
+    ]);
+    assert_eq!(at(&["a", "mesh", "b"], Some(matches)), narrowed);
+}
+
+#[test]
+fn second_port_splits_our_route_at_its_weight_and_back() {
+    let one = OwnedRoute {
+        gateways: vec!["public".into(), "mesh".into()],
+        ..wanted()
+    };
+    let several = OwnedRoute {
+        several_ports: true,
+        ..one.clone()
+    };
+    let mut vs = repaired(&live(&one), &one, 30);
+    let theirs = json!({ "name": "theirs", "redirect": {} });
+    vs["spec"]["http"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, theirs.clone());
+    assert!(!in_shape(&vs, &build(&several)));
+    let done = repaired(&vs, &several, 30);
+    assert!(in_shape(&done, &build(&several)));
+    let names: Vec<_> = done["spec"]["http"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| &r["name"])
+        .collect();
+    assert_eq!(names, ["theirs", "bellwether", "bellwether.mesh"]);
+    assert!(super::super::virtual_service::is_at(
+        &done,
+        &several.names,
+        Weight::saturating(30)
+    ));
+    assert!(!in_shape(&done, &build(&one)), "a route too many");
+    let back = repaired(&done, &one, 30);
+    assert_eq!(back["spec"], vs["spec"]);
 }
 
 #[test]
@@ -309,7 +394,7 @@ fn a_foreign_destination_in_our_route_keeps_its_share() {
         let entries = vs["spec"]["http"][0]["route"].as_array().unwrap().iter();
         entries.map(|e| e["weight"].as_i64().unwrap()).collect()
     };
-    assert_eq!(weights(&repaired(&vs, &route, 50)), [40, 40, 20]);
+    assert_eq!(weights(&repaired(&vs, &route, 50)), [200, 200, 100], "80 to 20");
 }
 
 #[test]
@@ -336,14 +421,14 @@ fn part() -> impl Strategy<Value = Option<Value>> {
 prop_compose! {
     fn any_route()(
         (hosts, gateways) in (0..3usize, 0..3usize),
-        (delegation, tcp, port_discovery) in (any::<bool>(), any::<bool>(), any::<bool>()),
+        (delegation, tcp, port_discovery, several_ports) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
         (headers, retries, rewrite) in (part(), part(), part()),
         timeout in prop_oneof![Just(None), Just(Some("1s".to_owned())), Just(Some("2s".to_owned()))],
     ) -> OwnedRoute {
         OwnedRoute {
             hosts: ["a", "b"].iter().take(hosts).map(ToString::to_string).collect(),
             gateways: ["g", "mesh"].iter().take(gateways).map(ToString::to_string).collect(),
-            delegation, tcp, port_discovery, headers, retries, rewrite, timeout,
+            delegation, tcp, port_discovery, several_ports, headers, retries, rewrite, timeout,
             ..wanted()
         }
     }

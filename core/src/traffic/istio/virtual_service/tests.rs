@@ -83,12 +83,15 @@ fn weights_follow_the_share_of_the_destination() {
         (vec![None], 0, (100, 0)),
         (vec![Some(30)], 50, (50, 50)),
         (vec![Some(0)], 50, (50, 50)),
-        (vec![Some(40), Some(60)], 25, (30, 10)),
-        (vec![Some(40), Some(60)], 1, (39, 1)),
-        (vec![Some(40), Some(60)], 99, (1, 39)),
-        (vec![Some(40), Some(60)], 100, (0, 40)),
-        (vec![Some(1), Some(99)], 99, (1, 0)),
-        (vec![Some(1), Some(99)], 100, (0, 1)),
+        // All weights of a route are multiplied so that every percentage is exact.
+        (vec![Some(40), Some(60)], 25, (150, 50)),
+        (vec![Some(40), Some(60)], 1, (198, 2)),
+        (vec![Some(40), Some(60)], 99, (2, 198)),
+        (vec![Some(40), Some(60)], 100, (0, 200)),
+        (vec![Some(1), Some(99)], 99, (1, 99)),
+        (vec![Some(1), Some(99)], 100, (0, 100)),
+        (vec![Some(3), Some(1)], 10, (270, 30)),
+        (vec![Some(200), Some(7)], 10, (180, 20)),
     ];
     for (weights, w, expected) in table {
         let mut hosts = ["cart", "other"].into_iter();
@@ -114,9 +117,15 @@ fn weights_follow_the_share_of_the_destination() {
             to("cart-canary", expected.1),
             "{weights:?} at {w}"
         );
+        let foreign = split
+            .pointer("/spec/http/0/route/2/weight")
+            .and_then(Value::as_i64);
+        let ours = expected.0 + expected.1;
+        let ratio = |foreign: Option<i64>, ours: i64| foreign.map(|w| w as f64 / ours as f64);
+        let first = weights[0].filter(|_| weights.len() > 1).unwrap_or(100);
         assert_eq!(
-            split["spec"]["http"][0]["route"].get(2),
-            route.get(1),
+            ratio(foreign, ours),
+            ratio(weights.get(1).copied().flatten(), first),
             "{weights:?} at {w}"
         );
         assert_eq!(after_merge(&split), vs, "{weights:?} at {w}");
@@ -173,18 +182,126 @@ fn weights_broken_by_hand_are_restored() {
 }
 
 #[test]
-fn half_a_pair_is_completed() {
-    for host in ["cart-primary", "cart-canary"] {
-        let vs = service(&json!({ "http": [{ "route": [to(host, 100)] }] }));
-        let route = after_split(&vs, 20)["spec"]["http"][0]["route"].clone();
+fn weights_of_a_split_route_move_without_touching_the_foreign_one() {
+    let vs = service(&json!({ "http": [{ "route": [to("cart", 3), to("legacy", 1)] }] }));
+    let weights = |vs: &Value| -> Vec<i64> {
+        let route = vs["spec"]["http"][0]["route"].as_array().unwrap();
+        route
+            .iter()
+            .map(|entry| entry["weight"].as_i64().unwrap())
+            .collect()
+    };
+    let ten = after_split(&vs, 10);
+    assert_eq!(weights(&ten), [270, 30, 100]);
+    assert!(is_at(&ten, &names(), percent(10)));
+    assert_eq!(read(&ten, &names()).unwrap().weight, Some(percent(10)));
+    let patch = serde_json::to_value(split(&ten, &names(), percent(50)).unwrap()).unwrap();
+    let written = patch.as_array().unwrap().iter().filter(|op| op["op"] != "test");
+    let paths: Vec<_> = written.map(|op| op["path"].as_str().unwrap()).collect();
+    assert_eq!(
+        paths,
+        ["/spec/http/0/route/0/weight", "/spec/http/0/route/1/weight"]
+    );
+}
+
+#[test]
+fn weights_that_a_user_changed_in_a_split_route_are_what_comes_back() {
+    let vs = service(&json!({ "http": [{ "route": [to("cart", 3), to("legacy", 1)] }] }));
+    // As far as it is still a multiple, it is divided again; else it stays as written. The ratio is the user's always.
+    for (foreign, ours, theirs) in [(200, 3, 2), (150, 300, 150)] {
+        let mut split = after_split(&vs, 10);
+        split["spec"]["http"][0]["route"][2]["weight"] = json!(foreign);
+        for w in [10, 60] {
+            let merged = after_merge(&after_split(&split, w));
+            let expected = json!([to("cart", ours), to("legacy", theirs)]);
+            assert_eq!(merged["spec"]["http"][0]["route"], expected, "{foreign} at {w}");
+        }
+    }
+}
+
+#[test]
+fn route_that_an_earlier_version_split_is_scaled_with_the_next_weight() {
+    let vs = service(
+        &json!({ "http": [{ "route": [to("cart-primary", 36), to("cart-canary", 4), to("other", 60)] }] }),
+    );
+    assert_eq!(read(&vs, &names()).unwrap().weight, Some(percent(10)));
+    let split = after_split(&vs, 1);
+    let expected = json!([to("cart-primary", 198), to("cart-canary", 2), to("other", 300)]);
+    assert_eq!(split["spec"]["http"][0]["route"], expected);
+    let merged = json!([to("cart", 40), to("other", 60)]);
+    assert_eq!(after_merge(&split)["spec"]["http"][0]["route"], merged);
+}
+
+#[test]
+fn half_a_pair_that_we_made_is_completed() {
+    let named = json!({ "name": "main", "route": [to("cart", 100)] });
+    let created = json!({ "name": "bellwether", "route": [to("cart", 100)] });
+    for before in [named, created, json!({ "route": [to("cart", 100)] })] {
+        for removed in [0, 1] {
+            let vs = service(&json!({ "http": [before] }));
+            let mut split = after_split(&vs, 20);
+            split["spec"]["http"][0]["route"]
+                .as_array_mut()
+                .unwrap()
+                .remove(removed);
+            let route = after_split(&split, 20)["spec"]["http"][0]["route"].clone();
+            let pair = json!([to("cart-primary", 80), to("cart-canary", 20)]);
+            assert_eq!(route, pair, "{before} without {removed}");
+            assert_eq!(
+                after_merge(&split)["spec"]["http"][0]["route"][0]["destination"]["host"],
+                json!("cart")
+            );
+        }
+    }
+}
+
+#[test]
+fn route_of_the_user_to_one_side_stays() {
+    for host in ["cart-canary", "cart-primary.shop.svc.cluster.local"] {
+        for name in [None, Some("testers")] {
+            let mut tester = json!({ "match": [{ "headers": { "x-tester": { "exact": "1" } } }],
+                "route": [{ "destination": { "host": host } }] });
+            if let Some(name) = name {
+                tester["name"] = json!(name);
+            }
+            let main = json!({ "route": [{ "destination": { "host": "cart" } }] });
+            let vs = service(&json!({ "hosts": ["cart"], "http": [tester, main] }));
+            let split = after_split(&vs, 10);
+            assert_eq!(split["spec"]["http"][0], tester);
+            assert_eq!(read(&split, &names()).unwrap().weight, Some(percent(10)));
+            assert_eq!(after_merge(&split), vs);
+            // Added while the traffic is split, before what is known by its position.
+            let mut later = after_split(&service(&json!({ "http": [main] })), 10);
+            later["spec"]["http"]
+                .as_array_mut()
+                .unwrap()
+                .insert(0, tester.clone());
+            assert_eq!(after_split(&later, 30)["spec"]["http"][0], tester);
+            assert_eq!(after_merge(&later)["spec"]["http"][0], tester);
+        }
+    }
+    let only = service(&json!({ "http": [{ "route": [to("cart-canary", 100)] }] }));
+    assert_eq!(
+        split(&only, &names(), percent(10)).unwrap_err(),
+        RouteError::NoManagedRoute
+    );
+}
+
+#[test]
+fn subset_and_port_of_a_destination_are_on_both_sides() {
+    let vs = service(&json!({ "http": [
+        { "route": [{ "destination": { "host": "cart", "subset": "steady", "port": { "number": 9000 } } }] },
+        { "route": [{ "destination": { "host": "other", "subset": "foreign" } }] },
+    ] }));
+    let used = |vs: &Value| subsets(vs, &names()).unwrap().into_iter().collect::<Vec<_>>();
+    assert_eq!(used(&vs), ["steady"]);
+    let split = after_split(&vs, 10);
+    assert_eq!(used(&split), ["steady"]);
+    for side in 0..2 {
+        let destination = &split["spec"]["http"][0]["route"][side]["destination"];
         assert_eq!(
-            route,
-            json!([to("cart-primary", 80), to("cart-canary", 20)]),
-            "from {host}"
-        );
-        assert_eq!(
-            after_merge(&vs)["spec"]["http"][0]["route"],
-            json!([to("cart", 100)])
+            (&destination["subset"], &destination["port"]["number"]),
+            (&json!("steady"), &json!(9000))
         );
     }
 }
@@ -461,31 +578,39 @@ proptest! {
         prop_assert!(state.split && state.touched);
         let routes = managed_routes(&done, &names()).unwrap();
         let shares: Vec<i64> = routes.iter().flat_map(|r| r.units.iter().map(|u| r.share(*u))).collect();
-        if shares.contains(&100) {
-            prop_assert_eq!(state.weight, Some(percent(w)));
-        }
-        prop_assert_eq!(state.weight.is_some(), shares.iter().any(|s| *s > 0));
+        let expected = shares.iter().any(|s| *s > 0).then(|| percent(w));
+        prop_assert_eq!(state.weight, expected);
         if let Some(weight) = state.weight {
             prop_assert!(is_at(&done, &names(), weight));
         }
     }
 
     #[test]
-    fn sums_and_foreign_destinations_are_untouched(vs in virtual_service(), w in 0..=100i64) {
+    fn foreign_destinations_keep_their_ratio_to_ours_and_everything_else(vs in virtual_service(), w in 0..=100i64) {
         prop_assume!(has_managed(&vs));
         let done = after_split(&vs, w);
         for protocol in ["http", "tcp"] {
             for (index, before) in vs["spec"][protocol].as_array().into_iter().flatten().enumerate() {
                 let after = &done["spec"][protocol][index];
                 let entries = |route: &Value| route["route"].as_array().cloned().unwrap_or_default();
+                let weight = |e: &Value| e["weight"].as_i64().unwrap_or(0);
+                let sum = |route: &Value| entries(route).iter().map(weight).sum::<i64>();
                 let foreign = |route: &Value| -> Vec<Value> {
                     let host = |e: &Value| e["destination"]["host"].as_str().unwrap().to_owned();
                     entries(route).into_iter().filter(|e| names().matches(&host(e)).is_none()).collect()
                 };
-                prop_assert_eq!(foreign(before), foreign(after));
-                let sum = |route: &Value| entries(route).iter().map(|e| e["weight"].as_i64().unwrap_or(0)).sum::<i64>();
-                if entries(before).len() > 1 {
-                    prop_assert_eq!(sum(before), sum(after));
+                let rest = |mut e: Value| {
+                    let weight = e.as_object_mut().unwrap().remove("weight");
+                    (e, weight.is_some())
+                };
+                let (old, new) = (foreign(before), foreign(after));
+                for (old, new) in old.iter().zip(&new) {
+                    prop_assert_eq!(weight(old) * sum(after), weight(new) * sum(before));
+                    prop_assert_eq!(rest(old.clone()), rest(new.clone()));
+                }
+                prop_assert_eq!(old.len(), new.len());
+                if !old.is_empty() {
+                    prop_assert_eq!(sum(after) % sum(before).max(1), 0, "one factor");
                 }
             }
         }
