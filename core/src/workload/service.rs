@@ -8,10 +8,11 @@ use super::{
     marks::{Owner, SELECTOR_ANNOTATION},
     text,
 };
-use crate::{
-    api::{self, Metadata, ServicePort},
-    rollout::Serves,
-};
+use crate::{api::Metadata, rollout::Serves};
+
+mod offer;
+
+pub use offer::{carried, has_port, of_canary, several_ports, uncarried};
 
 /// The pod labels that `serves` has: all of the target's selector, with the telling label's value as `serves` has it.
 #[must_use]
@@ -29,12 +30,11 @@ pub fn pod_labels(target: &Value, selector: &Selector, serves: Serves) -> Value 
     Value::Object(labels)
 }
 
-/// A Service of a Canary, selecting the pods with `labels`.
+/// A Service of a Canary, selecting the pods with `labels`. `offer` is what callers find at it, see [`offer`].
 #[must_use]
 pub fn build(
-    name: &str,
-    namespace: &str,
-    service: &api::Service,
+    (name, namespace): (&str, &str),
+    offer: &Map<String, Value>,
     metadata: Option<&Metadata>,
     (labels, owner): (&Value, &Owner),
 ) -> Value {
@@ -47,15 +47,9 @@ pub fn build(
         all.extend(ours);
         all
     };
-    let mut port = json!({
-        "name": service.port_name.as_deref().unwrap_or("http"),
-        "port": service.port,
-        "protocol": "TCP",
-        "targetPort": service.target_port.clone().unwrap_or(ServicePort::Number(service.port)),
-    });
-    if let Some(protocol) = &service.app_protocol {
-        port["appProtocol"] = json!(protocol);
-    }
+    let mut spec = offer.clone();
+    spec.insert("type".to_owned(), json!("ClusterIP"));
+    spec.insert("selector".to_owned(), labels.clone());
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -65,7 +59,7 @@ pub fn build(
             "labels": own(metadata.and_then(|m| m.labels.as_ref()), owner.labels()),
             "annotations": own(metadata.and_then(|m| m.annotations.as_ref()), owner.annotations()),
         },
-        "spec": {"type": "ClusterIP", "ports": [port], "selector": labels},
+        "spec": spec,
     })
 }
 
