@@ -105,7 +105,7 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub app_protocol: Option<String>,
-    /// Route by port number also at gateways.
+    /// Every container port becomes a port of the Services; a Service that was there before keeps its own.
     #[serde(default)]
     pub port_discovery: bool,
     /// Timeout of a request, such as `15s`.

@@ -66,6 +66,8 @@ pub struct Observed {
     pub broken_watch: Option<BrokenWatch>,
     /// What adopted objects offer and cannot be carried over, each as a sentence that names the object.
     pub uncarried: Vec<String>,
+    /// VirtualServices of other namespaces that lead to the Service that callers use, as `<namespace>/<name>`.
+    pub routes_elsewhere: Vec<String>,
     /// Number of the newest fact of the outbox that is known to be told.
     pub told: i64,
 }

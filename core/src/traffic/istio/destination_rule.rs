@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use super::{Role, ServiceNames};
 use crate::workload::{deployment::Selector, text};
 
+/// The namespace whose rules apply where the Service's own namespace has none; Istio's default.
+pub const ROOT_NAMESPACE: &str = "istio-system";
+
 /// A subset, and the rule that defines it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subset {

@@ -4,14 +4,9 @@
 
 use serde_json::{Map, Value, json};
 
+pub use super::route::{MESH_ROUTE_NAME, ROUTE_NAME};
 use super::{Role, ServiceNames, route::canary_part};
 use crate::rollout::weight::Weight;
-
-/// Name of the HTTP route that we create.
-pub const ROUTE_NAME: &str = "bellwether";
-
-/// Name of the HTTP route that we create for callers in the mesh, where those at gateways need one of their own.
-pub const MESH_ROUTE_NAME: &str = "bellwether.mesh";
 
 /// What Istio calls the callers in the mesh, where it lists gateways.
 const MESH: &str = "mesh";

@@ -5,6 +5,7 @@
 //! tests what it replaces; a concurrent edit makes it fail as a whole, and the decision is made anew.
 //! Invariant: applying a patch changes nothing that the Canary does not own.
 
+pub mod claims;
 pub mod destination_rule;
 mod edit;
 mod error;

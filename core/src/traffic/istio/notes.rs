@@ -3,14 +3,13 @@
 //! Both are comma-separated lists of `<protocol>/<route>` with or without a number; a route is called by its name, or by
 //! its position where it has none. Invariant: what is noted helps to undo a split, and is never needed to see one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::{
     RouteError,
     edit::{Edit, escape},
-    owned::APPLIED_ANNOTATION,
 };
 
 /// Remembers, for lone destinations, which weight they had: `<protocol>/<route>` (there was none) and
@@ -20,6 +19,10 @@ pub const IMPLICIT_WEIGHT_ANNOTATION: &str = "bellwether.dev/implicit-weight";
 /// Remembers, for routes with several destinations, by what all weights are multiplied while they are split:
 /// `<protocol>/<route>=<factor>`.
 pub const WEIGHT_SCALE_ANNOTATION: &str = "bellwether.dev/weight-scale";
+
+/// Annotation of a created VirtualService: the spec that was applied last. With it a part that is later taken out of the
+/// Canary can be told from one that a user added by hand.
+pub const APPLIED_ANNOTATION: &str = "bellwether.dev/applied-routes";
 
 type Numbers = BTreeMap<String, Option<i64>>;
 
@@ -65,6 +68,14 @@ impl Notes {
     /// Notes by what the weights of a route are multiplied.
     pub(super) fn note_scale(&mut self, key: &str, scale: i64) {
         self.scales.insert(key.to_owned(), Some(scale));
+    }
+
+    /// Those on routes that are `split` and not `ours`: another Canary's.
+    pub(super) fn of_others(mut self, split: &BTreeSet<String>, ours: &BTreeSet<String>) -> Notes {
+        for numbers in [&mut self.implicit, &mut self.scales] {
+            numbers.retain(|key, _| split.contains(key) && !ours.contains(key));
+        }
+        self
     }
 
     /// Writes what is not on the VirtualService yet.

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
 
+pub use super::notes::APPLIED_ANNOTATION;
 use super::{
     RouteError, ServiceNames,
     edit::{Edit, escape},
@@ -21,9 +22,6 @@ use crate::rollout::weight::Weight;
 
 /// Protocols and names of the routes that may be ours.
 const OWN: [(&str, &str); 3] = [("http", ROUTE_NAME), ("http", MESH_ROUTE_NAME), ("tcp", "")];
-
-/// Annotation of a created VirtualService: the spec that was applied last, see [`applied`].
-pub const APPLIED_ANNOTATION: &str = "bellwether.dev/applied-routes";
 
 /// The value of [`APPLIED_ANNOTATION`] for a VirtualService with this spec. With it a part that is later taken out of
 /// the Canary can be told from one that a user added by hand.

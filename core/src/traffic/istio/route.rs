@@ -5,17 +5,21 @@
 //! so that each can be undone exactly. A route of the user to the primary or the canary alone, say for testers, is not
 //! ours; half of a pair that we made is.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::{
-    Role, RouteError, ServiceNames,
-    generated::{MESH_ROUTE_NAME, ROUTE_NAME},
-    notes::Notes,
-};
+use super::{Role, RouteError, ServiceNames, notes::Notes};
 use crate::rollout::weight::Weight;
 
 /// Lists of routes in `spec`, by protocol.
 pub(super) const PROTOCOLS: [&str; 3] = ["http", "tcp", "tls"];
+
+/// Name of the HTTP route that we create.
+pub const ROUTE_NAME: &str = "bellwether";
+
+/// Name of the HTTP route that we create for callers in the mesh, where those at gateways need one of their own.
+pub const MESH_ROUTE_NAME: &str = "bellwether.mesh";
 
 /// Prefix of the names of whole routes that a strategy adds; their destinations are not ours to split.
 pub(super) const STRATEGY_PREFIX: &str = "bellwether-";
@@ -219,6 +223,26 @@ struct Found {
     lonely: Vec<Unit>,
 }
 
+/// How the routes are called that lead to a primary and a canary, whosoever.
+pub(super) fn split_keys(vs: &Value) -> Result<BTreeSet<String>, RouteError> {
+    let mut keys = BTreeSet::new();
+    for protocol in PROTOCOLS {
+        for (position, route) in list(vs, &format!("/spec/{protocol}"))?.iter().enumerate() {
+            let entries = route.get("route").and_then(Value::as_array).into_iter().flatten();
+            let hosts = entries.filter_map(|entry| entry.pointer("/destination/host")?.as_str());
+            let services = hosts.map(|host| host.split('.').next().unwrap_or_default());
+            let sides: BTreeSet<&str> = services
+                .filter_map(|service| service.rsplit_once('-').map(|(_, side)| side))
+                .collect();
+            if sides.contains("primary") && sides.contains("canary") {
+                let name = route.get("name").and_then(Value::as_str).unwrap_or_default();
+                keys.insert(format!("{protocol}/{}", route_key(name, position)));
+            }
+        }
+    }
+    Ok(keys)
+}
+
 /// The list at `path`; absent is empty.
 pub(super) fn list<'a>(vs: &'a Value, path: &str) -> Result<&'a [Value], RouteError> {
     match vs.pointer(path) {
@@ -342,58 +366,4 @@ fn rest(entry: &Value) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn canary_part_is_rounded_and_leaves_something_for_both() {
-        let table = [
-            (100, 0, 0),
-            (100, 1, 1),
-            (100, 37, 37),
-            (100, 99, 99),
-            (100, 100, 100),
-            (50, 1, 1),
-            (50, 5, 3),
-            (50, 99, 49),
-            (30, 10, 3),
-            (2, 1, 1),
-            (2, 99, 1),
-            (2, 100, 2),
-            (1, 60, 0),
-            (1, 100, 1),
-            (0, 50, 0),
-            (250, 10, 25),
-            (i64::MAX, 100, i64::MAX),
-        ];
-        for (share, percent, part) in table {
-            assert_eq!(
-                canary_part(share, Weight::saturating(percent)),
-                part,
-                "{percent} % of {share}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_percentage_of_a_scaled_share_is_a_whole_number() {
-        let table: [(&[i64], i64, i64); 7] = [
-            (&[3], 4, 100),
-            (&[40], 100, 5),
-            (&[50], 100, 2),
-            (&[100], 200, 1),
-            (&[30, 70], 100, 10),
-            (&[0], 5, 1),
-            (&[3], i64::MAX, 1),
-        ];
-        for (shares, sum, scale) in table {
-            assert_eq!(least_scale(shares.iter().copied(), sum), scale, "{shares:?}");
-        }
-    }
-
-    #[test]
-    fn a_large_share_is_split_without_overflow() {
-        let half = canary_part(i64::MAX, Weight::saturating(50));
-        assert!((i64::MAX / 2 - half).abs() < 100, "{half}");
-    }
-}
+mod tests;

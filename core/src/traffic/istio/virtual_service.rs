@@ -12,7 +12,7 @@ use super::{
     Role, RouteError, ServiceNames,
     edit::{Edit, escape},
     notes::Notes,
-    route::{ManagedRoute, PROTOCOLS, STRATEGY_PREFIX, Unit, canary_part, list, managed_routes},
+    route::{ManagedRoute, PROTOCOLS, STRATEGY_PREFIX, Unit, canary_part, list, managed_routes, split_keys},
 };
 pub use super::{
     generated::{OwnedRoute, ROUTE_NAME, build},
@@ -153,6 +153,12 @@ pub fn read(vs: &Value, names: &ServiceNames) -> Result<RouteState, RouteError> 
     })
 }
 
+/// Whether any route is divided between a primary and a canary, of this Canary or another.
+#[must_use]
+pub fn divided(vs: &Value) -> bool {
+    split_keys(vs).is_ok_and(|keys| !keys.is_empty())
+}
+
 /// The subsets of the Service that routes lead to.
 ///
 /// # Errors
@@ -198,15 +204,22 @@ fn common_weight(parts: &[(i64, i64, i64)]) -> Option<Weight> {
 }
 
 /// The patch that undoes [`split`]: primary and canary become one destination that names the apex Service, with their
-/// weights together; our routes, labels and annotations go. Edits made since stay. Empty if there is nothing to undo.
+/// weights together; our routes, labels and annotations go, but for notes on routes that another Canary has split. Edits
+/// made since stay. Empty if there is nothing to undo.
 ///
 /// # Errors
 /// If a part of a route cannot be understood.
 pub fn merge(vs: &Value, names: &ServiceNames) -> Result<Patch, RouteError> {
+    let ours: BTreeSet<String> = managed_routes(vs, names)?
+        .into_iter()
+        .map(|route| route.key)
+        .collect();
     let mut edit = merged(vs, names)?;
+    let others = Notes::of(edit.doc()).of_others(&split_keys(edit.doc())?, &ours);
     for section in ["labels", "annotations"] {
         remove_our_metadata(&mut edit, section)?;
     }
+    others.write(&mut edit)?;
     edit.finish()
 }
 

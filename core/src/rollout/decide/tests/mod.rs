@@ -173,6 +173,7 @@ fn first_step(reading: Reading) -> Observed {
         refused: vec![],
         broken_watch: None,
         uncarried: vec![],
+        routes_elsewhere: vec![],
         told: 0,
     }
 }

@@ -263,6 +263,7 @@ impl World {
             refused: vec![],
             broken_watch: None,
             uncarried: vec![],
+            routes_elsewhere: vec![],
             untold: self.untold(),
             orders: self
                 .orders

@@ -288,6 +288,30 @@ fn route_of_the_user_to_one_side_stays() {
 }
 
 #[test]
+fn two_canaries_share_a_virtual_service_and_each_undoes_its_own_part() {
+    let other = ServiceNames {
+        namespace: "shop".into(),
+        apex: "pay".into(),
+        primary: "pay-primary".into(),
+        canary: "pay-canary".into(),
+    };
+    let vs = service(&json!({ "hosts": ["shop.example"], "http": [
+        { "name": "cart", "route": [{ "destination": { "host": "cart" } }] },
+        { "name": "pay", "route": [to("pay", 3), to("legacy", 1)] },
+    ] }));
+    let both = patched(
+        &after_split(&vs, 10),
+        &split(&after_split(&vs, 10), &other, percent(30)).unwrap(),
+    );
+    assert_eq!(read(&both, &names()).unwrap().weight, Some(percent(10)));
+    assert_eq!(read(&both, &other).unwrap().weight, Some(percent(30)));
+    let theirs = after_merge(&both);
+    assert_eq!(read(&theirs, &other).unwrap().weight, Some(percent(30)));
+    assert_eq!(theirs["spec"]["http"][0], vs["spec"]["http"][0]);
+    assert_eq!(patched(&theirs, &merge(&theirs, &other).unwrap()), vs);
+}
+
+#[test]
 fn subset_and_port_of_a_destination_are_on_both_sides() {
     let vs = service(&json!({ "http": [
         { "route": [{ "destination": { "host": "cart", "subset": "steady", "port": { "number": 9000 } } }] },
