@@ -77,16 +77,23 @@ pub struct Book {
     pub dark_since: Option<DateTime<Utc>>,
 }
 
-/// The canary's share in percent, as the VirtualService has it: the largest of its routes.
+/// The canary's share of what is not foreign in percent, as the VirtualService has it: the largest of its routes.
 #[must_use]
 pub fn canary_weight(routes: &Value) -> i64 {
     let http = routes["spec"]["http"].as_array().into_iter().flatten();
     let of_route = |route: &Value| -> i64 {
         let entries = route["route"].as_array().into_iter().flatten();
-        entries
-            .filter(|d| host(d).ends_with("-canary"))
-            .map(|d| d["weight"].as_i64().unwrap_or(100))
-            .sum()
+        let sum = |side: &str| -> i64 {
+            let side = entries.clone().filter(|d| host(d).ends_with(side));
+            side.map(|d| d["weight"].as_i64().unwrap_or(100)).sum()
+        };
+        let (canary, primary) = (sum("-canary"), sum("-primary"));
+        // A share without a primary beside it, as half of a pair that somebody removed, is what it says.
+        if primary == 0 {
+            canary.min(100)
+        } else {
+            canary * 100 / (canary + primary)
+        }
     };
     http.map(of_route).max().unwrap_or(0)
 }

@@ -1,5 +1,7 @@
 //! Writes of the VirtualService and of the apex Service.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use chrono::TimeDelta;
@@ -102,7 +104,7 @@ fn raised(seen: &Seen<'_>, book: &Book, new: i64, stale: bool, found: &mut Vec<S
     }
 }
 
-/// I1: in every route the weights keep their sum.
+/// I1: where all of a route is ours, its weights are percentages; see [`foreign`] for the others.
 fn sums(before: &Value, after: &Value, found: &mut Vec<String>) {
     let list = |vs: &Value| vs["spec"]["http"].as_array().cloned().unwrap_or_default();
     for (old, new) in list(before).iter().zip(list(after)) {
@@ -110,7 +112,9 @@ fn sums(before: &Value, after: &Value, found: &mut Vec<String>) {
             let entries = route["route"].as_array().into_iter().flatten();
             entries.map(|d| d["weight"].as_i64().unwrap_or(100)).sum()
         };
-        if old["route"].is_array() && sum(old) != sum(&new) && sum(old) == 100 {
+        let entries = new["route"].as_array().into_iter().flatten();
+        let mixed = entries.map(base).collect::<BTreeSet<_>>().len() > 1;
+        if old["route"].is_array() && !mixed && sum(old) != sum(&new) && sum(old) == 100 {
             found.push(format!(
                 "weights add up to {} and not to {} (I1)",
                 sum(&new),
@@ -120,7 +124,24 @@ fn sums(before: &Value, after: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Everything but what is ours: weights and hosts of our destinations, our labels and annotations.
+/// The Service of the callers that a destination stands for.
+fn base(entry: &Value) -> String {
+    let name = host(entry);
+    let base = name.strip_suffix("-primary").or(name.strip_suffix("-canary"));
+    base.unwrap_or(name).to_owned()
+}
+
+/// The weight of a destination as a fraction of its route: all of them may be multiplied by one factor (I1).
+fn fraction(weight: i64, total: i64) -> String {
+    let (mut a, mut b) = (weight, total);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    format!("{}/{}", weight / a.max(1), total / a.max(1))
+}
+
+/// Everything but what is ours: weights and hosts of our destinations, our labels and annotations, and the factor of a
+/// route's weights.
 fn foreign(vs: &Value, apex: &str) -> Value {
     let mut rest = vs.clone();
     let mut metadata = Map::new();
@@ -136,18 +157,15 @@ fn foreign(vs: &Value, apex: &str) -> Value {
             continue;
         };
         let mut kept: Vec<Value> = Vec::new();
+        let total = entries.iter().filter_map(|entry| entry["weight"].as_i64()).sum();
         for mut entry in std::mem::take(entries) {
-            let base = host(&entry).to_owned();
-            if base
-                .strip_suffix("-primary")
-                .or(base.strip_suffix("-canary"))
-                .unwrap_or(&base)
-                == apex
-            {
+            if base(&entry) == apex {
                 if let Some(fields) = entry.as_object_mut() {
                     fields.remove("weight");
                 }
                 entry["destination"]["host"] = json!(apex);
+            } else if let Some(weight) = entry["weight"].as_i64() {
+                entry["weight"] = json!(fraction(weight, total));
             }
             if kept.last() != Some(&entry) {
                 kept.push(entry);

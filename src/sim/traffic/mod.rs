@@ -7,12 +7,16 @@ pub mod meter;
 pub mod metrics;
 pub mod routes;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::workloads::{Workloads, pods::Pod};
-use routes::Routes;
+use crate::workload::contains;
+use routes::{Choice, Routes};
 
 /// How often a proxy tries another pod when a connection is refused; Istio's default.
 const RETRIES: usize = 2;
@@ -24,6 +28,8 @@ pub struct Callers {
     pub namespace: String,
     /// Name of the Service they call.
     pub service: String,
+    /// The port they call; the Service's first if absent.
+    pub port: Option<i64>,
     /// Requests a second.
     pub rate: f64,
     next: DateTime<Utc>,
@@ -38,6 +44,8 @@ pub enum Failure {
     NoEndpoint,
     /// Every pod that was tried refused the connection.
     Refused,
+    /// The destination has no such port or subset, or another port of the pods was reached than was meant.
+    Misrouted,
 }
 
 /// Requests of one Service, counted over the whole simulation.
@@ -107,11 +115,23 @@ impl Traffic {
 
     /// Callers begin to call.
     pub fn call(&mut self, namespace: &str, service: &str, rate: f64, now: DateTime<Utc>) {
+        self.call_port((namespace, service), None, rate, now);
+    }
+
+    /// Callers of one port of a Service begin to call.
+    pub fn call_port(
+        &mut self,
+        (namespace, service): (&str, &str),
+        port: Option<i64>,
+        rate: f64,
+        now: DateTime<Utc>,
+    ) {
         self.callers
-            .retain(|c| c.namespace != namespace || c.service != service);
+            .retain(|c| c.namespace != namespace || c.service != service || c.port != port);
         self.callers.push(Callers {
             namespace: namespace.to_owned(),
             service: service.to_owned(),
+            port,
             rate,
             next: now,
         });
@@ -194,7 +214,8 @@ impl Traffic {
         let gap = -(1.0 - self.rng.f64()).ln() / callers.rate;
         callers.next = at + TimeDelta::nanoseconds((gap * 1e9) as i64).max(TimeDelta::microseconds(1));
         let place = (callers.namespace.clone(), callers.service.clone());
-        let (request, meant) = self.meet_fate(workloads, &place, at);
+        let port = callers.port;
+        let (request, meant) = self.meet_fate(workloads, &place, port, at);
         let ledger = self.ledgers.entry(place.clone()).or_default();
         ledger.note(&request, meant);
         if let Some(record) = self.records.get_mut(&place) {
@@ -207,6 +228,7 @@ impl Traffic {
         &mut self,
         workloads: &mut Workloads,
         (namespace, service): &(String, String),
+        port: Option<i64>,
         at: DateTime<Utc>,
     ) -> (Request, String) {
         let mut request = Request {
@@ -216,7 +238,21 @@ impl Traffic {
             failure: None,
         };
         let dice = self.rng.f64();
-        let (service, addresses) = self.effective.choose(namespace, service, dice);
+        let Choice {
+            service,
+            mut addresses,
+            labels,
+            misrouted,
+        } = self.effective.choose((namespace, service), port, dice);
+        if misrouted {
+            request.failure = Some(Failure::Misrouted);
+            return (request, service);
+        }
+        if let Some(labels) = labels {
+            let selected =
+                |ip: &&String| find(workloads, ip).is_some_and(|pod| contains(&pod.labels, &labels));
+            addresses = Arc::new(addresses.iter().filter(selected).cloned().collect());
+        }
         if addresses.is_empty() {
             request.failure = Some(Failure::NoEndpoint);
             return (request, service);
