@@ -3,11 +3,14 @@
 //!
 //! Invariant: every answer of the server goes into the cache, so that the next decision sees what was written.
 
+mod routes;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Value, json};
 
+use self::routes::graver;
 use super::{
     Context,
     cache::UNAPPLIED,
@@ -22,12 +25,12 @@ use super::{
 use crate::{
     api::CanaryStatus,
     defect::{Defect, planted},
-    rollout::{Act, Child, RolloutSpec, Serves, Weight},
+    rollout::{Act, Child, RolloutSpec, Serves},
     traffic::istio::virtual_service,
     workload::{
         deployment::{self, Primary},
         marks::{
-            CANARY_LABEL, EPOCH_ANNOTATION, MANAGED_BY_LABEL, MANAGER, OWNER_ANNOTATION, SELECTOR_ANNOTATION,
+            self, CANARY_LABEL, EPOCH_ANNOTATION, MANAGED_BY_LABEL, MANAGER, OWNER_ANNOTATION, SELECTOR_ANNOTATION,
         },
         service, text,
     },
@@ -104,28 +107,8 @@ impl<'a> Round<'a> {
                 self.apply(name, *child, wanted).await
             }
             Act::ApplyRoutes(weight) => self.apply_routes(name, *weight).await,
-            Act::Route(weight) => {
-                let live = self.live(name, Child::Routes)?;
-                let mut patch = virtual_service::split(live, &self.snap.services, *weight)?;
-                if planted(Defect::LosesAForeignField) && live.pointer("/spec/http/0/timeout").is_some() {
-                    let lost = json!([{"op": "remove", "path": "/spec/http/0/timeout"}]);
-                    patch.0.extend(
-                        serde_json::from_value::<json_patch::Patch>(lost)
-                            .unwrap_or_default()
-                            .0,
-                    );
-                }
-                self.patch_child(name, Child::Routes, patch).await
-            }
-            Act::MergeRoutes => {
-                let live = self.live(name, Child::Routes)?;
-                let patch = if self.snap.owner.owns(live) {
-                    virtual_service::merge_owned(live, &self.snap.services)?
-                } else {
-                    virtual_service::merge(live, &self.snap.services)?
-                };
-                self.patch_child(name, Child::Routes, patch).await
-            }
+            Act::Route(weight) => self.route(name, *weight).await,
+            Act::MergeRoutes => self.merge_routes(name).await,
             Act::PointApex(serves) => self.point_apex(name, *serves).await,
             Act::Promote { revision, replicas } => self.promote(name, revision, *replicas).await,
             Act::Restore { revision } => self.restore(name, revision).await,
@@ -220,30 +203,6 @@ impl<'a> Round<'a> {
         self.note(kind, &written)
     }
 
-    async fn patch_child(
-        &self,
-        act: &'static str,
-        child: Child,
-        patch: json_patch::Patch,
-    ) -> Result<(), Error> {
-        if patch.0.is_empty() {
-            return Ok(());
-        }
-        let mut patch = patch;
-        if child == Child::Routes && planted(Defect::PatchesRoutesUnguarded) {
-            patch
-                .0
-                .retain(|op| !matches!(op, json_patch::PatchOperation::Test(_)));
-        }
-        let ops = serde_json::to_value(&patch).map_err(|source| Error::Json {
-            what: "a patch",
-            source,
-        })?;
-        self.patch(act, child.into(), child_name(&self.spec.names, child), ops)
-            .await
-            .map(drop)
-    }
-
     /// Creates an object. Unlike an apply, which would also overwrite one that somebody (or an earlier request of ours that
     /// arrived late) created meanwhile, this is refused then.
     async fn create(&self, act: &'static str, child: Child, wanted: Value) -> Result<(), Error> {
@@ -302,17 +261,6 @@ impl<'a> Round<'a> {
             .await
             .map_err(|source| self.refused(act, kind, name, source))?;
         self.note(kind, &written).map(drop)
-    }
-
-    async fn apply_routes(&self, act: &'static str, weight: Weight) -> Result<(), Error> {
-        let Some(live) = self.snap.child(Child::Routes) else {
-            return self
-                .apply(act, Child::Routes, desired::routes(self.spec, self.snap, weight))
-                .await;
-        };
-        let wanted = desired::routes_spec(self.snap, weight);
-        let patch = virtual_service::repair(live, &wanted, &self.snap.services, weight)?;
-        self.patch_child(act, Child::Routes, patch).await
     }
 
     async fn point_apex(&self, act: &'static str, serves: Serves) -> Result<(), Error> {
@@ -424,55 +372,85 @@ impl<'a> Round<'a> {
             .map(drop)
     }
 
+    /// The objects that `child` stands for; of the routes those with `wanted` alone.
+    fn objects(
+        &self,
+        act: &'static str,
+        child: Child,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Vec<&'a Arc<Value>>, Error> {
+        if child != Child::Routes {
+            return Ok(vec![self.live(act, child)?]);
+        }
+        let all = self.snap.routes.iter().chain(&self.snap.other_routes);
+        let found: Vec<_> = all.filter(|live| wanted(live)).collect();
+        if found.is_empty() {
+            return Err(self.stale(act, child));
+        }
+        Ok(found)
+    }
+
     /// Writes the epoch on `child`: whatever was decided on its state before is refused from now on.
     async fn fence(&self, act: &'static str, child: Child) -> Result<(), Error> {
-        let live = self.live(act, child)?;
-        let mut ops = vec![
-            json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
-        ];
-        if live.pointer("/metadata/annotations").is_none() {
-            ops.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+        let epoch = self.ctx.epoch(&self.spec.id);
+        let carried = |live: &Value| {
+            let annotations = live.pointer("/metadata/annotations");
+            annotations.and_then(|all| all.get(EPOCH_ANNOTATION)?.as_str()) == Some(epoch.as_str())
+        };
+        let managed: Vec<_> = self.snap.all_routes().collect();
+        let wanted = |live: &Value| !carried(live) && managed.iter().any(|one| std::ptr::eq(&***one, live));
+        let mut outcome = Ok(());
+        for live in self.objects(act, child, wanted)? {
+            let mut ops = vec![
+                json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
+            ];
+            if live.pointer("/metadata/annotations").is_none() {
+                ops.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+            }
+            let path = format!("/metadata/annotations/{}", EPOCH_ANNOTATION.replace('/', "~1"));
+            ops.push(json!({"op": "add", "path": path, "value": epoch}));
+            let name = text(live, "/metadata/name");
+            outcome = graver(
+                outcome,
+                self.patch(act, child.into(), name, Value::Array(ops))
+                    .await
+                    .map(drop),
+            );
         }
-        let path = format!("/metadata/annotations/{}", EPOCH_ANNOTATION.replace('/', "~1"));
-        ops.push(json!({"op": "add", "path": path, "value": self.ctx.epoch(&self.spec.id)}));
-        let name = child_name(&self.spec.names, child);
-        self.patch(act, child.into(), name, Value::Array(ops))
-            .await
-            .map(drop)
+        outcome
     }
 
     async fn release(&self, act: &'static str, child: Child) -> Result<(), Error> {
-        let live = self.live(act, child)?;
-        let mut ops = vec![
-            json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
-        ];
-        let marks = [
-            ("labels", CANARY_LABEL),
-            ("labels", MANAGED_BY_LABEL),
-            ("annotations", OWNER_ANNOTATION),
-            ("annotations", SELECTOR_ANNOTATION),
-            ("annotations", EPOCH_ANNOTATION),
-            ("annotations", virtual_service::APPLIED_ANNOTATION),
-            ("annotations", virtual_service::IMPLICIT_WEIGHT_ANNOTATION),
-        ];
-        for (map, mark) in marks {
-            let value = live
-                .pointer(&format!("/metadata/{map}"))
-                .and_then(|m| m.get(mark));
-            let foreign = mark == MANAGED_BY_LABEL && value.and_then(Value::as_str) != Some(MANAGER);
-            if value.is_some() && !foreign {
+        let marked = |live: &Value| self.snap.owner.created(live) || !unmarked(live);
+        let foreign = |live: &Value| {
+            let owner = marks::owner_name(live);
+            owner.is_some_and(|owner| owner != self.snap.owner.name)
+        };
+        let mut outcome = Ok(());
+        let named = self.snap.child(child);
+        let free = |live: &Value| {
+            named.is_some_and(|named| std::ptr::eq(&**named, live)) || !virtual_service::divided(live)
+        };
+        let wanted = |live: &Value| marked(live) && !foreign(live) && free(live);
+        for live in self.objects(act, child, wanted)? {
+            let mut ops = vec![
+                json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
+            ];
+            ops.extend(MARKS.into_iter().filter_map(|(map, mark)| {
+                let value = live.pointer(&format!("/metadata/{map}"))?.get(mark)?;
+                let foreign = mark == MANAGED_BY_LABEL && value.as_str() != Some(MANAGER);
                 let path = format!("/metadata/{map}/{}", mark.replace('/', "~1"));
-                ops.push(json!({"op": "remove", "path": path}));
-            }
+                (!foreign).then(|| json!({"op": "remove", "path": path}))
+            }));
+            let name = text(live, "/metadata/name");
+            outcome = graver(
+                outcome,
+                self.patch(act, child.into(), name, Value::Array(ops))
+                    .await
+                    .map(drop),
+            );
         }
-        self.patch(
-            act,
-            child.into(),
-            child_name(&self.spec.names, child),
-            Value::Array(ops),
-        )
-        .await
-        .map(drop)
+        outcome
     }
 
     async fn delete(&self, act: &'static str, child: Child) -> Result<(), Error> {
@@ -565,6 +543,25 @@ impl<'a> Round<'a> {
             .tell(&self.spec.id, &self.spec.uid, &status.outbox.pending);
         Ok(())
     }
+}
+
+/// Our marks on objects that stay.
+const MARKS: [(&str, &str); 8] = [
+    ("labels", CANARY_LABEL),
+    ("labels", MANAGED_BY_LABEL),
+    ("annotations", OWNER_ANNOTATION),
+    ("annotations", SELECTOR_ANNOTATION),
+    ("annotations", EPOCH_ANNOTATION),
+    ("annotations", virtual_service::APPLIED_ANNOTATION),
+    ("annotations", virtual_service::IMPLICIT_WEIGHT_ANNOTATION),
+    ("annotations", virtual_service::WEIGHT_SCALE_ANNOTATION),
+];
+
+/// Whether `live` carries no mark of ours.
+fn unmarked(live: &Value) -> bool {
+    let annotations = live.pointer("/metadata/annotations");
+    let mut marks = MARKS.iter().filter(|(map, _)| *map == "annotations");
+    marks.all(|(_, mark)| annotations.is_none_or(|all| all.get(*mark).is_none()))
 }
 
 /// Replaces the status of `canary` on its resourceVersion; returns the Canary as written.

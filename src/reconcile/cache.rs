@@ -355,6 +355,11 @@ impl Cache {
         part.kind.names_canary() || self.lock().primed.contains(part)
     }
 
+    /// An object of `part` came by its watch, which keeps it from now on.
+    pub fn watched(&self, part: &Part) {
+        self.lock().primed.insert(part.clone());
+    }
+
     /// `part` is about to be read: what is removed of it meanwhile must not come back with the answer.
     pub fn begin_read(&self, part: &Part) {
         let mut inner = self.lock();

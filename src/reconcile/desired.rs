@@ -1,11 +1,17 @@
 //! The objects that a Canary asks for, built from a snapshot. Pure.
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
 
 use super::snapshot::Snapshot;
 use crate::{
     rollout::{Child, RolloutSpec, Serves, Weight},
-    traffic::istio::{OwnedRoute, Role, destination_rule, virtual_service},
+    traffic::istio::{
+        OwnedRoute, Role, claims,
+        destination_rule::{self, Policies, Subset},
+        virtual_service,
+    },
     workload::service,
 };
 
@@ -50,16 +56,71 @@ pub fn service_of(
     };
     let labels = service::pod_labels(target, selector, selects);
     Some(service::build(
-        name,
-        &spec.names.namespace,
-        asked,
+        (name, &spec.names.namespace),
+        &offer(snap, child),
         metadata,
         (&labels, &snap.owner),
     ))
 }
 
+/// The Service of the callers, if it was there before the Canary.
+#[must_use]
+pub fn adopted_apex(snap: &Snapshot) -> Option<&Value> {
+    let live = snap.apex_service.as_deref();
+    live.filter(|live| !snap.owner.created(live))
+}
+
+/// What a Service offers: what the one of the callers offers that was there before, else what the Canary says.
+fn offer(snap: &Snapshot, child: Child) -> Map<String, Value> {
+    if child != Child::ApexService {
+        if let Some(live) = adopted_apex(snap) {
+            return service::carried(live);
+        }
+        // Who deletes the Service of the callers to create it anew takes nothing away from those behind it.
+        if let (None, Some(live)) = (&snap.apex_service, snap.child(child)) {
+            return service::carried(live);
+        }
+    }
+    let template = snap
+        .target
+        .as_ref()
+        .and_then(|target| target.pointer("/spec/template"));
+    service::of_canary(&snap.canary.spec.service, template)
+}
+
+/// The subsets of the Service of the callers that routes lead to. What cannot be understood leads nowhere.
+#[must_use]
+pub fn used_subsets(snap: &Snapshot) -> BTreeSet<String> {
+    snap.all_routes()
+        .filter_map(|vs| virtual_service::subsets(vs, &snap.services).ok())
+        .flatten()
+        .collect()
+}
+
+/// What the user's DestinationRules, and the Canary, say about connections to the Service of the callers.
+#[must_use]
+pub fn policies(snap: &Snapshot) -> Policies {
+    let mut policies = destination_rule::applying(snap.rules.iter().map(|rule| &**rule), &snap.services);
+    if let Some(policy) = &snap.canary.spec.service.traffic_policy {
+        policies.traffic_policy = Some(policy.clone());
+    }
+    policies
+}
+
 fn rule(spec: &RolloutSpec, snap: &Snapshot, role: Role) -> Value {
-    let policy = snap.canary.spec.service.traffic_policy.as_ref();
+    let selector = snap.selector.as_ref().and_then(|selector| selector.as_ref().ok());
+    let policies = policies(snap);
+    let mut wanted = destination_rule::build(&snap.services, role, &policies, selector);
+    let child = match role {
+        Role::Primary => Child::PrimaryRule,
+        _ => Child::CanaryRule,
+    };
+    let kept = kept_subsets(snap, child, &policies);
+    if !kept.is_empty() {
+        let mut all = wanted["subsets"].as_array().cloned().unwrap_or_default();
+        all.extend(kept);
+        wanted["subsets"] = Value::Array(all);
+    }
     json!({
         "apiVersion": "networking.istio.io/v1",
         "kind": "DestinationRule",
@@ -69,18 +130,55 @@ fn rule(spec: &RolloutSpec, snap: &Snapshot, role: Role) -> Value {
             "labels": snap.owner.labels(),
             "annotations": snap.owner.annotations(),
         },
-        "spec": destination_rule::build(&snap.services, role, policy),
+        "spec": wanted,
     })
+}
+
+/// Subsets that routes lead to and that no rule of the user defines any more: who deletes a rule to create it anew shall
+/// not lose requests meanwhile.
+fn kept_subsets(snap: &Snapshot, child: Child, policies: &Policies) -> Vec<Value> {
+    let live = snap
+        .child(child)
+        .and_then(|live| live.pointer("/spec/subsets")?.as_array());
+    let Some(live) = live else { return Vec::new() };
+    let mut used = used_subsets(snap);
+    used.retain(|name| {
+        !policies
+            .subsets
+            .iter()
+            .map(Subset::name)
+            .any(|known| known == name.as_str())
+    });
+    let kept = live
+        .iter()
+        .filter(|subset| subset["name"].as_str().is_some_and(|name| used.contains(name)));
+    kept.cloned().collect()
+}
+
+/// The spec of a VirtualService of ours with the canary at `weight`, for those callers for whom none of the user's speaks;
+/// `None` if there are none.
+#[must_use]
+pub fn needed_routes_spec(snap: &Snapshot, weight: Weight) -> Option<Value> {
+    let owned = snap.routes.as_ref().filter(|live| snap.owner.owns(live));
+    let others: Vec<&Value> = snap.all_routes().map(|vs| &**vs).collect();
+    let others = &others[usize::from(owned.is_some() && !others.is_empty())..];
+    claims::unclaimed(asked_routes_spec(snap, weight), others, &snap.services)
 }
 
 /// The spec of an owned VirtualService with the canary at `weight`.
 #[must_use]
 pub fn routes_spec(snap: &Snapshot, weight: Weight) -> Value {
+    needed_routes_spec(snap, weight).unwrap_or_else(|| asked_routes_spec(snap, weight))
+}
+
+fn asked_routes_spec(snap: &Snapshot, weight: Weight) -> Value {
     let asked = &snap.canary.spec.service;
+    let several_ports = service::several_ports(&offer(snap, Child::PrimaryService));
     virtual_service::build(&OwnedRoute {
         names: snap.services.clone(),
         weight,
         port: u16::try_from(asked.port).unwrap_or_default(),
+        several_ports,
         port_discovery: asked.port_discovery,
         hosts: asked.hosts.clone().unwrap_or_default(),
         gateways: asked.gateways.clone().unwrap_or_default(),

@@ -6,7 +6,10 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use super::kinds::Kind;
+use super::{
+    kinds::Kind,
+    mesh::{Mesh, Touched},
+};
 use crate::rollout::CanaryId;
 
 /// Kind, namespace and name of an object, or the name that it is known by ([`Kind::known_by`]).
@@ -30,6 +33,8 @@ struct Inner {
 #[derive(Default)]
 pub struct Index {
     inner: RwLock<Inner>,
+    /// What names the Services of a Canary by its hosts.
+    pub mesh: Mesh,
 }
 
 impl Index {
@@ -52,6 +57,40 @@ impl Index {
             concerned.insert(id.clone());
         }
         fresh
+    }
+
+    /// Notes that `part` concerns those to whom the `touched` Services belong, until they are set anew; returns them.
+    pub fn join(&self, part: &Part, touched: &Touched) -> BTreeSet<CanaryId> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let service = |(namespace, name): &(String, String)| Part {
+            kind: Kind::Service,
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        let of = |place: &Part| inner.by_part.get(place).into_iter().flatten().cloned();
+        let ids: BTreeSet<CanaryId> = match touched.services() {
+            Some(services) => services
+                .iter()
+                .map(service)
+                .flat_map(|place| of(&place).collect::<Vec<_>>())
+                .collect(),
+            None => {
+                let services = inner.by_part.keys().filter(|place| place.kind == Kind::Service);
+                services
+                    .filter(|place| touched.covers(place))
+                    .flat_map(of)
+                    .collect()
+            }
+        };
+        for id in &ids {
+            inner.by_part.entry(part.clone()).or_default().insert(id.clone());
+            inner
+                .by_canary
+                .entry(id.clone())
+                .or_default()
+                .insert(part.clone());
+        }
+        ids
     }
 
     /// Forgets `id`; returns the parts that nobody is concerned by any more.
@@ -90,13 +129,15 @@ impl Index {
         inner.by_canary.len()
     }
 
-    /// The other Canaries that share an object with `id`. Freezes, which all share, are nobody's.
+    /// The other Canaries that share an object with `id` that only one of them can have; a freeze or a DestinationRule may
+    /// concern many.
     #[must_use]
     pub fn neighbours(&self, id: &CanaryId) -> BTreeSet<CanaryId> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let parts = inner.by_canary.get(id).into_iter().flatten();
+        let common = [Kind::Freeze, Kind::ClusterFreeze, Kind::DestinationRule];
         parts
-            .filter(|part| !matches!(part.kind, Kind::Freeze | Kind::ClusterFreeze))
+            .filter(|part| !common.contains(&part.kind))
             .filter_map(|part| inner.by_part.get(part))
             .flatten()
             .filter(|other| *other != id)

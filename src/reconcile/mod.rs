@@ -10,6 +10,7 @@ pub mod error;
 pub mod index;
 pub mod kinds;
 pub mod local;
+pub mod mesh;
 pub mod observe;
 pub mod promotions;
 pub mod queue;
@@ -154,7 +155,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         Ok(spec) => spec,
         Err(invalid) => return refuse(ctx, id, &object, &invalid.to_string()).await,
     };
-    ctx.index.set(id, snapshot::parts(&spec));
+    ctx.index.set(id, snapshot::parts(&spec, &ctx.index.mesh));
     ctx.local.respecified(id, spec.generation);
     let snap = snapshot::take(ctx, &spec, object, Arc::new(canary)).await?;
     follow(ctx, &spec, &snap).await

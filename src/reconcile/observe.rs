@@ -1,6 +1,6 @@
 //! From the objects of a snapshot to the plain data of a decision. Pure.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::{
     api::CanaryStatus,
     freeze,
     rollout::{Apex, Child, Observed, RolloutSpec, Routes, Serves, Weight},
-    traffic::istio::{RouteError, destination_rule, virtual_service},
+    traffic::istio::{RouteError, claims, destination_rule, virtual_service},
     workload::{
         contains,
         deployment::{self, Selector},
@@ -61,13 +61,13 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
             .primary
             .as_ref()
             .map(|object| deployment::view_primary(object, primary_endpoints, telling(snap))),
-        drifted: drifted(spec, snap),
+        drifted: drifted(spec, snap, &routes),
         adopted: existing
             .iter()
             .copied()
             .filter(|child| {
-                snap.child(*child)
-                    .is_some_and(|object| !snap.owner.created(object))
+                let created = |object: &Arc<Value>| snap.owner.created(object);
+                !snap.child(*child).is_some_and(created)
             })
             .collect(),
         existing,
@@ -90,7 +90,8 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         repeats: ctx.local.repeats(&spec.id),
         refused: ctx.local.refusals(&spec.id, now),
         broken_watch: ctx.local.watches.broken(now),
-        uncarried: Vec::new(),
+        uncarried: uncarried(snap),
+        routes_elsewhere: snap.routes_elsewhere.clone(),
         told: ctx.outbox.told(&spec.id),
         apex,
         routes,
@@ -173,12 +174,65 @@ fn older_canary(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Option<St
         })
 }
 
-fn drifted(spec: &RolloutSpec, snap: &Snapshot) -> Vec<Child> {
+/// What adopted objects offer and cannot be carried over, and what of them contradicts each other.
+fn uncarried(snap: &Snapshot) -> Vec<String> {
+    let mut found = Vec::new();
+    let asked = &snap.canary.spec.service;
+    if let (Some(live), Some(target), Some(Ok(selector))) =
+        (desired::adopted_apex(snap), &snap.target, &snap.selector)
+    {
+        found.extend(service::uncarried(live, asked, (target, selector)));
+    }
+    let template = snap
+        .target
+        .as_ref()
+        .and_then(|target| target.pointer("/spec/template"));
+    found.extend(destination_rule::unfit_subsets(
+        &desired::used_subsets(snap),
+        &desired::policies(snap),
+        &snap.services,
+        template,
+    ));
+    for live in &snap.other_routes {
+        if let Err(error) = claims::is_managed(live, &snap.services) {
+            found.push(format!(
+                "VirtualService {}: {error}",
+                text(live, "/metadata/name")
+            ));
+        }
+    }
+    let all: Vec<&Value> = snap.all_routes().map(|live| &**live).collect();
+    found.extend(claims::clashes(&all, &snap.services));
+    found
+}
+
+/// Whether a Service that has one port is to get more while our own routes still leave the port of their destinations
+/// open: at gateways they would lead nowhere then, so the routes come first.
+fn awaits_routes(live: &Value, wanted: &Value, routes: &Routes) -> bool {
+    let outdated = matches!(
+        routes,
+        Routes::Present {
+            owned: true,
+            in_shape: false,
+            ..
+        }
+    );
+    let several = |object: &Value| service::several_ports(&service::carried(object));
+    outdated && !several(live) && several(wanted)
+}
+
+fn drifted(spec: &RolloutSpec, snap: &Snapshot, routes: &Routes) -> Vec<Child> {
     let mut drifted = Vec::new();
     for child in SERVICES_AND_RULES {
         let Some(wanted) = desired::child(spec, snap, child) else {
             continue;
         };
+        if snap
+            .child(child)
+            .is_some_and(|live| awaits_routes(live, &wanted, routes))
+        {
+            continue;
+        }
         let is_rule = matches!(child, Child::PrimaryRule | Child::CanaryRule);
         let off = snap.child(child).is_none_or(|live| {
             if is_rule {
@@ -219,8 +273,16 @@ fn existing(snap: &Snapshot) -> Vec<Child> {
         let carries = |mark| annotations.is_some_and(|a| a.get(mark).is_some());
         snap.owner.created(object) || carries(SELECTOR_ANNOTATION) || carries(EPOCH_ANNOTATION)
     };
+    // What is divided still is so for another Canary: the marks are its own by then.
+    let others = &snap.other_routes;
+    let others = others
+        .iter()
+        .any(|object| marked(object) && !virtual_service::divided(object));
     all.into_iter()
-        .filter(|child| snap.child(*child).is_some_and(|object| marked(object)))
+        .filter(|child| {
+            let there = snap.child(*child).is_some_and(|object| marked(object));
+            there || (*child == Child::Routes && others)
+        })
         .collect()
 }
 
@@ -240,7 +302,10 @@ fn unfenced(snap: &Snapshot, epoch: &str) -> Vec<Child> {
     };
     fenced
         .into_iter()
-        .filter(|child| snap.child(*child).is_some_and(|object| !carried(object)))
+        .filter(|child| match child {
+            Child::Routes => snap.all_routes().any(|object| !carried(object)),
+            child => snap.child(*child).is_some_and(|object| !carried(object)),
+        })
         .collect()
 }
 
@@ -260,35 +325,49 @@ fn routes(spec: &RolloutSpec, snap: &Snapshot, status: &CanaryStatus) -> Routes 
         Availability::Unknown => return Routes::Unavailable("not read yet".to_owned()),
         Availability::Ready => {}
     }
-    let Some(live) = &snap.routes else {
-        return Routes::Missing;
-    };
-    let owned = snap.owner.owns(live);
-    let state = match virtual_service::read(live, &snap.services) {
-        Ok(state) => state,
-        Err(RouteError::NoManagedRoute) if owned => {
-            return Routes::Present {
-                weight: None,
-                split: false,
-                owned,
-                in_shape: false,
-            };
-        }
-        Err(error) => return Routes::Invalid(error.to_string()),
-    };
     let intended = Weight::saturating(i64::from(status.canary_weight));
+    let owned = snap.routes.as_ref().filter(|live| snap.owner.owns(live));
+    let others = snap.all_routes().skip(usize::from(snap.routes.is_some()));
+    let mut all: Vec<&Value> = Vec::new();
+    match &snap.routes {
+        None if others.clone().next().is_none() => return Routes::Missing,
+        None => {}
+        Some(live) => match virtual_service::read(live, &snap.services) {
+            Ok(_) => all.push(live),
+            Err(RouteError::NoManagedRoute) if owned.is_some() => {
+                return Routes::Present {
+                    weight: None,
+                    split: false,
+                    owned: true,
+                    in_shape: false,
+                };
+            }
+            // It has the name, and others do the work.
+            Err(RouteError::NoManagedRoute) if others.clone().next().is_some() => {}
+            Err(error) => return Routes::Invalid(error.to_string()),
+        },
+    }
+    all.extend(others.map(|live| &**live));
+    let states = all
+        .iter()
+        .filter_map(|live| virtual_service::read(live, &snap.services).ok());
+    let split = states.clone().any(|state| state.touched);
     let candidates = [intended, Weight::ZERO, Weight::FULL]
         .into_iter()
         .chain(spec.steps.weights().iter().copied());
-    let weight = candidates
-        .into_iter()
-        .find(|w| virtual_service::is_at(live, &snap.services, *w))
-        .or(state.weight);
-    let in_shape = !owned || virtual_service::in_shape(live, &desired::routes_spec(snap, intended));
+    let mut candidates = candidates.chain(states.filter_map(|state| state.weight));
+    let has = |live: &Value, weight: Weight| {
+        virtual_service::is_at(live, &snap.services, weight)
+            || virtual_service::read(live, &snap.services).is_ok_and(|state| state.weight == Some(weight))
+    };
+    // Callers for whom none of the user's speaks need one of ours.
+    let lacking = snap.routes.is_none() && desired::needed_routes_spec(snap, intended).is_some();
+    let in_shape = |live: &Value| virtual_service::in_shape(live, &desired::routes_spec(snap, intended));
+    let common = candidates.find(|weight| all.iter().all(|live| has(live, *weight)));
     Routes::Present {
-        weight,
-        split: state.touched,
-        owned,
-        in_shape,
+        weight: common.filter(|_| !lacking),
+        split,
+        owned: owned.is_some() || lacking,
+        in_shape: owned.is_none_or(|live| in_shape(live)) && !lacking,
     }
 }

@@ -13,13 +13,14 @@ use super::{
     error::Error,
     index::Part,
     kinds::Kind,
+    mesh::Mesh,
     promotions::Asked,
 };
 use crate::{
     api::Canary,
     freeze::Freeze,
     rollout::{Child, Names, RolloutSpec},
-    traffic::istio::ServiceNames,
+    traffic::istio::{ServiceNames, claims, destination_rule::ROOT_NAMESPACE},
     workload::{
         deployment::{self, Selector, Unfit},
         marks::Owner,
@@ -53,6 +54,12 @@ pub struct Snapshot {
     pub canary_rule: Option<Arc<Value>>,
     /// VirtualService `<name>`.
     pub routes: Option<Arc<Value>>,
+    /// The other VirtualServices of the namespace that name the Service `<name>`.
+    pub other_routes: Vec<Arc<Value>>,
+    /// VirtualServices of other namespaces that lead to the Service `<name>`.
+    pub routes_elsewhere: Vec<String>,
+    /// The user's DestinationRules that may apply to the Service `<name>`.
+    pub rules: Vec<Arc<Value>>,
     /// Whether Istio's kinds can be read.
     pub istio: Availability,
     /// Ready endpoints of the apex, primary and canary Services.
@@ -66,6 +73,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The VirtualServices that are to be split, VirtualService `<name>` first.
+    pub fn all_routes(&self) -> impl Iterator<Item = &Arc<Value>> + Clone {
+        let others = self.other_routes.iter();
+        let others = others.filter(|vs| claims::is_managed(vs, &self.services) == Ok(true));
+        self.routes.iter().chain(others)
+    }
+
     /// The object that `child` stands for.
     #[must_use]
     pub fn child(&self, child: Child) -> Option<&Arc<Value>> {
@@ -103,9 +117,19 @@ fn freezes(kind: Kind, namespace: &str) -> Part {
     }
 }
 
+/// The three Services of a Canary.
+fn services(names: &Names) -> ServiceNames {
+    ServiceNames {
+        namespace: names.namespace.clone(),
+        apex: names.apex.clone(),
+        primary: names.primary_service.clone(),
+        canary: names.canary_service.clone(),
+    }
+}
+
 /// Every object that a Canary is concerned by, besides those that name it.
 #[must_use]
-pub fn parts(spec: &RolloutSpec) -> BTreeSet<Part> {
+pub fn parts(spec: &RolloutSpec, mesh: &Mesh) -> BTreeSet<Part> {
     let names = &spec.names;
     let part = |kind: Kind, name: &str| Part {
         kind,
@@ -125,6 +149,7 @@ pub fn parts(spec: &RolloutSpec) -> BTreeSet<Part> {
         parts.insert(part(Kind::Service, service));
         parts.insert(part(Kind::EndpointSlice, service));
     }
+    parts.extend(mesh.naming(&services(names)));
     parts
 }
 
@@ -139,9 +164,15 @@ pub async fn take(
     canary: Arc<Canary>,
 ) -> Result<Snapshot, Error> {
     let names = &spec.names;
-    for part in parts(spec) {
-        prime(ctx, &part).await?;
+    let parts = parts(spec, &ctx.index.mesh);
+    for part in &parts {
+        prime(ctx, part).await?;
     }
+    let Mentions {
+        routes: other_routes,
+        elsewhere: routes_elsewhere,
+        rules,
+    } = mentions(ctx, spec, &parts);
     let asked = Asked::of(ctx, &spec.id).await?;
     let get = |kind: Kind, name: &str| {
         ctx.cache.get(&Part {
@@ -163,12 +194,7 @@ pub async fn take(
             name: spec.id.name.clone(),
             uid: spec.uid.clone(),
         },
-        services: ServiceNames {
-            namespace: names.namespace.clone(),
-            apex: names.apex.clone(),
-            primary: names.primary_service.clone(),
-            canary: names.canary_service.clone(),
-        },
+        services: services(names),
         primary: get(Kind::Deployment, &names.primary),
         apex_service: get(Kind::Service, &names.apex),
         primary_service: get(Kind::Service, &names.primary_service),
@@ -176,6 +202,9 @@ pub async fn take(
         primary_rule: get(Kind::DestinationRule, &names.primary_service),
         canary_rule: get(Kind::DestinationRule, &names.canary_service),
         routes: get(Kind::VirtualService, &names.apex),
+        other_routes,
+        routes_elsewhere,
+        rules,
         istio: istio(ctx),
         asked,
         freezes: freezes_of(&ctx.cache, &spec.id.namespace, &spec.id.name),
@@ -183,6 +212,46 @@ pub async fn take(
         selector,
         target,
     })
+}
+
+/// What names the Service of the callers and is not called like it.
+struct Mentions {
+    routes: Vec<Arc<Value>>,
+    elsewhere: Vec<String>,
+    rules: Vec<Arc<Value>>,
+}
+
+fn mentions(ctx: &Context, spec: &RolloutSpec, parts: &BTreeSet<Part>) -> Mentions {
+    let names = &spec.names;
+    let services = services(names);
+    let own = [&names.apex, &names.primary_service, &names.canary_service];
+    let mut found = Mentions {
+        routes: Vec::new(),
+        elsewhere: Vec::new(),
+        rules: Vec::new(),
+    };
+    for part in parts {
+        let near = part.namespace == names.namespace;
+        match part.kind {
+            Kind::VirtualService if near && part.name == names.apex => {}
+            Kind::DestinationRule if near && own[1..].contains(&&part.name) => {}
+            Kind::VirtualService if near => found.routes.extend(ctx.cache.get(part)),
+            Kind::VirtualService => {
+                let leads = ctx
+                    .cache
+                    .get(part)
+                    .is_some_and(|vs| claims::leads(&vs, &services));
+                found
+                    .elsewhere
+                    .extend(leads.then(|| format!("{}/{}", part.namespace, part.name)));
+            }
+            Kind::DestinationRule if near || part.namespace == ROOT_NAMESPACE => {
+                found.rules.extend(ctx.cache.get(part));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The freezes that may concern a Canary. Those that cannot be read may be in force; a cluster that does not serve them

@@ -96,12 +96,19 @@ fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>
         }
     }
     match event {
-        Event::Init => ctx.cache.begin_list(kind, ctx.index.parts(kind)),
+        Event::Init => {
+            ctx.index.mesh.begin_list(kind);
+            ctx.cache.begin_list(kind, ctx.index.parts(kind));
+        }
         Event::InitApply(object) | Event::Apply(object) => put(ctx, queue, kind, &object),
         Event::Delete(object) => {
-            if let Ok(json) = serde_json::to_value(&object)
-                && ctx.cache.remove(kind, &json)
-            {
+            let Ok(json) = serde_json::to_value(&object) else {
+                return false;
+            };
+            if kind.istio() {
+                ctx.index.mesh.gone(&part_of(kind, &json));
+            }
+            if ctx.cache.remove(kind, &json) {
                 let part = part_of(kind, &json);
                 wake(ctx, queue, &part);
                 if kind == Kind::Canary {
@@ -111,6 +118,7 @@ fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>
         }
         Event::InitDone => {
             let was = ctx.cache.availability(kind);
+            ctx.index.mesh.end_list(kind);
             for part in ctx.cache.end_list(kind) {
                 wake(ctx, queue, &part);
                 if kind == Kind::Canary {
@@ -133,8 +141,19 @@ fn put(ctx: &Context, queue: &Queue, kind: Kind, object: &DynamicObject) {
     let part = part_of(kind, &json);
     if kind == Kind::Canary {
         register(ctx, &json);
-    } else if ctx.index.concerned(&part).is_empty() {
+    } else if kind.istio() {
+        let touched = ctx.index.mesh.note(&part, &json);
+        ctx.index.join(&part, &touched);
+    }
+    if kind != Kind::Canary && ctx.index.concerned(&part).is_empty() {
+        if kind.istio() {
+            // It may have concerned somebody before, and would be out of date when it does again.
+            ctx.cache.forget(&part);
+        }
         return;
+    }
+    if kind.istio() {
+        ctx.cache.watched(&part);
     }
     if ctx.cache.put(kind, json) {
         wake(ctx, queue, &part);
@@ -147,7 +166,7 @@ fn register(ctx: &Context, json: &Value) {
         return;
     };
     if let Ok(spec) = rollout::validate(&canary, ctx.settings.drain) {
-        ctx.index.set(&spec.id, snapshot::parts(&spec));
+        ctx.index.set(&spec.id, snapshot::parts(&spec, &ctx.index.mesh));
     }
 }
 
