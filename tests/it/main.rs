@@ -17,6 +17,7 @@ mod hook_oidc;
 mod hook_serve;
 mod leader;
 mod refused_writes;
+mod objects;
 mod rehearse;
 #[path = "../shared/mod.rs"]
 mod shared;
