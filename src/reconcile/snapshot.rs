@@ -448,12 +448,12 @@ mod tests {
         let index = Index::default();
         for n in 0..5000 {
             let spec = spec(&format!("n-{n}"), "web", "web");
-            index.set(&spec.id, parts(&spec));
+            index.set(&spec.id, parts(&spec, &index.mesh));
         }
         let yields = spec("n-0", "other", "web");
-        index.set(&yields.id, parts(&yields));
+        index.set(&yields.id, parts(&yields, &index.mesh));
         let beside = spec("n-0", "api", "api");
-        index.set(&beside.id, parts(&beside));
+        index.set(&beside.id, parts(&beside, &index.mesh));
         let neighbours = index.neighbours(&spec("n-0", "web", "web").id);
         assert_eq!(neighbours.into_iter().collect::<Vec<_>>(), [yields.id]);
         assert_eq!(index.canaries(), 5002);

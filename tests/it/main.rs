@@ -16,8 +16,8 @@ mod hook_api;
 mod hook_oidc;
 mod hook_serve;
 mod leader;
-mod refused_writes;
 mod objects;
+mod refused_writes;
 mod rehearse;
 #[path = "../shared/mod.rs"]
 mod shared;
