@@ -78,7 +78,7 @@ fn nonsense_is_refused_with_the_field_named() {
         ("spec.targetRef.kind", |c| {
             c["spec"]["targetRef"]["kind"] = json!("StatefulSet");
         }),
-        ("spec.analysis.metrics[].name", |c| {
+        ("spec.analysis.metrics[0].name", |c| {
             c["spec"]["analysis"]["metrics"] = json!([{"name": "mood", "thresholdRange": {"min": 1}}]);
         }),
         ("spec.analysis.metrics[].disconnects", |c| {
@@ -89,7 +89,8 @@ fn nonsense_is_refused_with_the_field_named() {
     for (field, change) in cases {
         let canary = canary(change);
         let refused = bellwether::rollout::validate(&canary, chrono::TimeDelta::seconds(5));
-        assert_eq!(refused.map(|_| ()).map_err(|e| e.field), Err(field), "{field}");
+        let named: Vec<_> = refused.unwrap_err().0.into_iter().map(|p| p.field).collect();
+        assert_eq!(named, [field]);
     }
 }
 

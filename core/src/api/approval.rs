@@ -31,6 +31,7 @@ use super::{command::CommandStatus, promotion::CanaryRef};
 #[x_kube(validation = Rule::new("self == oldSelf").message("spec: cannot change; create another Approval"))]
 #[x_kube(validation = Rule::new("has(self.revision) != has(self.promotion)").message("spec: set exactly one of revision and promotion"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = super::schema::NeverNull)]
 pub struct ApprovalSpec {
     /// The Canary, in the same namespace.
     pub canary_ref: CanaryRef,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{gate::Gate, schema, status::CanaryStatus};
+use super::{absent, gate::Gate, schema, status::CanaryStatus};
 
 /// How every change of one workload is released: in which steps, judged by what, over which routes.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug)]
@@ -35,7 +35,12 @@ use super::{gate::Gate, schema, status::CanaryStatus};
 )]
 #[x_kube(validation = Rule::new("(has(self.service.name) && self.service.name != '') || size(self.targetRef.name) <= 55")
     .message("spec.targetRef.name: must have at most 55 characters, or set spec.service.name: the Services <name>-primary and <name>-canary may have 63"))]
+#[x_kube(validation = Rule::new("(has(self.service.name) && self.service.name != '') || self.targetRef.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+    .message("spec.service.name: is missing, and the workload's name cannot be that of a Service, which begins with a letter and has only a-z, 0-9 and -; set spec.service.name"))]
+#[x_kube(validation = Rule::new("!has(self.analysis.metrics) || size(self.analysis.metrics) == 0 || !((has(self.service.appProtocol) && self.service.appProtocol.matches('^(?i)(tcp|tls)$')) || ((!has(self.service.appProtocol) || self.service.appProtocol == '') && has(self.service.portName) && self.service.portName.matches('^(tcp|tls)(-.*)?$')))")
+    .message("spec.analysis.metrics: request-success-rate and request-duration count HTTP requests, and the service's port is TCP; remove them, and let spec.analysis.gates judge the release"))]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::NeverNull)]
 pub struct CanarySpec {
     /// The workload whose changes are released; in the Canary's own namespace.
     pub target_ref: TargetRef,
@@ -48,13 +53,13 @@ pub struct CanarySpec {
     #[schemars(range(min = 1, max = 86400))]
     pub progress_deadline_seconds: Option<i32>,
     /// Ship without analysis: promote as soon as the new revision's pods are ready.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     pub skip_analysis: bool,
     /// On deletion, remove the routing objects that were created instead of leaving them pointed at the workload.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     pub revert_on_deletion: bool,
     /// Hands off: nothing of this Canary is touched while true; the traffic stays as it is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     pub suspend: bool,
 }
 
@@ -63,6 +68,7 @@ pub struct CanarySpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.kind == 'Deployment'").message("spec.targetRef.kind: must be Deployment"))]
 #[x_kube(validation = Rule::new("self.name == oldSelf.name").message("spec.targetRef.name: cannot change, the primary of the old workload would be left behind; delete the Canary and create another"))]
+#[x_kube(validation = Rule::new("self.name.matches('^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$')").message("spec.targetRef.name: must be the name of a Deployment: a-z, 0-9, - and ."))]
 #[x_kube(validation = Rule::new("self.apiVersion == 'apps/v1'").message("spec.targetRef.apiVersion: must be apps/v1"))]
 pub struct TargetRef {
     /// `apps/v1`.
@@ -79,14 +85,18 @@ pub struct TargetRef {
 /// The service in front of the workload.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)")
+#[x_kube(validation = Rule::new("(has(self.name) ? self.name : '') == (has(oldSelf.name) ? oldSelf.name : '')")
     .message("spec.service.name: cannot change, the objects of the old name would be left behind; delete the Canary and create another"))]
 #[x_kube(validation = Rule::new("!has(self.delegation) || !self.delegation || ((!has(self.hosts) || size(self.hosts) == 0) && (!has(self.gateways) || size(self.gateways) == 0))")
     .message("spec.service.delegation: a delegate has neither hosts nor gateways; remove spec.service.hosts and spec.service.gateways"))]
 pub struct Service {
     /// Name of the Service and VirtualService; `-primary` and `-canary` are appended for the other two Services.
     /// Default: the workload's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "absent::text",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 55))]
     #[x_kube(validation = Rule::new("self == '' || self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("spec.service.name: must be a DNS label of at most 55 characters"))]
     pub name: Option<String>,
@@ -94,22 +104,38 @@ pub struct Service {
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Name of the port; Istio tells the protocol by it. Default `http`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[serde(
+        default,
+        deserialize_with = "absent::text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(length(max = 63))]
     pub port_name: Option<String>,
     /// Port of the pods, number or name. Default: `port`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "absent::port",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "schema::int_or_string")]
     pub target_port: Option<ServicePort>,
     /// The port's `appProtocol`; `tcp` routes TCP instead of HTTP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "absent::text",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 63))]
     pub app_protocol: Option<String>,
     /// Every container port becomes a port of the Services; a Service that was there before keeps its own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     pub port_discovery: bool,
     /// Timeout of a request, such as `15s`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "absent::text",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 20))]
     pub timeout: Option<String>,
     /// Istio gateways the route is bound to. Default `mesh`.
@@ -121,7 +147,7 @@ pub struct Service {
     #[schemars(length(max = 64), inner(length(max = 253)))]
     pub hosts: Option<Vec<String>>,
     /// The VirtualService is a delegate: without hosts and gateways.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     pub delegation: bool,
     /// Istio TrafficPolicy of both DestinationRules, handed on as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,7 +218,11 @@ pub struct Metadata {
     .message("spec.analysis.stepWeights: must rise from step to step"))]
 pub struct Analysis {
     /// Length of a step and time between two checks, such as `30s` or `1m`; at least `1s`. Default `1m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "absent::text",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "schema::duration")]
     pub interval: Option<String>,
     /// Failed checks, counted over the whole rollout, at which it is rolled back. Default 1.
@@ -217,7 +247,11 @@ pub struct Analysis {
     #[schemars(schema_with = "schema::percent")]
     pub step_weight_promotion: Option<i32>,
     /// How long metrics may be missing before the traffic retreats to the primary, such as `5m` (the default).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "absent::text",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "schema::duration")]
     pub max_blind: Option<String>,
     /// Whether requests must be known to arrive before pods are scaled away: `measured` (the default), or `assumed` for a
@@ -228,11 +262,15 @@ pub struct Analysis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reporter: Option<MetricReporter>,
     /// The checks of every step.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     #[schemars(length(max = 32))]
     pub metrics: Vec<Metric>,
     /// What a release waits for beside its checks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "absent::or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub gates: Vec<Gate>,
@@ -253,7 +291,11 @@ pub struct Metric {
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
     /// Time over which the value is taken, such as `1m` (the default).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "absent::text",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "schema::duration")]
     pub interval: Option<String>,
     /// The accepted range, both ends included.

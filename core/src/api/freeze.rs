@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{promotion::CanaryRef, schema};
+use super::{absent, promotion::CanaryRef, schema};
 
 /// When no release may begin, in one namespace or of one Canary.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -23,6 +23,7 @@ use super::{promotion::CanaryRef, schema};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = schema::NeverNull)]
 pub struct FreezeSpec {
     /// The one Canary that is meant; every one of the namespace if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,7 +36,7 @@ pub struct FreezeSpec {
     #[schemars(length(min = 1, max = 32))]
     pub windows: Option<Vec<FreezeWindow>>,
     /// What becomes of releases that are under way. Default `finish`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     pub under_way: UnderWay,
 }
 
@@ -52,6 +53,7 @@ pub struct FreezeSpec {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = schema::NeverNull)]
 pub struct ClusterFreezeSpec {
     /// Why, in a person's words.
     #[schemars(length(min = 1, max = 1000))]
@@ -61,7 +63,7 @@ pub struct ClusterFreezeSpec {
     #[schemars(length(min = 1, max = 32))]
     pub windows: Option<Vec<FreezeWindow>>,
     /// What becomes of releases that are under way. Default `finish`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     pub under_way: UnderWay,
 }
 
@@ -76,8 +78,12 @@ pub struct FreezeWindow {
     #[schemars(schema_with = "schema::long_duration")]
     pub duration: String,
     /// Time zone of the schedule, such as `Europe/Berlin`. Default `UTC`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
+    #[serde(
+        default,
+        deserialize_with = "absent::text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(length(max = 64))]
     pub time_zone: Option<String>,
 }
 

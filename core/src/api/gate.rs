@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::schema;
+use super::{absent, schema};
 
 /// What a release waits for at one point of its way. Every new revision asks it anew.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -29,7 +29,11 @@ pub struct Gate {
     pub jenkins: Option<JenkinsGate>,
     /// How long it may stay closed before the release is rolled back, such as `2h`. Default: `1h` for a job, for ever for
     /// an approval.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "absent::text",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "schema::duration")]
     pub timeout: Option<String>,
 }
@@ -51,7 +55,7 @@ pub enum GatePoint {
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalGate {
     /// Whoever asked for the release, by a Promotion, cannot approve it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     pub not_by_requester: bool,
 }
 
@@ -67,7 +71,11 @@ pub struct JenkinsGate {
     pub job: String,
     /// Parameters of the build. `$(namespace)`, `$(canary)`, `$(revision)`, `$(primaryService)`, `$(canaryService)` in a
     /// value are replaced.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "absent::or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     #[schemars(schema_with = "schema::parameters")]
     pub parameters: BTreeMap<String, String>,
 }

@@ -3,6 +3,7 @@
 //! The types stand apart from any API group except where `CustomResource` ties them to `bellwether.dev`, so that
 //! a second group can reuse them. Invariant: nothing here names another module of the controller.
 
+mod absent;
 mod approval;
 mod canary;
 mod command;

@@ -45,6 +45,7 @@ use super::{gate::GateStatus, schema, status::CheckStatus};
 #[x_kube(validation = Rule::new("(has(self.image) ? 1 : 0) + (has(self.images) ? 1 : 0) + (has(self.await) ? 1 : 0) == 1")
     .message("spec: set exactly one of image, images and await"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = super::schema::NeverNull)]
 pub struct PromotionSpec {
     /// The Canary, in the same namespace.
     pub canary_ref: CanaryRef,

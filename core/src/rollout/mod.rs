@@ -15,5 +15,5 @@ pub use decide::{analysis_is_skipped, decide, refuse, repeated};
 pub use decision::{Act, Child, Decision, Field, Sampling, Serves};
 pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Repeat, Routes, Workload};
 pub use spec::{CanaryId, GateSpec, Names, Opens, RolloutSpec, Steps};
-pub use validate::{Invalid, validate};
+pub use validate::{Invalid, Problem, validate};
 pub use weight::Weight;

@@ -10,7 +10,7 @@ use crate::objects::Kind;
 type Change = fn(&mut Value);
 
 /// Every kind of nonsense that a Canary is refused for, with the words that name the field.
-pub const NONSENSE: [(&str, Change); 15] = [
+pub const NONSENSE: [(&str, Change); 17] = [
     ("spec.analysis.interval: Invalid value", |s| {
         s["analysis"]["interval"] = json!("soon");
     }),
@@ -43,6 +43,13 @@ pub const NONSENSE: [(&str, Change); 15] = [
     }),
     ("spec: Invalid value", |s| {
         s["targetRef"]["name"] = json!("x".repeat(56));
+    }),
+    ("set spec.service.name", |s| {
+        s["targetRef"]["name"] = json!("search.v2");
+    }),
+    ("count HTTP requests", |s| {
+        s["service"]["appProtocol"] = json!("TCP");
+        s["analysis"]["metrics"] = json!([{"name": "request-duration", "thresholdRange": {"max": 2}}]);
     }),
     ("spec.service.name: Invalid value", |s| {
         s["service"]["name"] = json!("Shop!");
