@@ -94,8 +94,12 @@ impl Meter {
             .filter(|(when, _)| *when > at - window && *when <= at)
             .collect();
         let total = |c: &Counts| c.good;
-        let good = growth(&within, at, window, total)?;
-        let bad = growth(&within, at, window, |c| c.bad).unwrap_or(0.0);
+        let good = growth(&within, at, window, total);
+        let bad = growth(&within, at, window, |c| c.bad);
+        if good.is_none() && bad.is_none() {
+            return None;
+        }
+        let (good, bad) = (good.unwrap_or(0.0), bad.unwrap_or(0.0));
         let mut buckets = [0.0; BOUNDS.len()];
         for (i, bucket) in buckets.iter_mut().enumerate() {
             *bucket = growth(&within, at, window, |c| c.buckets[i]).unwrap_or(0.0);
@@ -237,5 +241,18 @@ mod tests {
             crate::judge::counts::quantile(0.5, &counts.cumulative()),
             Some(7.5)
         );
+    }
+
+    #[test]
+    fn errors_alone_are_requests_as_well() {
+        let start = SimClock::epoch();
+        let mut meter = Meter::default();
+        for second in 0..=10 {
+            meter.count(true, 8.0);
+            meter.scrape(start + TimeDelta::seconds(second));
+        }
+        let counts = meter.increase(start + TimeDelta::seconds(10), TimeDelta::seconds(10));
+        assert_eq!(counts.map(|counts| counts.good), Some(0.0));
+        assert!(counts.is_some_and(|counts| counts.bad > 8.0), "{counts:?}");
     }
 }
