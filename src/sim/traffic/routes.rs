@@ -184,27 +184,37 @@ fn name(host: &Value) -> &str {
 }
 
 fn routes_of(object: &Value) -> Vec<Route> {
-    let protocols = ["http", "tcp"].into_iter();
-    let all = protocols
+    let protocols = ["http", "tls", "tcp"].into_iter();
+    let all: Vec<&Value> = protocols
         .filter_map(|protocol| object["spec"][protocol].as_array())
-        .flatten();
+        .flatten()
+        .filter(|route| route["route"].is_array())
+        .collect();
     let gateways = object["spec"]["gateways"].as_array();
     let mesh = gateways.is_none_or(|all| all.is_empty() || all.iter().any(|gateway| gateway == "mesh"));
-    all.filter(|route| route["route"].is_array())
-        .filter_map(|route| {
-            let entries = route["route"].as_array().into_iter().flatten();
-            let destinations = entries.map(|entry| Destination {
-                service: name(&entry["destination"]["host"]).to_owned(),
-                port: entry["destination"]["port"]["number"].as_i64(),
-                subset: entry["destination"]["subset"].as_str().map(str::to_owned),
-                weight: entry["weight"].as_f64().unwrap_or(0.0),
-            });
-            Some(Route {
-                ports: ports_of(route, mesh)?,
-                destinations: destinations.collect(),
-            })
-        })
-        .collect()
+    let met: Vec<Route> = all
+        .iter()
+        .filter_map(|route| Some(to(route, ports_of(route, mesh)?)))
+        .collect();
+    if met.is_empty() {
+        // Every route has conditions of its own: the callers of this world are those that meet the first.
+        return all.first().map(|route| to(route, None)).into_iter().collect();
+    }
+    met
+}
+
+fn to(route: &Value, ports: Option<Vec<i64>>) -> Route {
+    let entries = route["route"].as_array().into_iter().flatten();
+    let destinations = entries.map(|entry| Destination {
+        service: name(&entry["destination"]["host"]).to_owned(),
+        port: entry["destination"]["port"]["number"].as_i64(),
+        subset: entry["destination"]["subset"].as_str().map(str::to_owned),
+        weight: entry["weight"].as_f64().unwrap_or(0.0),
+    });
+    Route {
+        ports,
+        destinations: destinations.collect(),
+    }
 }
 
 /// The ports that a route is for, or all; `None` if it is for nobody.
