@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{Workloads, pods::Pod};
@@ -28,8 +28,12 @@ pub fn step(workloads: &mut Workloads, writer: &mut Writer, by: By<'_>, key: &Ke
         let kept = object["metadata"]["annotations"]
             .get(REVISION)
             .and_then(Value::as_str);
-        kept.and_then(|number| set_of_revision(writer, key, number))
-            .unwrap_or(hash)
+        // One that was paused before its first ReplicaSet has no pods.
+        let Some(kept) = kept.and_then(|number| set_of_revision(writer, key, number)) else {
+            write_status(workloads, writer, by, key, &hash);
+            return;
+        };
+        kept
     } else {
         ensure_replica_set(writer, by, key, object, &hash);
         hash
@@ -122,6 +126,16 @@ fn expect<T, E: std::fmt::Debug>(written: Result<T, E>) {
     debug_assert!(written.is_ok(), "{:?}", written.err());
 }
 
+/// How many pods there may be too many, and too few, while they are exchanged; both at zero would exchange none.
+fn leeway(spec: &Value, desired: usize) -> (usize, usize) {
+    let surge = share(spec, "maxSurge", desired, true);
+    let unavailable = share(spec, "maxUnavailable", desired, false);
+    if surge == 0 && unavailable == 0 {
+        return (0, 1);
+    }
+    (surge, unavailable)
+}
+
 fn share(spec: &Value, field: &str, desired: usize, up: bool) -> usize {
     match &spec["strategy"]["rollingUpdate"][field] {
         Value::Number(number) => usize::try_from(number.as_u64().unwrap_or(1)).unwrap_or(1),
@@ -141,7 +155,12 @@ fn share(spec: &Value, field: &str, desired: usize, up: bool) -> usize {
 fn scale(workloads: &mut Workloads, now: DateTime<Utc>, key: &Key, spec: &Value, hash: &str) {
     let desired = usize::try_from(spec["replicas"].as_u64().unwrap_or(1)).unwrap_or(1);
     let recreate = spec["strategy"]["type"] == "Recreate";
+    let (surge, unavailable) = leeway(spec, desired);
+    let min_ready = TimeDelta::seconds(spec["minReadySeconds"].as_i64().unwrap_or(0));
     let mut pods = workloads.pods.remove(key).unwrap_or_default();
+    for pod in &mut pods {
+        pod.min_ready = min_ready;
+    }
     let alive = |pods: &[Pod]| pods.iter().filter(|pod| pod.ending.is_none()).count();
     let of_hash = |pods: &[Pod]| {
         pods.iter()
@@ -154,13 +173,12 @@ fn scale(workloads: &mut Workloads, now: DateTime<Utc>, key: &Key, spec: &Value,
     if recreate {
         end(&mut pods, now, usize::MAX, |pod| pod.hash != hash);
     } else {
-        let unavailable = share(spec, "maxUnavailable", desired, false);
-        let ready = pods.iter().filter(|pod| pod.ready(now)).count();
+        let available = pods.iter().filter(|pod| pod.available(now)).count();
         let old_broken = pods
             .iter()
-            .filter(|p| p.ending.is_none() && p.hash != hash && !p.ready(now))
+            .filter(|p| p.ending.is_none() && p.hash != hash && !p.available(now))
             .count();
-        let spare = ready.saturating_sub(desired.saturating_sub(unavailable));
+        let spare = available.saturating_sub(desired.saturating_sub(unavailable));
         let to_end = if desired == 0 {
             usize::MAX
         } else {
@@ -168,7 +186,6 @@ fn scale(workloads: &mut Workloads, now: DateTime<Utc>, key: &Key, spec: &Value,
         };
         end(&mut pods, now, to_end, |pod| pod.hash != hash);
     }
-    let surge = share(spec, "maxSurge", desired, true);
     let old_left = pods.iter().any(|pod| pod.hash != hash && !pod.gone(now));
     let room = if recreate {
         if old_left { 0 } else { desired }
@@ -189,6 +206,7 @@ fn scale(workloads: &mut Workloads, now: DateTime<Utc>, key: &Key, spec: &Value,
             labels: spec["template"]["metadata"]["labels"].clone(),
             behaviour,
             started: now,
+            min_ready,
             ending: None,
             killed: None,
             pending: !workloads.schedulable,
@@ -205,7 +223,13 @@ fn end(pods: &mut [Pod], now: DateTime<Utc>, count: usize, which: impl Fn(&Pod) 
     let mut chosen: Vec<usize> = (0..pods.len())
         .filter(|i| pods[*i].ending.is_none() && which(&pods[*i]))
         .collect();
-    chosen.sort_by_key(|i| (pods[*i].ready(now), std::cmp::Reverse(pods[*i].started)));
+    chosen.sort_by_key(|i| {
+        (
+            pods[*i].available(now),
+            pods[*i].ready(now),
+            std::cmp::Reverse(pods[*i].started),
+        )
+    });
     for i in chosen.into_iter().take(count) {
         pods[i].ending = Some(now);
     }
@@ -239,14 +263,15 @@ fn write_status(workloads: &Workloads, writer: &mut Writer, by: By<'_>, key: &Ke
         .filter(|pod| pod.ending.is_none())
         .collect();
     let ready = pods.iter().filter(|pod| pod.ready(by.now)).count();
+    let available = pods.iter().filter(|pod| pod.available(by.now)).count();
     let updated = pods.iter().filter(|pod| pod.hash == hash).count();
     let status = json!({
         "observedGeneration": object["metadata"]["generation"],
         "replicas": pods.len(),
         "updatedReplicas": updated,
         "readyReplicas": ready,
-        "availableReplicas": ready,
-        "unavailableReplicas": pods.len() - ready,
+        "availableReplicas": available,
+        "unavailableReplicas": pods.len() - available,
     });
     if object["status"] != status {
         let mut new = Value::clone(&object);

@@ -25,6 +25,8 @@ pub struct Pod {
     pub behaviour: Behaviour,
     /// When it started.
     pub started: DateTime<Utc>,
+    /// How long it must be ready before it counts as available: `minReadySeconds` of its Deployment.
+    pub min_ready: TimeDelta,
     /// When it was told to end.
     pub ending: Option<DateTime<Utc>>,
     /// When something outside killed it.
@@ -60,6 +62,12 @@ impl Pod {
             && self.ending.is_none_or(|ending| at < ending)
     }
 
+    /// Whether its Deployment counts it as available.
+    #[must_use]
+    pub fn available(&self, at: DateTime<Utc>) -> bool {
+        self.ready(at) && self.ready_at().is_some_and(|ready| ready + self.min_ready <= at)
+    }
+
     /// Whether a connection to it is accepted.
     #[must_use]
     pub fn listens(&self, at: DateTime<Utc>) -> bool {
@@ -84,8 +92,9 @@ impl Pod {
     pub fn next_change(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ready = self.ready_at();
         let crash = ready.zip(self.behaviour.crash_after).map(|(r, span)| r + span);
+        let available = ready.map(|ready| ready + self.min_ready);
         let end = self.ending.map(|ending| ending + GRACE);
-        [ready, crash, end]
+        [ready, available, crash, end]
             .into_iter()
             .flatten()
             .filter(|when| *when > at)
