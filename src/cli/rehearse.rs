@@ -31,14 +31,19 @@ use crate::{
   bellwether rehearse examples/canary.yaml
   bellwether rehearse examples/ --errors 5%
   bellwether rehearse canary.yaml --errors 1.5% --repeat 1000
+  kustomize build overlays/prod | bellwether rehearse - --namespace prod
   kubectl get canary,deployment,service shop -o yaml | bellwether rehearse - --never-ready
 
 docs/rehearse.md tells what is modelled and how stories are written.")]
 pub(super) struct Rehearse {
-    /// Files or folders with what would be applied: one Canary, and its Deployment, Service, VirtualService; - is
+    /// Files or folders with what would be applied: one Canary, and its Deployment, Service, VirtualService, Freeze; - is
     /// standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+
+    /// Namespace of the objects that name none; that of the Canary, or default, if absent
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
 
     /// Share of the new release's requests that it answers with 500, in percent, such as 2%
     #[arg(long, value_name = "PERCENT", value_parser = units::percent, help_heading = "The new release")]
@@ -71,6 +76,10 @@ pub(super) struct Rehearse {
     /// Latency of the present release, in ms or s, such as p99=200ms
     #[arg(long, value_name = "LATENCY", value_parser = units::latency, help_heading = "The world")]
     present_latency: Option<f64>,
+
+    /// Time between two scrapes of Prometheus, such as 30s; 15s if absent
+    #[arg(long, value_name = "DURATION", value_parser = scrape, help_heading = "The world")]
+    scrape_interval: Option<TimeDelta>,
 
     /// A story in YAML instead of flags: how the release behaves, and what happens when
     #[arg(
@@ -124,6 +133,14 @@ fn rps(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "must lie in 0 to 10000 requests a second".to_owned())
 }
 
+fn scrape(text: &str) -> Result<TimeDelta, String> {
+    let interval = units::duration(text)?;
+    if interval < TimeDelta::seconds(1) || interval > TimeDelta::minutes(5) {
+        return Err(format!("{text:?} must lie in 1s to 5m"));
+    }
+    Ok(interval)
+}
+
 fn speed(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|speed| (0.0..=1e6).contains(speed));
     number.ok_or_else(|| "must be 0, or virtual seconds in a real second".to_owned())
@@ -144,7 +161,9 @@ impl Rehearse {
         match rehearse::rehearse(&request, &mut out, &progress) {
             Ok(code) => Ok(ExitCode::from(code)),
             Err(Error::BadInput(problem)) => {
-                writeln!(io::stderr(), "bellwether: {problem}")?;
+                for line in problem.lines() {
+                    writeln!(io::stderr(), "bellwether: {line}")?;
+                }
                 Ok(ExitCode::from(2))
             }
             // Whoever reads has seen enough.
@@ -158,6 +177,7 @@ impl Rehearse {
         acts.sort_by_key(|act| act.at);
         Request {
             files: self.files,
+            namespace: self.namespace,
             release: Release {
                 errors: self.errors,
                 latency: self.latency,
@@ -173,6 +193,7 @@ impl Rehearse {
             acts,
             story: self.story,
             rps: self.rps,
+            scrape: self.scrape_interval,
             seed: self.seed,
             repeat: self.repeat,
             form: match self.output {

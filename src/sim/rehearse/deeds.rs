@@ -8,7 +8,10 @@ use super::{
     release::{Release, in_words},
     story::{Deed, Side},
 };
-use crate::sim::{api_server::Kind, traffic::metrics::Trouble};
+use crate::{
+    api::GateDecision,
+    sim::{api_server::Kind, traffic::metrics::Trouble},
+};
 
 impl Stage<'_> {
     /// Does it now, and says so.
@@ -40,6 +43,8 @@ impl Stage<'_> {
             }
             Deed::Suspend => self.suspend(true),
             Deed::Resume => self.suspend(false),
+            Deed::Approve(gate) => self.answer(gate, GateDecision::Approve),
+            Deed::Reject(gate) => self.answer(gate, GateDecision::Reject),
             Deed::RestartController => {
                 self.cluster.start_controller();
                 self.act("the controller is killed and starts again")
@@ -55,6 +60,28 @@ impl Stage<'_> {
             "the Canary is suspended"
         } else {
             "the Canary is resumed"
+        })
+    }
+
+    /// Somebody approves or rejects the present revision at a gate.
+    fn answer(&mut self, gate: &str, decision: GateDecision) -> Result<(), Error> {
+        let (id, names) = (&self.setup.input.spec.id, &self.setup.input.spec.names);
+        let Some(revision) = self.revision() else {
+            return self.act(format!("nothing waits at gate {gate}"));
+        };
+        let approval = json!({
+            "apiVersion": "bellwether.dev/v1beta1", "kind": "Approval",
+            "metadata": {"name": format!("{gate}-{}", self.cluster.now().timestamp_millis())},
+            "spec": {
+                "canaryRef": {"name": id.name}, "gate": gate, "decision": decision, "revision": revision,
+                "approvedBy": "the story",
+            },
+        });
+        let done = self.cluster.apply(&names.namespace, approval);
+        done.map_err(|refusal| Error::BadInput(format!("gate {gate}: {}", refusal.message)))?;
+        self.act(match decision {
+            GateDecision::Approve => format!("gate {gate} is approved"),
+            GateDecision::Reject => format!("the release is rejected at gate {gate}"),
         })
     }
 

@@ -3,6 +3,7 @@
 //! Files and a description of the release go in, a timeline and a verdict come out. One seed is one rehearsal, in every
 //! form of output.
 
+mod before; // the objects that are there before the Canary
 pub mod bounds; // exact confidence bounds
 mod deeds; // what a person or a mishap does
 pub mod input; // the files: read, checked, completed
@@ -25,7 +26,8 @@ use std::{
     time::Duration,
 };
 
-use input::Source;
+use chrono::TimeDelta;
+use input::{Place, Source};
 use play::Setup;
 use release::Release;
 use report::Report;
@@ -39,6 +41,8 @@ use crate::paint::Paint;
 pub struct Request {
     /// Files and folders with the objects; `-` is standard input.
     pub files: Vec<PathBuf>,
+    /// The namespace of objects that name none.
+    pub namespace: Option<String>,
     /// The release that is shipped.
     pub release: Release,
     /// The release that serves before.
@@ -49,6 +53,8 @@ pub struct Request {
     pub story: Option<PathBuf>,
     /// Requests a second; 50, or what the story says, if absent.
     pub rps: Option<f64>,
+    /// Time between two scrapes of Prometheus; 15 s if absent.
+    pub scrape: Option<TimeDelta>,
     /// The seed of all chance.
     pub seed: u64,
     /// Play that many seeds and tell the odds.
@@ -75,11 +81,13 @@ pub enum Form {
 
 /// Requests a second, if nobody says otherwise.
 const RPS: f64 = 50.0;
+/// Time between two scrapes, if nobody says otherwise: the default of `--scrape-interval-seconds`.
+const SCRAPE: TimeDelta = TimeDelta::seconds(15);
 
 /// Why nothing was rehearsed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Files, story or objects that cannot be used.
+    /// Files, story or objects that cannot be used, a line for each thing that is wrong.
     #[error("{0}")]
     BadInput(String),
     /// The output cannot be written, or no runtime can be made.
@@ -119,13 +127,24 @@ pub fn rehearse(
 }
 
 fn set_up(request: &Request, sources: &[Source]) -> Result<Setup, Error> {
-    let input = input::parse(sources)?;
+    let scrape = request.scrape.unwrap_or(SCRAPE);
+    let place = Place {
+        namespace: request.namespace.clone(),
+        scrape,
+    };
+    let input = input::parse(sources, &place);
     let told = request.story.as_deref().map(|path| {
         let wrong = |problem: String| Error::BadInput(format!("--story {}: {problem}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         Story::parse(&text).map_err(wrong)
     });
-    let story = told.transpose()?.unwrap_or_else(|| Story {
+    // What is wrong with the files and with the story is told at once.
+    let (input, told) = match (input, told.transpose()) {
+        (Ok(input), Ok(told)) => (input, told),
+        (Err(files), Err(story)) => return Err(Error::BadInput(format!("{files}\n{story}"))),
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let story = told.unwrap_or_else(|| Story {
         release: request.release.clone(),
         rps: None,
         acts: request.acts.clone(),
@@ -136,6 +155,7 @@ fn set_up(request: &Request, sources: &[Source]) -> Result<Setup, Error> {
         present: request.present.behaviour(&Default::default()),
         acts: story.acts,
         rps: request.rps.or(story.rps).unwrap_or(RPS),
+        scrape,
     })
 }
 

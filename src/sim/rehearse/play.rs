@@ -10,13 +10,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    Error,
+    Error, before,
     input::{DRAIN, Input},
     pace,
     release::Release,
     story::Act,
     timeline::{Entry, Requests, Scribe, What},
-    verdict::{self, Verdict},
+    verdict::{self, Outcome, Verdict},
     view,
 };
 use crate::{
@@ -32,9 +32,6 @@ use crate::{
     workload::deployment::revision,
 };
 
-/// Time between two scrapes: the default of `--scrape-interval-seconds`.
-const SCRAPE: TimeDelta = TimeDelta::seconds(15);
-
 /// What is rehearsed.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -48,6 +45,8 @@ pub struct Setup {
     pub acts: Vec<Act>,
     /// Requests a second.
     pub rps: f64,
+    /// Time between two scrapes of Prometheus.
+    pub scrape: TimeDelta,
 }
 
 /// What a rehearsal came to.
@@ -121,27 +120,34 @@ pub(super) struct Stage<'a> {
     at_weight: Requests,
     /// Requests at the last beat.
     at_beat: Requests,
-    decided: Option<(f64, Requests)>,
+    decided: Option<Decided>,
+}
+
+/// A decision about the release.
+#[derive(Clone, Debug)]
+struct Decided {
+    /// Seconds since the ship.
+    at: f64,
+    /// Requests since the ship.
+    requests: Requests,
+    /// Why it was rolled back, if it was.
+    rolled_back: Option<String>,
 }
 
 impl<'a> Stage<'a> {
     async fn set(setup: &'a Setup, seed: u64, tell: Tell<'a>) -> Result<Self, Error> {
-        let mut cluster = SimCluster::start(seed, SCRAPE);
+        let mut cluster = SimCluster::start(seed, setup.scrape);
         cluster.drain = DRAIN;
         let names = &setup.input.spec.names;
-        for (namespace, object) in &setup.input.objects {
-            let image = &object["spec"]["template"]["spec"]["containers"][0]["image"];
-            if let Some(image) = image.as_str() {
-                // A tag says nothing here of how its pods behave.
-                let mut world = cluster.world();
-                let behaviours = &mut world.workloads.behaviours;
-                behaviours.insert(image.to_owned(), setup.present.clone());
-            }
-            let applied = cluster.apply(namespace, object.clone());
-            applied.map_err(|refusal| Error::BadInput(refusal.message))?;
+        for applied in &setup.input.objects {
+            before::apply(&cluster, applied, &setup.present)?;
         }
-        let ready_after = setup.present.ready_after.unwrap_or_default();
-        cluster.pass(ready_after + TimeDelta::seconds(2)).await;
+        let least = setup.input.find("Deployment", &names.target);
+        let least = least.and_then(|target| target["spec"]["minReadySeconds"].as_i64());
+        let available =
+            setup.present.ready_after.unwrap_or_default() + TimeDelta::seconds(least.unwrap_or(0));
+        cluster.pass(available + TimeDelta::seconds(2)).await;
+        before::pause(&cluster, &setup.input);
         let states = States::default();
         cluster.server.add_witness(Box::new(Journal {
             canary: Key::new(Kind::CANARY, &names.namespace, &setup.input.spec.id.name),
@@ -150,7 +156,8 @@ impl<'a> Stage<'a> {
         cluster.start_controller();
         let began = cluster.now();
         let applied = cluster.apply(&names.namespace, setup.input.canary.clone());
-        applied.map_err(|refusal| Error::BadInput(refusal.message))?;
+        let name = &setup.input.spec.id.name;
+        applied.map_err(|refusal| Error::BadInput(format!("Canary {name}: {}", refusal.message)))?;
         Ok(Stage {
             setup,
             tell,
@@ -186,6 +193,11 @@ impl<'a> Stage<'a> {
 
     pub(super) fn key(&self, kind: Kind, name: &str) -> Key {
         Key::new(kind, &self.setup.input.spec.names.namespace, name)
+    }
+
+    /// The revision that is being released.
+    pub(super) fn revision(&self) -> Option<String> {
+        self.scribe.status.revision.current.clone()
     }
 
     /// Seconds since the ship, whole milliseconds.
@@ -290,7 +302,7 @@ impl<'a> Stage<'a> {
                     What::Checks { share_percent, .. } => {
                         *share_percent = count.since(self.at_weight).share_percent();
                     }
-                    What::Fact { reason, .. } => self.note_decision(reason, count),
+                    What::Fact { reason, message, .. } => self.note_decision(reason, message, count),
                     _ => {}
                 }
                 self.say(what)?;
@@ -305,11 +317,16 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn note_decision(&mut self, reason: &str, count: Requests) {
+    fn note_decision(&mut self, reason: &str, message: &str, count: Requests) {
+        let rolled_back = matches!(reason, "RolledBack" | "PromotionFailed");
         match reason {
             "NewRevision" => self.decided = None,
             "RolledBack" | "PromotionFailed" | "Aborted" | "Promoted" if self.decided.is_none() => {
-                self.decided = Some((self.at(), count.since(self.before)));
+                self.decided = Some(Decided {
+                    at: self.at(),
+                    requests: count.since(self.before),
+                    rolled_back: rolled_back.then(|| message.to_owned()),
+                });
             }
             _ => {}
         }
@@ -328,11 +345,27 @@ impl<'a> Stage<'a> {
         })
     }
 
+    fn paused(&self) -> bool {
+        let target = self.key(Kind::DEPLOYMENT, &self.setup.input.spec.names.target);
+        let target = self.cluster.get(&target);
+        target.is_some_and(|target| target["spec"]["paused"] == true)
+    }
+
     fn ending(&self) -> Ending {
         let requests = self.count().since(self.before);
-        let (after, until_verdict) = self.decided.unwrap_or((self.at(), requests));
+        let decided = self.decided.clone().unwrap_or_else(|| Decided {
+            at: self.at(),
+            requests,
+            rolled_back: None,
+        });
         let status = (!self.gone).then_some(&self.scribe.status);
-        let mut verdict = verdict::of(status, after);
+        let mut verdict = verdict::of(status, decided.rolled_back, decided.at);
+        if verdict.outcome == Outcome::Undecided && self.paused() {
+            verdict.reason = format!(
+                "Deployment {} is paused (spec.paused), and its template waits until it is resumed; {}",
+                self.setup.input.spec.names.target, verdict.reason
+            );
+        }
         if self.shipped.is_none() {
             verdict.reason = format!(
                 "nothing was shipped, the Canary is not set up: {}",
@@ -343,7 +376,7 @@ impl<'a> Stage<'a> {
         Ending {
             verdict,
             requests,
-            until_verdict,
+            until_verdict: decided.requests,
             set_up_seconds: set_up.num_milliseconds() as f64 / 1e3,
         }
     }

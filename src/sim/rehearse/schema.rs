@@ -1,19 +1,34 @@
-//! Whether an object is what its CustomResourceDefinition describes: what the API server and `kubectl` would refuse,
-//! with the field named.
+//! Whether an object is what its schema describes: what the API server and `kubectl` would refuse, with every field named.
 
 use serde_json::Value;
 
-/// The first field of `value` that the OpenAPI `schema` does not accept, and why.
+/// Every field of `value` that the OpenAPI `schema` does not accept, and why. A null field counts as absent, as on the
+/// server.
 #[must_use]
-pub fn refused(schema: &Value, value: &Value, path: &str) -> Option<String> {
+pub fn refusals(schema: &Value, value: &Value, path: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    check(schema, value, path, &mut found);
+    found
+}
+
+fn check(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
     if value.is_null() {
-        let nullable = schema["nullable"] == true;
-        return (!nullable).then(|| format!("{path}: must not be empty"));
+        if schema["nullable"] != true {
+            found.push(format!("{path}: must not be empty"));
+        }
+        return;
     }
-    wrong_type(schema, value, path)
-        .or_else(|| out_of_range(schema, value, path))
-        .or_else(|| refused_field(schema, value, path))
-        .or_else(|| refused_item(schema, value, path))
+    let wrong = wrong_type(schema, value, path);
+    if let Some(problem) = wrong.or_else(|| out_of_range(schema, value, path)) {
+        found.push(problem);
+        return;
+    }
+    if let Some(fields) = value.as_object() {
+        check_fields(schema, fields, path, found);
+    }
+    for (i, item) in value.as_array().into_iter().flatten().enumerate() {
+        check(&schema["items"], item, &format!("{path}[{i}]"), found);
+    }
 }
 
 fn wrong_type(schema: &Value, value: &Value, path: &str) -> Option<String> {
@@ -24,57 +39,63 @@ fn wrong_type(schema: &Value, value: &Value, path: &str) -> Option<String> {
         Some("boolean") => (value.is_boolean(), "true or false"),
         Some("integer") => (value.is_i64() || value.is_u64(), "a whole number"),
         Some("number") => (value.is_number(), "a number"),
+        _ if schema["x-kubernetes-int-or-string"] == true => (
+            value.is_i64() || value.is_u64() || value.is_string(),
+            "a whole number or text",
+        ),
         _ => return None,
     };
     (!fits).then(|| format!("{path}: is {value}; must be {wanted}"))
 }
 
 fn out_of_range(schema: &Value, value: &Value, path: &str) -> Option<String> {
+    if let Some(known) = schema["enum"].as_array().filter(|known| !known.contains(value)) {
+        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+        return Some(format!("{path}: is {value}; must be one of {}", known.join(", ")));
+    }
     let number = value.as_f64();
     let length = value.as_str().map(|text| text.chars().count() as f64);
-    let beyond = |limit: &str, measured: Option<f64>, less: bool| {
+    let items = value.as_array().map(|items| items.len() as f64);
+    let beyond = |limit: &str, measured: Option<f64>, unit: &str| {
         let bound = schema[limit].as_f64()?;
         let measured = measured?;
-        (if less { measured < bound } else { measured > bound }).then(|| {
-            let wanted = if less { "at least" } else { "at most" };
-            let unit = if limit.ends_with("Length") {
-                " characters"
-            } else {
-                ""
-            };
-            format!("{path}: is {value}; must be {wanted} {bound}{unit}")
-        })
+        let least = limit.starts_with("min");
+        let wanted = if least { "at least" } else { "at most" };
+        (if least { measured < bound } else { measured > bound })
+            .then(|| format!("{path}: is {value}; must be {wanted} {bound}{unit}"))
     };
-    beyond("minimum", number, true)
-        .or_else(|| beyond("maximum", number, false))
-        .or_else(|| beyond("minLength", length, true))
-        .or_else(|| beyond("maxLength", length, false))
+    beyond("minimum", number, "")
+        .or_else(|| beyond("maximum", number, ""))
+        .or_else(|| beyond("minLength", length, " characters"))
+        .or_else(|| beyond("maxLength", length, " characters"))
+        .or_else(|| beyond("minItems", items, " items"))
+        .or_else(|| beyond("maxItems", items, " items"))
 }
 
-fn refused_field(schema: &Value, value: &Value, path: &str) -> Option<String> {
-    let fields = value.as_object()?;
-    let missing = schema["required"].as_array().into_iter().flatten();
-    let mut missing = missing.filter_map(Value::as_str);
-    if let Some(field) = missing.find(|field| !fields.contains_key(*field)) {
-        return Some(format!("{path}.{field}: is missing"));
+fn check_fields(
+    schema: &Value,
+    fields: &serde_json::Map<String, Value>,
+    path: &str,
+    found: &mut Vec<String>,
+) {
+    let required = schema["required"].as_array().into_iter().flatten();
+    for field in required.filter_map(Value::as_str) {
+        if fields.get(field).is_none_or(Value::is_null) {
+            found.push(format!("{path}.{field}: is missing"));
+        }
     }
     let open = schema["x-kubernetes-preserve-unknown-fields"] == true;
-    fields.iter().find_map(|(field, value)| {
+    for (field, value) in fields {
         let path = format!("{path}.{field}");
         match (&schema["properties"][field], &schema["additionalProperties"]) {
-            (Value::Null, Value::Null) if open || !schema["properties"].is_object() => None,
-            (Value::Null, Value::Null) => Some(format!("{path}: unknown field")),
-            (Value::Null, any) => refused(any, value, &path),
-            (known, _) => refused(known, value, &path),
+            (Value::Null, Value::Null) if open || !schema["properties"].is_object() => {}
+            (Value::Null, Value::Null) => found.push(format!("{path}: unknown field")),
+            // Absent, or missing and said above.
+            (Value::Object(_), _) if value.is_null() => {}
+            (Value::Null, any) => check(any, value, &path, found),
+            (known, _) => check(known, value, &path, found),
         }
-    })
-}
-
-fn refused_item(schema: &Value, value: &Value, path: &str) -> Option<String> {
-    let items = value.as_array()?;
-    let each = items.iter().enumerate();
-    let mut refusals = each.filter_map(|(i, item)| refused(&schema["items"], item, &format!("{path}[{i}]")));
-    refusals.next()
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +106,7 @@ mod tests {
     use super::*;
     use crate::api::Canary;
 
-    fn check(change: impl Fn(&mut Value)) -> Option<String> {
+    fn problems(change: impl Fn(&mut Value)) -> Vec<String> {
         let crd = serde_json::to_value(Canary::crd()).unwrap();
         let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
         let mut spec = json!({
@@ -96,12 +117,12 @@ mod tests {
             ]},
         });
         change(&mut spec);
-        refused(schema, &spec, "spec")
+        refusals(schema, &spec, "spec")
     }
 
     #[test]
     fn a_plain_canary_is_accepted() {
-        assert_eq!(check(|_| {}), None);
+        assert!(problems(|_| {}).is_empty());
     }
 
     #[test]
@@ -137,7 +158,25 @@ mod tests {
             ),
         ];
         for (named, change) in cases {
-            assert_eq!(check(change).as_deref(), Some(named));
+            assert_eq!(problems(change), [named]);
         }
+    }
+
+    #[test]
+    fn every_field_is_named_and_a_null_is_absent() {
+        let found = problems(|s| {
+            s["progressDeadlineSeconds"] = Value::Null;
+            s["service"] = json!({"port": null, "timeout": null, "portName": 7});
+            s["analysis"]["gates"] = json!([{"name": "a", "at": "noon", "approval": {}}]);
+        });
+        assert_eq!(
+            found,
+            [
+                "spec.analysis.gates[0].at: is \"noon\"; must be one of \"confirm-rollout\", \"pre-rollout\", \
+                 \"confirm-promotion\"",
+                "spec.service.port: is missing",
+                "spec.service.portName: is 7; must be text",
+            ]
+        );
     }
 }

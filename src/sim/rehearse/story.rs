@@ -36,6 +36,10 @@ pub enum Deed {
     Suspend,
     /// `spec.suspend` is unset.
     Resume,
+    /// Somebody approves the release at this gate.
+    Approve(String),
+    /// Somebody rejects the release at this gate.
+    Reject(String),
     /// The controller is killed and started again, with no memory.
     RestartController,
 }
@@ -143,6 +147,12 @@ fn act(mut event: Map<String, Value>) -> Result<Act, String> {
     let at = units::duration(&at).map_err(|problem| format!("at: {problem}"))?;
     let deed = text("do")?.ok_or("do: is missing; write what happens, such as do: metrics-down")?;
     let of = if deed == "kill-pod" { text("of")? } else { None };
+    let gate = match deed.as_str() {
+        "approve" | "reject" => {
+            text("gate")?.ok_or("gate: is missing; write the gate's name, such as gate: look")?
+        }
+        _ => String::new(),
+    };
     let deed = match deed.as_str() {
         "ship" => Deed::Ship(Release::parse(Value::Object(std::mem::take(&mut event)))?),
         "metrics-down" => Deed::MetricsDown,
@@ -157,11 +167,13 @@ fn act(mut event: Map<String, Value>) -> Result<Act, String> {
         "delete-canary" => Deed::DeleteCanary,
         "suspend" => Deed::Suspend,
         "resume" => Deed::Resume,
+        "approve" => Deed::Approve(gate),
+        "reject" => Deed::Reject(gate),
         "restart-controller" => Deed::RestartController,
         other => {
             return Err(format!(
                 "do: {other:?} is unknown; known are ship, revert, kill-pod, metrics-down, metrics-empty, metrics-up, \
-                 suspend, resume, delete-canary and restart-controller"
+                 suspend, resume, approve, reject, delete-canary and restart-controller"
             ));
         }
     };
@@ -202,6 +214,8 @@ mod tests {
             ),
             ("- {at: 2m, do: ship, errors: 2x}", "event 1: errors:"),
             ("- {at: 2m, do: kill-pod, of: all}", "event 1: of:"),
+            ("- {at: 2m, do: approve}", "event 1: gate: is missing"),
+            ("- {at: 2m, do: revert, gate: a}", "event 1: unknown field `gate`"),
             ("release: {mood: bad}", "release: mood: unknown field"),
             ("rps: -1", "rps:"),
             ("happens: []", "unknown field `happens`"),

@@ -57,15 +57,22 @@ pub struct Verdict {
     pub hold: Option<String>,
 }
 
-/// The verdict of what a Canary (`None` if it is gone) came to.
+/// The verdict of what a Canary (`None` if it is gone) came to. A release that was rolled back, for the reason
+/// `rolled_back`, stays so whatever its author does afterwards.
 #[must_use]
-pub fn of(status: Option<&CanaryStatus>, after_seconds: f64) -> Verdict {
+pub fn of(status: Option<&CanaryStatus>, rolled_back: Option<String>, after_seconds: f64) -> Verdict {
     let (outcome, reason) = match status {
         None => (
             Outcome::Undecided,
             "the Canary was deleted and the service handed back to the Deployment".to_owned(),
         ),
         Some(status) => judged(status),
+    };
+    let (outcome, reason) = match rolled_back {
+        Some(why) if !matches!(outcome, Outcome::RolledBack | Outcome::Promoted) => {
+            (Outcome::RolledBack, why)
+        }
+        _ => (outcome, reason),
     };
     let hold = status.and_then(|status| status.hold.as_ref());
     let outcome_held = matches!(outcome, Outcome::Held);

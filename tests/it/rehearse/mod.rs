@@ -1,5 +1,7 @@
 //! `bellwether rehearse`, from a request or a command line to output and exit code.
 
+mod files; // the files of teams as they are
+
 use std::{path::PathBuf, process::Command};
 
 use bellwether::sim::rehearse::{
@@ -15,11 +17,13 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn request() -> Request {
     Request {
         files: vec![PathBuf::from(ROOT).join("examples/canary.yaml")],
+        namespace: None,
         release: Release::default(),
         present: Release::default(),
         acts: Vec::new(),
         story: None,
         rps: None,
+        scrape: None,
         seed: 1,
         repeat: None,
         form: Form::Plain,
@@ -89,6 +93,7 @@ fn bad_releases_are_rolled_back_with_their_reason() {
     };
     for (release, reason) in [
         (errors(0.05), "request-success-rate is"),
+        (errors(1.0), "request-success-rate is 0 %"),
         (slow, "request-duration is"),
         (never_ready, "0 of 2 pods of the new revision are ready"),
         (crashing, "0 of 2 pods of the canary can serve"),
@@ -143,6 +148,18 @@ fn story_tells_what_happens() {
     let (code, text) = told("suspended.yaml", "- {at: 90s, do: suspend}\n");
     assert_eq!(code, 4, "{text}");
     assert!(last(&text).contains("Suspended"), "{text}");
+}
+
+#[test]
+fn release_that_was_rolled_back_stays_so_when_its_author_reverts_it() {
+    let (code, text) = told(
+        "revert.yaml",
+        "release: {errors: 20%}\nevents:\n- {at: 8m, do: revert}\n",
+    );
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("is set back to"), "{text}");
+    assert!(last(&text).starts_with("rolled back after"), "{text}");
+    assert!(last(&text).contains("request-success-rate is"), "{text}");
 }
 
 #[test]
@@ -245,8 +262,8 @@ fn input_that_cannot_be_used_is_refused_by_name() {
         ),
         (
             "kind.yaml",
-            format!("{canary}\n---\n{{apiVersion: v1, kind: Pod, metadata: {{name: a}}}}"),
-            "v1 Pod a: unknown kind",
+            format!("{canary}\n---\n{{apiVersion: v1, kind: Podd, metadata: {{name: a}}}}"),
+            "Podd a: unknown kind of v1",
         ),
     ];
     for (name, text, named) in cases {
@@ -305,6 +322,7 @@ fn flags_that_cannot_be_used_are_refused_by_name() {
         (vec!["examples", "--rps=-3"], "--rps"),
         (vec!["examples", "--crash-after", "soon"], "--crash-after"),
         (vec!["examples", "--repeat", "0"], "--repeat"),
+        (vec!["examples", "--scrape-interval", "0s"], "--scrape-interval"),
         (vec!["examples", "--story", "none.yaml"], "none.yaml"),
         (vec!["examples", "--story", "x", "--errors", "1%"], "--story"),
         (vec!["missing.yaml"], "missing.yaml"),
