@@ -77,6 +77,15 @@ pub(super) struct Rehearse {
     #[arg(long, value_name = "LATENCY", value_parser = units::latency, help_heading = "The world")]
     present_latency: Option<f64>,
 
+    /// Labels by which the primary's pods are told from the workload's, as bellwether run has them
+    #[arg(
+        long,
+        value_name = "LABELS",
+        value_delimiter = ',',
+        help_heading = "The world"
+    )]
+    selector_labels: Vec<String>,
+
     /// Time between two scrapes of Prometheus, such as 30s; 15s if absent
     #[arg(long, value_name = "DURATION", value_parser = scrape, help_heading = "The world")]
     scrape_interval: Option<TimeDelta>,
@@ -193,6 +202,7 @@ impl Rehearse {
             acts,
             story: self.story,
             rps: self.rps,
+            selector_labels: self.selector_labels,
             scrape: self.scrape_interval,
             seed: self.seed,
             repeat: self.repeat,

@@ -44,12 +44,17 @@ use crate::{
 /// How long Kubernetes' own controllers take to react.
 const REACTION: Duration = Duration::from_millis(20);
 
+/// The default of `--selector-labels`.
+pub const SELECTOR_LABELS: [&str; 3] = ["app", "name", "app.kubernetes.io/name"];
+
 /// A simulated cluster.
 pub struct SimCluster {
     /// The API server.
     pub server: ApiServer,
     /// How long the controller lets proxies use a changed route; read when it starts.
     pub drain: TimeDelta,
+    /// The labels by which the controller tells the primary's pods from the target's; read when it starts.
+    pub selector_labels: Vec<String>,
     /// Makes the sinks that the controller tells besides Kubernetes Events; asked when it starts.
     pub sinks: Option<Box<dyn Fn() -> Vec<Sink> + Send + Sync>>,
     clock: SimClock,
@@ -127,6 +132,7 @@ impl SimCluster {
         let mut cluster = SimCluster {
             server,
             drain: TimeDelta::seconds(3),
+            selector_labels: SELECTOR_LABELS.map(str::to_owned).to_vec(),
             sinks: None,
             clock,
             world: Arc::new(Mutex::new(world)),
@@ -239,9 +245,7 @@ impl SimCluster {
             client,
             settings: Settings {
                 namespace: None,
-                selector_labels: ["app", "name", "app.kubernetes.io/name"]
-                    .map(str::to_owned)
-                    .to_vec(),
+                selector_labels: self.selector_labels.clone(),
                 include_label_prefix: Vec::new(),
                 drain: self.drain,
             },

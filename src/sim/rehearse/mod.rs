@@ -53,6 +53,8 @@ pub struct Request {
     pub story: Option<PathBuf>,
     /// Requests a second; 50, or what the story says, if absent.
     pub rps: Option<f64>,
+    /// The labels by which the controller tells the primary's pods from the workload's; its default if empty.
+    pub selector_labels: Vec<String>,
     /// Time between two scrapes of Prometheus; 15 s if absent.
     pub scrape: Option<TimeDelta>,
     /// The seed of all chance.
@@ -155,6 +157,7 @@ fn set_up(request: &Request, sources: &[Source]) -> Result<Setup, Error> {
         present: request.present.behaviour(&Default::default()),
         acts: story.acts,
         rps: request.rps.or(story.rps).unwrap_or(RPS),
+        selector_labels: request.selector_labels.clone(),
         scrape,
     })
 }

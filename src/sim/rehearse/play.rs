@@ -45,6 +45,8 @@ pub struct Setup {
     pub acts: Vec<Act>,
     /// Requests a second.
     pub rps: f64,
+    /// The labels by which the controller tells the primary's pods from the workload's; its default if empty.
+    pub selector_labels: Vec<String>,
     /// Time between two scrapes of Prometheus.
     pub scrape: TimeDelta,
 }
@@ -138,6 +140,9 @@ impl<'a> Stage<'a> {
     async fn set(setup: &'a Setup, seed: u64, tell: Tell<'a>) -> Result<Self, Error> {
         let mut cluster = SimCluster::start(seed, setup.scrape);
         cluster.drain = DRAIN;
+        if !setup.selector_labels.is_empty() {
+            cluster.selector_labels.clone_from(&setup.selector_labels);
+        }
         let names = &setup.input.spec.names;
         for applied in &setup.input.objects {
             before::apply(&cluster, applied, &setup.present)?;

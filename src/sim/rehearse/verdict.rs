@@ -70,7 +70,9 @@ pub fn of(status: Option<&CanaryStatus>, rolled_back: Option<String>, after_seco
     };
     let (outcome, reason) = match rolled_back {
         Some(why) if !matches!(outcome, Outcome::RolledBack | Outcome::Promoted) => {
-            (Outcome::RolledBack, why)
+            // The outcome says this much.
+            let why = why.strip_prefix("rolled back: ").unwrap_or(&why);
+            (Outcome::RolledBack, why.to_owned())
         }
         _ => (outcome, reason),
     };

@@ -288,3 +288,21 @@ fn every_problem_is_a_line_on_standard_error() {
         assert_eq!(lines.count(), 1, "{named}: {problems}");
     }
 }
+
+#[test]
+fn primary_is_told_by_the_label_that_is_asked_for() {
+    let pods = deployment("till", "").replace("{app: till}", "{team: till}");
+    let asking = |labels: &[&str]| Request {
+        files: vec![file(
+            &format!("label{}.yaml", labels.len()),
+            &[canary("till", "", SUCCESS), pods.clone()].join("\n---\n"),
+        )],
+        selector_labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        ..request()
+    };
+    let (code, text) = rehearse(&asking(&["app", "team"]));
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = rehearse(&asking(&[]));
+    assert_eq!(code, 4, "{text}");
+    assert!(last(&text).contains("nothing was shipped"), "{text}");
+}

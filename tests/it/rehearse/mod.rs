@@ -23,6 +23,7 @@ fn request() -> Request {
         acts: Vec::new(),
         story: None,
         rps: None,
+        selector_labels: Vec::new(),
         scrape: None,
         seed: 1,
         repeat: None,
@@ -158,7 +159,10 @@ fn release_that_was_rolled_back_stays_so_when_its_author_reverts_it() {
     );
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("is set back to"), "{text}");
-    assert!(last(&text).starts_with("rolled back after"), "{text}");
+    assert!(
+        last(&text).starts_with("rolled back after 5:14: check failed"),
+        "{text}"
+    );
     assert!(last(&text).contains("request-success-rate is"), "{text}");
 }
 

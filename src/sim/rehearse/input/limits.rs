@@ -1,5 +1,7 @@
 //! What of the files a rehearsal does not model, said in its output.
 
+use serde_json::Value;
+
 use super::{Applied, Input};
 use crate::{rollout::Opens, sim::clock::SimClock};
 
@@ -35,6 +37,7 @@ pub(super) fn notes(input: &Input) -> Vec<String> {
             job.instance, gate.name
         ),
     }));
+    notes.extend(elsewhere(input));
     if let Some(service) = input.find("Service", &names.apex)
         && let Some(ports) = service["spec"]["ports"]
             .as_array()
@@ -60,6 +63,28 @@ pub(super) fn notes(input: &Input) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Whether the Service leads to other pods than the workload's.
+fn elsewhere(input: &Input) -> Option<String> {
+    let names = &input.spec.names;
+    let service = &input.find("Service", &names.apex)?["spec"];
+    let (service_name, target) = (&names.apex, &names.target);
+    if service["type"] == "ExternalName" {
+        return Some(format!(
+            "Service {service_name} is an ExternalName and leads to no pod of Deployment {target}"
+        ));
+    }
+    let pods = &input.find("Deployment", target)?["spec"]["template"]["metadata"]["labels"];
+    let selector = service["selector"].as_object()?;
+    let other = selector.iter().find(|(key, value)| pods.get(key) != Some(*value));
+    other.map(|(key, value)| {
+        format!(
+            "Service {service_name} selects other pods: spec.selector.{key} is {value}, and the pods of Deployment \
+             {target} have {}",
+            pods.get(key).unwrap_or(&Value::Null)
+        )
+    })
 }
 
 fn virtual_service(input: &Input, found: &Applied, notes: &mut Vec<String>) {

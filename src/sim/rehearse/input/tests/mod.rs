@@ -376,3 +376,22 @@ fn what_is_not_modelled_is_said() {
         );
     }
 }
+
+#[test]
+fn service_that_leads_elsewhere_is_named() {
+    let said = |spec: &str| {
+        let service = format!("{{apiVersion: v1, kind: Service, metadata: {{name: rate}}, spec: {spec}}}");
+        of(&[&canary("rate", SUCCESS), &service]).unwrap().notes
+    };
+    let notes = said("{selector: {app: somethingelse}, ports: [{port: 80}]}");
+    let other = "Service rate selects other pods: spec.selector.app is \"somethingelse\", and the pods of Deployment rate \
+                 have \"rate\"";
+    assert!(notes.iter().any(|note| note == other), "{notes:?}");
+    let notes = said("{type: ExternalName, externalName: rate.example}");
+    assert!(
+        notes.iter().any(|note| note.contains("is an ExternalName")),
+        "{notes:?}"
+    );
+    let notes = said("{selector: {app: rate}, ports: [{port: 80}]}");
+    assert_eq!(notes.len(), 1, "{notes:?}");
+}
