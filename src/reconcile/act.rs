@@ -30,7 +30,8 @@ use crate::{
     workload::{
         deployment::{self, Primary},
         marks::{
-            self, CANARY_LABEL, EPOCH_ANNOTATION, MANAGED_BY_LABEL, MANAGER, OWNER_ANNOTATION, SELECTOR_ANNOTATION,
+            self, CANARY_LABEL, EPOCH_ANNOTATION, MANAGED_BY_LABEL, MANAGER, OWNER_ANNOTATION,
+            SELECTOR_ANNOTATION,
         },
         service, text,
     },

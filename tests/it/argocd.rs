@@ -19,18 +19,36 @@ fn argo_cd_sees_how_a_canary_is() {
     let stalled = json!([{"type": "Stalled", "status": "True", "message": "no such host"}]);
     let table = [
         (json!({}), "Progressing"),
-        (json!({"phase": "Initializing", "observedGeneration": 2}), "Progressing"),
-        (json!({"phase": "Succeeded", "observedGeneration": 1}), "Progressing"),
+        (
+            json!({"phase": "Initializing", "observedGeneration": 2}),
+            "Progressing",
+        ),
+        (
+            json!({"phase": "Succeeded", "observedGeneration": 1}),
+            "Progressing",
+        ),
         (json!({"phase": "Succeeded", "observedGeneration": 2}), "Healthy"),
         (json!({"phase": "Initialized"}), "Healthy"),
         (json!({"phase": "Failed", "message": "rolled back"}), "Degraded"),
-        (json!({"phase": "Progressing", "hold": {"reason": "Paused", "message": "by mia"}}), "Suspended"),
-        (json!({"phase": "Waiting", "hold": {"reason": "AwaitingApproval", "message": "gate"}}), "Suspended"),
-        (json!({"phase": "Progressing", "hold": {"reason": "NoData", "message": "-"}}), "Progressing"),
+        (
+            json!({"phase": "Progressing", "hold": {"reason": "Paused", "message": "by mia"}}),
+            "Suspended",
+        ),
+        (
+            json!({"phase": "Waiting", "hold": {"reason": "AwaitingApproval", "message": "gate"}}),
+            "Suspended",
+        ),
+        (
+            json!({"phase": "Progressing", "hold": {"reason": "NoData", "message": "-"}}),
+            "Progressing",
+        ),
         (json!({"phase": "Initialized", "conditions": stalled}), "Degraded"),
     ];
     for (status, expected) in table {
         assert_eq!(health(&status).0, expected, "{status}");
     }
-    assert_eq!(health(&json!({"phase": "Failed", "message": "rolled back"})).1, "rolled back");
+    assert_eq!(
+        health(&json!({"phase": "Failed", "message": "rolled back"})).1,
+        "rolled back"
+    );
 }

@@ -232,12 +232,6 @@ impl Workload {
         self.available.min(self.endpoints).max(0)
     }
 
-    /// Whether enough pods can serve for `weight` of a service that `full` pods serve alone (I2).
-    #[must_use]
-    pub fn carries(&self, weight: Weight, full: i32) -> bool {
-        weight.is_zero() || self.serving() >= ((full * i32::from(weight.percent()) + 99) / 100).max(1)
-    }
-
     /// Whether nothing of it runs and nothing is wanted.
     #[must_use]
     pub fn gone(&self) -> bool {

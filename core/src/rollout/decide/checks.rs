@@ -256,9 +256,7 @@ fn blindness(checks: &[Check], sample: &Sample) -> Option<Verdict> {
     if let Some(missing) = text(Outcome::NoData) {
         return Some(Verdict::Blind(HoldReason::NoData, missing));
     }
-    let Reading::Error(error) = &sample.traffic.canary else {
-        return None;
-    };
+    let error = sample.unanswered()?;
     let text = format!("the requests of the canary cannot be counted: {error}");
     Some(Verdict::Blind(HoldReason::MetricsUnavailable, text))
 }

@@ -12,6 +12,7 @@ pub mod facts; // room for facts that wait to be told
 mod fence; // late writes of those who decided before
 mod gates; // what somebody or a job has to open
 mod holds; // what holds a rollout back: a set
+mod identity; // by which name a template is known
 mod orders; // what somebody orders
 mod plan; // a decision in the making
 mod progressing; // the new revision is analysed
@@ -46,6 +47,8 @@ pub use quarrel::repeated;
 /// Decides what to do about one Canary.
 #[must_use]
 pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decision {
+    let recognised = identity::recognise(seen);
+    let seen = recognised.as_ref().unwrap_or(seen);
     let mut plan = Plan::new(spec, seen, now);
     clock::catch_up(&mut plan);
     let hands_off = seen.hands_off(spec).is_some() || !seen.finalizer;
@@ -119,7 +122,7 @@ fn may_act(plan: &mut Plan<'_>) -> bool {
         plan.act(Act::AddFinalizer);
         return false;
     }
-    if !routes_usable(plan) {
+    if !routes_usable(plan) || led_elsewhere(plan) {
         return false;
     }
     plan.goes_on();
@@ -148,6 +151,19 @@ pub fn refuse(status: &CanaryStatus, generation: i64, problem: &str, now: DateTi
     }
     conditions::derive(&mut next, generation, now);
     next
+}
+
+/// Whether a VirtualService of another namespace leads to the Service: what it sends there is not split, so that no traffic is
+/// moved. What has some already keeps it, and returns if it must.
+fn led_elsewhere(plan: &mut Plan<'_>) -> bool {
+    let begun = plan.next.canary_weight > 0 || plan.next.retirement.is_some();
+    if plan.seen.routes_elsewhere.is_empty() || begun || plan.next.phase == Some(Phase::Finalising) {
+        return false;
+    }
+    let text = plan.seen.routes_elsewhere.join("; ");
+    plan.say(text.clone());
+    plan.hold_for(HoldReason::RouteElsewhere, &text);
+    true
 }
 
 /// Holds the rollout if its routes cannot be read or have no place for it.

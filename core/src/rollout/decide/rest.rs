@@ -42,6 +42,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         Change::None => {}
     }
     hold_paused(plan, target);
+    hold_edited(plan);
     follow_promoted_template(plan);
     return_to_promoted(plan);
     if plan.primary().is_none() && !plan.acting() {
@@ -87,6 +88,20 @@ fn hold_paused(plan: &mut Plan<'_>, target: &Workload) {
         let text = plan.hold(HoldReason::WorkloadPaused, &text);
         plan.say(text);
     }
+}
+
+/// Somebody changed the primary's template: it runs what was never analysed. It is not written over, for that may be how an
+/// outage is being mended; the next promotion or an undo replaces it.
+fn hold_edited(plan: &mut Plan<'_>) {
+    let Some(who) = plan.primary().and_then(|primary| primary.edited_by.clone()) else {
+        return;
+    };
+    let text = format!(
+        "{who} changed the pod template of Deployment {}: it runs something that was not released",
+        plan.spec.names.primary
+    );
+    let text = plan.hold(HoldReason::TargetConflict, &text);
+    plan.say(text);
 }
 
 /// Replicas that a user asks for on the target belong to the primary. Only ever more: whoever wants less scales the

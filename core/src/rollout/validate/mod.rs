@@ -12,9 +12,7 @@ use kube::ResourceExt;
 
 use super::{CanaryId, GateSpec, Opens, RolloutSpec, Steps, Weight};
 use crate::{
-    api::{
-        Analysis, Canary, Gate, Metric, MetricDisconnects, MetricReporter, ReachPolicy, Service,
-    },
+    api::{Analysis, Canary, Gate, Metric, MetricDisconnects, MetricReporter, ReachPolicy, Service},
     judge::{Disconnects, MetricKind, MetricSpec, Reporter},
 };
 use problems::Problems;
@@ -239,7 +237,11 @@ fn metric(path: &str, metric: &Metric, problems: &mut Problems) -> Option<Metric
         window: window?.to_std().unwrap_or_default(),
         min,
         max,
-        disconnects: if bad { Disconnects::Bad } else { Disconnects::Ignored },
+        disconnects: if bad {
+            Disconnects::Bad
+        } else {
+            Disconnects::Ignored
+        },
     })
 }
 

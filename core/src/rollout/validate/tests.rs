@@ -178,5 +178,8 @@ fn reporter_and_disconnects_are_taken_over_and_fit_their_metric() {
     assert_eq!(spec.reporter, Reporter::Destination);
     assert_eq!(spec.metrics[0].disconnects, Disconnects::Ignored);
     let p99 = json!({"name": "request-duration", "thresholdRange": {"max": 500}, "disconnects": "bad"});
-    assert_eq!(fields(&with("source", p99)), ["spec.analysis.metrics[0].disconnects"]);
+    assert_eq!(
+        fields(&with("source", p99)),
+        ["spec.analysis.metrics[0].disconnects"]
+    );
 }
