@@ -264,7 +264,7 @@ fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {
         interval: spec.interval.to_std().unwrap_or_default(),
         reporter: spec.reporter,
         metrics: spec.metrics.clone(),
-        since: None,
+        since: decision.evidence_from,
     };
     ctx.sampler.watch(&spec.id, request);
 }

@@ -229,7 +229,7 @@ fn target_gets_the_pods_of_the_primary_when_a_release_under_way_is_deleted() {
     run(async {
         let cluster = under_canary(6).await;
         let primary = Key::new(Kind::DEPLOYMENT, NS, "shop-primary");
-        cluster.merge(&primary, json!({"spec": {"replicas": 5}})).unwrap();
+        cluster.merge(&primary, json!({"spec": {"replicas": 3}})).unwrap();
         cluster
             .merge(&key(Kind::DEPLOYMENT), json!({"spec": {"replicas": 2}}))
             .unwrap();
@@ -242,13 +242,14 @@ fn target_gets_the_pods_of_the_primary_when_a_release_under_way_is_deleted() {
         );
         assert_eq!(
             cluster.get(&key(Kind::DEPLOYMENT)).unwrap()["spec"]["replicas"],
-            2
+            2,
+            "enough for half of the traffic, the last step"
         );
         cluster.delete(&key(Kind::CANARY)).unwrap();
         await_its_end(&cluster).await;
         assert_eq!(
             cluster.get(&key(Kind::DEPLOYMENT)).unwrap()["spec"]["replicas"],
-            5
+            3
         );
     });
 }

@@ -121,9 +121,8 @@ fn progressing(spec: &RolloutSpec, status: &CanaryStatus) -> Vec<Next> {
 
 /// When the present step is judged, and what follows if it passes.
 fn judged(spec: &RolloutSpec, status: &CanaryStatus, step: &StepStatus) -> Next {
+    // A pass is of this process' time at the weight; as soon as counts tell of it, which takes two scrapes at least.
     let due = step.last_check_at.unwrap_or(step.started_at).max(step.started_at) + spec.interval;
-    let windows = spec.metrics.iter().map(|metric| metric.window);
-    let longest = TimeDelta::from_std(windows.max().unwrap_or_default()).unwrap_or_default();
     let index = index(step);
     let last = spec.steps.last();
     let then = if index < last && status.canary_weight < i32::from(spec.steps.weight(last).percent()) {
@@ -132,7 +131,7 @@ fn judged(spec: &RolloutSpec, status: &CanaryStatus, step: &StepStatus) -> Next 
         "the primary takes the revision over".to_owned()
     };
     Next::at(
-        due.max(step.started_at + longest),
+        due,
         format!("the step is judged; if every check passes: {then}"),
     )
 }
@@ -311,13 +310,13 @@ mod tests {
     }
 
     #[test]
-    fn step_is_judged_when_interval_and_windows_have_passed() {
+    fn step_is_judged_when_its_interval_has_passed() {
         let status =
             json!({"phase": "Progressing", "canaryWeight": 10, "failedChecks": 1, "step": step(0, None)});
         assert_eq!(
             told(&status),
             [
-                "10:01:00 the step is judged; if every check passes: weight 50 %",
+                "10:00:30 the step is judged; if every check passes: weight 50 %",
                 "2 more failed checks roll the release back"
             ]
         );

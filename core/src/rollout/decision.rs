@@ -156,6 +156,8 @@ pub struct Decision {
     pub wake_at: Option<DateTime<Utc>>,
     /// Whether metrics of this Canary are needed now.
     pub sampling: Sampling,
+    /// From when on counts are evidence of the present step: metrics look back no further. `None` outside of a step.
+    pub evidence_from: Option<DateTime<Utc>>,
     /// Whether traffic is at risk, so that this Canary passes before routine work.
     pub urgent: bool,
 }

@@ -59,7 +59,7 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
     step(seen, book, record, (old, new), found);
     retirement(seen, old, new, found);
     evidence(seen, old, new, found);
-    rest(seen, book, old, new, found);
+    rest(seen, book, record, (old, new), found);
 }
 
 /// Writes of a status within [`SPAN`] that nothing can ask for: then each undoes the one before.
@@ -168,15 +168,10 @@ fn started(status: &Value) -> Option<DateTime<Utc>> {
     status["step"]["startedAt"].as_str()?.parse().ok()
 }
 
-/// How long the evidence of a step takes: its own interval, or the longest window of a metric.
-fn longest_interval(canary: &Value) -> TimeDelta {
-    let analysis = &canary["spec"]["analysis"];
-    let metrics = analysis["metrics"].as_array().into_iter().flatten();
-    let texts = metrics
-        .chain([analysis])
-        .filter_map(|part| part["interval"].as_str());
-    let seconds = texts.filter_map(|text| text.strip_suffix('s')?.parse().ok());
-    TimeDelta::seconds(seconds.max().unwrap_or(0))
+/// How long a step lasts at least.
+fn interval(canary: &Value) -> TimeDelta {
+    let text = canary["spec"]["analysis"]["interval"].as_str().unwrap_or_default();
+    TimeDelta::seconds(text.strip_suffix('s').and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
 fn evidence_of_step(
@@ -191,7 +186,7 @@ fn evidence_of_step(
     if index > before + 1 {
         found.push(format!("step {index} follows step {before} (I5)"));
     }
-    let interval = seen.canary().map_or(TimeDelta::zero(), longest_interval);
+    let interval = seen.canary().map_or(TimeDelta::zero(), interval);
     // A step begins when it is decided on; until that is written a slow request may take its time.
     let lasted = started(new)
         .zip(started(old))
@@ -253,7 +248,13 @@ fn evidence(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) 
 }
 
 /// I4: a phase of rest is written when it is true.
-fn rest(seen: &Seen<'_>, book: &Book, old: &Value, new: &Value, found: &mut Vec<String>) {
+fn rest(
+    seen: &Seen<'_>,
+    book: &Book,
+    record: &Record,
+    (old, new): (&Value, &Value),
+    found: &mut Vec<String>,
+) {
     let entered = ["Initialized", "Succeeded", "Failed"]
         .iter()
         .any(|phase| new["phase"] == *phase && old["phase"] != *phase);
@@ -273,7 +274,9 @@ fn rest(seen: &Seen<'_>, book: &Book, old: &Value, new: &Value, found: &mut Vec<
     let revision = crate::workload::deployment::revision(&target["spec"]["template"]);
     let newer = new["revision"]["current"] != revision.as_str();
     let scaled = book.scaled_at.is_some_and(|at| seen.at - at < routes::SEEN);
-    if target["spec"]["replicas"] != 0 && !newer && !scaled && phase != "Initialized" {
+    // While nobody can tell whether requests arrive there, the pods of what failed stay.
+    let blind = phase == "Failed" && record.blind_since.is_some();
+    if target["spec"]["replicas"] != 0 && !newer && !scaled && !blind && phase != "Initialized" {
         found.push(format!(
             "{phase} while the canary has {} pods (I4)",
             target["spec"]["replicas"]

@@ -96,11 +96,17 @@ fn hand_over(plan: &mut Plan<'_>, target: &Workload) {
 /// The first share goes to the primary. What was set up by the version before may have all of the traffic there already.
 fn begin(plan: &mut Plan<'_>) {
     let moved = plan.seen.routes.weight() == Some(Weight::ZERO);
-    let share = if moved { 0 } else { FIRST_SHARE };
-    if transfer::begin(plan, Weight::saturating(share)) {
+    let share = if moved { Weight::ZERO } else { first_share(plan) };
+    if transfer::begin(plan, share) {
         plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
         follow(plan);
     }
+}
+
+/// What the target keeps at first: nothing if none of its pods serves.
+fn first_share(plan: &Plan<'_>) -> Weight {
+    let serves = plan.target().is_some_and(|target| target.serving() > 0);
+    Weight::saturating(if serves { FIRST_SHARE } else { 0 })
 }
 
 /// Records the share, then routes it.
@@ -139,16 +145,20 @@ fn move_on(plan: &mut Plan<'_>, reached: bool) {
 }
 
 /// Requests do not reach the primary: they go back to the target, both sides keep their pods, and it is tried again later.
+/// A target without a pod that serves is no better.
 fn go_back(plan: &mut Plan<'_>, text: &str) {
+    if plan.target().is_none_or(|target| target.serving() == 0) {
+        return held(plan, HoldReason::NotReached, text);
+    }
     if let Some(transfer) = &mut plan.next.transfer {
         transfer.old_share = i32::from(Weight::FULL.percent());
         transfer.since = plan.now;
         transfer.attempts += 1;
     }
-    plan.route(Weight::FULL);
-    plan.point_apex(Serves::Target);
     plan.clear_holds();
     held(plan, HoldReason::NotReached, text);
+    follow(plan);
+    plan.point_apex(Serves::Target);
 }
 
 /// The target has all of the traffic again: after a pause the next attempt begins.
@@ -160,7 +170,8 @@ fn try_again(plan: &mut Plan<'_>) {
     if known.attempts > 0 && !plan.elapsed(known.since, transfer::retry_after(known.attempts)) {
         return;
     }
-    if transfer::begin(plan, Weight::saturating(FIRST_SHARE)) {
+    let share = first_share(plan);
+    if transfer::begin(plan, share) {
         follow(plan);
     }
 }

@@ -58,17 +58,16 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     if let Some(missing) = missing(plan, &step, &sample) {
         return missing;
     }
-    if sample.at < due {
-        return overdue(plan, due);
+    // Before counts can tell of the present weight they are no evidence, and their absence is none either.
+    let settled = evidence_from(plan).map(|from| from - plan.spec.drain + sample.settles_after(plan.spec.drain));
+    if sample.at < due || settled.is_some_and(|settled| sample.at < settled) {
+        return overdue(plan, settled.map_or(due, |settled| due.max(settled)));
     }
     let checks: Vec<Check> = judge(&plan.spec.metrics, &sample);
     let concerns = |check: &Check, from: DateTime<Utc>| {
-        let window = plan
-            .spec
-            .metrics
-            .iter()
-            .find(|m| m.name == check.metric)
-            .map(|m| m.window);
+        let mut metrics = plan.spec.metrics.iter();
+        let metric = metrics.find(|metric| metric.name == check.metric);
+        let window = metric.map(|metric| sample.window_of(metric));
         window.is_some_and(|w| since(&sample, w) >= from) || planted(Defect::JudgesOldSamples)
     };
     let bad: Vec<&Check> = checks
@@ -107,6 +106,14 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     }
     record_values(plan, &checks, sample.at);
     Verdict::Pass
+}
+
+/// From when on counts are evidence of the present step: since the proxies follow the routes, and since the last check that
+/// failed.
+pub(super) fn evidence_from(plan: &Plan<'_>) -> Option<DateTime<Utc>> {
+    let step = plan.next.step.as_ref().filter(|_| !plan.weight().is_zero())?;
+    let began = weight_since(step) + plan.spec.drain;
+    Some(step.last_check_at.map_or(began, |failed| failed.max(began)))
 }
 
 /// What it means that requests are expected at the canary and none are counted. That its count stands still is known at once;

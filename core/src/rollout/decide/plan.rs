@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{change, conditions, facts, holds::Holds, quarrel, stand};
+use super::{change, checks, conditions, facts, holds::Holds, quarrel, stand};
 use crate::{
     api::{CanaryStatus, Notice, NoticeKind, Outcome, PastRollout, Phase, Retreat},
     defect::{Defect, planted},
@@ -113,6 +113,7 @@ impl<'a> Plan<'a> {
             (false, true) => Sampling::AsBefore,
             (false, false) => Sampling::Unwanted,
         };
+        let evidence_from = checks::evidence_from(&self);
         // What takes traffic from pods is tried for each object, whatever became of the one before (I16).
         let independent = self.next.retirement.is_some() || self.next.retreat.is_some();
         let urgent = self.next.canary_weight > 0 || self.next.retirement.is_some();
@@ -121,6 +122,7 @@ impl<'a> Plan<'a> {
             acts: self.acts,
             wake_at: self.wake_at,
             sampling,
+            evidence_from,
             urgent,
         }
     }

@@ -121,6 +121,7 @@ fn first_step(reading: Reading) -> Observed {
         window: Duration::from_secs(10),
         readings,
         traffic,
+        scrape_interval: Some(Duration::from_secs(1)),
         ..Sample::default()
     };
     Observed {

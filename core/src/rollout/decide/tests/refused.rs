@@ -16,6 +16,7 @@ fn refused(times: u32) -> Vec<RefusedWrite> {
 #[test]
 fn write_that_is_refused_twice_is_a_hold_with_the_words_of_the_server() {
     let mut seen = first_step(Reading::NoData);
+    seen.sample = None;
     seen.refused = refused(1);
     let once = decide(&spec(), &seen, at(3));
     assert!(

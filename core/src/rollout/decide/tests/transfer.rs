@@ -84,7 +84,7 @@ fn requests_that_do_not_reach_the_primary_go_back_and_nothing_is_scaled_away() {
     carry_out(&mut seen, 10, &spec());
     measure(&mut seen, 80, 285.0, 0.0);
     let acts = carry_out(&mut seen, 80, &spec());
-    assert_eq!(acts[0], Act::Route(Weight::FULL), "{acts:?}");
+    assert_eq!(acts[1], Act::Route(Weight::FULL), "{acts:?}");
     assert_eq!(reason(&seen), Some(HoldReason::NotReached));
     assert!(!acts.contains(&Act::ScaleTarget(0)));
 

@@ -257,7 +257,8 @@ impl World {
                     primary,
                     reached_at: self.reached_at,
                 },
-                ..Sample::default()
+                scrape_interval: Some(Duration::from_secs(1)),
+        ..Sample::default()
             })),
             repeats: self.repeats.values().cloned().collect(),
             refused: vec![],
