@@ -168,8 +168,12 @@ impl Mesh {
     #[must_use]
     pub fn naming(&self, names: &ServiceNames) -> BTreeSet<Part> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        let place = (names.namespace.clone(), names.apex.clone());
-        let named = inner.by_service.get(&place).into_iter().flatten();
+        // A route that is split names the Services of the two sides alone.
+        let services = [&names.apex, &names.primary, &names.canary];
+        let named = services
+            .into_iter()
+            .filter_map(|service| inner.by_service.get(&(names.namespace.clone(), service.clone())))
+            .flatten();
         let covering = inner.patterns.iter().filter(|part| {
             let named = inner.objects.get(*part);
             named.is_some_and(|named| {
@@ -237,6 +241,13 @@ mod tests {
         assert_eq!(mesh.naming(&names()), BTreeSet::from([vs.clone(), far.clone()]));
         let touched = mesh.note(&vs, &route("shop", "cart"));
         assert_eq!(touched, Touched::default(), "nothing new");
+        mesh.note(&vs, &route("shop", "cart-primary"));
+        assert_eq!(
+            mesh.naming(&names()),
+            BTreeSet::from([vs.clone(), far.clone()]),
+            "split"
+        );
+        mesh.note(&vs, &route("shop", "cart"));
         let touched = mesh.note(&vs, &route("shop", "other"));
         assert!(
             touched.covers(&part(Kind::Service, "shop", "cart")),

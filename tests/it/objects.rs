@@ -94,6 +94,11 @@ async fn whole_life(cluster: &SimCluster) {
     assert_eq!(lost(cluster), "{}", "until it is set up");
     cluster.ship(NS, "shop", "shop:good-2").unwrap();
     await_phase(cluster, "Succeeded", 400).await;
+    handed_back(cluster).await;
+}
+
+/// Deleted after a release.
+async fn handed_back(cluster: &SimCluster) {
     assert_eq!(lost(cluster), "{}", "in a release");
     cluster.delete(&key(Kind::CANARY)).unwrap();
     let gone = cluster
@@ -314,7 +319,7 @@ fn share_of_a_foreign_destination_is_kept_and_its_numbers_come_back() {
             cluster.get(&vs)
         );
         await_phase(&cluster, "Succeeded", 400).await;
-        whole_life(&cluster).await;
+        handed_back(&cluster).await;
         assert_eq!(spec(&cluster, Kind::VIRTUAL_SERVICE, "shop"), shares);
     });
 }
