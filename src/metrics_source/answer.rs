@@ -93,7 +93,8 @@ pub(super) fn freshness(scope: &Scope, rows: Vec<Row>) -> Result<Freshness, Sour
         now: DateTime::from_timestamp_millis((now * 1e3) as i64).filter(|_| !rows.is_empty()),
         ..Freshness::default()
     };
-    let mut counts: HashMap<WorkloadKey, HashMap<String, f64>> = HashMap::new();
+    let mut series: HashMap<WorkloadKey, HashMap<String, f64>> = HashMap::new();
+    let mut up: HashMap<WorkloadKey, HashMap<String, f64>> = HashMap::new();
     for row in rows {
         let part = label(&row, PART_LABEL);
         if part.is_empty() {
@@ -109,6 +110,9 @@ pub(super) fn freshness(scope: &Scope, rows: Vec<Row>) -> Result<Freshness, Sour
                 let known = pods.entry(pod.unwrap_or_default().to_owned()).or_insert(age);
                 *known = age.min(*known);
             } else {
+                // `up` is of every job that scrapes the pod; what is counted comes with the proxies' own series.
+                let own = !label(&row, WORKLOAD_LABEL).is_empty();
+                let counts = if own { &mut series } else { &mut up };
                 let known = counts.entry(key).or_default().entry(part.to_owned()).or_default();
                 *known = known.max(row.value);
             }
@@ -120,7 +124,8 @@ pub(super) fn freshness(scope: &Scope, rows: Vec<Row>) -> Result<Freshness, Sour
             Some(span.div_f64(*samples))
         })
     };
-    found.intervals = counts
+    up.extend(series);
+    found.intervals = up
         .into_iter()
         .filter_map(|(key, counts)| Some((key, learnt(counts)?)))
         .collect();

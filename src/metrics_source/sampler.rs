@@ -199,6 +199,8 @@ impl Sampler {
                 let next = due
                     .entry(interval)
                     .or_insert_with(|| after(now, period(interval)));
+                // A clock that was set back is not waited for.
+                *next = after(now, period(interval)).min(*next);
                 if *next <= now {
                     due.remove(&interval);
                     busy.insert(interval);

@@ -474,13 +474,7 @@ impl<'a> Round<'a> {
         match api.delete(name, &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(source) => {
-                return Err(Error::Write {
-                    act,
-                    object: object_name(kind, name),
-                    source: Box::new(source),
-                });
-            }
+            Err(source) => return Err(self.refused(act, kind, name, source)),
         }
         self.accepted(kind, name);
         Ok(())

@@ -81,11 +81,13 @@ fn offer(snap: &Snapshot, child: Child) -> Map<String, Value> {
             return service::carried(live);
         }
     }
-    let template = snap
-        .target
-        .as_ref()
-        .and_then(|target| target.pointer("/spec/template"));
-    service::of_canary(&snap.canary.spec.service, template)
+    // What the primary serves stays as long as it does, whatever a new template says.
+    let templates: Vec<&Value> = [&snap.primary, &snap.target]
+        .into_iter()
+        .flatten()
+        .filter_map(|workload| workload.pointer("/spec/template"))
+        .collect();
+    service::of_canary(&snap.canary.spec.service, &templates)
 }
 
 /// The subsets of the Service of the callers that routes lead to. What cannot be understood leads nowhere.

@@ -95,7 +95,8 @@ impl Context {
         let epoch = self.leadership.epoch();
         match self.local.unsettled_writes(id) {
             0 => epoch.to_string(),
-            more => format!("{epoch}+{more}"),
+            // Canaries may share an object: the name of one must not hide a late write of another.
+            more => format!("{epoch}+{id}+{more}"),
         }
     }
 

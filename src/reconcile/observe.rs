@@ -74,9 +74,9 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         unrestorable: ctx.local.unrestorable(&spec.id),
         unfenced: unfenced(snap, &epoch),
         epoch,
-        routing_since: ctx.local.routing_since(&spec.id, routing, now),
-        template_since: ctx.local.template_since(&spec.id, digest, now),
-        sampled_since: ctx.sampler.watched_since(&spec.id).unwrap_or(now),
+        routing_since: ctx.local.routing_since(&spec.id, routing, now).min(now),
+        template_since: ctx.local.template_since(&spec.id, digest, now).min(now),
+        sampled_since: ctx.sampler.watched_since(&spec.id).unwrap_or(now).min(now),
         sample: ctx.sampler.latest(&spec.id),
         untold: BTreeSet::new(),
         orders: Vec::new(),
@@ -277,6 +277,7 @@ fn existing(snap: &Snapshot) -> Vec<Child> {
     let others = &snap.other_routes;
     let others = others
         .iter()
+        .filter(|object| marks::owner_name(object).is_none_or(|owner| owner == snap.owner.name))
         .any(|object| marked(object) && !virtual_service::divided(object));
     all.into_iter()
         .filter(|child| {
@@ -335,9 +336,12 @@ fn routes(spec: &RolloutSpec, snap: &Snapshot, status: &CanaryStatus) -> Routes 
         Some(live) => match virtual_service::read(live, &snap.services) {
             Ok(_) => all.push(live),
             Err(RouteError::NoManagedRoute) if owned.is_some() => {
+                let mut others = others;
                 return Routes::Present {
                     weight: None,
-                    split: false,
+                    split: others.any(|live| {
+                        virtual_service::read(live, &snap.services).is_ok_and(|state| state.touched)
+                    }),
                     owned: true,
                     in_shape: false,
                 };

@@ -211,7 +211,8 @@ pub fn lane(ctx: &Context, id: &CanaryId) -> Lane {
         .and_then(|status| status.get("canaryWeight")?.as_i64())
         .is_some_and(|weight| weight > 0);
     let returning = status.is_some_and(|status| status.get("retirement").is_some_and(|r| !r.is_null()));
-    if exposed || returning {
+    let retreated = status.is_some_and(|status| status.get("retreat").is_some_and(|r| !r.is_null()));
+    if exposed || returning || retreated {
         Lane::Urgent
     } else {
         Lane::Routine

@@ -268,6 +268,12 @@ pub struct TransferStatus {
     /// Whether requests were known to arrive; if not, nobody called.
     #[serde(default)]
     pub reached: bool,
+    /// Whether they were known to arrive when the new pods had all of the traffic.
+    #[serde(default)]
+    pub confirmed: bool,
+    /// Share of the requests that were refused before anything moved, from 0 to 1; absent if nobody could tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<f64>,
     /// Whether somebody said that they arrive (`advance`), since nothing could tell.
     #[serde(default)]
     pub assumed: bool,

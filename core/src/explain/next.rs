@@ -1,6 +1,6 @@
 //! What comes next, as far as specification and status say. Pure; what only metrics and pods decide is told as a condition.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -130,10 +130,7 @@ fn judged(spec: &RolloutSpec, status: &CanaryStatus, step: &StepStatus) -> Next 
     } else {
         "the primary takes the revision over".to_owned()
     };
-    Next::at(
-        due,
-        format!("the step is judged; if every check passes: {then}"),
-    )
+    Next::at(due, format!("the step is judged; if every check passes: {then}"))
 }
 
 fn failures(spec: &RolloutSpec, status: &CanaryStatus) -> Next {
@@ -275,6 +272,7 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
     use serde_json::{Value, json};
 
     use super::*;

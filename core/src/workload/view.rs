@@ -34,8 +34,12 @@ pub fn view_primary(deployment: &Value, endpoints: i32, selector: Option<&Select
         .and_then(Value::as_str);
     let given = given.unwrap_or_default();
     let template = deployment.pointer("/spec/template").unwrap_or(&Value::Null);
-    let original = selector.map(|selector| revision(&original_template(template, selector)));
-    let changed = original.as_deref().is_some_and(|original| original != given);
+    let original = selector.map(|selector| original_template(template, selector));
+    // The version before gave it the digest of the raw form.
+    let raw = original.as_ref().map(raw_revision);
+    let original = original.as_ref().map(revision);
+    let is_given = |digest: &Option<String>| digest.as_deref() == Some(given);
+    let changed = original.is_some() && !is_given(&original) && !is_given(&raw);
     let edited_by = marks::template_editor(deployment).filter(|_| changed);
     Workload {
         aliases: original

@@ -104,6 +104,12 @@ impl Round<'_> {
         };
         let wanted = desired::routes_spec(self.snap, weight);
         let patch = virtual_service::repair(live, &wanted, &self.snap.services, weight)?;
-        self.patch_routes(act, live, patch).await
+        match self.patch_routes(act, live, patch).await {
+            // What the server does not take as it should be keeps nobody from the weights.
+            Err(refused) if refused.refusal().is_some() => {
+                graver(Err(refused), self.route(act, weight).await)
+            }
+            other => other,
+        }
     }
 }

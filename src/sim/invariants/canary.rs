@@ -170,8 +170,14 @@ fn started(status: &Value) -> Option<DateTime<Utc>> {
 
 /// How long a step lasts at least.
 fn interval(canary: &Value) -> TimeDelta {
-    let text = canary["spec"]["analysis"]["interval"].as_str().unwrap_or_default();
-    TimeDelta::seconds(text.strip_suffix('s').and_then(|text| text.parse().ok()).unwrap_or(0))
+    let text = canary["spec"]["analysis"]["interval"]
+        .as_str()
+        .unwrap_or_default();
+    TimeDelta::seconds(
+        text.strip_suffix('s')
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0),
+    )
 }
 
 fn evidence_of_step(

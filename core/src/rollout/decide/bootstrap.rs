@@ -4,9 +4,11 @@
 //! Service; then the target is scaled away.
 
 use super::{
+    capacity,
     plan::Plan,
     reach,
     transfer::{self, Reach},
+    transition,
 };
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
@@ -50,15 +52,10 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     hand_over(plan, target);
 }
 
-/// Whether everything that adopted objects offer can be offered on: before anything is written, what cannot is named.
+/// Before anything is written, what cannot be carried over and who leads to the Service from elsewhere is named. What is under
+/// way already goes on.
 fn carried_over(plan: &mut Plan<'_>) -> bool {
-    if plan.seen.uncarried.is_empty() || plan.next.transfer.is_some() {
-        return true;
-    }
-    let text = plan.seen.uncarried.join("; ");
-    plan.hold_for(HoldReason::RouteInvalid, &text);
-    plan.say(text);
-    false
+    plan.next.transfer.is_some() || transition::routes_fit(plan)
 }
 
 /// The share of the traffic that the target keeps, as recorded.
@@ -118,8 +115,23 @@ fn follow(plan: &mut Plan<'_>) {
 }
 
 fn try_share(plan: &mut Plan<'_>, share: Weight) {
+    if !same_template(plan) {
+        // What was pushed meanwhile serves at the target already: the primary follows before it gets more.
+        if let Some(transfer) = &mut plan.next.transfer {
+            transfer.old_share = i32::from(Weight::FULL.percent());
+            transfer.since = plan.now;
+        }
+        return follow(plan);
+    }
     let found = transfer::look(plan, Serves::Primary, share.complement());
     match found {
+        Reach::Reached | Reach::Idle if !capacity::primary_carries_rest(plan, Weight::ZERO) => {
+            let text = format!(
+                "{}: too few pods are ready for all of the traffic",
+                plan.spec.names.primary
+            );
+            held(plan, HoldReason::WorkloadNotReady, &text);
+        }
         Reach::Reached | Reach::Idle => move_on(plan, found == Reach::Reached),
         Reach::Wait => plan.keep_holds(&[HoldReason::NotReached]),
         Reach::Missing(text) => go_back(plan, &text),
@@ -130,6 +142,12 @@ fn try_share(plan: &mut Plan<'_>, share: Weight) {
 fn held(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     let text = plan.hold(reason, text);
     plan.say(text);
+}
+
+fn same_template(plan: &Plan<'_>) -> bool {
+    let primary = plan.primary().map(|primary| &primary.revision);
+    plan.target()
+        .is_none_or(|target| !target.up_to_date || Some(&target.revision) == primary)
 }
 
 /// All of the traffic goes to the primary.
@@ -167,6 +185,9 @@ fn try_again(plan: &mut Plan<'_>) {
         return;
     };
     plan.keep_holds(&[HoldReason::NotReached]);
+    if !transition::routes_fit(plan) {
+        return;
+    }
     if known.attempts > 0 && !plan.elapsed(known.since, transfer::retry_after(known.attempts)) {
         return;
     }
@@ -198,6 +219,13 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
         return;
     }
     if target.desired > 0 {
+        if !capacity::primary_carries_rest(plan, Weight::ZERO) {
+            let text = format!(
+                "{}: too few pods are ready for all of the traffic",
+                plan.spec.names.primary
+            );
+            return held(plan, HoldReason::WorkloadNotReady, &text);
+        }
         if reach::silent(plan, Serves::Target) {
             plan.act(Act::ScaleTarget(0));
         }
@@ -247,6 +275,7 @@ fn primary_died(plan: &mut Plan<'_>, target: &Workload) {
         if let Some(transfer) = &mut plan.next.transfer {
             transfer.old_share = i32::from(Weight::FULL.percent());
             transfer.since = plan.now;
+            transfer.attempts += 1;
         }
         follow(plan);
         plan.point_apex(Serves::Target);

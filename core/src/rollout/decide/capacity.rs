@@ -40,6 +40,13 @@ pub(super) fn canary_carries(plan: &Plan<'_>, weight: Weight) -> bool {
     carries(plan.target(), weight, full(plan))
 }
 
+/// Whether the canary still has the pods for `weight` that it was given. That the primary has grown since is no loss of the
+/// canary's.
+pub(super) fn canary_keeps(plan: &Plan<'_>, weight: Weight) -> bool {
+    let asked = plan.target().map_or(1, |target| target.desired.max(1));
+    carries(plan.target(), weight, full(plan).min(asked))
+}
+
 /// Whether the primary has the pods for what the canary does not get at `weight`.
 pub(super) fn primary_carries_rest(plan: &Plan<'_>, weight: Weight) -> bool {
     carries(plan.primary(), weight.complement(), full(plan))

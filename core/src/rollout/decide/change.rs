@@ -31,6 +31,12 @@ pub(super) fn detect(plan: &mut Plan<'_>) -> Change {
     };
     let known = &plan.next.revision;
     if known.current.as_ref() == Some(&target.revision) {
+        let moved =
+            target.up_to_date && target.mark.is_some() && known.mark.is_some() && known.mark != target.mark;
+        if moved {
+            // Something that is no part of the revision changed: the next form of this template is told by its new mark.
+            plan.next.revision.mark.clone_from(&target.mark);
+        }
         return Change::None;
     }
     if !target.up_to_date || target.mark.is_none() {

@@ -52,14 +52,20 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
         return Verdict::Wait;
     };
     let due = due(plan, &step);
-    let Some(sample) = plan.seen.sample.clone().filter(|s| s.at > weight_since(&step)) else {
+    let Some(sample) = plan
+        .seen
+        .sample
+        .clone()
+        .filter(|s| s.at > weight_since(&step) && s.at <= plan.now)
+    else {
         return overdue(plan, due);
     };
     if let Some(missing) = missing(plan, &step, &sample) {
         return missing;
     }
     // Before counts can tell of the present weight they are no evidence, and their absence is none either.
-    let settled = evidence_from(plan).map(|from| from - plan.spec.drain + sample.settles_after(plan.spec.drain));
+    let settled =
+        evidence_from(plan).map(|from| from - plan.spec.drain + sample.settles_after(plan.spec.drain));
     if sample.at < due || settled.is_some_and(|settled| sample.at < settled) {
         return overdue(plan, settled.map_or(due, |settled| due.max(settled)));
     }
@@ -313,5 +319,6 @@ fn count_failed(plan: &mut Plan<'_>, checks: &[Check], text: &str, at: DateTime<
     }
     plan.say(text.clone());
     plan.tell(NoticeKind::Warning, "CheckFailed", text);
+    plan.record_first();
     Verdict::Failed
 }

@@ -9,7 +9,7 @@
 use super::plan::Plan;
 use crate::{
     defect::{Defect, planted},
-    rollout::Act,
+    rollout::{Act, Child},
 };
 
 /// The process of an epoch.
@@ -37,12 +37,37 @@ pub(super) fn fenced(plan: &mut Plan<'_>) -> bool {
         // alone. What is bad does not: a process that dies sooner than a check is due would never find it.
         step.started_at = plan.now;
     }
-    for child in &plan.seen.unfenced {
-        plan.act(Act::Fence(*child));
+    let seen = plan.seen;
+    for child in &seen.unfenced {
+        if !is_refused(plan, *child) {
+            plan.act(Act::Fence(*child));
+        }
     }
     plan.next.epoch = Some(plan.seen.epoch.clone());
     if plan.acting() {
         plan.cut_short();
     }
     !plan.acting()
+}
+
+/// Whether writes of this object are refused again and again, so that a late one is refused as well: the round must not wait
+/// for it, or nobody would watch the release.
+fn is_refused(plan: &Plan<'_>, child: Child) -> bool {
+    let names = &plan.spec.names;
+    let object = match child {
+        Child::Routes => "VirtualService/".to_owned(),
+        Child::ApexService => format!("Service/{}", names.apex),
+        Child::PrimaryDeployment => format!("Deployment/{}", names.primary),
+        Child::Target => format!("Deployment/{}", names.target),
+        _ => return false,
+    };
+    let is_it = |known: &str| {
+        if child == Child::Routes {
+            known.starts_with(&object)
+        } else {
+            known == object
+        }
+    };
+    let mut refused = plan.seen.refused.iter();
+    refused.any(|write| write.times >= 2 && is_it(&write.object))
 }

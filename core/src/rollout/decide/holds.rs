@@ -124,6 +124,17 @@ impl Plan<'_> {
         self.holds.named.retain(stays);
     }
 
+    /// The hold of this reason is over, unless its message begins like this.
+    pub(super) fn end_holds_but(&mut self, reason: HoldReason, beginning: &str) {
+        if self
+            .holds
+            .find(reason)
+            .is_some_and(|hold| !hold.message.starts_with(beginning))
+        {
+            self.end_holds(&[reason]);
+        }
+    }
+
     /// The hold with this very message is over.
     pub(super) fn end_hold_saying(&mut self, reason: HoldReason, message: &str) {
         if self
@@ -147,9 +158,20 @@ impl Plan<'_> {
         self.holds.cut_short = true;
     }
 
-    /// The round goes on to every rule after all.
+    /// The round goes on to every rule after all. If it did not before, pods have all their time from now on: who suspended a
+    /// release to mend its pods had none to wait for them.
     pub(super) fn goes_on(&mut self) {
         self.holds.cut_short = false;
+        let hands_off = [
+            HoldReason::Suspended,
+            HoldReason::RouteInvalid,
+            HoldReason::RoutesUnavailable,
+        ];
+        if hands_off.iter().any(|reason| self.held_since(*reason).is_some()) {
+            self.holds
+                .before
+                .retain(|hold| hold.reason != HoldReason::WorkloadNotReady);
+        }
     }
 
     /// Whether the round ends before every rule is asked.

@@ -51,11 +51,11 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
     let seen = recognised.as_ref().unwrap_or(seen);
     let mut plan = Plan::new(spec, seen, now);
     clock::catch_up(&mut plan);
+    name_refusals(&mut plan);
     let hands_off = seen.hands_off(spec).is_some() || !seen.finalizer;
     if !hands_off && !fence::fenced(&mut plan) {
         return plan.finish();
     }
-    name_refusals(&mut plan);
     if spec.deleting {
         terminating::decide(&mut plan);
         return plan.finish();
@@ -100,7 +100,10 @@ fn name_refusals(plan: &mut Plan<'_>) {
         "the API server refuses to {} {}: {}{more}",
         first.act, first.object, first.message
     );
-    plan.hold_for(HoldReason::WriteRefused, &text);
+    // The server's words may have numbers in them that change: what is refused is the same.
+    let same = format!("the API server refuses to {} {}:", first.act, first.object);
+    plan.end_holds_but(HoldReason::WriteRefused, &same);
+    plan.hold(HoldReason::WriteRefused, &text);
     plan.record();
 }
 
@@ -122,7 +125,7 @@ fn may_act(plan: &mut Plan<'_>) -> bool {
         plan.act(Act::AddFinalizer);
         return false;
     }
-    if !routes_usable(plan) || led_elsewhere(plan) {
+    if !routes_usable(plan) {
         return false;
     }
     plan.goes_on();
@@ -151,19 +154,6 @@ pub fn refuse(status: &CanaryStatus, generation: i64, problem: &str, now: DateTi
     }
     conditions::derive(&mut next, generation, now);
     next
-}
-
-/// Whether a VirtualService of another namespace leads to the Service: what it sends there is not split, so that no traffic is
-/// moved. What has some already keeps it, and returns if it must.
-fn led_elsewhere(plan: &mut Plan<'_>) -> bool {
-    let begun = plan.next.canary_weight > 0 || plan.next.retirement.is_some();
-    if plan.seen.routes_elsewhere.is_empty() || begun || plan.next.phase == Some(Phase::Finalising) {
-        return false;
-    }
-    let text = plan.seen.routes_elsewhere.join("; ");
-    plan.say(text.clone());
-    plan.hold_for(HoldReason::RouteElsewhere, &text);
-    true
 }
 
 /// Holds the rollout if its routes cannot be read or have no place for it.

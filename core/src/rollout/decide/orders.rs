@@ -218,7 +218,7 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
         }
         Verb::Resume => {
             plan.next.pause = None;
-            plan.end_holds(&[HoldReason::Paused]);
+            plan.end_holds(&[HoldReason::Paused, HoldReason::WorkloadNotReady]);
             plan.say(format!("resumed {said}"));
             plan.record();
         }

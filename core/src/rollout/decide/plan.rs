@@ -74,6 +74,17 @@ impl<'a> Plan<'a> {
         self.write_status();
     }
 
+    /// As [`Plan::record`], before everything else of this round: evidence relies on no act, and is not to be lost with one
+    /// that fails.
+    pub(super) fn record_first(&mut self) {
+        let before = self.acts.len();
+        self.record();
+        if self.acts.len() > before {
+            let record = self.acts.remove(before);
+            self.acts.insert(0, record);
+        }
+    }
+
     fn write_status(&mut self) {
         self.next.observed_generation = Some(self.spec.generation);
         conditions::derive(&mut self.next, self.spec.generation, self.now);
@@ -115,8 +126,11 @@ impl<'a> Plan<'a> {
         };
         let evidence_from = checks::evidence_from(&self);
         // What takes traffic from pods is tried for each object, whatever became of the one before (I16).
-        let independent = self.next.retirement.is_some() || self.next.retreat.is_some();
-        let urgent = self.next.canary_weight > 0 || self.next.retirement.is_some();
+        let fencing = self.acts.iter().any(|act| matches!(act, Act::Fence(_)));
+        let returning = self.next.retirement.is_some() || self.next.retreat.is_some();
+        // A fence that fails ends the round: what follows would be taken for fenced.
+        let independent = returning && !fencing;
+        let urgent = self.next.canary_weight > 0 || returning;
         Decision {
             independent,
             acts: self.acts,

@@ -199,7 +199,7 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     if orders::skips_analysis(plan) && capacity::canary_complete(target) && promoted_unanalysed(plan) {
         return;
     }
-    if !capacity::canary_carries(plan, weight) && !planted(Defect::OverlooksVanishedPods) {
+    if !capacity::canary_keeps(plan, weight) && !planted(Defect::OverlooksVanishedPods) {
         let text = format!(
             "{} of {} pods of the canary can serve, too few for weight {weight}",
             target.serving(),
@@ -208,7 +208,11 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         return retreat::for_now(plan, HoldReason::Dark, &text);
     }
     if plan.seen.routes.weight() != Some(weight) {
-        return steps::restore_weight(plan, weight);
+        steps::restore_weight(plan, weight);
+        if let Verdict::Bad(text) = checks::evaluate(plan) {
+            rollback::begin(plan, RetirementKind::RollBack, &text);
+        }
+        return transition::keep_all(plan);
     }
     let skips = orders::skips_analysis(plan);
     match checks::evaluate(plan) {

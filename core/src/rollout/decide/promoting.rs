@@ -249,7 +249,11 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     if plan.acting() || !plan.settled_at(Weight::ZERO) {
         return;
     }
-    if !primary_reached(plan) {
+    let current = plan.next.revision.current.as_ref();
+    let overtaken = plan
+        .target()
+        .is_some_and(|target| target.up_to_date && Some(&target.revision) != current);
+    if !overtaken && !primary_reached(plan) {
         return;
     }
     let Some(target) = plan.target() else {
@@ -269,8 +273,20 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
 
 /// Whether requests reach the primary's new pods, or nobody calls.
 fn primary_reached(plan: &mut Plan<'_>) -> bool {
+    if plan
+        .next
+        .transfer
+        .as_ref()
+        .is_some_and(|transfer| transfer.confirmed)
+    {
+        return true;
+    }
     match transfer::look(plan, Serves::Primary, Weight::FULL) {
-        Reach::Reached | Reach::Idle => true,
+        Reach::Reached => {
+            transfer::confirm(plan);
+            true
+        }
+        Reach::Idle => true,
         Reach::Wait => {
             plan.keep_holds(&[HoldReason::MetricsUnavailable, HoldReason::ReachUnknown]);
             false

@@ -17,22 +17,31 @@ const AT_ONCE: u32 = 10;
 /// How long a quarrel is remembered.
 pub const QUIET: TimeDelta = TimeDelta::minutes(10);
 
-/// Drops what is to be repeated later, and what follows it; names the quarrel.
+/// Drops what is to be repeated later, and what follows it; names the quarrel, and tells what is put right.
 pub(super) fn slow_down(plan: &mut Plan<'_>) {
-    let seen = plan.seen;
-    let repeat_of = |act: &Act| seen.repeats.iter().find(|repeat| repeat.act == *act);
-    let now = plan.now;
-    let repaired = |act: &Act| repeat_of(act).is_some_and(|repeat| now - repeat.last < QUIET);
+    put_off(plan);
+    let (seen, now) = (plan.seen, plan.now);
+    let known = |act: &Act| seen.repeats.iter().find(|repeat| repeat.act == *act);
+    let repaired = |act: &Act| known(act).is_some_and(|repeat| now - repeat.last < QUIET);
     if plan.acts().iter().any(repaired) {
         tell_repair(plan);
     }
-    let worst = seen.repeats.iter().filter(|repeat| repeat.times >= AT_ONCE);
-    let worst = worst.max_by_key(|repeat| repeat.last);
-    let Some(worst) = worst.filter(|repeat| plan.now - repeat.last < QUIET) else {
+}
+
+fn put_off(plan: &mut Plan<'_>) {
+    if plan.was_cut_short() && plan.acts().is_empty() {
+        return;
+    }
+    let seen = plan.seen;
+    let repeat_of = |act: &Act| seen.repeats.iter().find(|repeat| repeat.act == *act);
+    // The first in the order of fields: two quarrels in turn would be a write each.
+    let worn = |repeat: &&Repeat| repeat.times >= AT_ONCE && plan.now - repeat.last < QUIET;
+    let Some(worst) = seen.repeats.iter().find(worn) else {
         return;
     };
     plan.wake(worst.last + QUIET);
     plan.hold_for(HoldReason::TargetConflict, &text(plan, &worst.act));
+    let now = plan.now;
     let due = |act: &Act| {
         let worn = repeat_of(act).filter(|repeat| repeat.times >= AT_ONCE)?;
         Some(worn.last + pause(plan, act)).filter(|due| now < *due)
@@ -41,6 +50,19 @@ pub(super) fn slow_down(plan: &mut Plan<'_>) {
     let Some((at, due)) = acts.filter_map(|(at, act)| Some((at, due(act)?))).next() else {
         return;
     };
+    if plan.next.retirement.is_some() || plan.next.retreat.is_some() {
+        // Nothing is in the way of safety: only what somebody undoes waits.
+        let waits: Vec<Act> = plan
+            .acts()
+            .iter()
+            .filter(|act| {
+                repeat_of(act).is_some_and(|r| r.times >= AT_ONCE && now < r.last + pause(plan, act))
+            })
+            .cloned()
+            .collect();
+        plan.acts_mut().retain(|act| !waits.contains(act));
+        return plan.wake(due);
+    }
     // What follows in order relied on it.
     plan.acts_mut().truncate(at);
     plan.wake(due);

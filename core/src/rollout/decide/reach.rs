@@ -18,6 +18,10 @@ use crate::{
 const PATIENCE: i32 = 3;
 /// How long a deletion waits for what nobody can tell; the deadline for pods, if that is longer.
 const DELETION: TimeDelta = TimeDelta::minutes(10);
+/// How long requests of callers that the mesh does not know keep pods.
+const STRANGERS: TimeDelta = TimeDelta::minutes(5);
+/// For how long requests that were counted make it strange that none can be counted any more.
+const MEMORY: TimeDelta = TimeDelta::minutes(10);
 /// How long samples may be missing before that has a name.
 const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
 
@@ -42,22 +46,53 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
     if plan.spec.deleting && trusted(plan) {
         return true;
     }
-    let counted = plan.seen.sample.clone().filter(|s| s.at - window(s) >= from);
+    let now = plan.now;
+    let counted = plan
+        .seen
+        .sample
+        .clone()
+        .filter(|s| s.at - window(s) >= from && s.at <= now);
     let Some(sample) = counted else {
         return blind(plan, plan.seen.sample.as_deref().map(window).unwrap_or_default());
     };
     match count(&sample, side) {
         Reading::Error(_) => blind(plan, window(&sample)),
         Reading::Value(count) if count.is_nan() => blind(plan, window(&sample)),
-        reading if has_requests(reading) => {
+        reading if has_requests(reading) && !only_strangers(plan, &sample, side) && !trusted(plan) => {
             if sample.at >= from + window(&sample) * PATIENCE {
                 still_reached(plan, side, reading);
             }
             false
         }
+        Reading::NoData if vanished(plan, &sample, side) => blind(plan, window(&sample)),
         _ if chance(plan, &sample, side) => false,
         _ => true,
     }
+}
+
+/// Whether nobody calls who is known to the mesh: probes, scrapes and health checks call pods whatever the routes say. They
+/// may be a gateway without a proxy for a while.
+fn only_strangers(plan: &mut Plan<'_>, sample: &Sample, side: Serves) -> bool {
+    let seen = match side {
+        Serves::Target => &sample.seen.canary,
+        Serves::Primary => &sample.seen.primary,
+    };
+    let strangers = seen
+        .arrived
+        .as_ref()
+        .is_some_and(|counts| counts.requests - counts.strangers < 0.5);
+    strangers && plan.elapsed(plan.seen.routing_since, STRANGERS)
+}
+
+/// Whether the series of pods that serve, and had requests a moment ago, are gone: that is no count of none. A Prometheus that
+/// lost its memory, or a scrape that broke, looks like this.
+fn vanished(plan: &Plan<'_>, sample: &Sample, side: Serves) -> bool {
+    let serves = plan.target().is_some_and(|target| target.serving() > 0);
+    let reached = sample
+        .traffic
+        .reached_at
+        .is_some_and(|at| sample.at - at < MEMORY);
+    side == Serves::Target && serves && reached
 }
 
 /// Whether one window without a request says too little: requests arrived where none should have, so proxies are known not

@@ -54,6 +54,16 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         plan.hold(HoldReason::WorkloadNotReady, &text);
         return;
     }
+    if target.gone()
+        && plan
+            .next
+            .transfer
+            .as_ref()
+            .is_some_and(|transfer| transfer.assumed)
+    {
+        // What somebody said was about these pods.
+        plan.next.transfer = None;
+    }
     if stands_behind_the_service(plan, target) {
         return;
     }

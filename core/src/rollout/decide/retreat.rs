@@ -12,6 +12,10 @@ const MAX_RETREATS: i32 = 3;
 /// Takes the traffic back, to try the same step again after a pause that grows each time; at the fourth time the
 /// release is rolled back.
 pub(super) fn for_now(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
+    if !capacity::least_weight(plan).min(plan.weight()).is_zero() {
+        // The primary cannot take it: what cannot be done is not counted.
+        return retreat(plan, reason, text, true);
+    }
     let retreats = plan.next.step.as_ref().map_or(0, |s| s.retreats) + 1;
     if let Some(step) = &mut plan.next.step {
         step.retreats = retreats;

@@ -109,13 +109,20 @@ pub(super) fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) 
         Some(target) if target.desired > 0 => {
             if reach::silent(plan, Serves::Target) {
                 plan.act(Act::ScaleTarget(0));
-            } else if plan.held_since(HoldReason::MetricsUnavailable).is_some() {
+            } else if plan.held_since(HoldReason::MetricsUnavailable).is_some() || lingers(plan) {
                 conclude(plan, retirement);
             }
         }
         Some(target) if !target.gone() => {}
         _ => conclude(plan, retirement),
     }
+}
+
+/// Whether requests have arrived for longer than pods may take, where none should: somebody calls the pods directly. The
+/// withdrawal does not wait for them any longer; the pods do.
+fn lingers(plan: &mut Plan<'_>) -> bool {
+    let since = plan.held_since(HoldReason::TrafficNotShifting);
+    since.is_some_and(|since| plan.elapsed(since, plan.spec.progress_deadline))
 }
 
 /// Writes the end of a withdrawal down.
@@ -146,6 +153,7 @@ pub(super) fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
         reject(plan);
     }
     plan.next.retirement = None;
+    plan.next.transfer = None;
     plan.next.step = None;
     plan.clear_holds();
     plan.enter(phase);

@@ -2,13 +2,13 @@
 
 use super::{
     plan::Plan,
-    promoting,
+    promoting, quarrel,
     transition::{self, Permit, Transition},
 };
 use crate::{
     api::{NoticeKind, Phase, StepStatus},
     defect::{Defect, planted},
-    rollout::Weight,
+    rollout::{Act, Weight},
 };
 
 /// Goes to step `index`: intent first, then the routes.
@@ -73,6 +73,10 @@ fn step_from(plan: &Plan<'_>, weight: Weight) -> usize {
 /// The routes were changed by someone, or our own write after the intent was lost: the step's clock starts again, so
 /// that its evidence is of this weight alone (I5).
 pub(super) fn restore_weight(plan: &mut Plan<'_>, weight: Weight) {
+    if quarrel::is_about(plan, &Act::Route(weight)) {
+        // Somebody insists on other weights: the evidence of this one does not begin anew with each of their writes.
+        return plan.route(weight);
+    }
     let fresh = plan.next.step.as_ref().is_some_and(|s| s.started_at == plan.now);
     if !fresh && let Some(step) = &mut plan.next.step {
         step.started_at = plan.now;
@@ -90,6 +94,18 @@ pub(super) fn present_step(plan: &Plan<'_>) -> usize {
 pub(super) fn step_left(plan: &Plan<'_>) -> bool {
     let last = plan.spec.steps.last();
     present_step(plan) < last && plan.weight() < plan.spec.steps.weight(last)
+}
+
+/// The weight that the next transition gives the canary: its own, if that is the promotion.
+pub(super) fn next_weight(plan: &Plan<'_>) -> Weight {
+    let steps = &plan.spec.steps;
+    if plan.weight().is_zero() {
+        steps.weight(present_step(plan))
+    } else if plan.next.step.is_some() && step_left(plan) {
+        steps.weight(present_step(plan) + 1)
+    } else {
+        plan.weight()
+    }
 }
 
 /// Takes the next step.

@@ -63,6 +63,16 @@ fn hand_back(plan: &mut Plan<'_>) -> bool {
         return false;
     }
     plan.point_apex(Serves::Target);
+    if !plan.acting() && plan.seen.apex.endpoints < target.desired.min(target.available) {
+        let text = format!(
+            "handing back: Service {} leads to {} of {} pods; does it select another label than the workload has?",
+            plan.spec.names.apex, plan.seen.apex.endpoints, target.desired
+        );
+        if plan.elapsed(plan.phase_since(), plan.spec.progress_deadline) {
+            plan.hold(HoldReason::WorkloadNotReady, &text);
+        }
+        plan.say(text);
+    }
     !plan.acting() && plan.seen.apex.endpoints >= target.desired.min(target.available) && plan.drained()
 }
 
@@ -96,7 +106,12 @@ fn merge_routes(plan: &mut Plan<'_>) -> bool {
             plan.act(Act::MergeRoutes);
             false
         }
-        Routes::Unavailable(_) => false,
+        Routes::Unavailable(ref why) => {
+            let text = format!("Istio's resources cannot be read: {why}");
+            plan.hold(HoldReason::RoutesUnavailable, &text);
+            plan.say(text);
+            false
+        }
         _ => plan.drained(),
     }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::plan::Plan;
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
-    judge::{Reading, Sample, has_requests},
+    judge::{Reading, Sample, Seen, has_requests},
     rollout::{Serves, Weight},
 };
 
@@ -26,6 +26,8 @@ const CALLERS: TimeDelta = TimeDelta::minutes(10);
 const THIN: TimeDelta = TimeDelta::minutes(10);
 /// How long samples may be missing before that has a name.
 const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
+/// By how much more often requests may be refused than before.
+const REFUSED_MORE: f64 = 0.1;
 /// Pauses before the next attempt.
 const RETRY: [TimeDelta; 3] = [
     TimeDelta::minutes(1),
@@ -56,7 +58,8 @@ pub(super) fn begin(plan: &mut Plan<'_>, old_share: Weight) -> bool {
         return true;
     }
     plan.sample();
-    let Some(sample) = plan.seen.sample.clone() else {
+    let now = plan.now;
+    let Some(sample) = plan.seen.sample.clone().filter(|sample| sample.at <= now) else {
         blind(plan, "no sample of the metrics arrives");
         return false;
     };
@@ -84,8 +87,34 @@ fn start(plan: &mut Plan<'_>, old_share: Weight, rate: Option<f64>) {
         rate,
         attempts,
         reached: false,
+        confirmed: false,
+        refused: refused_before(plan),
         assumed,
     });
+}
+
+/// All of the traffic was known to arrive: it is not asked again while the other pods go.
+pub(super) fn confirm(plan: &mut Plan<'_>) {
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.reached = true;
+        transfer.confirmed = true;
+    }
+}
+
+/// The share of requests that were refused while nothing had moved yet.
+fn refused_before(plan: &Plan<'_>) -> Option<f64> {
+    let sample = plan.seen.sample.as_deref()?;
+    let sides = [&sample.seen.canary, &sample.seen.primary];
+    let worst = sides
+        .iter()
+        .filter_map(|side| refused_share(side))
+        .fold(0.0, f64::max);
+    Some((worst * 100.0).round() / 100.0)
+}
+
+fn refused_share(side: &Seen) -> Option<f64> {
+    let counts = side.arrived.as_ref().filter(|counts| counts.requests >= 0.5)?;
+    Some(counts.refused() / counts.requests)
 }
 
 /// Requests a second of both sides: nothing if they cannot be counted, and an unknown rate if there are none now, but were a
@@ -145,7 +174,12 @@ pub(super) fn look(plan: &mut Plan<'_>, to: Serves, share: Weight) -> Reach {
         return Reach::Wait;
     }
     plan.sample();
-    let Some(sample) = plan.seen.sample.clone().filter(|s| s.at - window(s) >= from) else {
+    let Some(sample) = plan
+        .seen
+        .sample
+        .clone()
+        .filter(|s| s.at - window(s) >= from && s.at <= plan.now)
+    else {
         let latest = plan.seen.sample.as_deref().map(window).unwrap_or_default();
         let due = from.max(plan.seen.sampled_since) + latest;
         return if plan.elapsed(due, SAMPLE_GRACE) {
@@ -174,8 +208,12 @@ fn arrived(
     if matches!(new, Reading::Error(_)) || matches!(old, Reading::Error(_)) {
         return Reach::Unknown(HoldReason::MetricsUnavailable, unknown(&error_of(sample)));
     }
-    if has_requests(new) {
-        return Reach::Reached;
+    let side = match to {
+        Serves::Primary => &sample.seen.primary,
+        Serves::Target => &sample.seen.canary,
+    };
+    if let Some(reach) = answered(plan, side, new, transfer) {
+        return reach;
     }
     let calls_seen = has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
     if transfer.rate == Some(0.0) && !calls_seen {
@@ -188,6 +226,10 @@ fn arrived(
     }
     let seconds = (sample.at - from).as_seconds_f64();
     let expected = transfer.rate.unwrap_or(0.0) * f64::from(share.percent()) / 100.0 * seconds;
+    // Callers that came since are as good as those of before.
+    let rest = f64::from(share.complement().percent());
+    let beside = old.value().filter(|_| rest > 0.0).unwrap_or(0.0);
+    let expected = expected.max(beside * f64::from(share.percent()) / rest.max(1.0));
     if expected >= EXPECTED && plan.elapsed(from, ARRIVAL) {
         let names = &plan.spec.names;
         let name = match to {
@@ -201,10 +243,39 @@ fn arrived(
         ));
     }
     if plan.elapsed(from, THIN) {
+        if !calls_seen && transfer.rate.is_none() {
+            // Who called before has not for ten minutes, on either side.
+            return Reach::Idle;
+        }
         let text = "too few requests arrive to tell whether they reach the pods that are to take over";
         return Reach::Unknown(HoldReason::ReachUnknown, text.to_owned());
     }
     Reach::Wait
+}
+
+/// What the requests say that arrived at the new side: that callers are answered, or refused much more often than before. Calls
+/// of those whom the mesh does not know, such as probes and scrapes, say nothing. `None` if there are none of callers.
+fn answered(plan: &Plan<'_>, side: &Seen, counted: &Reading, transfer: &TransferStatus) -> Option<Reach> {
+    let Some(counts) = &side.arrived else {
+        return has_requests(counted).then_some(Reach::Reached);
+    };
+    if counts.requests - counts.strangers < 0.5 {
+        return None;
+    }
+    let refused = counts.refused() / counts.requests;
+    if refused <= transfer.refused.unwrap_or(0.0) + REFUSED_MORE {
+        return Some(Reach::Reached);
+    }
+    if counts.requests < EXPECTED {
+        return Some(Reach::Wait);
+    }
+    Some(Reach::Missing(format!(
+        "{:.0} % of the requests that reach {} are refused, and {:.0} % were before; look at AuthorizationPolicies that name the \
+         pods of before",
+        refused * 100.0,
+        plan.spec.names.primary,
+        transfer.refused.unwrap_or(0.0) * 100.0
+    )))
 }
 
 fn window(sample: &Sample) -> TimeDelta {

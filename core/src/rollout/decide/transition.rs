@@ -49,6 +49,8 @@ enum Condition {
     AnalysedTemplate,
     /// What is known is not out of date.
     WatchesWork,
+    /// Every route that leads to the Service can be split, and everything that it offers is carried over.
+    RoutesFit,
     /// The gates at this point are open. A release comes to them when everything before is so.
     GatesOpen(GatePoint),
 }
@@ -56,13 +58,14 @@ enum Condition {
 /// The table. Conditions are asked in this order; a release comes to a gate only when everything before it is so.
 fn conditions(transition: Transition) -> &'static [Condition] {
     use Condition::{
-        AnalysedTemplate, CanaryReady, GatesOpen, NotPaused, PrimaryReady, Thawed, ThawedUnderWay,
+        AnalysedTemplate, CanaryReady, GatesOpen, NotPaused, PrimaryReady, RoutesFit, Thawed, ThawedUnderWay,
         WatchesWork,
     };
     match transition {
         Transition::Begin => &[Thawed],
         Transition::StartPods => &[GatesOpen(GatePoint::ConfirmRollout)],
         Transition::FirstTraffic => &[
+            RoutesFit,
             CanaryReady,
             GatesOpen(GatePoint::PreRollout),
             NotPaused,
@@ -76,7 +79,14 @@ fn conditions(transition: Transition) -> &'static [Condition] {
             ThawedUnderWay,
             GatesOpen(GatePoint::PreRollout),
         ],
-        Transition::Step => &[NotPaused, PrimaryReady, CanaryReady, Thawed, WatchesWork],
+        Transition::Step => &[
+            RoutesFit,
+            NotPaused,
+            PrimaryReady,
+            CanaryReady,
+            Thawed,
+            WatchesWork,
+        ],
         Transition::Promote => &[
             NotPaused,
             PrimaryReady,
@@ -161,6 +171,7 @@ fn met(plan: &mut Plan<'_>, condition: Condition) -> bool {
         Condition::CanaryReady => canary_ready(plan),
         Condition::AnalysedTemplate => has_analysed_template(plan),
         Condition::WatchesWork => watches_work(plan),
+        Condition::RoutesFit => routes_fit(plan),
         Condition::GatesOpen(point) => gates::open(plan, point),
     }
 }
@@ -195,6 +206,20 @@ fn canary_ready(plan: &mut Plan<'_>) -> bool {
     let Some(target) = plan.target() else {
         return false;
     };
+    let next = super::steps::next_weight(plan);
+    if !capacity::canary_carries(plan, next) {
+        super::progressing::start_pods(plan);
+        let text = format!(
+            "{}: {} of {} pods serve, too few for weight {next} of {} pods",
+            plan.spec.names.target,
+            target.serving(),
+            target.desired,
+            capacity::full(plan)
+        );
+        let text = plan.hold(HoldReason::WorkloadNotReady, &text);
+        plan.say(text);
+        return false;
+    }
     // Of pods of another template, which no pod runs yet, there are none.
     if capacity::canary_complete(target)
         || (!plan.runs_analysed() && capacity::canary_carries(plan, plan.weight()))
@@ -226,6 +251,23 @@ fn has_analysed_template(plan: &mut Plan<'_>) -> bool {
     let text = plan.hold(HoldReason::WorkloadNotReady, &text);
     plan.say(text);
     false
+}
+
+/// Whether the traffic of the Service can be moved as a whole: what a VirtualService of another namespace sends there is not
+/// split, and what cannot be carried over would be lost for the share that moves.
+pub(super) fn routes_fit(plan: &mut Plan<'_>) -> bool {
+    let seen = plan.seen;
+    for (reason, what) in [
+        (HoldReason::RouteElsewhere, &seen.routes_elsewhere),
+        (HoldReason::RouteInvalid, &seen.uncarried),
+    ] {
+        if !what.is_empty() {
+            let text = what.join("; ");
+            plan.hold_for(reason, &text);
+            plan.say(text);
+        }
+    }
+    seen.routes_elsewhere.is_empty() && seen.uncarried.is_empty()
 }
 
 /// A watch that brings nothing may hide that pods are gone: no step is taken on what may be out of date.

@@ -33,15 +33,13 @@ pub(super) fn proceed(plan: &mut Plan<'_>, retirement: &Retirement) {
     }
     plan.hold(HoldReason::PromotionFailed, &retirement.message);
     move_traffic(plan, retirement.kind);
-    restore(plan, retirement.since);
-    if !plan.elapsed(retirement.since, plan.spec.progress_deadline) {
-        return;
-    }
     // The primary is not as it should be in its time: whoever carries the traffic keeps it, nothing is scaled away, and a
-    // newer revision is heard from now on.
-    if !plan.acting() {
-        rollback::conclude(plan, retirement);
+    // newer revision is heard from now on. What could not stand in is replaced all the same before that.
+    let over = plan.spec.progress_deadline + plan.spec.drain;
+    if plan.elapsed(retirement.since, over) {
+        return rollback::conclude(plan, retirement);
     }
+    restore(plan, retirement.since);
 }
 
 /// Puts the traffic where the undo wants it, by as much as the pods there carry.

@@ -48,9 +48,9 @@ pub fn carried(live: &Value) -> Map<String, Value> {
 }
 
 /// What a Service offers of which only the Canary says something: its port, and with `portDiscovery` every port of the
-/// containers in `template`.
+/// containers in `templates`, the first of which counts where two say something else.
 #[must_use]
-pub fn of_canary(service: &api::Service, template: Option<&Value>) -> Map<String, Value> {
+pub fn of_canary(service: &api::Service, templates: &[&Value]) -> Map<String, Value> {
     let mut port = json!({
         "name": service.port_name.as_deref().unwrap_or("http"),
         "port": service.port,
@@ -62,7 +62,9 @@ pub fn of_canary(service: &api::Service, template: Option<&Value>) -> Map<String
     }
     let mut ports = vec![port];
     if service.port_discovery {
-        discover(&mut ports, service, template);
+        for template in templates {
+            discover(&mut ports, service, Some(template));
+        }
     }
     Map::from_iter([("ports".to_owned(), Value::Array(ports))])
 }

@@ -1,5 +1,6 @@
 //! Single decisions: what is written, and in which order.
 
+mod before; // statuses that the version before wrote
 mod capacity; // enough pods for a share of the traffic
 mod clock; // clocks, and controllers that die
 mod identity; // templates that are known by another digest

@@ -258,7 +258,7 @@ impl World {
                     reached_at: self.reached_at,
                 },
                 scrape_interval: Some(Duration::from_secs(1)),
-        ..Sample::default()
+                ..Sample::default()
             })),
             repeats: self.repeats.values().cloned().collect(),
             refused: vec![],

@@ -68,7 +68,7 @@ fn discovered_ports_have_the_names_that_flagger_gives_them() {
         ]},
         {"name": "istio-proxy", "ports": [{"name": "http-envoy-prom", "containerPort": 15090}]},
     ]}});
-    let ports = |service: Value| of_canary(&asked(service), Some(&template))["ports"].clone();
+    let ports = |service: Value| of_canary(&asked(service), &[&template])["ports"].clone();
     let found = ports(json!({"port": 80, "targetPort": "http", "portDiscovery": true}));
     let expected = json!([
         {"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"},
@@ -96,7 +96,7 @@ fn two_discovered_ports_never_have_one_name() {
         {"name": "b", "ports": [{"name": "http", "containerPort": 7001}]},
     ]}});
     let service = asked(json!({"port": 80, "targetPort": 8080, "portDiscovery": true}));
-    let offer = of_canary(&service, Some(&template));
+    let offer = of_canary(&service, &[&template]);
     let names: Vec<_> = ports(offer.get("ports"))
         .map(|port| port["name"].clone())
         .collect();
