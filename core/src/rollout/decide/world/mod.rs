@@ -204,19 +204,21 @@ impl World {
         let count = |requests: f64, answers: bool| {
             if !self.metrics {
                 Reading::Error("down".to_owned())
-            } else if answers && requests > 0.0 {
+            } else if answers {
                 Reading::Value(requests)
             } else {
                 Reading::NoData
             }
         };
         let canary = count(canary_requests, answers && steady);
-        if matches!(canary, Reading::Value(_)) {
+        let reached = canary.value().is_some_and(|count| count > 0.0);
+        if reached {
             self.reached_at = Some(self.now);
         }
         let primary_requests = 100.0 * f64::from(self.proxies.complement().percent());
         let primary = count(primary_requests, self.primary.as_ref().is_some_and(|p| p.healthy));
         let rate = match &canary {
+            Reading::Value(_) if !reached => Reading::NoData,
             Reading::Value(_) if self.now - self.proxies_since < metric => Reading::NoData,
             Reading::Value(_) if self.target.revision.starts_with("bad") => Reading::Value(50.0),
             Reading::Value(_) => Reading::Value(100.0),
