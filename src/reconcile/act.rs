@@ -67,6 +67,12 @@ impl<'a> Round<'a> {
     pub async fn perform(&mut self, acts: &[Act], independent: bool) -> Result<(), Error> {
         let mut refused: Option<Error> = None;
         let mut barred = BTreeSet::new();
+        let routed = self
+            .snap
+            .canary
+            .status
+            .as_ref()
+            .map_or(0, |status| status.canary_weight);
         for act in acts {
             let child = act.child();
             if child.is_some_and(|child| barred.contains(&child)) {
@@ -76,7 +82,16 @@ impl<'a> Round<'a> {
             if !self.ctx.leadership.leads() {
                 return Err(Error::NotLeading(self.spec.id.clone()));
             }
-            let Err(error) = self.perform_one(act).await else {
+            let truthful = match act {
+                // Routes that did not follow carry what they did: the verdict is recorded, and not the weight.
+                Act::Record(status) if barred.contains(&Child::Routes) && status.canary_weight < routed => {
+                    let mut status = status.clone();
+                    status.canary_weight = routed;
+                    Some(Act::Record(status))
+                }
+                _ => None,
+            };
+            let Err(error) = self.perform_one(truthful.as_ref().unwrap_or(act)).await else {
                 let now = self.ctx.clock.now();
                 self.ctx.local.carried_out(&self.spec.id, act, now);
                 self.ctx.metrics.act(act_name(act));

@@ -81,7 +81,7 @@ fn nonsense_is_refused_with_the_field_named() {
         ("spec.analysis.metrics[0].name", |c| {
             c["spec"]["analysis"]["metrics"] = json!([{"name": "mood", "thresholdRange": {"min": 1}}]);
         }),
-        ("spec.analysis.metrics[].disconnects", |c| {
+        ("spec.analysis.metrics[0].disconnects", |c| {
             c["spec"]["analysis"]["metrics"] =
                 json!([{"name": "request-duration", "thresholdRange": {"max": 500}, "disconnects": "bad"}]);
         }),

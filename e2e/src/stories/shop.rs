@@ -11,7 +11,7 @@ use crate::traffic::Traffic;
 use crate::wait;
 
 /// Long enough for anything that takes seconds.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(100);
 /// Requests a second where traffic matters.
 pub const RATE: u32 = 200;
 
@@ -93,11 +93,13 @@ pub async fn under_canary(stage: &Stage, canary: &Value) -> Result<()> {
     release_under(stage, canary).await
 }
 
-/// The open shop is put under its Canary.
+/// The open shop is put under its Canary while it is called: not a request fails, and it is known where they arrive.
 pub async fn release_under(stage: &Stage, canary: &Value) -> Result<()> {
+    let traffic = stage.traffic(100);
     stage.start_controller().await?;
     stage.apply(canary).await?;
-    wait_phase(stage, "Initialized", SOON).await.map(drop)
+    wait_phase(stage, "Initialized", SOON).await?;
+    traffic.stop().await.ensure_none_failed()
 }
 
 /// Waits for a phase and returns the Canary as it was then.

@@ -281,7 +281,11 @@ fn rest(
     let newer = new["revision"]["current"] != revision.as_str();
     let scaled = book.scaled_at.is_some_and(|at| seen.at - at < routes::SEEN);
     // While nobody can tell whether requests arrive there, the pods of what failed stay.
-    let blind = phase == "Failed" && record.blind_since.is_some();
+    let holds = old["holds"].as_array().into_iter().flatten();
+    let mut holds = holds.chain([&old["hold"]]);
+    // Somebody calls them, though no route leads there: they are not waited for, nor taken away.
+    let lingering = phase == "Failed" && holds.any(|hold| hold["reason"] == "TrafficNotShifting");
+    let blind = lingering || phase == "Failed" && record.blind_since.is_some();
     if target["spec"]["replicas"] != 0 && !newer && !scaled && !blind && phase != "Initialized" {
         found.push(format!(
             "{phase} while the canary has {} pods (I4)",

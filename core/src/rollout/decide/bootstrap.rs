@@ -68,6 +68,10 @@ fn hand_over(plan: &mut Plan<'_>, target: &Workload) {
     let Some(share) = old_share(plan) else {
         return begin(plan);
     };
+    if target.serving() == 0 && !share.is_zero() {
+        // Nobody serves there any more, and the primary is ready.
+        return move_on(plan, true);
+    }
     if share != Weight::FULL
         || plan
             .next
