@@ -160,6 +160,10 @@ fn move_on(plan: &mut Plan<'_>, reached: bool) {
         transfer.old_share = 0;
         transfer.since = plan.now;
         transfer.reached = reached;
+        if !reached {
+            // Nobody calls any more, whoever did before.
+            transfer.rate = Some(0.0);
+        }
     }
     plan.clear_holds();
     plan.say(format!("the traffic moves to {}", plan.spec.names.primary));

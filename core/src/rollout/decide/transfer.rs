@@ -216,7 +216,10 @@ fn arrived(
         return reach;
     }
     let calls_seen = has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
-    if transfer.rate == Some(0.0) && !calls_seen {
+    let rest = f64::from(share.complement().percent());
+    // Most is still sent to the old side: what arrives there now tells who calls.
+    let left = rest > 0.0 && !has_requests(old);
+    if (transfer.rate == Some(0.0) && !calls_seen) || left {
         let quiet = IDLE.max(window(sample) * 3);
         return if plan.elapsed(from, quiet) {
             Reach::Idle
@@ -225,11 +228,13 @@ fn arrived(
         };
     }
     let seconds = (sample.at - from).as_seconds_f64();
-    let expected = transfer.rate.unwrap_or(0.0) * f64::from(share.percent()) / 100.0 * seconds;
-    // Callers that came since are as good as those of before.
-    let rest = f64::from(share.complement().percent());
-    let beside = old.value().filter(|_| rest > 0.0).unwrap_or(0.0);
-    let expected = expected.max(beside * f64::from(share.percent()) / rest.max(1.0));
+    let rate = if rest > 0.0 {
+        let window = sample.traffic.window.as_secs_f64().max(1.0);
+        old.value().unwrap_or(0.0) / window * 100.0 / rest
+    } else {
+        transfer.rate.unwrap_or(0.0)
+    };
+    let expected = rate * f64::from(share.percent()) / 100.0 * seconds;
     if expected >= EXPECTED && plan.elapsed(from, ARRIVAL) {
         let names = &plan.spec.names;
         let name = match to {

@@ -180,3 +180,17 @@ fn what_cannot_be_carried_over_is_named_before_the_first_write() {
     assert!(matches!(acts[..], [Act::Record(_)]), "{acts:?}");
     assert_eq!(reason(&seen), Some(HoldReason::RouteInvalid));
 }
+
+/// Somebody tried the service once when it was deployed, and nobody calls it since.
+#[test]
+fn callers_that_left_are_not_taken_for_requests_that_do_not_arrive() {
+    let mut seen = setting_up(Reading::Value(20.0), Reading::NoData);
+    carry_out(&mut seen, 10, &spec());
+    let mut acts = Vec::new();
+    for now in 11..300 {
+        measure(&mut seen, now, 0.0, 0.0);
+        acts.extend(carry_out(&mut seen, now, &spec()));
+        assert_ne!(reason(&seen), Some(HoldReason::NotReached), "at {now}");
+    }
+    assert!(acts.contains(&Act::ScaleTarget(0)), "{acts:?}");
+}
