@@ -60,6 +60,12 @@ impl Registry {
                 _ = writeln!(text, "istio_requests_total{{{labels}}} {}", series.count);
             });
         }
+        // What Prometheus would say of a pod that it scrapes by itself.
+        for meter in &meters {
+            if let Some(place) = meter.place() {
+                _ = writeln!(text, "up{{{place}}} 1");
+            }
+        }
         text += "# TYPE istio_request_duration_milliseconds histogram\n";
         for meter in &meters {
             meter.for_each_code(|labels, series| series.render_histogram(&labels, &mut text));
@@ -94,6 +100,13 @@ impl Meter {
         if let Some(bucket) = series.buckets.get_mut(place) {
             *bucket += 1;
         }
+    }
+
+    /// Namespace and pod, as the labels of a target.
+    fn place(&self) -> Option<&str> {
+        self.labels
+            .find(",namespace=\"")
+            .and_then(|at| self.labels.get(at + 1..))
     }
 
     fn for_each_code(&self, mut visit: impl FnMut(String, &Series)) {

@@ -225,7 +225,7 @@ pub async fn jenkins_gate(stage: Arc<Stage>) -> Result<()> {
     let gates = json!([{"name": "acceptance", "at": "pre-rollout",
         "jenkins": {"instance": "ci", "job": JOB, "parameters": {"TARGET": "$(canaryService).$(namespace)"}}}]);
     stage.apply(&gated(gates)).await?;
-    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::set_up(&stage).await?;
     let traffic = stage.traffic(RATE);
     shop::ship(&stage, "shop:good-2").await?;
     wait_at(&stage, "acceptance").await?;

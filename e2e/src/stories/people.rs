@@ -55,14 +55,14 @@ pub async fn deleted(stage: Arc<Stage>) -> Result<()> {
     handed_back(&stage, &traffic, &before).await?;
 
     stage.apply(&shop::canary()).await?;
-    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::set_up(&stage).await?;
     shop::ship(&stage, "shop:good-2").await?;
     shop::wait_weight(&stage, 10).await?;
     stage.delete(Kind::Canary, "shop").await?;
     handed_back(&stage, &traffic, &before).await?;
 
     stage.apply(&shop::canary()).await?;
-    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::set_up(&stage).await?;
     stage.kill_controller().await?;
     stage.delete(Kind::Canary, "shop").await?;
     traffic.requests(400).await?;
@@ -175,7 +175,7 @@ pub async fn bad_input(stage: Arc<Stage>) -> Result<()> {
     })
     .await?;
     shop::open(&stage).await?;
-    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::set_up(&stage).await?;
     let moved = shop::canary_with(|s| s["targetRef"]["name"] = json!("other"));
     let refusal = stage.apply(&moved).await.err().map(|error| format!("{error:#}"));
     ensure!(

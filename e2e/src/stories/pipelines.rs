@@ -96,7 +96,7 @@ pub async fn pipeline(stage: Arc<Stage>) -> Result<()> {
     shop::open(&stage).await?;
     controller.start().await?;
     stage.apply(&shop::canary()).await?;
-    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::set_up(&stage).await?;
     let traffic = stage.traffic(RATE);
     let ours = token(&stage, "jenkins", "bellwether").await?;
     let foreign = token(&stage, "jenkins", "https://kubernetes.default.svc").await?;
@@ -162,7 +162,7 @@ pub async fn waiting(stage: Arc<Stage>) -> Result<()> {
     two.start().await?;
     replicas::standing_by(&two, 1).await?;
     stage.apply(&shop::canary()).await?;
-    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::set_up(&stage).await?;
     let traffic = stage.traffic(RATE);
     let pipeline = allowed(&stage, "127.0.0.1:18445").await?;
     let made = wait::until("the pipeline may start a promotion", SOON, async || {
@@ -196,7 +196,7 @@ pub async fn jenkins_library(stage: Arc<Stage>) -> Result<()> {
     shop::open(&stage).await?;
     controller.start().await?;
     stage.apply(&shop::canary()).await?;
-    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::set_up(&stage).await?;
     let traffic = stage.traffic(RATE);
     let pipeline = allowed(&stage, HOOK).await?;
     let script = stage.cluster()?.layout.repository.join("jenkins/test/run.sh");

@@ -27,7 +27,7 @@ pub async fn two_replicas(stage: Arc<Stage>) -> Result<()> {
     two.start().await?;
     standing_by(&two, 1).await?;
     stage.apply(&shop::canary()).await?;
-    shop::wait_phase(&stage, "Initialized", SOON).await?;
+    shop::set_up(&stage).await?;
     let traffic = stage.traffic(RATE);
     shop::ship(&stage, "shop:good-2").await?;
     shop::wait_weight(&stage, 10).await?;

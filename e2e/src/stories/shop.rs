@@ -95,9 +95,14 @@ pub async fn under_canary(stage: &Stage, canary: &Value) -> Result<()> {
 
 /// The open shop is put under its Canary while it is called: not a request fails, and it is known where they arrive.
 pub async fn release_under(stage: &Stage, canary: &Value) -> Result<()> {
-    let traffic = stage.traffic(100);
     stage.start_controller().await?;
     stage.apply(canary).await?;
+    set_up(stage).await
+}
+
+/// Waits until the primary has taken over, while the shop is called: a service without callers takes a minute longer.
+pub async fn set_up(stage: &Stage) -> Result<()> {
+    let traffic = stage.traffic(100);
     wait_phase(stage, "Initialized", SOON).await?;
     traffic.stop().await.ensure_none_failed()
 }

@@ -113,7 +113,10 @@ pub async fn created_routes(stage: Arc<Stage>) -> Result<()> {
         spec["service"]["gateways"] = json!(["gateway"]);
         spec["service"]["headers"] = json!({"response": {"set": {"x-made": "by-canary"}}});
     });
-    shop::release_under(&stage, &canary).await?;
+    // Nobody can call it before it has a route.
+    stage.start_controller().await?;
+    stage.apply(&canary).await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
     shop::answers(&stage).await?;
     let traffic = stage.traffic(RATE);
     shop::ship(&stage, "shop:good-2").await?;

@@ -1,7 +1,5 @@
 //! What the metrics say of the present step. No data and errors hold; only a bad value is evidence (I7).
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::plan::Plan;
@@ -114,6 +112,19 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     Verdict::Pass
 }
 
+/// Whether the canary's requests are counted, so that none means none: its series stand still, or it has none while each of its
+/// pods is known to be read.
+fn is_counted(plan: &Plan<'_>, sample: &Sample) -> bool {
+    let ready = plan
+        .target()
+        .map_or(0, |target| target.serving().max(1).unsigned_abs());
+    match sample.traffic.canary {
+        Reading::Value(_) => true,
+        Reading::NoData => sample.seen.canary.is_measured(ready) == Some(true),
+        Reading::Error(_) => false,
+    }
+}
+
 /// From when on counts are evidence of the present step: since the proxies follow the routes, and since the last check that
 /// failed.
 pub(super) fn evidence_from(plan: &Plan<'_>) -> Option<DateTime<Utc>> {
@@ -129,7 +140,7 @@ fn missing(plan: &Plan<'_>, step: &StepStatus, sample: &Sample) -> Option<Verdic
     if since(sample, sample.traffic.window) < from || !is_dark(&sample.traffic, plan.weight()) {
         return None;
     }
-    let counted = matches!(sample.traffic.canary, Reading::Value(_));
+    let counted = is_counted(plan, sample);
     let text = dark_text(plan, sample);
     if sample.traffic.reached_since(step.traffic_since) {
         return counted.then_some(Verdict::Dark(text));
@@ -197,11 +208,12 @@ pub(super) fn sees_again(plan: &mut Plan<'_>, held_since: DateTime<Utc>) -> bool
 /// Whether requests were expected at the canary since `since`, and none arrived: a window alone may be too short to tell.
 pub(super) fn dark_since(plan: &Plan<'_>, since: DateTime<Utc>) -> bool {
     let sample = plan.seen.sample.as_ref();
-    let counted = |sample: &&Arc<Sample>| matches!(sample.traffic.canary, Reading::Value(_));
-    sample.filter(counted).is_some_and(|sample| {
-        let span = (sample.at - since).as_seconds_f64();
-        is_dark_for(&sample.traffic, plan.weight(), span)
-    })
+    sample
+        .filter(|sample| is_counted(plan, sample))
+        .is_some_and(|sample| {
+            let span = (sample.at - since).as_seconds_f64();
+            is_dark_for(&sample.traffic, plan.weight(), span)
+        })
 }
 
 /// Whether the canary has all traffic and had no request for a whole window after `since`, while the primary's metrics

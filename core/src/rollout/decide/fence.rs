@@ -6,11 +6,16 @@
 //! and on the Canary; from then on a late write of an earlier epoch is refused (I10). Objects of a Canary at rest need
 //! none of this: what was decided there is decided by everybody.
 
+use chrono::TimeDelta;
+
 use super::plan::Plan;
 use crate::{
     defect::{Defect, planted},
     rollout::{Act, Child},
 };
+
+/// How long a refused fence is tried before the release goes on without: what refuses at random accepts a late write.
+const PATIENCE: TimeDelta = TimeDelta::seconds(30);
 
 /// The process of an epoch.
 fn process(epoch: &str) -> &str {
@@ -69,5 +74,5 @@ fn is_refused(plan: &Plan<'_>, child: Child) -> bool {
         }
     };
     let mut refused = plan.seen.refused.iter();
-    refused.any(|write| write.times >= 2 && is_it(&write.object))
+    refused.any(|write| write.times >= 2 && plan.now - write.since >= PATIENCE && is_it(&write.object))
 }

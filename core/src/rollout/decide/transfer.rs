@@ -63,7 +63,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, old_share: Weight) -> bool {
         blind(plan, "no sample of the metrics arrives");
         return false;
     };
-    let Some(rate) = rate(&sample) else {
+    let Some(rate) = rate(&sample, old_share.is_zero()) else {
         blind(plan, &error_of(&sample));
         return false;
     };
@@ -73,7 +73,12 @@ pub(super) fn begin(plan: &mut Plan<'_>, old_share: Weight) -> bool {
 
 /// As [`begin`], where the traffic must move whatever is known.
 pub(super) fn begin_anyhow(plan: &mut Plan<'_>, old_share: Weight) {
-    let rate = plan.seen.sample.as_deref().and_then(rate).unwrap_or(None);
+    let rate = plan
+        .seen
+        .sample
+        .as_deref()
+        .and_then(|sample| rate(sample, false))
+        .unwrap_or(None);
     start(plan, old_share, rate);
 }
 
@@ -118,8 +123,8 @@ fn refused_share(side: &Seen) -> Option<f64> {
 }
 
 /// Requests a second of both sides: nothing if they cannot be counted, and an unknown rate if there are none now, but were a
-/// moment ago.
-fn rate(sample: &Sample) -> Option<Option<f64>> {
+/// moment ago, before the traffic `moved`.
+fn rate(sample: &Sample, moved: bool) -> Option<Option<f64>> {
     let traffic = &sample.traffic;
     if [&traffic.canary, &traffic.primary]
         .iter()
@@ -133,8 +138,9 @@ fn rate(sample: &Sample) -> Option<Option<f64>> {
     if has_requests(&Reading::Value(together)) && seconds > 0.0 {
         return Some(Some((together / seconds * 100.0).round() / 100.0));
     }
+    // Nobody calls the pods that serve. Where the traffic has moved already, that may be why.
     let called = traffic.reached_at.is_some_and(|at| sample.at - at < CALLERS);
-    Some((!called).then_some(0.0))
+    Some((!moved || !called).then_some(0.0))
 }
 
 fn error_of(sample: &Sample) -> String {
