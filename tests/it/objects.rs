@@ -39,10 +39,12 @@ fn service() -> Value {
     }})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers build it in place")]
 fn route(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name}, "spec": spec})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers build it in place")]
 fn rule(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": name}, "spec": spec})
 }
@@ -416,7 +418,7 @@ fn what_cannot_be_carried_over_is_named() {
                 seen.uncarried.iter().any(|text| text.contains(part)),
                 "{part}: {:?}",
                 seen.uncarried
-            )
+            );
         };
         says(
             "Service shop: it has no port 81, which spec.service.port of the Canary names; its ports are 80, 9000",

@@ -172,6 +172,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers build it in place")]
     fn vs(name: &str, namespace: &str, spec: Value) -> Value {
         json!({ "metadata": { "name": name, "namespace": namespace, "resourceVersion": "1" }, "spec": spec })
     }

@@ -16,6 +16,7 @@ fn selector() -> Selector {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers build it in place")]
 fn rule(namespace: &str, name: &str, spec: Value) -> Value {
     json!({ "metadata": { "name": name, "namespace": namespace }, "spec": spec })
 }
@@ -79,7 +80,7 @@ fn closest_rule_applies() {
     let root = rule("istio-system", "exact", n("cart.shop.svc.cluster.local", 2));
     let wildcard = rule("shop", "wild", n("*.shop.svc.cluster.local", 3));
     let exact = rule("shop", "exact", n("cart", 4));
-    assert_eq!(pending(&[everything.clone()]), Some(1));
+    assert_eq!(pending(std::slice::from_ref(&everything)), Some(1));
     assert_eq!(
         pending(&[everything.clone(), root.clone()]),
         Some(2),
