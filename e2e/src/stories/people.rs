@@ -55,14 +55,14 @@ pub async fn deleted(stage: Arc<Stage>) -> Result<()> {
     handed_back(&stage, &traffic, &before).await?;
 
     stage.apply(&shop::canary()).await?;
-    shop::set_up(&stage).await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
     shop::ship(&stage, "shop:good-2").await?;
     shop::wait_weight(&stage, 10).await?;
     stage.delete(Kind::Canary, "shop").await?;
     handed_back(&stage, &traffic, &before).await?;
 
     stage.apply(&shop::canary()).await?;
-    shop::set_up(&stage).await?;
+    shop::wait_phase(&stage, "Initialized", SOON).await?;
     stage.kill_controller().await?;
     stage.delete(Kind::Canary, "shop").await?;
     traffic.requests(400).await?;

@@ -69,7 +69,7 @@ pub async fn kind_deleted(stage: Arc<Stage>) -> Result<()> {
         );
         stage.set_canary_kind(true).await?;
         stage.apply(&shop::canary()).await?;
-        shop::set_up(&stage).await?;
+        shop::wait_phase(&stage, "Initialized", SOON).await?;
     }
     shop::end_without_failure(&stage, traffic).await
 }

@@ -156,14 +156,11 @@ impl MetricSource for SimMetrics {
     async fn freshness(&self, scope: &Scope) -> Result<Freshness, SourceError> {
         let now = self.clock.now();
         let look = |found: &mut Freshness, key: WorkloadKey, pod: &Pod, at| {
-            if let Some(newest) = pod.meter.newest(at) {
-                let age = (now - newest).to_std().unwrap_or_default();
-                found
-                    .ages
-                    .entry(key.clone())
-                    .or_default()
-                    .insert(pod.ip.clone(), age);
-            }
+            // Every pod is scraped, whether anybody ever called it or not.
+            let newest = pod.meter.newest(at).unwrap_or(at);
+            let age = (now - newest).to_std().unwrap_or_default();
+            let ages = found.ages.entry(key.clone()).or_default();
+            ages.insert(pod.ip.clone(), age);
             let learnt = LEARNT_OVER.iter().find_map(|span| {
                 let gap = pod.meter.gap(at, TimeDelta::from_std(*span).ok()?)?;
                 gap.to_std().ok()

@@ -55,24 +55,16 @@ pub(super) fn fenced(plan: &mut Plan<'_>) -> bool {
     !plan.acting()
 }
 
-/// Whether writes of this object are refused again and again, so that a late one is refused as well: the round must not wait
-/// for it, or nobody would watch the release.
+/// Whether writes of this workload or Service are refused again and again, so that a late one is refused as well: the round must
+/// not wait for it, or nobody would watch the release. Of the routes every late write counts.
 fn is_refused(plan: &Plan<'_>, child: Child) -> bool {
     let names = &plan.spec.names;
     let object = match child {
-        Child::Routes => "VirtualService/".to_owned(),
         Child::ApexService => format!("Service/{}", names.apex),
         Child::PrimaryDeployment => format!("Deployment/{}", names.primary),
         Child::Target => format!("Deployment/{}", names.target),
         _ => return false,
     };
-    let is_it = |known: &str| {
-        if child == Child::Routes {
-            known.starts_with(&object)
-        } else {
-            known == object
-        }
-    };
     let mut refused = plan.seen.refused.iter();
-    refused.any(|write| write.times >= 2 && plan.now - write.since >= PATIENCE && is_it(&write.object))
+    refused.any(|write| write.times >= 2 && plan.now - write.since >= PATIENCE && write.object == object)
 }

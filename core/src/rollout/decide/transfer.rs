@@ -225,7 +225,12 @@ fn arrived(
     let rest = f64::from(share.complement().percent());
     // Most is still sent to the old side: what arrives there now tells who calls.
     let left = rest > 0.0 && !has_requests(old);
-    if (transfer.rate == Some(0.0) && !calls_seen) || left {
+    let recently = sample
+        .traffic
+        .reached_at
+        .is_some_and(|at| sample.at - at < CALLERS);
+    let idle = transfer.rate == Some(0.0) || (transfer.rate.is_none() && !recently);
+    if (idle && !calls_seen) || left {
         let quiet = IDLE.max(window(sample) * 3);
         return if plan.elapsed(from, quiet) {
             Reach::Idle
