@@ -200,7 +200,7 @@ impl Traffic {
 
     fn scrape(&mut self, workloads: &mut Workloads, at: DateTime<Utc>) {
         for pod in workloads.pods.values_mut().flatten() {
-            if pod.listens(at) {
+            if pod.is_scraped(at) {
                 pod.meter.scrape(at);
             }
         }

@@ -75,8 +75,14 @@ impl Pod {
             .ready_at()
             .zip(self.behaviour.dark_after)
             .is_some_and(|(ready, span)| ready + span <= at);
+        !dark && self.is_scraped(at)
+    }
+
+    /// Whether its proxy tells what it counted: it does so as long as the pod runs, also where the application behind it does
+    /// not answer.
+    #[must_use]
+    pub fn is_scraped(&self, at: DateTime<Utc>) -> bool {
         self.ready_at().is_some_and(|ready| ready <= at)
-            && !dark
             && !self.crashed(at)
             && self.ending.is_none_or(|ending| at < ending + GRACE)
     }
