@@ -67,12 +67,6 @@ impl<'a> Round<'a> {
     pub async fn perform(&mut self, acts: &[Act], independent: bool) -> Result<(), Error> {
         let mut refused: Option<Error> = None;
         let mut barred = BTreeSet::new();
-        let routed = self
-            .snap
-            .canary
-            .status
-            .as_ref()
-            .map_or(0, |status| status.canary_weight);
         for act in acts {
             let child = act.child();
             if child.is_some_and(|child| barred.contains(&child)) {
@@ -82,16 +76,7 @@ impl<'a> Round<'a> {
             if !self.ctx.leadership.leads() {
                 return Err(Error::NotLeading(self.spec.id.clone()));
             }
-            let truthful = match act {
-                // Routes that did not follow carry what they did: the verdict is recorded, and not the weight.
-                Act::Record(status) if barred.contains(&Child::Routes) && status.canary_weight < routed => {
-                    let mut status = status.clone();
-                    status.canary_weight = routed;
-                    Some(Act::Record(status))
-                }
-                _ => None,
-            };
-            let Err(error) = self.perform_one(truthful.as_ref().unwrap_or(act)).await else {
+            let Err(error) = self.perform_one(act).await else {
                 let now = self.ctx.clock.now();
                 self.ctx.local.carried_out(&self.spec.id, act, now);
                 self.ctx.metrics.act(act_name(act));
@@ -101,7 +86,9 @@ impl<'a> Round<'a> {
                 // The last one is remembered by whoever ran the round.
                 self.ctx.note_refusal(&self.spec.id, &earlier);
             }
-            let Some(child) = child.filter(|_| independent && error.refusal().is_some()) else {
+            // What is recorded after the routes tells where they lead: that waits for them.
+            let apart = child.filter(|child| *child != Child::Routes);
+            let Some(child) = apart.filter(|_| independent && error.refusal().is_some()) else {
                 return Err(error);
             };
             barred.insert(child);

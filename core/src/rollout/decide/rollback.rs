@@ -109,13 +109,19 @@ pub(super) fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) 
         Some(target) if target.desired > 0 => {
             if reach::silent(plan, Serves::Target) {
                 plan.act(Act::ScaleTarget(0));
-            } else if plan.held_since(HoldReason::MetricsUnavailable).is_some() || lingers(plan) {
+            } else if blind_for_long(plan) || lingers(plan) {
                 conclude(plan, retirement);
             }
         }
         Some(target) if !target.gone() => {}
         _ => conclude(plan, retirement),
     }
+}
+
+/// Whether nobody has been able to tell for `maxBlind` whether requests arrive.
+fn blind_for_long(plan: &mut Plan<'_>) -> bool {
+    let since = plan.held_since(HoldReason::MetricsUnavailable);
+    since.is_some_and(|since| plan.elapsed(since, plan.spec.max_blind))
 }
 
 /// Whether requests have arrived for longer than pods may take, where none should: somebody calls the pods directly. The
