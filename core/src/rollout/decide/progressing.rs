@@ -208,10 +208,11 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         return retreat::for_now(plan, HoldReason::Dark, &text);
     }
     if plan.seen.routes.weight() != Some(weight) {
-        steps::restore_weight(plan, weight);
+        // The verdict first: routes that are written twice in a round are both times written as they were read.
         if let Verdict::Bad(text) = checks::evaluate(plan) {
-            rollback::begin(plan, RetirementKind::RollBack, &text);
+            return rollback::begin(plan, RetirementKind::RollBack, &text);
         }
+        steps::restore_weight(plan, weight);
         return transition::keep_all(plan);
     }
     let skips = orders::skips_analysis(plan);
