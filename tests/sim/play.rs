@@ -501,7 +501,14 @@ impl Play {
                 status["revision"]["promoted"]
             ));
         }
-        if promoted != (status["phase"] != "Failed") {
+        // Somebody deleted the primary, and its old template with it: an undo finds nothing to return to.
+        let nothing_old = self
+            .story
+            .events
+            .iter()
+            .any(|event| matches!(event.what, Happening::PrimaryIsDeleted));
+        let kept = promoted && nothing_old && status["history"][0]["outcome"] == "Failed";
+        if promoted != (status["phase"] != "Failed") && !kept {
             return Err(format!("phase {}, promoted: {promoted} (W3)", status["phase"]));
         }
         Ok(())

@@ -202,9 +202,6 @@ pub struct StepStatus {
     /// How often the traffic was taken back in this rollout because the canary's pods were gone.
     #[serde(default)]
     pub retreats: i32,
-    /// How often the primary failed under all of the traffic after it had taken the revision over.
-    #[serde(default)]
-    pub primary_failures: i32,
 }
 
 /// What holds a rollout back, and since when.
@@ -262,7 +259,7 @@ pub struct TransferStatus {
     /// Requests a second that the pods had that served before; absent if nobody could tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
-    /// How often requests did not arrive, and the traffic went back.
+    /// How often requests did not arrive, or the new pods were gone, and the traffic went back.
     #[serde(default)]
     pub attempts: i32,
     /// Whether requests were known to arrive; if not, nobody called.

@@ -59,7 +59,7 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
     step(seen, book, record, (old, new), found);
     retirement(seen, old, new, found);
     evidence(seen, old, new, found);
-    rest(seen, book, record, (old, new), found);
+    rest(seen, book, (old, new), found);
 }
 
 /// Writes of a status within [`SPAN`] that nothing can ask for: then each undoes the one before.
@@ -254,13 +254,7 @@ fn evidence(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) 
 }
 
 /// I4: a phase of rest is written when it is true.
-fn rest(
-    seen: &Seen<'_>,
-    book: &Book,
-    record: &Record,
-    (old, new): (&Value, &Value),
-    found: &mut Vec<String>,
-) {
+fn rest(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut Vec<String>) {
     let entered = ["Initialized", "Succeeded", "Failed"]
         .iter()
         .any(|phase| new["phase"] == *phase && old["phase"] != *phase);
@@ -280,13 +274,8 @@ fn rest(
     let revision = crate::workload::deployment::revision(&target["spec"]["template"]);
     let newer = new["revision"]["current"] != revision.as_str();
     let scaled = book.scaled_at.is_some_and(|at| seen.at - at < routes::SEEN);
-    // While nobody can tell whether requests arrive there, the pods of what failed stay.
-    let holds = old["holds"].as_array().into_iter().flatten();
-    let mut holds = holds.chain([&old["hold"]]);
-    // Somebody calls them, though no route leads there: they are not waited for, nor taken away.
-    let lingering = phase == "Failed" && holds.any(|hold| hold["reason"] == "TrafficNotShifting");
-    let blind = lingering || phase == "Failed" && record.blind_since.is_some();
-    if target["spec"]["replicas"] != 0 && !newer && !scaled && !blind && phase != "Initialized" {
+    // The pods of what was taken back go later, when nobody reaches them any more.
+    if phase == "Succeeded" && target["spec"]["replicas"] != 0 && !newer && !scaled {
         found.push(format!(
             "{phase} while the canary has {} pods (I4)",
             target["spec"]["replicas"]

@@ -283,11 +283,12 @@ fn primary_died(plan: &mut Plan<'_>, target: &Workload) {
         if let Some(transfer) = &mut plan.next.transfer {
             transfer.old_share = i32::from(Weight::FULL.percent());
             transfer.since = plan.now;
-            transfer.attempts += 1;
+            // The shortest pause: the next attempt waits until its pods are ready in any case.
+            transfer.attempts = transfer.attempts.max(1);
         }
         follow(plan);
         plan.point_apex(Serves::Target);
-    } else if let Some(share) = old_share(plan) {
+    } else if let Some(share) = old_share(plan).filter(|_| target.serving() > 0) {
         plan.route(share);
     }
 }
@@ -308,10 +309,12 @@ fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
             false
         }
         Some(primary) if primary.revision != target.revision && !takes_traffic => {
-            plan.act(Act::Promote {
-                revision: target.revision.clone(),
-                replicas: None,
-            });
+            if left_alone(plan) {
+                plan.act(Act::Promote {
+                    revision: target.revision.clone(),
+                    replicas: None,
+                });
+            }
             false
         }
         Some(_) if planted(Defect::DoesNotAwaitThePrimary) => true,
@@ -332,6 +335,16 @@ fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
         }
         Some(_) => true,
     }
+}
+
+/// Whether no request reaches the primary any more, after it had a share and gave it back: its pods may be replaced, whatever
+/// proxies know of them.
+fn left_alone(plan: &mut Plan<'_>) -> bool {
+    if plan.next.transfer.is_none() {
+        return true;
+    }
+    plan.route(Weight::FULL);
+    !plan.acting() && plan.settled_at(Weight::FULL) && reach::silent(plan, Serves::Primary)
 }
 
 fn finish(plan: &mut Plan<'_>) {

@@ -307,9 +307,14 @@ fn primary_reached(plan: &mut Plan<'_>) -> bool {
 /// The primary was ready a moment ago, and has no pod now that it has all of the traffic: whoever serves goes on until it
 /// is again. A primary that fails again and again under its traffic does not carry this revision.
 fn primary_failed(plan: &mut Plan<'_>, text: &str) {
-    let failures = plan.next.step.as_ref().map_or(0, |step| step.primary_failures) + 1;
-    if let Some(step) = &mut plan.next.step {
-        step.primary_failures = failures;
+    if plan.next.transfer.is_none() {
+        // The version before remembered no hand-over here.
+        transfer::begin_anyhow(plan, Weight::ZERO);
+    }
+    let mut failures = MAX_FAILURES;
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.attempts += 1;
+        failures = transfer.attempts;
     }
     plan.enter(Phase::Promoting);
     if failures >= MAX_FAILURES {

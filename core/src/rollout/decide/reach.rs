@@ -85,9 +85,10 @@ fn only_strangers(plan: &mut Plan<'_>, sample: &Sample, side: Serves) -> bool {
 }
 
 /// Whether the series of pods that serve, and had requests a moment ago, are gone: that is no count of none. A Prometheus that
-/// lost its memory, or a scrape that broke, looks like this.
+/// lost its memory, or a scrape that broke, looks like this. Pods that are read, each of them, had no request.
 fn vanished(plan: &Plan<'_>, sample: &Sample, side: Serves) -> bool {
-    let serves = plan.target().is_some_and(|target| target.serving() > 0);
+    let ready = plan.target().map_or(0, |target| target.serving().unsigned_abs());
+    let serves = ready > 0 && sample.seen.canary.is_measured(ready) != Some(true);
     let reached = sample
         .traffic
         .reached_at

@@ -19,7 +19,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         return after_failed_promotion(plan);
     }
     plan.mend_children();
-    plan.route_home();
+    let home = plan.route_home();
     plan.point_apex(Serves::Primary);
     let Some(target) = plan.target() else {
         let text = format!(
@@ -36,10 +36,8 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
                 return start(plan, revision);
             }
         }
-        Change::Promoted(revision) => {
-            back_at_promoted(plan, revision);
-        }
-        Change::None => {}
+        Change::Promoted(revision) if home => back_at_promoted(plan, revision),
+        Change::Promoted(_) | Change::None => {}
     }
     hold_paused(plan, target);
     hold_edited(plan);

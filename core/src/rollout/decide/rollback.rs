@@ -3,11 +3,11 @@
 //! Invariant: from the verdict to the weight there is nothing in the way (I6); the terminal phase is written last,
 //! when it is true.
 
-use super::{capacity, plan::Plan, reach, undo};
+use super::{capacity, plan::Plan, undo};
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, RejectedRevision, Retirement, RetirementKind},
     defect::{Defect, planted},
-    rollout::{Act, Serves, Weight},
+    rollout::{Act, Weight},
 };
 
 /// Revisions that are remembered as rejected.
@@ -90,14 +90,15 @@ fn go_on_without_primary(plan: &mut Plan<'_>) {
 /// As much traffic as the primary's pods carry goes back to it; never more of it to the canary.
 fn return_traffic(plan: &mut Plan<'_>) {
     if plan.weight().is_zero() {
-        return plan.route_home();
+        plan.route_home();
+        return;
     }
     let least = capacity::least_weight(plan).min(plan.weight());
     plan.lower(least);
 }
 
-/// The canary's pods go when no request reaches them, and then the withdrawal is over. While nobody can tell whether any
-/// does, it is over without: the pods stay, without traffic, until somebody can.
+/// A withdrawal is over when the routes were read back without the canary and every proxy had time to follow. Its pods go
+/// later, at rest, when no request reaches them: a pipeline does not wait for those who still call them.
 pub(super) fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) {
     if planted(Defect::ConcludesEarly) {
         return conclude(plan, retirement);
@@ -105,30 +106,7 @@ pub(super) fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) 
     if plan.acting() || !plan.weight().is_zero() || !plan.settled_at(Weight::ZERO) {
         return;
     }
-    match plan.target() {
-        Some(target) if target.desired > 0 => {
-            if reach::silent(plan, Serves::Target) {
-                plan.act(Act::ScaleTarget(0));
-            } else if blind_for_long(plan) || lingers(plan) {
-                conclude(plan, retirement);
-            }
-        }
-        Some(target) if !target.gone() => {}
-        _ => conclude(plan, retirement),
-    }
-}
-
-/// Whether nobody has been able to tell for `maxBlind` whether requests arrive.
-fn blind_for_long(plan: &mut Plan<'_>) -> bool {
-    let since = plan.held_since(HoldReason::MetricsUnavailable);
-    since.is_some_and(|since| plan.elapsed(since, plan.spec.max_blind))
-}
-
-/// Whether requests have arrived for longer than pods may take, where none should: somebody calls the pods directly. The
-/// withdrawal does not wait for them any longer; the pods do.
-fn lingers(plan: &mut Plan<'_>) -> bool {
-    let since = plan.held_since(HoldReason::TrafficNotShifting);
-    since.is_some_and(|since| plan.elapsed(since, plan.spec.progress_deadline))
+    conclude(plan, retirement);
 }
 
 /// Writes the end of a withdrawal down.

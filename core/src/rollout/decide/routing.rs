@@ -55,12 +55,14 @@ impl Plan<'_> {
     }
 
     /// Makes the routes lead to the primary alone; what somebody else sends to the canary stays there while the primary
-    /// cannot take it.
-    pub(super) fn route_home(&mut self) {
+    /// cannot take it. Returns whether they do, as soon as this round is carried out.
+    pub(super) fn route_home(&mut self) -> bool {
         let elsewhere = self.seen.routes.weight().is_some_and(|weight| !weight.is_zero());
-        if !elsewhere || capacity::least_weight(self).is_zero() {
+        let home = !elsewhere || capacity::least_weight(self).is_zero();
+        if home {
             self.route(Weight::ZERO);
         }
+        home
     }
 
     /// Whether the routes carry `weight`, and have done so long enough that every proxy follows (I2). Looks again

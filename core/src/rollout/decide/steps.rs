@@ -42,7 +42,6 @@ fn come_to(plan: &mut Plan<'_>, index: usize, weight: Weight) {
         last_check_at: None,
         blind_since: None,
         retreats: old.as_ref().map_or(0, |s| s.retreats),
-        primary_failures: old.map_or(0, |s| s.primary_failures),
     });
     let steps = plan.spec.steps.last() + 1;
     plan.clear_holds();

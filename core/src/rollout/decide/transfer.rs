@@ -7,7 +7,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::plan::Plan;
+use super::{orders, plan::Plan};
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
     judge::{Reading, Sample, Seen, has_requests},
@@ -278,7 +278,13 @@ fn answered(plan: &Plan<'_>, side: &Seen, counted: &Reading, transfer: &Transfer
     if counts.requests - counts.strangers < 0.5 {
         return None;
     }
-    let refused = counts.refused() / counts.requests;
+    // Who skipped the analysis takes the errors of the revision itself; who is denied reaches no application.
+    let refused = if orders::skips_analysis(plan) {
+        counts.denied
+    } else {
+        counts.refused()
+    };
+    let refused = refused / counts.requests;
     if refused <= transfer.refused.unwrap_or(0.0) + REFUSED_MORE {
         return Some(Reach::Reached);
     }

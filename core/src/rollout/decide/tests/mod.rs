@@ -145,7 +145,6 @@ fn first_step(reading: Reading) -> Observed {
                 last_check_at: None,
                 blind_since: None,
                 retreats: 0,
-                primary_failures: 0,
             }),
             ..CanaryStatus::default()
         },

@@ -121,9 +121,11 @@ impl World {
                 "{:?} under traffic (I4)",
                 next.phase
             );
+            // The pods of what was taken back go when nobody reaches them any more; a promotion is over after that.
+            let promoted = next.phase == Some(Phase::Succeeded);
             let newer = Some(&self.target.revision) != next.revision.current.as_ref();
             assert!(
-                self.target.desired == 0 || newer || !self.metrics,
+                !promoted || self.target.desired == 0 || newer || !self.metrics,
                 "{:?} with a canary that runs (I4)",
                 next.phase
             );
