@@ -46,6 +46,14 @@ pub struct Round<'a> {
     canary: Arc<Value>,
 }
 
+/// Whether `act` does not rely on what was refused, of the objects `refused`.
+fn goes_on(act: &Act, refused: &BTreeSet<Child>) -> bool {
+    let services = [Child::ApexService, Child::PrimaryService, Child::CanaryService];
+    let child = act.child();
+    let apart = !refused.contains(&Child::Routes) || child.is_some_and(|child| services.contains(&child));
+    apart && child.is_none_or(|child| !refused.contains(&child))
+}
+
 impl<'a> Round<'a> {
     /// A round on what `snap` read.
     #[must_use]
@@ -60,7 +68,8 @@ impl<'a> Round<'a> {
 
     /// Carries out `acts` in order.
     ///
-    /// If they are `independent`, a refusal ends only what is about the same object.
+    /// If they are `independent`, a refusal ends only what is about the same object; one of the routes ends everything but
+    /// what is about Services, for a status that is recorded after the routes tells where they lead.
     ///
     /// # Errors
     /// The act that failed and ended the round, or else the last one that was refused.
@@ -68,8 +77,7 @@ impl<'a> Round<'a> {
         let mut refused: Option<Error> = None;
         let mut barred = BTreeSet::new();
         for act in acts {
-            let child = act.child();
-            if child.is_some_and(|child| barred.contains(&child)) {
+            if !goes_on(act, &barred) {
                 continue;
             }
             tracing::debug!(canary = %self.spec.id, ?act, "act");
@@ -86,9 +94,8 @@ impl<'a> Round<'a> {
                 // The last one is remembered by whoever ran the round.
                 self.ctx.note_refusal(&self.spec.id, &earlier);
             }
-            // What is recorded after the routes tells where they lead: that waits for them.
-            let apart = child.filter(|child| *child != Child::Routes);
-            let Some(child) = apart.filter(|_| independent && error.refusal().is_some()) else {
+            let apart = independent && error.refusal().is_some();
+            let Some(child) = act.child().filter(|_| apart) else {
                 return Err(error);
             };
             barred.insert(child);

@@ -12,7 +12,7 @@ use std::{
 use bellwether::{
     api::Canary,
     reconcile::{self, act::Round, index::Part, snapshot},
-    rollout::{self, Act, Child, Weight},
+    rollout::{self, Act, Serves, Weight},
     sim::{
         api_server::{Delivery, Fault, Faults, Key, Kind, request::Verb},
         cluster::SimCluster,
@@ -137,35 +137,44 @@ fn refused_write_is_tried_again_within_seconds_while_traffic_is_at_risk() {
 }
 
 #[test]
-fn refusal_of_one_object_stops_independent_writes_of_that_object_alone() {
+fn refusal_of_the_routes_stops_no_independent_write_of_a_service_and_every_status() {
     run(async {
         let cluster = under_canary(12).await;
         let ctx = cluster.context_of(0).unwrap();
         refuse(&cluster, 403, Kind::VIRTUAL_SERVICE);
+        let selected = || {
+            let apex = cluster.get(&Key::new(Kind::SERVICE, NS, "shop")).unwrap();
+            apex["spec"]["selector"]["app"].clone()
+        };
+        let message = || cluster.get(&key(Kind::CANARY)).unwrap()["status"]["message"].clone();
+        let recorded = message();
         let part = Part {
             kind: reconcile::kinds::Kind::Canary,
             namespace: NS.to_owned(),
             name: "shop".to_owned(),
         };
-        let replicas = || {
-            let primary = Key::new(Kind::DEPLOYMENT, NS, "shop-primary");
-            cluster.get(&primary).unwrap()["spec"]["replicas"].clone()
-        };
-        for (independent, scaled) in [(false, 2), (true, 3)] {
+        for (independent, leads_to) in [(false, "shop-primary"), (true, "shop")] {
             let object = ctx.cache.get(&part).unwrap();
             let canary: Canary = serde_json::from_value(Value::clone(&object)).unwrap();
             let spec = rollout::validate(&canary, TimeDelta::seconds(3)).unwrap();
             let snap = snapshot::take(&ctx, &spec, object, Arc::new(canary))
                 .await
                 .unwrap();
+            let mut status = snap.canary.status.clone().unwrap();
+            status.message = Some("the routes are written".to_owned());
             let acts = [
-                Act::Fence(Child::Routes),
                 Act::Route(Weight::FULL),
-                Act::ScalePrimary(3),
+                Act::Record(Box::new(status)),
+                Act::PointApex(Serves::Target),
             ];
             let done = Round::new(&ctx, &spec, &snap).perform(&acts, independent).await;
             assert!(done.unwrap_err().refusal().is_some());
-            assert_eq!(replicas(), scaled, "independent: {independent}");
+            assert_eq!(selected(), leads_to, "independent: {independent}");
+            assert_eq!(
+                message(),
+                recorded,
+                "no status tells of routes that were not written"
+            );
         }
     });
 }
