@@ -9,10 +9,15 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
+
 use super::{
     api_server::{Delivery, Fault, Faults, Kind, request::Verb},
     cluster::by_controller,
 };
+
+/// How late a write may arrive.
+pub const LATEST: TimeDelta = TimeDelta::seconds(60);
 
 /// How often each thing was exercised, by name.
 pub type Tally = Arc<Mutex<BTreeMap<String, u64>>>;
@@ -114,7 +119,9 @@ fn pick(rng: &mut fastrand::Rng, verb: Verb) -> Fault {
         7 if verb.writes() => Fault::DieBefore,
         8 if verb.writes() => Fault::DieAfter,
         9 if verb.writes() => Fault::Refuse(409),
-        10 | 11 if verb.writes() => Fault::Late(Duration::from_millis(rng.u64(50..60_000))),
+        10 | 11 if verb.writes() => Fault::Late(Duration::from_millis(
+            rng.u64(50..LATEST.num_milliseconds().unsigned_abs()),
+        )),
         _ => Fault::None,
     }
 }

@@ -122,6 +122,12 @@ impl Campaign {
 fn no_fault_breaks_an_invariant_and_every_rollout_comes_to_rest() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(seed) = number("SEED") {
+        // The controller's own lines of the first play: RUST_LOG=bellwether=debug.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _logged = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .without_time()
+            .try_init();
         let story = Story::of(seed);
         println!("{story:#?}");
         if let Err(broken) = play(&story, &Tally::default()) {

@@ -176,6 +176,9 @@ impl Happening {
         if replaces && !play.cluster.world().traffic.told {
             play.disturbed = true;
         }
+        if *self == Happening::MeshStops(true) && play.replaces_pods() {
+            play.disturbed = true;
+        }
         let set_up = play.phase(n).is_some_and(|phase| phase != "Initializing");
         let again = *self == Happening::ShipAgain
             && play

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bellwether::sim::{
-    api_server::Kind,
+    api_server::{Key, Kind},
     chaos::{Chaos, Control, Strike, Tally, note},
     cluster::SimCluster,
     invariants::{Invariants, Shared, canary_weight, ready_endpoints},
@@ -261,6 +261,19 @@ impl Play {
             ));
         }
         Ok(())
+    }
+
+    /// Whether pods of a workload are being replaced.
+    pub fn replaces_pods(&self) -> bool {
+        let replaced = |key: &Key| {
+            self.cluster.get(key).is_some_and(|deployment| {
+                let (spec, status) = (&deployment["spec"], &deployment["status"]);
+                status["observedGeneration"] != deployment["metadata"]["generation"]
+                    || [&status["updatedReplicas"], &status["replicas"]].map(|n| n.as_i64().unwrap_or(0))
+                        != [spec["replicas"].as_i64().unwrap_or(1); 2]
+            })
+        };
+        (0..self.story.setups.len()).any(|n| replaced(&key(n, Kind::DEPLOYMENT)) || replaced(&primary(n)))
     }
 
     fn look_at_requests(&self, n: usize) -> Result<(), String> {

@@ -185,6 +185,10 @@ impl Store {
         before: Option<Arc<Value>>,
         actor: &'static str,
     ) {
+        tracing::trace!(
+            version = self.version, actor, kind = key.kind.resource().kind, namespace = %key.namespace, name = %key.name,
+            ?happened, spec = %object["spec"], "written"
+        );
         self.log.push_back(Change {
             version: self.version,
             key,

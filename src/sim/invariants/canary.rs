@@ -9,7 +9,7 @@ use super::{
     promotions, routes,
     workloads::{self, steps},
 };
-use crate::sim::{api_server::Kind, workloads::behaviour::Behaviour};
+use crate::sim::{api_server::Kind, chaos, workloads::behaviour::Behaviour};
 
 const OUTCOMES: [&str; 7] = [
     "Promoted",
@@ -263,8 +263,10 @@ fn rest(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut 
     }
     let phase = &new["phase"];
     let weight = seen.weight_of_routes();
-    // What somebody edits this moment, nobody can know yet.
-    let edited = book.edited_at.is_some_and(|at| seen.at - at < routes::SEEN);
+    // What somebody edits this moment, nobody can know yet; and a status may arrive late that was true when it was sent.
+    let edited = book
+        .edited_at
+        .is_some_and(|at| seen.at - at < routes::SEEN + chaos::LATEST);
     if weight > 0 && !edited {
         found.push(format!("{phase} while the canary has weight {weight} (I4)"));
     }

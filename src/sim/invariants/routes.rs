@@ -97,7 +97,10 @@ fn raised(seen: &Seen<'_>, book: &Book, new: i64, stale: bool, found: &mut Vec<S
     if new > intended {
         found.push(format!("the weight rises to {new}, intended is {intended} (I5)"));
     }
-    if !stale && never_ready(seen, book, &seen.names.canary_service) {
+    // Nothing guards a creation that arrives late: pods that were there when it was decided may be gone, and whoever sees it
+    // sets it back in time.
+    let created = seen.change.before.is_none() && book.served_once.contains(&seen.names.canary_service);
+    if !stale && !created && never_ready(seen, book, &seen.names.canary_service) {
         found.push(format!(
             "the weight rises to {new}, and no pod of the canary is ready (I2)"
         ));

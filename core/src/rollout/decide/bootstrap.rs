@@ -308,8 +308,10 @@ fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
             });
             false
         }
+        // What was pushed meanwhile does not serve, and the primary does: it takes over, and the push is the first release.
+        Some(primary) if primary.ready() && target.serving() == 0 => true,
         Some(primary) if primary.revision != target.revision && !takes_traffic => {
-            if left_alone(plan) {
+            if left_alone(plan, target, primary) {
                 plan.act(Act::Promote {
                     revision: target.revision.clone(),
                     replicas: None,
@@ -338,10 +340,18 @@ fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
 }
 
 /// Whether no request reaches the primary any more, after it had a share and gave it back: its pods may be replaced, whatever
-/// proxies know of them.
-fn left_alone(plan: &mut Plan<'_>) -> bool {
-    if plan.next.transfer.is_none() {
+/// proxies know of them. If only they serve, they go on.
+fn left_alone(plan: &mut Plan<'_>, target: &Workload, primary: &Workload) -> bool {
+    if plan.next.transfer.is_none() || (target.serving() == 0 && primary.serving() == 0) {
         return true;
+    }
+    if target.serving() == 0 {
+        let text = format!(
+            "{}: no pod is ready, and some of {} are",
+            plan.spec.names.target, plan.spec.names.primary
+        );
+        held(plan, HoldReason::WorkloadNotReady, &text);
+        return false;
     }
     plan.route(Weight::FULL);
     !plan.acting() && plan.settled_at(Weight::FULL) && reach::silent(plan, Serves::Primary)
