@@ -59,6 +59,7 @@ fn spec() -> RolloutSpec {
         uid: "uid".to_owned(),
         generation: 1,
         deleting: false,
+        hand_back: None,
         names: Names {
             namespace: "shop".to_owned(),
             target: "web".to_owned(),

@@ -122,6 +122,7 @@ impl<'a> Round<'a> {
             Act::PointApex(serves) => self.point_apex(name, *serves).await,
             Act::Promote { revision, replicas } => self.promote(name, revision, *replicas).await,
             Act::Restore { revision } => self.restore(name, revision).await,
+            Act::HandBack { revision } => self.hand_back(name, revision).await,
             Act::ScaleTarget(replicas) => {
                 let live = self
                     .snap
@@ -370,6 +371,29 @@ impl<'a> Round<'a> {
             deployment::build_restored(live, &set),
         )
         .await
+    }
+
+    /// The target gets the template that the primary was built from.
+    async fn hand_back(&self, act: &'static str, revision: &str) -> Result<(), Error> {
+        let primary = self.live(act, Child::PrimaryDeployment)?;
+        let target = self
+            .snap
+            .target
+            .as_ref()
+            .ok_or_else(|| self.missing(act, &self.spec.names.target))?;
+        let Some(Ok(selector)) = &self.snap.selector else {
+            return Err(self.stale(act, Child::PrimaryDeployment));
+        };
+        if !deployment::view_primary(primary, 0, Some(selector)).is_of(revision) {
+            return Err(self.stale(act, Child::PrimaryDeployment));
+        }
+        let ops = json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": text(target, "/metadata/resourceVersion")},
+            {"op": "replace", "path": "/spec/template", "value": deployment::handed_back(primary, selector)},
+        ]);
+        self.patch(act, Kind::Deployment, text(target, "/metadata/name"), ops)
+            .await
+            .map(drop)
     }
 
     async fn scale(&self, act: &'static str, live: &Value, replicas: i32) -> Result<(), Error> {

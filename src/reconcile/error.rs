@@ -209,6 +209,7 @@ pub fn act_name(act: &Act) -> &'static str {
         Act::PointApex(_) => "pointing the Service",
         Act::Promote { .. } => "writing the primary",
         Act::Restore { .. } => "restoring the primary",
+        Act::HandBack { .. } => "giving the target the promoted template",
         Act::ScaleTarget(_) => "scaling the target",
         Act::ScalePrimary(_) => "scaling the primary",
         Act::Record(_) => "recording the status",

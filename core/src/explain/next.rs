@@ -260,9 +260,9 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
             "the policies select the primary's pods too, or are accepted",
         )],
         HoldReason::CapacityLimited => vec![Next::when("the autoscaler may have enough pods")],
-        HoldReason::HandBackUnreleased => vec![Next::when(
-            "annotation bellwether.dev/hand-back says as-is or promoted",
-        )],
+        HoldReason::HandBackUnreleased => vec![Next::when(format_args!(
+            "somebody decides: kubectl annotate canary {name} bellwether.dev/hand-back=promoted (or as-is)"
+        ))],
         HoldReason::WorkloadPaused => vec![Next::when(format_args!(
             "the Deployment is resumed: kubectl rollout resume deployment/{}",
             spec.names.target

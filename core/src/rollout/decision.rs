@@ -64,6 +64,11 @@ pub enum Act {
         /// The revision to return to.
         revision: String,
     },
+    /// Give the target the primary's pod template, which is this revision.
+    HandBack {
+        /// The promoted revision.
+        revision: String,
+    },
     /// Set `spec.replicas` of the target.
     ScaleTarget(i32),
     /// Set `spec.replicas` of the primary.
@@ -91,6 +96,8 @@ pub enum Field {
     PrimaryReplicas,
     /// The primary's pod template.
     PrimaryTemplate,
+    /// The target's pod template.
+    TargetTemplate,
     /// A Service or DestinationRule.
     Child(Child),
 }
@@ -105,6 +112,7 @@ impl Act {
             Act::ScaleTarget(_) => Some(Field::TargetReplicas),
             Act::ScalePrimary(_) => Some(Field::PrimaryReplicas),
             Act::Promote { .. } | Act::Restore { .. } => Some(Field::PrimaryTemplate),
+            Act::HandBack { .. } => Some(Field::TargetTemplate),
             Act::Apply(child) => Some(Field::Child(*child)),
             Act::Fence(_)
             | Act::AddFinalizer
@@ -125,7 +133,7 @@ impl Act {
             Act::Promote { .. } | Act::Restore { .. } | Act::ScalePrimary(_) => {
                 Some(Child::PrimaryDeployment)
             }
-            Act::ScaleTarget(_) => Some(Child::Target),
+            Act::ScaleTarget(_) | Act::HandBack { .. } => Some(Child::Target),
             Act::AddFinalizer | Act::RemoveFinalizer | Act::Record(_) => None,
         }
     }

@@ -14,6 +14,6 @@ pub mod weight;
 pub use decide::{analysis_is_skipped, decide, refuse, repeated};
 pub use decision::{Act, Child, Decision, Field, Sampling, Serves};
 pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Repeat, Routes, Workload};
-pub use spec::{CanaryId, GateSpec, Names, Opens, RolloutSpec, Steps};
+pub use spec::{CanaryId, GateSpec, HandBack, Names, Opens, RolloutSpec, Steps};
 pub use validate::{Invalid, Problem, validate};
 pub use weight::Weight;

@@ -113,6 +113,27 @@ impl Opens {
     }
 }
 
+/// What a deletion does with a workload whose template was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandBack {
+    /// The workload serves with the template that it has.
+    AsIs,
+    /// The workload gets the promoted template first.
+    Promoted,
+}
+
+impl HandBack {
+    /// As the annotation has it; anything else decides nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<HandBack> {
+        match text {
+            "as-is" => Some(HandBack::AsIs),
+            "promoted" => Some(HandBack::Promoted),
+            _ => None,
+        }
+    }
+}
+
 /// A Canary after validation.
 #[derive(Clone, Debug)]
 pub struct RolloutSpec {
@@ -124,6 +145,8 @@ pub struct RolloutSpec {
     pub generation: i64,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// What somebody decided about a rejected template, for the deletion.
+    pub hand_back: Option<HandBack>,
     /// Names of its objects.
     pub names: Names,
     /// The weights of a rollout.

@@ -321,6 +321,20 @@ pub(super) fn original_template(template: &Value, selector: &Selector) -> Value 
     template
 }
 
+/// The pod template that a target gets back from its `primary`: the one that the primary was built from, without our mark.
+#[must_use]
+pub fn handed_back(primary: &Value, selector: &Selector) -> Value {
+    let template = primary.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    let mut template = original_template(&template, selector);
+    if let Some(annotations) = template
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.remove(REVISION_ANNOTATION);
+    }
+    template
+}
+
 /// Where a pod template selects pods.
 const RETARGETED: [&str; 2] = ["/spec/affinity", "/spec/topologySpreadConstraints"];
 

@@ -17,6 +17,8 @@ pub const REVISION_ANNOTATION: &str = "bellwether.dev/revision";
 pub const SELECTOR_ANNOTATION: &str = "bellwether.dev/original-selector";
 /// Annotation: the epoch that last took a rollout over, see `crate::rollout::decide`.
 pub const EPOCH_ANNOTATION: &str = "bellwether.dev/epoch";
+/// On a Canary: what its deletion does with a workload whose template was rejected, `as-is` or `promoted`.
+pub const HAND_BACK_ANNOTATION: &str = "bellwether.dev/hand-back";
 /// Field of a cached Deployment's metadata: the field manager besides Bellwether that owns a field of its pods' spec, see
 /// [`note_template_editor`].
 const TEMPLATE_EDITOR: &str = "templateEditor";

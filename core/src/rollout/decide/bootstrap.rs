@@ -207,6 +207,9 @@ fn try_again(plan: &mut Plan<'_>) {
 
 /// The primary has all of the traffic: the apex Service follows, and the target goes when no request reaches it any more.
 fn take_over(plan: &mut Plan<'_>, target: &Workload) {
+    if plan.primary().is_none_or(|primary| !primary.ready()) {
+        return await_primary(plan, target);
+    }
     let reached = plan
         .next
         .transfer
@@ -242,6 +245,23 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
     if target.gone() {
         finish(plan);
     }
+}
+
+/// The primary has all of the traffic, because nobody else served, and not all of its pods: it goes back as soon as the target
+/// serves, and until the primary is complete nothing is scaled away.
+fn await_primary(plan: &mut Plan<'_>, target: &Workload) {
+    let text = format!("{}: not all pods are ready", plan.spec.names.primary);
+    if target.serving() > 0 && !same_template(plan) {
+        if let Some(transfer) = &mut plan.next.transfer {
+            transfer.old_share = i32::from(Weight::FULL.percent());
+            transfer.since = plan.now;
+            transfer.attempts = transfer.attempts.max(1);
+        }
+        plan.say(text);
+        follow(plan);
+        return plan.point_apex(Serves::Target);
+    }
+    held(plan, HoldReason::WorkloadNotReady, &text);
 }
 
 /// Nobody was known to call when the traffic moved: whoever calls now is to arrive.
@@ -310,6 +330,10 @@ fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
         }
         // What was pushed meanwhile does not serve, and the primary does: it takes over, and the push is the first release.
         Some(primary) if primary.ready() && target.serving() == 0 => true,
+        // Whoever serves has the traffic, also with pods of a template that is being replaced.
+        Some(primary) if plan.next.transfer.is_some() && primary.serving() > 0 && target.serving() == 0 => {
+            true
+        }
         Some(primary) if primary.revision != target.revision && !takes_traffic => {
             if left_alone(plan, target, primary) {
                 plan.act(Act::Promote {

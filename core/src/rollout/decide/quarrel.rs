@@ -100,6 +100,7 @@ fn text(plan: &Plan<'_>, act: &Act) -> String {
         Act::ScaleTarget(_) => format!("spec.replicas of Deployment {}", names.target),
         Act::ScalePrimary(_) => format!("spec.replicas of Deployment {}", names.primary),
         Act::Promote { .. } | Act::Restore { .. } => format!("Deployment {}", names.primary),
+        Act::HandBack { .. } => format!("spec.template of Deployment {}", names.target),
         _ => "an object of this Canary".to_owned(),
     };
     format!(

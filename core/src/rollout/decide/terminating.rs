@@ -1,14 +1,25 @@
 //! Terminating: the service is handed back without losing a request (I12).
 //!
-//! Order: target ready, apex Service to it, routes to the apex Service, and when no request reaches the primary any more
-//! our objects go.
+//! Order: a template that may serve, target ready, a small share of the traffic, and when requests arrive, apex Service to it
+//! and routes to the apex Service; when no request reaches the primary any more our objects go.
 
-use super::{plan::Plan, reach};
-use crate::{
-    api::{HoldReason, NoticeKind, Phase},
-    defect::{Defect, planted},
-    rollout::{Act, Child, Routes, Serves, Weight, Workload},
+use chrono::TimeDelta;
+
+use super::{
+    plan::Plan,
+    reach,
+    transfer::{self, Reach},
 };
+use crate::{
+    api::{HoldReason, NoticeKind, Outcome, Phase},
+    defect::{Defect, planted},
+    rollout::{Act, Child, HandBack, Routes, Serves, Weight, Workload},
+};
+
+/// What the primary keeps while it is found out whether requests reach the target.
+const FIRST_SHARE: i64 = 95;
+/// How long a deletion waits for what nobody can tell; the deadline for pods, if that is longer.
+const BOUND: TimeDelta = TimeDelta::minutes(10);
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
     if !plan.seen.finalizer {
@@ -16,6 +27,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     }
     if plan.next.phase != Some(Phase::Terminating) {
         plan.enter(Phase::Terminating);
+        plan.next.transfer = None;
         plan.say(format!("handing the service back to {}", plan.spec.names.target));
         plan.tell(
             NoticeKind::Normal,
@@ -28,7 +40,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     let taken_over = plan.seen.primary.is_some() && plan.seen.existing.contains(&Child::PrimaryDeployment);
     let ours = plan.seen.target.is_some() && (taken_over || plan.seen.conflict.is_none());
     let serving = ours && plan.seen.primary.is_some();
-    if ours && !planted(Defect::HandsBackTooSoon) && !hand_back(plan) {
+    if ours && !planted(Defect::HandsBackTooSoon) && !(released(plan) && hand_back(plan)) {
         return;
     }
     if !merge_routes(plan) {
@@ -43,6 +55,135 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if plan.all_told() {
         plan.act(Act::RemoveFinalizer);
     }
+}
+
+/// Whether the target's template may serve. A deletion does not ship what was rejected, while the primary serves: somebody
+/// decides.
+fn released(plan: &mut Plan<'_>) -> bool {
+    let (Some(target), Some(primary)) = (plan.target(), plan.primary()) else {
+        return true;
+    };
+    let handed_over = plan.seen.apex.serves == Some(Serves::Target);
+    if handed_over || primary.serving() == 0 || !is_rejected(plan, target) {
+        return true;
+    }
+    let promoted = plan.next.revision.promoted.clone().unwrap_or_default();
+    let restorable = primary.revision == promoted && primary.edited_by.is_none();
+    match plan.spec.hand_back {
+        Some(HandBack::AsIs) => return true,
+        Some(HandBack::Promoted) if restorable => {
+            plan.say(format!("{} gets the promoted template", plan.spec.names.target));
+            plan.act(Act::HandBack { revision: promoted });
+            return false;
+        }
+        _ => {}
+    }
+    let short = |revision: &str| revision.get(..12).unwrap_or(revision).to_owned();
+    let names = &plan.spec.names;
+    let text = format!(
+        "{} has revision {}, which was rejected, and {} serves revision {}: annotation bellwether.dev/hand-back says whether the \
+         workload serves as it is (as-is), or gets the promoted template first (promoted)",
+        names.target,
+        short(&target.revision),
+        names.primary,
+        short(&primary.revision)
+    );
+    let text = plan.hold(HoldReason::HandBackUnreleased, &text);
+    plan.say(text);
+    if plan.route_home() {
+        plan.next.canary_weight = 0;
+    }
+    false
+}
+
+/// Whether the verdict on this template was no: in this release, in one before, or in what is being taken back.
+fn is_rejected(plan: &Plan<'_>, target: &Workload) -> bool {
+    let known = &plan.next.revision;
+    if known.promoted.is_none() || known.promoted.as_ref() == Some(&target.revision) {
+        return false;
+    }
+    let taken_back = plan.next.retirement.is_some() && known.current.as_ref() == Some(&target.revision);
+    let rejected = known
+        .rejected
+        .iter()
+        .any(|known| known.revision == target.revision);
+    let last = plan
+        .next
+        .history
+        .iter()
+        .find(|past| past.revision == target.revision);
+    let failed = last.is_some_and(|past| !matches!(past.outcome, Outcome::Promoted | Outcome::FastPromoted));
+    taken_back || rejected || failed
+}
+
+/// Whether requests are known to reach the target, by a small share of them; or nobody calls; or nobody can tell within the
+/// bound. What is known not to arrive goes back, and is tried again later.
+fn is_reached(plan: &mut Plan<'_>) -> bool {
+    let routes = matches!(plan.seen.routes, Routes::Present { split: true, .. });
+    if !routes || plan.primary().is_none_or(|primary| primary.serving() == 0) {
+        return true;
+    }
+    let Some(known) = plan.next.transfer.clone() else {
+        // What a release sends there already needs no other proof.
+        if plan.seen.routes.weight().is_some_and(|weight| !weight.is_zero()) {
+            return true;
+        }
+        return try_share(plan);
+    };
+    if known.reached {
+        return true;
+    }
+    let share = Weight::saturating(i64::from(known.old_share)).complement();
+    if share.is_zero() {
+        plan.keep_holds(&[HoldReason::NotReached]);
+        plan.route(Weight::ZERO);
+        return plan.elapsed(known.since, transfer::retry_after(known.attempts)) && try_share(plan);
+    }
+    plan.route(share);
+    if plan.acting() || !plan.settled_at(share) {
+        return false;
+    }
+    let bound = BOUND.max(plan.spec.progress_deadline);
+    match transfer::look(plan, Serves::Target, share) {
+        Reach::Reached | Reach::Idle => {}
+        Reach::Missing(text) => {
+            go_back(plan, &text);
+            return false;
+        }
+        Reach::Wait if !plan.elapsed(plan.phase_since(), bound) => return false,
+        Reach::Unknown(reason, text) if !plan.elapsed(plan.phase_since(), bound) => {
+            let text = plan.hold(reason, &text);
+            plan.say(text);
+            return false;
+        }
+        Reach::Wait | Reach::Unknown(..) => {}
+    }
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.reached = true;
+    }
+    plan.clear_holds();
+    plan.record();
+    true
+}
+
+/// The first share of the traffic goes to the target: the intent first.
+fn try_share(plan: &mut Plan<'_>) -> bool {
+    transfer::begin_anyhow(plan, Weight::saturating(FIRST_SHARE));
+    plan.stand_in(Weight::saturating(FIRST_SHARE).complement());
+    false
+}
+
+/// Requests do not reach the target: they go back to the primary.
+fn go_back(plan: &mut Plan<'_>, text: &str) {
+    plan.lower(Weight::ZERO);
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.old_share = i32::from(Weight::FULL.percent());
+        transfer.since = plan.now;
+        transfer.attempts += 1;
+    }
+    plan.clear_holds();
+    let text = plan.hold(HoldReason::NotReached, text);
+    plan.say(text);
 }
 
 /// The target's pods take over behind the apex Service. A missing target blocks nothing.
@@ -60,6 +201,9 @@ fn hand_back(plan: &mut Plan<'_>) -> bool {
     let somebody_serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
     if !rolled_out {
         await_target(plan, target, somebody_serves);
+        return false;
+    }
+    if !handed_over && !is_reached(plan) {
         return false;
     }
     plan.point_apex(Serves::Target);

@@ -10,10 +10,11 @@ mod tests;
 use chrono::TimeDelta;
 use kube::ResourceExt;
 
-use super::{CanaryId, GateSpec, Opens, RolloutSpec, Steps, Weight};
+use super::{CanaryId, GateSpec, HandBack, Opens, RolloutSpec, Steps, Weight};
 use crate::{
     api::{Analysis, Canary, Gate, Metric, MetricDisconnects, MetricReporter, ReachPolicy, Service},
     judge::{Disconnects, MetricKind, MetricSpec, Reporter},
+    workload::marks::HAND_BACK_ANNOTATION,
 };
 use problems::Problems;
 
@@ -57,6 +58,10 @@ fn parse(canary: &Canary, analysis: &Analysis, drain: TimeDelta) -> Result<Rollo
         uid: canary.uid().unwrap_or_default(),
         generation: canary.metadata.generation.unwrap_or_default(),
         deleting: canary.metadata.deletion_timestamp.is_some(),
+        hand_back: canary
+            .annotations()
+            .get(HAND_BACK_ANNOTATION)
+            .and_then(|text| HandBack::parse(text)),
         names,
         steps: judged.steps,
         promotion_step: judged.promotion_step,

@@ -11,6 +11,7 @@ mod refused; // writes that the API server refuses
 mod rest; // nothing is under way
 mod silence; // requests that do not arrive
 mod steps; // evidence, and what follows from it
+mod terminating; // a Canary that is deleted
 mod transfer; // traffic that is handed over
 
 use std::{
@@ -48,6 +49,7 @@ pub(super) fn spec() -> RolloutSpec {
         uid: name("uid"),
         generation: 1,
         deleting: false,
+        hand_back: None,
         names: Names {
             namespace: name("n"),
             target: name("shop"),

@@ -1,0 +1,155 @@
+//! A Canary that is deleted.
+
+use super::*;
+use crate::{
+    api::{Outcome, PastRollout},
+    rollout::{Child, HandBack},
+};
+
+/// At rest after revision `b` was rolled back, and deleted: the primary serves `a`, the workload has `b`.
+fn deleted_after_rollback() -> Observed {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.finalizer = true;
+    seen.status.phase = Some(Phase::Failed);
+    seen.status.canary_weight = 0;
+    seen.status.step = None;
+    seen.status.history = vec![PastRollout {
+        revision: "b".to_owned(),
+        outcome: Outcome::RolledBack,
+        message: String::new(),
+        started_at: None,
+        ended_at: at(-100),
+    }];
+    seen.routes = at_weight(0);
+    seen.apex.serves = Some(Serves::Primary);
+    seen.apex.endpoints = 2;
+    seen.routing_since = at(-60);
+    seen.existing = [Child::PrimaryDeployment, Child::Routes].into_iter().collect();
+    seen.target = Some(workload("b", "2"));
+    seen.primary = Some(workload("a", "1"));
+    seen
+}
+
+fn deleting(hand_back: Option<HandBack>) -> RolloutSpec {
+    RolloutSpec {
+        deleting: true,
+        hand_back,
+        ..spec()
+    }
+}
+
+/// Carries the acts of a decision out, but for what ends the deletion.
+fn carry_out(seen: &mut Observed, now: i64, spec: &RolloutSpec) -> Vec<Act> {
+    let decision = decide(spec, seen, at(now));
+    for act in &decision.acts {
+        match act {
+            Act::Record(status) => seen.status = (**status).clone(),
+            Act::Route(weight) => {
+                seen.routes = at_weight(i64::from(weight.percent()));
+                seen.routing_since = at(now);
+            }
+            Act::PointApex(serves) => {
+                seen.apex.serves = Some(*serves);
+                seen.routing_since = at(now);
+            }
+            _ => {}
+        }
+    }
+    decision.acts
+}
+
+fn count(seen: &mut Observed, now: i64, canary: f64, primary: f64) {
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.at = at(now);
+    sample.traffic.canary = Reading::Value(canary);
+    sample.traffic.primary = Reading::Value(primary);
+}
+
+#[test]
+fn rejected_template_is_not_shipped_by_a_deletion_before_somebody_says_so() {
+    let mut seen = deleted_after_rollback();
+    for now in 10..30 {
+        let acts = carry_out(&mut seen, now, &deleting(None));
+        let harmless = |act: &Act| matches!(act, Act::Record(_));
+        assert!(acts.iter().all(harmless), "{acts:?}");
+    }
+    let hold = seen.status.hold.clone().unwrap();
+    assert_eq!(hold.reason, HoldReason::HandBackUnreleased);
+    assert!(
+        hold.message.contains("revision b") && hold.message.contains("revision a"),
+        "{}",
+        hold.message
+    );
+    let acts = carry_out(&mut seen, 31, &deleting(Some(HandBack::AsIs)));
+    assert!(acts.contains(&Act::Route(Weight::saturating(5))), "{acts:?}");
+}
+
+#[test]
+fn workload_gets_the_promoted_template_first_if_somebody_says_so() {
+    let mut seen = deleted_after_rollback();
+    let acts = carry_out(&mut seen, 10, &deleting(Some(HandBack::Promoted)));
+    let back = Act::HandBack {
+        revision: "a".to_owned(),
+    };
+    assert!(acts.contains(&back), "{acts:?}");
+    seen.target = Some(workload("a", "3"));
+    let acts = carry_out(&mut seen, 20, &deleting(Some(HandBack::Promoted)));
+    assert!(acts.contains(&Act::Route(Weight::saturating(5))), "{acts:?}");
+}
+
+#[test]
+fn rejected_template_serves_if_nobody_else_does() {
+    let mut seen = deleted_after_rollback();
+    let primary = seen.primary.as_mut().unwrap();
+    (primary.available, primary.endpoints) = (0, 0);
+    let acts = carry_out(&mut seen, 10, &deleting(None));
+    assert!(acts.contains(&Act::PointApex(Serves::Target)), "{acts:?}");
+}
+
+#[test]
+fn target_gets_a_small_share_before_the_service_is_handed_back() {
+    let mut seen = deleted_after_rollback();
+    seen.target = Some(workload("a", "1"));
+    count(&mut seen, 10, 0.0, 1000.0);
+    let acts = carry_out(&mut seen, 10, &deleting(None));
+    assert!(acts.contains(&Act::Route(Weight::saturating(5))), "{acts:?}");
+    count(&mut seen, 18, 0.0, 1000.0);
+    let acts = carry_out(&mut seen, 18, &deleting(None));
+    assert!(!acts.contains(&Act::PointApex(Serves::Target)), "{acts:?}");
+    count(&mut seen, 20, 50.0, 950.0);
+    let acts = carry_out(&mut seen, 20, &deleting(None));
+    assert!(acts.contains(&Act::PointApex(Serves::Target)), "{acts:?}");
+}
+
+#[test]
+fn requests_that_do_not_reach_the_target_go_back_to_the_primary() {
+    let mut seen = deleted_after_rollback();
+    seen.target = Some(workload("a", "1"));
+    count(&mut seen, 10, 0.0, 1000.0);
+    carry_out(&mut seen, 10, &deleting(None));
+    count(&mut seen, 90, 0.0, 1000.0);
+    let acts = carry_out(&mut seen, 90, &deleting(None));
+    assert_eq!(acts.first(), Some(&Act::Route(Weight::ZERO)), "{acts:?}");
+    assert_eq!(seen.status.hold.as_ref().unwrap().reason, HoldReason::NotReached);
+    count(&mut seen, 120, 0.0, 1000.0);
+    assert_eq!(carry_out(&mut seen, 120, &deleting(None)), []);
+    count(&mut seen, 151, 0.0, 1000.0);
+    let acts = carry_out(&mut seen, 151, &deleting(None));
+    assert!(acts.contains(&Act::Route(Weight::saturating(5))), "{acts:?}");
+}
+
+#[test]
+fn without_metrics_a_deletion_waits_no_longer_than_its_bound() {
+    let mut seen = deleted_after_rollback();
+    seen.target = Some(workload("a", "1"));
+    seen.sample = None;
+    carry_out(&mut seen, 10, &deleting(None));
+    let mut handed_back = None;
+    for now in 11..800 {
+        if carry_out(&mut seen, now, &deleting(None)).contains(&Act::PointApex(Serves::Target)) {
+            handed_back = Some(now);
+            break;
+        }
+    }
+    assert_eq!(handed_back, Some(610));
+}
