@@ -58,6 +58,10 @@ pub enum Defect {
     DoesNotRestore,
     /// Pods that vanish under traffic are not noticed.
     OverlooksVanishedPods,
+    /// Pods that are ready are taken to be reached.
+    TakesReadyForReached,
+    /// A deletion ships whatever template the target has.
+    ShipsRejectedTemplates,
     /// Nobody looks again when a deadline is over.
     ForgetsDeadlines,
     /// What a new list does not name any more is taken to be there.
@@ -68,7 +72,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Defect; 29] = [
+    pub const ALL: [Defect; 31] = [
         Defect::RaisesBeforeItRecords,
         Defect::RecordsBeforeItLowers,
         Defect::DoesNotListenForSilence,
@@ -95,6 +99,8 @@ impl Defect {
         Defect::LeavesAnObjectBehind,
         Defect::DoesNotRestore,
         Defect::OverlooksVanishedPods,
+        Defect::TakesReadyForReached,
+        Defect::ShipsRejectedTemplates,
         Defect::ForgetsDeadlines,
         Defect::KeepsWhatIsGone,
         Defect::TrustsAStaleCache,

@@ -68,8 +68,12 @@ fn bad_release_is_rolled_back() {
             cluster.ship(NS, "shop", image).unwrap();
             await_phase(&cluster, "Progressing", 60).await;
             await_phase(&cluster, "Failed", 600).await;
-            let target = cluster.get(&key(Kind::DEPLOYMENT)).unwrap();
-            assert_eq!(target["spec"]["replicas"], 0, "{image}");
+            let away = |target: &Value| target["spec"]["replicas"] == 0;
+            let deployment = key(Kind::DEPLOYMENT);
+            assert!(
+                cluster.wait(&deployment, TimeDelta::seconds(60), away).await,
+                "{image}"
+            );
             let primary = cluster
                 .get(&Key::new(Kind::DEPLOYMENT, NS, "shop-primary"))
                 .unwrap();

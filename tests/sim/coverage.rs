@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What must have happened at least once.
-const EXPECTED: [&str; 91] = [
+const EXPECTED: [&str; 93] = [
     "refused 409",
     "refused 429",
     "refused 500",
@@ -24,6 +24,8 @@ const EXPECTED: [&str; 91] = [
     "ShipAgain",
     "ReplicaIsAskedToStop",
     "MeshStops true",
+    "PrimaryIsBarred",
+    "PrimaryIsOpen",
     "NoRoomForPods true",
     "NodeDrains",
     "PodHangs",

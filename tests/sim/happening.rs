@@ -1,6 +1,10 @@
 //! What people, nodes and backends do to a play.
 
-use bellwether::sim::{api_server::Kind, cluster::SimCluster, traffic::metrics::Trouble};
+use bellwether::sim::{
+    api_server::Kind,
+    cluster::SimCluster,
+    traffic::{Barrier, metrics::Trouble},
+};
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -36,6 +40,8 @@ pub enum Happening {
     NodeDrains(u64),
     NoRoomForPods(bool),
     MeshStops(bool),
+    PrimaryIsBarred(Barrier),
+    PrimaryIsOpen,
     ReplicaRestarts(usize),
     ReplicaIsAskedToStop(usize),
     ReplicaIsCutOff(usize),
@@ -72,7 +78,7 @@ impl Happening {
             Trouble::Slow,
             Trouble::Late,
         ];
-        match rng.u8(..76) {
+        match rng.u8(..78) {
             0..=23 => H::Ship(RELEASES[rng.usize(..RELEASES.len())]),
             24 | 25 => H::ShipAgain,
             26 | 27 => H::Revert,
@@ -115,6 +121,9 @@ impl Happening {
             69 => H::Paused(rng.bool()),
             70..=73 => H::GatesAreSettled(rng.u8(..6) != 0),
             74 => H::Freeze(true),
+            75 if rng.bool() => H::PrimaryIsBarred(Barrier::Denies),
+            75 => H::PrimaryIsBarred(Barrier::Drops),
+            76 => H::PrimaryIsOpen,
             _ => H::Freeze(false),
         }
     }
@@ -187,6 +196,9 @@ impl Happening {
                 .is_some_and(|image| recreate || image.contains("crash") || image.contains("dark"));
         if again || self.disturbs(recreate) || (*self == Happening::TargetIsScaled(0) && !set_up) {
             play.disturbed = true;
+        }
+        if matches!(self, Happening::TargetIsScaled(_)) {
+            play.barred.remove(&n);
         }
         if !self.to_objects(play, n) {
             self.to_the_world(play, n);
@@ -306,6 +318,8 @@ impl Happening {
             H::NodeDrains(which) => pods(play, n, *which, false, |pod, now| pod.ending = Some(now)),
             H::NoRoomForPods(none) => play.cluster.world().workloads.schedulable = !none,
             H::MeshStops(stops) => play.cluster.world().traffic.told = !stops,
+            H::PrimaryIsBarred(barrier) => play.bar(n, Some(*barrier)),
+            H::PrimaryIsOpen => play.bar(n, None),
             H::ReplicaRestarts(replica) => play.cluster.start_replica(*replica),
             H::ReplicaIsAskedToStop(replica) => play.cluster.stop_replica(*replica),
             H::ReplicaIsCutOff(replica) => {

@@ -10,7 +10,7 @@ use bellwether::sim::{
     chaos::{Chaos, Control, Strike, Tally, note},
     cluster::SimCluster,
     invariants::{Invariants, Shared, canary_weight, ready_endpoints},
-    traffic::{Failure, metrics::Trouble},
+    traffic::{Barrier, Failure, metrics::Trouble},
     workloads::behaviour::Behaviour,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     happening::{Happening, SECOND, image_of, order},
-    setup::{SHOP, Setup, key, namespace, primary},
+    setup::{PRIMARY, SHOP, Setup, key, namespace, primary},
     story::Story,
 };
 
@@ -26,6 +26,9 @@ use super::{
 const DARK_UNDER_FAULTS: TimeDelta = TimeDelta::seconds(240);
 /// And while they do not.
 const DARK: TimeDelta = TimeDelta::seconds(20);
+
+/// How long it may take until the metrics tell that nobody answers.
+const KNOWN: TimeDelta = TimeDelta::seconds(20);
 
 /// What came of a play that broke something.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub struct Played {
 pub struct Play {
     pub cluster: SimCluster,
     pub disturbed: bool,
+    /// Canaries whose primary a policy keeps requests from: since when, and how many it had answered by then.
+    pub barred: BTreeMap<usize, (DateTime<Utc>, u64)>,
     pub images: u32,
     /// The image that was shipped last, by Canary.
     pub shipped: BTreeMap<usize, String>,
@@ -129,6 +134,7 @@ impl Play {
         let mut play = Play {
             cluster,
             disturbed: false,
+            barred: BTreeMap::new(),
             images: 0,
             shipped: BTreeMap::new(),
             story: story.clone(),
@@ -225,10 +231,66 @@ impl Play {
                 // The primary's pods are replaced, and proxies that are told nothing cannot follow.
                 self.disturbed = true;
             }
+            self.look_at_hand_over(n, now)?;
             self.look_at_routes(n, now)?;
             if !self.disturbed {
                 self.look_at_requests(n)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A policy keeps requests from the primary's pods from now on, or none does.
+    pub fn bar(&mut self, n: usize, barrier: Option<Barrier>) {
+        let place = (namespace(n), PRIMARY.to_owned());
+        let now = self.cluster.now();
+        let answered = self.answered_by_primary(n);
+        let scaled = self.replicas_of_target(n) == Some(0);
+        let mut world = self.cluster.world();
+        match barrier {
+            Some(barrier) => {
+                world.traffic.barred.insert(place, barrier);
+                drop(world);
+                // Whoever is barred fails requests, wherever they are sent by right.
+                self.disturbed = true;
+                if !scaled {
+                    self.barred.entry(n).or_insert((now, answered));
+                }
+            }
+            None => {
+                world.traffic.barred.remove(&place);
+                drop(world);
+                self.barred.remove(&n);
+            }
+        }
+    }
+
+    fn replicas_of_target(&self, n: usize) -> Option<i64> {
+        self.cluster.get(&key(n, Kind::DEPLOYMENT))?["spec"]["replicas"].as_i64()
+    }
+
+    fn answered_by_primary(&self, n: usize) -> u64 {
+        let world = self.cluster.world();
+        let ledger = world.traffic.ledgers.get(&(namespace(n), SHOP.to_owned()));
+        ledger
+            .and_then(|ledger| ledger.answered.get(PRIMARY))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// I13: pods are not scaled away before requests are known to reach those that take over.
+    fn look_at_hand_over(&self, n: usize, now: DateTime<Utc>) -> Result<(), String> {
+        let Some((since, answered)) = self.barred.get(&n) else {
+            return Ok(());
+        };
+        let status = self.canary(n).map(|canary| canary["status"].clone());
+        let assumed = status.is_none_or(|status| status["transfer"]["assumed"] == true);
+        if now - *since > KNOWN
+            && !assumed
+            && self.replicas_of_target(n) == Some(0)
+            && self.answered_by_primary(n) == *answered
+        {
+            return Err("the target is scaled away, and no request reaches the primary (I13)".to_owned());
         }
         Ok(())
     }
@@ -319,6 +381,9 @@ impl Play {
             control.cut_off = None;
         }
         self.trouble(Trouble::None);
+        for n in 0..self.story.setups.len() {
+            self.bar(n, None);
+        }
         {
             let mut world = self.cluster.world();
             world.traffic.told = true;

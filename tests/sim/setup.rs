@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 /// Name of everything; Canaries of a play are told apart by their namespace.
 pub const SHOP: &str = "shop";
+/// Name of its primary.
+pub const PRIMARY: &str = "shop-primary";
 
 /// Points at which releases wait.
 const GATES: [&[&str]; 10] = [
@@ -178,5 +180,5 @@ pub fn key(n: usize, kind: Kind) -> Key {
 
 /// The primary.
 pub fn primary(n: usize) -> Key {
-    Key::new(Kind::DEPLOYMENT, &namespace(n), "shop-primary")
+    Key::new(Kind::DEPLOYMENT, &namespace(n), PRIMARY)
 }

@@ -24,7 +24,7 @@ pub async fn mesh_stops(stage: Arc<Stage>) -> Result<()> {
     .await?;
     stage.set_mesh(false).await?;
     let held = shop::wait_status(&stage, "it waits for the proxies", SOON, |s| {
-        s["hold"]["reason"] == "TrafficNotShifting" && s["retirement"]["kind"] == "RollBack"
+        s["hold"]["reason"] == "TrafficNotShifting" && s["phase"] == "Failed"
     })
     .await?;
     ensure!(

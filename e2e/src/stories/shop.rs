@@ -178,9 +178,13 @@ pub async fn ensure_on_primary(stage: &Stage, image: &str) -> Result<()> {
     ensure!(weights == (100, 0), "weights are {weights:?}");
     let primary = image_of(stage, "shop-primary").await?;
     ensure!(primary == image, "the primary runs {primary}, not {image}");
-    let replicas = replicas_of(stage, "shop").await?;
-    ensure!(replicas == 0, "the canary has {replicas} replicas");
-    Ok(())
+    // Its pods go when no request reaches them any more.
+    crate::wait::until("the canary has no pods", SOON, async || {
+        let replicas = replicas_of(stage, "shop").await?;
+        ensure!(replicas == 0, "the canary has {replicas} replicas");
+        Ok(())
+    })
+    .await
 }
 
 /// Ends the traffic and demands that no request failed.

@@ -93,6 +93,7 @@ fn fate(request: Request) -> Fate {
     let code = match request.failure {
         None => 200,
         Some(Failure::Answered) => 500,
+        Some(Failure::Denied) => 403,
         Some(Failure::NoEndpoint | Failure::Refused | Failure::Misrouted) => 503,
     };
     Fate::Answered {

@@ -22,6 +22,8 @@ pub struct Counts {
     pub good: f64,
     /// 5xx.
     pub bad: f64,
+    /// 403 of the pod's proxy; not among the good ones.
+    pub denied: f64,
     /// By bucket, not cumulative; what is beyond the last bound is in the totals only.
     pub buckets: [f64; BOUNDS.len()],
 }
@@ -43,6 +45,14 @@ impl Meter {
         }
         let place = BOUNDS.partition_point(|bound| *bound < milliseconds);
         if let Some(bucket) = self.now.buckets.get_mut(place) {
+            *bucket += 1.0;
+        }
+    }
+
+    /// Counts a request that the pod's proxy denied.
+    pub fn deny(&mut self) {
+        self.now.denied += 1.0;
+        if let Some(bucket) = self.now.buckets.first_mut() {
             *bucket += 1.0;
         }
     }
@@ -96,15 +106,21 @@ impl Meter {
         let total = |c: &Counts| c.good;
         let good = growth(&within, at, window, total);
         let bad = growth(&within, at, window, |c| c.bad);
-        if good.is_none() && bad.is_none() {
+        let denied = growth(&within, at, window, |c| c.denied);
+        if good.is_none() && bad.is_none() && denied.is_none() {
             return None;
         }
-        let (good, bad) = (good.unwrap_or(0.0), bad.unwrap_or(0.0));
+        let (good, bad, denied) = (good.unwrap_or(0.0), bad.unwrap_or(0.0), denied.unwrap_or(0.0));
         let mut buckets = [0.0; BOUNDS.len()];
         for (i, bucket) in buckets.iter_mut().enumerate() {
             *bucket = growth(&within, at, window, |c| c.buckets[i]).unwrap_or(0.0);
         }
-        Some(Counts { good, bad, buckets })
+        Some(Counts {
+            good,
+            bad,
+            denied,
+            buckets,
+        })
     }
 }
 
@@ -149,6 +165,7 @@ impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Counts) {
         self.good += other.good;
         self.bad += other.bad;
+        self.denied += other.denied;
         for (own, theirs) in self.buckets.iter_mut().zip(other.buckets) {
             *own += theirs;
         }
@@ -176,7 +193,7 @@ impl Counts {
     /// All answers.
     #[must_use]
     pub fn all(&self) -> f64 {
-        self.good + self.bad
+        self.good + self.bad + self.denied
     }
 
     /// PromQL's `histogram_quantile`: linear within the bucket; `None` without answers.

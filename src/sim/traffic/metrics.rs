@@ -120,6 +120,7 @@ impl MetricSource for SimMetrics {
                 let counts: &mut Counts = found.entry((key, Reporter::Destination)).or_default();
                 counts.requests += counted.all();
                 counts.bad += counted.bad;
+                counts.denied += counted.denied;
             }
         };
         let mut found = self.answer(scope, count).await?;

@@ -44,8 +44,19 @@ pub enum Failure {
     NoEndpoint,
     /// Every pod that was tried refused the connection.
     Refused,
+    /// A policy kept the request from the pod, whose proxy answered 403.
+    Denied,
     /// The destination has no such port or subset, or another port of the pods was reached than was meant.
     Misrouted,
+}
+
+/// How a policy keeps requests from the pods of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barrier {
+    /// The pods' proxies answer 403.
+    Denies,
+    /// No connection comes about.
+    Drops,
 }
 
 /// Requests of one Service, counted over the whole simulation.
@@ -83,6 +94,8 @@ pub struct Traffic {
     coming: VecDeque<(DateTime<Utc>, Routes)>,
     /// Whether proxies are told of changes.
     pub told: bool,
+    /// Workloads that a policy keeps requests from, by namespace and name.
+    pub barred: BTreeMap<(String, String), Barrier>,
     /// How long a change takes to the proxies.
     pub lag: TimeDelta,
     /// Time between two scrapes.
@@ -104,6 +117,7 @@ impl Traffic {
             effective: Routes::default(),
             coming: VecDeque::new(),
             told: true,
+            barred: BTreeMap::new(),
             lag: TimeDelta::milliseconds(150),
             scrape_interval,
             next_scrape: now + scrape_interval,
@@ -262,6 +276,15 @@ impl Traffic {
             let Some(pod) = find(workloads, ip).filter(|pod| pod.listens(at)) else {
                 continue;
             };
+            match self.barred.get(&(namespace.clone(), pod.workload.clone())) {
+                None => {}
+                Some(Barrier::Drops) => continue,
+                Some(Barrier::Denies) => {
+                    pod.meter.deny();
+                    request.failure = Some(Failure::Denied);
+                    return (request, pod.workload.clone());
+                }
+            }
             let failed = self.rng.f64() < pod.behaviour.error_rate;
             request.took = -(1.0 - self.rng.f64()).ln() * pod.behaviour.latency;
             pod.meter.count(failed, request.took);

@@ -6,7 +6,7 @@ use super::plan::Plan;
 use crate::{
     api::{CheckStatus, HoldReason, NoticeKind, StepStatus},
     defect::{Defect, planted},
-    judge::{Check, Outcome, Reading, Sample, follows, has_requests, is_dark, is_dark_for, judge},
+    judge::{Check, Outcome, Reading, Sample, follows, has_requests, is_dark, is_dark_for, judge, quantile},
     rollout::Weight,
 };
 
@@ -145,12 +145,30 @@ fn missing(plan: &Plan<'_>, step: &StepStatus, sample: &Sample) -> Option<Verdic
     if sample.traffic.reached_since(step.traffic_since) {
         return counted.then_some(Verdict::Dark(text));
     }
-    let late = sample.at - from >= ARRIVAL;
-    (counted || late).then(|| {
+    let stands_still = matches!(sample.traffic.canary, Reading::Value(_));
+    let late =
+        sample.at - from >= longest_request(sample).map_or(ARRIVAL, |longest| window_of(sample) + longest);
+    (stands_still || late).then(|| {
         Verdict::Unreached(format!(
             "{text}; it refuses connections, or the proxies do not follow the routes"
         ))
     })
+}
+
+/// How long nearly all requests of the primary take: the 99th percentile. `None` where no metric wants durations.
+fn longest_request(sample: &Sample) -> Option<TimeDelta> {
+    let longest = sample.counts.values().filter_map(|sides| {
+        let counts = sides.primary.as_ref()?;
+        quantile(0.99, &counts.buckets)
+    });
+    let milliseconds = longest.fold(None, |longest: Option<f64>, one| {
+        Some(longest.map_or(one, |l| l.max(one)))
+    })?;
+    Some(TimeDelta::milliseconds(milliseconds.ceil() as i64))
+}
+
+fn window_of(sample: &Sample) -> TimeDelta {
+    TimeDelta::from_std(sample.traffic.window).unwrap_or_default()
 }
 
 /// Since when the canary has the present weight. Unlike the time from which a pass is counted, no restart of the controller

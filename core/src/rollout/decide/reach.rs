@@ -64,7 +64,13 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
             }
             false
         }
-        Reading::NoData if vanished(plan, &sample, side) => blind(plan, window(&sample)),
+        Reading::NoData if unread(plan, &sample, side) => {
+            if plan.spec.deleting || reached_lately(&sample) {
+                blind(plan, window(&sample))
+            } else {
+                unmeasured(plan, side, window(&sample))
+            }
+        }
         _ if chance(plan, &sample, side) => false,
         _ => true,
     }
@@ -84,16 +90,23 @@ fn only_strangers(plan: &mut Plan<'_>, sample: &Sample, side: Serves) -> bool {
     strangers && plan.elapsed(plan.seen.routing_since, STRANGERS)
 }
 
-/// Whether the series of pods that serve, and had requests a moment ago, are gone: that is no count of none. A Prometheus that
-/// lost its memory, or a scrape that broke, looks like this. Pods that are read, each of them, had no request.
-fn vanished(plan: &Plan<'_>, sample: &Sample, side: Serves) -> bool {
-    let ready = plan.target().map_or(0, |target| target.serving().unsigned_abs());
-    let serves = ready > 0 && sample.seen.canary.is_measured(ready) != Some(true);
-    let reached = sample
-        .traffic
-        .reached_at
-        .is_some_and(|at| sample.at - at < MEMORY);
-    side == Serves::Target && serves && reached
+/// Whether no growth can be told of pods that serve because they are not read, each of them: that is no count of none. Pods
+/// without a series of Istio's had no request if `up` says that they are read.
+fn unread(plan: &Plan<'_>, sample: &Sample, side: Serves) -> bool {
+    let (workload, seen) = match side {
+        Serves::Target => (plan.target(), &sample.seen.canary),
+        // A primary whose pods are replaced was measured, or nothing would have been judged.
+        Serves::Primary if plan.spec.deleting => (plan.primary(), &sample.seen.primary),
+        Serves::Primary => return false,
+    };
+    let ready = workload.map_or(0, |workload| workload.serving().unsigned_abs());
+    ready > 0 && seen.is_measured(ready) != Some(true)
+}
+
+/// Whether requests were counted a moment ago: a Prometheus that lost its memory, or a scrape that broke, looks like this.
+fn reached_lately(sample: &Sample) -> bool {
+    let at = sample.traffic.reached_at;
+    at.is_some_and(|at| sample.at - at < MEMORY)
 }
 
 /// Whether one window without a request says too little: requests arrived where none should have, so proxies are known not
@@ -136,14 +149,32 @@ fn still_reached(plan: &mut Plan<'_>, side: Serves, reading: &Reading) {
 /// Nothing can be counted: that is named after a while. What nobody knows takes no pod away, but for somebody's word, or the
 /// bound of a deletion.
 fn blind(plan: &mut Plan<'_>, window: TimeDelta) -> bool {
+    let text = "without metrics nobody knows whether requests still arrive; nothing is scaled away";
+    unknown(plan, HoldReason::MetricsUnavailable, text, window)
+}
+
+/// As [`blind`], of pods that no metric tells of.
+fn unmeasured(plan: &mut Plan<'_>, side: Serves, window: TimeDelta) -> bool {
+    let names = &plan.spec.names;
+    let name = match side {
+        Serves::Target => &names.target,
+        Serves::Primary => &names.primary,
+    };
+    let text = format!(
+        "not every pod of {name} is scraped (neither up nor a series of Istio's tells of it), so nobody knows whether requests \
+         still arrive; nothing is scaled away"
+    );
+    unknown(plan, HoldReason::ReachUnknown, &text, window)
+}
+
+fn unknown(plan: &mut Plan<'_>, reason: HoldReason, text: &str, window: TimeDelta) -> bool {
     if trusted(plan) {
         return true;
     }
     let from = (plan.seen.routing_since + plan.spec.drain).max(plan.seen.sampled_since);
-    let named = plan.held_since(HoldReason::MetricsUnavailable).is_some();
+    let named = plan.held_since(reason).is_some();
     if named || plan.elapsed(from + window, SAMPLE_GRACE) {
-        let text = "without metrics nobody knows whether requests still arrive; nothing is scaled away";
-        let text = plan.hold(HoldReason::MetricsUnavailable, text);
+        let text = plan.hold(reason, text);
         plan.say(text);
     }
     false

@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{orders, plan::Plan};
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
+    defect::{Defect, planted},
     judge::{Reading, Sample, Seen, has_requests},
     rollout::{Serves, Weight},
 };
@@ -172,7 +173,7 @@ pub(super) fn look(plan: &mut Plan<'_>, to: Serves, share: Weight) -> Reach {
     let Some(transfer) = plan.next.transfer.clone() else {
         return Reach::Reached;
     };
-    if transfer.assumed || plan.spec.reach_assumed {
+    if transfer.assumed || plan.spec.reach_assumed || planted(Defect::TakesReadyForReached) {
         return Reach::Reached;
     }
     let from = transfer.since.max(plan.seen.routing_since) + plan.spec.drain;
@@ -221,6 +222,14 @@ fn arrived(
     if let Some(reach) = answered(plan, side, new, transfer) {
         return reach;
     }
+    if let Some(text) = unmeasured(plan, sample) {
+        // No request of pods that nobody reads is no proof that there are none.
+        return if plan.elapsed(from, IDLE.max(window(sample) * 3)) {
+            Reach::Unknown(HoldReason::ReachUnknown, text)
+        } else {
+            Reach::Wait
+        };
+    }
     let calls_seen = has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
     let rest = f64::from(share.complement().percent());
     // Most is still sent to the old side: what arrives there now tells who calls.
@@ -267,6 +276,24 @@ fn arrived(
         return Reach::Unknown(HoldReason::ReachUnknown, text.to_owned());
     }
     Reach::Wait
+}
+
+/// The side whose pods serve and are not read, each of them, by the source of the metrics; a sentence.
+fn unmeasured(plan: &Plan<'_>, sample: &Sample) -> Option<String> {
+    let names = &plan.spec.names;
+    let sides = [
+        (plan.target(), &sample.seen.canary, &names.target),
+        (plan.primary(), &sample.seen.primary, &names.primary),
+    ];
+    sides.into_iter().find_map(|(workload, seen, name)| {
+        let ready = workload.map_or(0, |workload| workload.serving().unsigned_abs());
+        (ready > 0 && seen.is_measured(ready) == Some(false)).then(|| {
+            format!(
+                "not every pod of {name} is scraped (neither up nor a series of Istio's tells of it), so nobody knows whether \
+                 requests arrive"
+            )
+        })
+    })
 }
 
 /// What the requests say that arrived at the new side: that callers are answered, or refused much more often than before. Calls

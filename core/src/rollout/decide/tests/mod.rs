@@ -28,7 +28,7 @@ use crate::{
         RevisionStatus, Stand, StepStatus, Verb,
     },
     freeze::Freezing,
-    judge::{MetricKind, MetricSpec, Reading, Sample, Traffic},
+    judge::{Bucket, Counts, MetricKind, MetricSpec, Reading, Sample, Seen, Sides, Traffic},
     rollout::{
         Act, Apex, CanaryId, Names, Observed, Order, RolloutSpec, Routes, Sampling, Serves, Steps, Weight,
         Workload, decide,
@@ -83,6 +83,18 @@ pub(super) fn spec() -> RolloutSpec {
     }
 }
 
+/// Every pod of both sides is read.
+pub(super) fn scraped() -> Sides<Seen> {
+    let seen = || Seen {
+        pods: Reading::Value(100.0),
+        ..Seen::default()
+    };
+    Sides {
+        canary: seen(),
+        primary: seen(),
+    }
+}
+
 fn workload(revision: &str, mark: &str) -> Workload {
     Workload {
         revision: revision.to_owned(),
@@ -125,6 +137,7 @@ fn first_step(reading: Reading) -> Observed {
         readings,
         traffic,
         scrape_interval: Some(Duration::from_secs(1)),
+        seen: scraped(),
         ..Sample::default()
     };
     Observed {

@@ -91,7 +91,9 @@ fn silence_at_full_weight_takes_the_traffic_back_after_a_window() {
 #[test]
 fn series_that_vanish_are_no_verdict_before_max_blind() {
     let mut seen = nothing_arrives(Some(at(8)));
-    seen.sample.as_mut().map(Arc::make_mut).unwrap().traffic.canary = Reading::NoData;
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.traffic.canary = Reading::NoData;
+    sample.seen = Sides::default();
     let held = decide(&spec(), &seen, at(10));
     let status = recorded(&held.acts[0]).clone();
     assert_eq!(
@@ -129,5 +131,25 @@ fn requests_that_last_longer_than_the_window_are_no_verdict() {
     assert!(
         !decision.acts.contains(&Act::Route(Weight::ZERO)),
         "45 s after the first request"
+    );
+    // Where durations are known, it is known how long the requests of the primary take.
+    let bucket = |le_ms: f64, count: f64| Bucket { le_ms, count };
+    let counts = Counts {
+        requests: 900.0,
+        buckets: vec![bucket(5000.0, 900.0), bucket(f64::INFINITY, 900.0)],
+        ..Counts::default()
+    };
+    if let Some(sample) = seen.sample.as_mut().map(Arc::make_mut) {
+        let sides = Sides {
+            canary: None,
+            primary: Some(counts),
+        };
+        sample.counts = BTreeMap::from([(Duration::from_secs(37), sides)]);
+        sample.at = at(48);
+    }
+    let decision = decide(&spec, &seen, at(48));
+    assert!(
+        decision.acts.contains(&Act::Route(Weight::ZERO)),
+        "after five seconds more"
     );
 }

@@ -194,3 +194,37 @@ fn callers_that_left_are_not_taken_for_requests_that_do_not_arrive() {
     }
     assert!(acts.contains(&Act::ScaleTarget(0)), "{acts:?}");
 }
+
+/// Pods that no metric tells of: they have no proxy, or nobody scrapes it.
+fn unscraped(seen: &mut Observed) {
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.seen = Sides::default();
+}
+
+#[test]
+fn service_that_no_metric_tells_of_is_not_taken_for_one_that_nobody_calls() {
+    let mut seen = setting_up(Reading::NoData, Reading::NoData);
+    unscraped(&mut seen);
+    carry_out(&mut seen, 10, &spec());
+    for now in 11..1000 {
+        seen.sample.as_mut().map(Arc::make_mut).unwrap().at = at(now);
+        let acts = carry_out(&mut seen, now, &spec());
+        assert!(!acts.contains(&Act::ScaleTarget(0)), "at {now}: {acts:?}");
+        assert!(!acts.contains(&Act::Route(Weight::ZERO)), "at {now}: {acts:?}");
+    }
+    let hold = seen.status.hold.clone().unwrap();
+    assert_eq!(hold.reason, HoldReason::ReachUnknown);
+    assert!(
+        hold.message.contains("not every pod of shop is scraped"),
+        "{}",
+        hold.message
+    );
+    seen.orders = order(Verb::Advance, "");
+    let mut scaled = false;
+    for now in 1000..1100 {
+        seen.sample.as_mut().map(Arc::make_mut).unwrap().at = at(now);
+        scaled |= carry_out(&mut seen, now, &spec()).contains(&Act::ScaleTarget(0));
+        seen.orders.clear();
+    }
+    assert!(scaled, "somebody said that requests arrive");
+}

@@ -14,7 +14,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use self::events::Event;
-use super::tests::{at, spec};
+use super::tests::{at, scraped, spec};
 use crate::{
     api::{CanaryStatus, GatePoint, JenkinsGate, Phase, Verb},
     freeze::Freezing,
@@ -260,6 +260,7 @@ impl World {
                     reached_at: self.reached_at,
                 },
                 scrape_interval: Some(Duration::from_secs(1)),
+                seen: scraped(),
                 ..Sample::default()
             })),
             repeats: self.repeats.values().cloned().collect(),
