@@ -178,6 +178,9 @@ pub struct RejectedRevision {
     pub revision: String,
     /// The workload controller's mark when it was withdrawn.
     pub mark: String,
+    /// Whether only the primary was late with it: the canary was not judged bad.
+    #[serde(default)]
+    pub late: bool,
 }
 
 /// The present step of an analysis.
@@ -274,6 +277,9 @@ pub struct TransferStatus {
     /// Whether somebody said that they arrive (`advance`), since nothing could tell.
     #[serde(default)]
     pub assumed: bool,
+    /// Whether the traffic moved because nobody else served, so that it goes back when somebody does.
+    #[serde(default)]
+    pub forced: bool,
 }
 
 /// The kinds of hold.

@@ -7,7 +7,7 @@ use super::{
     capacity,
     plan::Plan,
     reach,
-    transfer::{self, Reach},
+    transfer::{self, Reach, old_share},
     transition,
 };
 use crate::{
@@ -41,6 +41,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !carried_over(plan) {
         return;
     }
+    give_back(plan, target);
     plan.mend_children();
     if !primary_ready(plan, target) {
         return;
@@ -58,10 +59,19 @@ fn carried_over(plan: &mut Plan<'_>) -> bool {
     plan.next.transfer.is_some() || transition::routes_fit(plan)
 }
 
-/// The share of the traffic that the target keeps, as recorded.
-fn old_share(plan: &Plan<'_>) -> Option<Weight> {
-    let transfer = plan.next.transfer.as_ref()?;
-    Some(Weight::saturating(i64::from(transfer.old_share)))
+/// While the target has all of the traffic after an attempt, that is put right before everything else: a write that was lost
+/// or refused leaves it with pods that do not serve.
+fn give_back(plan: &mut Plan<'_>, target: &Workload) {
+    let given_up = plan
+        .next
+        .transfer
+        .as_ref()
+        .is_some_and(|known| known.attempts > 0);
+    if given_up && old_share(plan) == Some(Weight::FULL) && target.serving() > 0 {
+        plan.towards_safety();
+        plan.route(Weight::FULL);
+        plan.point_apex(Serves::Target);
+    }
 }
 
 fn hand_over(plan: &mut Plan<'_>, target: &Workload) {
@@ -69,21 +79,19 @@ fn hand_over(plan: &mut Plan<'_>, target: &Workload) {
         return begin(plan);
     };
     if target.serving() == 0 && !share.is_zero() {
-        // Nobody serves there any more, and the primary is ready.
-        return move_on(plan, true);
-    }
-    if share != Weight::FULL
-        || plan
-            .next
-            .transfer
-            .as_ref()
-            .is_some_and(|known| known.attempts > 0)
-    {
-        plan.route(share);
+        // Nobody serves there any more, and the primary does.
+        plan.towards_safety();
+        transfer::force(plan, Weight::ZERO);
+        plan.say(format!(
+            "the traffic moves to {}: nobody else serves",
+            plan.spec.names.primary
+        ));
+        return follow(plan);
     }
     if share == Weight::FULL {
         return try_again(plan);
     }
+    plan.route(share);
     if plan.acting() || !plan.settled_at(share) {
         plan.keep_holds(&[HoldReason::NotReached]);
         return;
@@ -98,10 +106,21 @@ fn hand_over(plan: &mut Plan<'_>, target: &Workload) {
 fn begin(plan: &mut Plan<'_>) {
     let moved = plan.seen.routes.weight() == Some(Weight::ZERO);
     let share = if moved { Weight::ZERO } else { first_share(plan) };
-    if transfer::begin(plan, share) {
+    if begin_with(plan, share) {
         plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
         follow(plan);
     }
+}
+
+/// Begins an attempt. Where the target serves nobody, nothing is waited for.
+fn begin_with(plan: &mut Plan<'_>, share: Weight) -> bool {
+    let serves = plan.target().is_some_and(|target| target.serving() > 0);
+    if serves {
+        return transfer::begin(plan, Serves::Primary, share);
+    }
+    transfer::begin_anyhow(plan, Serves::Primary, share);
+    transfer::force(plan, share);
+    true
 }
 
 /// What the target keeps at first: nothing if none of its pods serves.
@@ -121,10 +140,7 @@ fn follow(plan: &mut Plan<'_>) {
 fn try_share(plan: &mut Plan<'_>, share: Weight) {
     if !same_template(plan) {
         // What was pushed meanwhile serves at the target already: the primary follows before it gets more.
-        if let Some(transfer) = &mut plan.next.transfer {
-            transfer.old_share = i32::from(Weight::FULL.percent());
-            transfer.since = plan.now;
-        }
+        transfer::give_up(plan, false);
         return follow(plan);
     }
     let found = transfer::look(plan, Serves::Primary, share.complement());
@@ -136,7 +152,7 @@ fn try_share(plan: &mut Plan<'_>, share: Weight) {
             );
             held(plan, HoldReason::WorkloadNotReady, &text);
         }
-        Reach::Reached | Reach::Idle => move_on(plan, found == Reach::Reached),
+        Reach::Reached | Reach::Idle => move_on(plan, &found),
         Reach::Wait => plan.keep_holds(&[HoldReason::NotReached]),
         Reach::Missing(text) => go_back(plan, &text),
         Reach::Unknown(reason, text) => held(plan, reason, &text),
@@ -155,16 +171,8 @@ fn same_template(plan: &Plan<'_>) -> bool {
 }
 
 /// All of the traffic goes to the primary.
-fn move_on(plan: &mut Plan<'_>, reached: bool) {
-    if let Some(transfer) = &mut plan.next.transfer {
-        transfer.old_share = 0;
-        transfer.since = plan.now;
-        transfer.reached = reached;
-        if !reached {
-            // Nobody calls any more, whoever did before.
-            transfer.rate = Some(0.0);
-        }
-    }
+fn move_on(plan: &mut Plan<'_>, found: &Reach) {
+    transfer::go_on(plan, Weight::ZERO, found);
     plan.clear_holds();
     plan.say(format!("the traffic moves to {}", plan.spec.names.primary));
     follow(plan);
@@ -176,11 +184,8 @@ fn go_back(plan: &mut Plan<'_>, text: &str) {
     if plan.target().is_none_or(|target| target.serving() == 0) {
         return held(plan, HoldReason::NotReached, text);
     }
-    if let Some(transfer) = &mut plan.next.transfer {
-        transfer.old_share = i32::from(Weight::FULL.percent());
-        transfer.since = plan.now;
-        transfer.attempts += 1;
-    }
+    plan.towards_safety();
+    transfer::give_up(plan, true);
     plan.clear_holds();
     held(plan, HoldReason::NotReached, text);
     follow(plan);
@@ -189,33 +194,30 @@ fn go_back(plan: &mut Plan<'_>, text: &str) {
 
 /// The target has all of the traffic again: after a pause the next attempt begins.
 fn try_again(plan: &mut Plan<'_>) {
-    let Some(known) = plan.next.transfer.clone() else {
-        return;
-    };
     plan.keep_holds(&[HoldReason::NotReached]);
-    if !transition::routes_fit(plan) {
-        return;
-    }
-    if known.attempts > 0 && !plan.elapsed(known.since, transfer::retry_after(known.attempts)) {
+    if !transition::routes_fit(plan) || !transfer::may_try_again(plan) {
         return;
     }
     let share = first_share(plan);
-    if transfer::begin(plan, share) {
+    if begin_with(plan, share) {
         follow(plan);
     }
 }
 
 /// The primary has all of the traffic: the apex Service follows, and the target goes when no request reaches it any more.
 fn take_over(plan: &mut Plan<'_>, target: &Workload) {
-    if plan.primary().is_none_or(|primary| !primary.ready()) {
-        return await_primary(plan, target);
+    let known = plan.next.transfer.clone();
+    if known.as_ref().is_some_and(|transfer| transfer.forced) && capacity::target_carries_more(plan) {
+        // It had to move while nobody served here, and whether requests arrive there was not asked.
+        transfer::give_up(plan, false);
+        plan.say(format!(
+            "{} serves again, and has the traffic again",
+            plan.spec.names.target
+        ));
+        follow(plan);
+        return plan.point_apex(Serves::Target);
     }
-    let reached = plan
-        .next
-        .transfer
-        .as_ref()
-        .is_some_and(|transfer| transfer.reached);
-    if reached {
+    if known.is_some_and(|transfer| transfer.reached) {
         match transfer::look(plan, Serves::Primary, Weight::FULL) {
             Reach::Reached | Reach::Idle => {}
             Reach::Wait => return,
@@ -224,6 +226,10 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
         }
     } else if !idle_still(plan) {
         return;
+    }
+    if plan.primary().is_none_or(|primary| !primary.ready()) {
+        let text = format!("{}: not all pods are ready", plan.spec.names.primary);
+        return held(plan, HoldReason::WorkloadNotReady, &text);
     }
     plan.point_apex(Serves::Primary);
     if plan.acting() || !plan.drained() {
@@ -245,23 +251,6 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
     if target.gone() {
         finish(plan);
     }
-}
-
-/// The primary has all of the traffic, because nobody else served, and not all of its pods: it goes back as soon as the target
-/// serves, and until the primary is complete nothing is scaled away.
-fn await_primary(plan: &mut Plan<'_>, target: &Workload) {
-    let text = format!("{}: not all pods are ready", plan.spec.names.primary);
-    if target.serving() > 0 && !same_template(plan) {
-        if let Some(transfer) = &mut plan.next.transfer {
-            transfer.old_share = i32::from(Weight::FULL.percent());
-            transfer.since = plan.now;
-            transfer.attempts = transfer.attempts.max(1);
-        }
-        plan.say(text);
-        follow(plan);
-        return plan.point_apex(Serves::Target);
-    }
-    held(plan, HoldReason::WorkloadNotReady, &text);
 }
 
 /// Nobody was known to call when the traffic moved: whoever calls now is to arrive.
@@ -293,23 +282,17 @@ fn idle_still(plan: &mut Plan<'_>) -> bool {
 }
 
 /// The primary was ready and is not any more: nothing is moved or scaled away for it, and the target gets back what
-/// was moved already.
+/// was moved already. A primary that dies under its traffic is tried again ever later.
 fn primary_died(plan: &mut Plan<'_>, target: &Workload) {
     let text = format!("{}: no pod is ready any more", plan.spec.names.primary);
     plan.say(text.clone());
     plan.hold(HoldReason::WorkloadNotReady, &text);
     let moved = old_share(plan).is_some_and(|share| share != Weight::FULL);
     if moved && target.serving() > 0 {
-        if let Some(transfer) = &mut plan.next.transfer {
-            transfer.old_share = i32::from(Weight::FULL.percent());
-            transfer.since = plan.now;
-            // The shortest pause: the next attempt waits until its pods are ready in any case.
-            transfer.attempts = transfer.attempts.max(1);
-        }
+        plan.towards_safety();
+        transfer::give_up(plan, true);
         follow(plan);
         plan.point_apex(Serves::Target);
-    } else if let Some(share) = old_share(plan).filter(|_| target.serving() > 0) {
-        plan.route(share);
     }
 }
 

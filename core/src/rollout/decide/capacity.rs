@@ -90,6 +90,22 @@ pub(super) fn least_weight(plan: &Plan<'_>) -> Weight {
     Weight::saturating(100 - taken)
 }
 
+/// Whether the target serves at least as well as the primary: with all the pods that it needs, or with no fewer.
+pub(super) fn target_carries_more(plan: &Plan<'_>) -> bool {
+    let serving = |workload: Option<&Workload>| workload.map_or(0, Workload::serving);
+    let target = serving(plan.target());
+    target > 0 && (canary_carries(plan, Weight::FULL) || target >= serving(plan.primary()))
+}
+
+/// The share of the canary by its own pods alone, where nobody is reached at the primary: what it lacks fails in any case.
+pub(super) fn canary_share(plan: &Plan<'_>) -> Weight {
+    if canary_carries(plan, Weight::FULL) {
+        return Weight::FULL;
+    }
+    let serving = plan.target().map_or(0, |target| i64::from(target.serving()));
+    Weight::saturating(serving * 100 / i64::from(full(plan)))
+}
+
 /// The weight at which both sides together serve best while the canary is fit and the primary is not complete: all of it
 /// where one side carries it, else each by its pods.
 pub(super) fn best_split(plan: &Plan<'_>) -> Weight {

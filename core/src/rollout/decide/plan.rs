@@ -25,6 +25,7 @@ pub(super) struct Plan<'a> {
     acts: Vec<Act>,
     wake_at: Option<DateTime<Utc>>,
     sampling: bool,
+    safety: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -46,6 +47,7 @@ impl<'a> Plan<'a> {
             acts: Vec::new(),
             wake_at: None,
             sampling: false,
+            safety: false,
         }
     }
 
@@ -56,11 +58,6 @@ impl<'a> Plan<'a> {
     /// The acts so far.
     pub(super) fn acts(&self) -> &[Act] {
         &self.acts
-    }
-
-    /// The acts so far, to take some back.
-    pub(super) fn acts_mut(&mut self) -> &mut Vec<Act> {
-        &mut self.acts
     }
 
     /// Whether anything is to be written before the round can go on.
@@ -127,7 +124,7 @@ impl<'a> Plan<'a> {
         let evidence_from = checks::evidence_from(&self);
         // What takes traffic from pods is tried for each object, whatever became of the one before (I16).
         let fencing = self.acts.iter().any(|act| matches!(act, Act::Fence(_)));
-        let returning = self.next.retirement.is_some() || self.next.retreat.is_some();
+        let returning = self.is_towards_safety();
         // A fence that fails ends the round: what follows would be taken for fenced.
         let independent = returning && !fencing;
         let urgent = self.next.canary_weight > 0 || returning;
@@ -148,6 +145,39 @@ impl<'a> Plan<'a> {
             return;
         }
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// This round takes traffic from pods that do not serve, or from a release: nothing is in the way of that.
+    pub(super) fn towards_safety(&mut self) {
+        self.safety = true;
+    }
+
+    /// Whether this round takes traffic away from pods, or a withdrawal or retreat is under way.
+    pub(super) fn is_towards_safety(&self) -> bool {
+        self.safety || self.next.retirement.is_some() || self.next.retreat.is_some()
+    }
+
+    /// Takes `acts` back. If the routes stay as they are, so does what the status says of them.
+    pub(super) fn take_back(&mut self, acts: &[Act]) {
+        self.acts.retain(|act| !acts.contains(act));
+        let routes = |act: &Act| matches!(act, Act::Route(_) | Act::ApplyRoutes(_));
+        if !acts.iter().any(routes) {
+            return;
+        }
+        let mut first = true;
+        // What was recorded before everything else relies on no act.
+        self.acts.retain(|act| {
+            let keeps = !matches!(act, Act::Record(_)) || first;
+            first = false;
+            keeps
+        });
+        let kept = self.acts.iter().rev().find_map(|act| match act {
+            Act::Record(status) => Some((**status).clone()),
+            _ => None,
+        });
+        let kept = kept.unwrap_or_else(|| self.seen.status.clone());
+        self.next = kept.clone();
+        self.recorded = kept;
     }
 
     /// Asks for samples of the metrics.

@@ -148,6 +148,9 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
         return await_primary(plan, primary);
     }
     let weight = plan.weight();
+    if !weight.is_zero() && !transfer::may_try_again(plan) {
+        return stay_on_canary(plan);
+    }
     if !may_descend(plan) {
         plan.route(weight);
         return;
@@ -163,7 +166,7 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
     plan.clear_holds();
     plan.say(format!("traffic returns to the primary: canary weight {next}"));
     if next.is_zero() {
-        transfer::begin_anyhow(plan, Weight::ZERO);
+        transfer::begin_anyhow(plan, Serves::Primary, Weight::ZERO);
         plan.enter(Phase::Finalising);
         plan.tell(
             NoticeKind::Normal,
@@ -172,6 +175,21 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
         );
     }
     plan.stand_in(next);
+}
+
+/// The primary failed under all of the traffic a moment ago: until the next attempt the canary serves as much as its pods
+/// carry, and gets more of them.
+fn stay_on_canary(plan: &mut Plan<'_>) {
+    plan.keep_holds(&[HoldReason::NotReached]);
+    let wanted = capacity::full(plan);
+    if plan.runs_analysed() && plan.target().is_some_and(|target| target.desired < wanted) {
+        return plan.act(Act::ScaleTarget(wanted));
+    }
+    let share = capacity::canary_share(plan);
+    if canary_fit(plan) && share > plan.weight() {
+        return plan.stand_in(share);
+    }
+    plan.route(plan.weight());
 }
 
 /// Whether the canary still runs what was analysed, with enough pods for its weight.
@@ -242,7 +260,8 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     let primary_dead = plan.primary().is_none_or(|primary| primary.serving() == 0);
     if primary_dead && plan.target().is_some_and(|target| target.serving() > 0) {
         let text = format!("{} has no ready pod any more", plan.spec.names.primary);
-        return primary_failed(plan, &text);
+        let split = capacity::best_split(plan);
+        return primary_failed(plan, &text, split);
     }
     plan.route(Weight::ZERO);
     plan.point_apex(Serves::Primary);
@@ -293,7 +312,8 @@ fn primary_reached(plan: &mut Plan<'_>) -> bool {
         }
         Reach::Missing(text) => {
             plan.hold(HoldReason::NotReached, &text);
-            primary_failed(plan, &text);
+            let share = capacity::canary_share(plan);
+            primary_failed(plan, &text, share);
             false
         }
         Reach::Unknown(reason, text) => {
@@ -306,23 +326,25 @@ fn primary_reached(plan: &mut Plan<'_>) -> bool {
 
 /// The primary was ready a moment ago, and has no pod now that it has all of the traffic: whoever serves goes on until it
 /// is again. A primary that fails again and again under its traffic does not carry this revision.
-fn primary_failed(plan: &mut Plan<'_>, text: &str) {
+fn primary_failed(plan: &mut Plan<'_>, text: &str, share: Weight) {
     if plan.next.transfer.is_none() {
         // The version before remembered no hand-over here.
-        transfer::begin_anyhow(plan, Weight::ZERO);
+        transfer::begin_anyhow(plan, Serves::Primary, Weight::ZERO);
     }
-    let mut failures = MAX_FAILURES;
-    if let Some(transfer) = &mut plan.next.transfer {
-        transfer.attempts += 1;
-        failures = transfer.attempts;
-    }
+    transfer::give_up(plan, true);
+    let failures = plan
+        .next
+        .transfer
+        .as_ref()
+        .map_or(MAX_FAILURES, |known| known.attempts);
+    plan.towards_safety();
     plan.enter(Phase::Promoting);
     if failures >= MAX_FAILURES {
         let text = format!("{text}, for the {failures}rd time under all of the traffic");
         return rollback::begin(plan, RetirementKind::UndoOnCanary, &text);
     }
     plan.say(text.to_owned());
-    plan.stand_in(capacity::best_split(plan));
+    plan.stand_in(share);
 }
 
 fn succeed(plan: &mut Plan<'_>) {

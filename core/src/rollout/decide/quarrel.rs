@@ -50,7 +50,7 @@ fn put_off(plan: &mut Plan<'_>) {
     let Some((at, due)) = acts.filter_map(|(at, act)| Some((at, due(act)?))).next() else {
         return;
     };
-    if plan.next.retirement.is_some() || plan.next.retreat.is_some() {
+    if plan.is_towards_safety() {
         // Nothing is in the way of safety: only what somebody undoes waits.
         let waits: Vec<Act> = plan
             .acts()
@@ -60,11 +60,12 @@ fn put_off(plan: &mut Plan<'_>) {
             })
             .cloned()
             .collect();
-        plan.acts_mut().retain(|act| !waits.contains(act));
+        plan.take_back(&waits);
         return plan.wake(due);
     }
     // What follows in order relied on it.
-    plan.acts_mut().truncate(at);
+    let waits = plan.acts().get(at..).unwrap_or_default().to_vec();
+    plan.take_back(&waits);
     plan.wake(due);
 }
 

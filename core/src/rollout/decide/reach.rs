@@ -9,7 +9,7 @@ use super::plan::Plan;
 use crate::{
     api::HoldReason,
     defect::{Defect, planted},
-    judge::{Reading, Sample, has_requests},
+    judge::{Reading, Sample, Seen, has_requests},
     rollout::{Act, Serves, Weight},
 };
 
@@ -43,9 +43,6 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
         return false;
     }
     plan.sample();
-    if plan.spec.deleting && trusted(plan) {
-        return true;
-    }
     let now = plan.now;
     let counted = plan
         .seen
@@ -58,9 +55,15 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
     match count(&sample, side) {
         Reading::Error(_) => blind(plan, window(&sample)),
         Reading::Value(count) if count.is_nan() => blind(plan, window(&sample)),
-        reading if has_requests(reading) && !only_strangers(plan, &sample, side) && !trusted(plan) => {
+        reading if has_requests(reading) && !only_strangers(plan, &sample, side) && !assumed(plan) => {
             if sample.at >= from + window(&sample) * PATIENCE {
                 still_reached(plan, side, reading);
+            }
+            false
+        }
+        _ if is_called(&sample, side) && !assumed(plan) => {
+            if sample.at >= from + window(&sample) * PATIENCE {
+                still_reached(plan, side, &called(&sample, side));
             }
             false
         }
@@ -76,14 +79,28 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
     }
 }
 
+fn seen(sample: &Sample, side: Serves) -> &Seen {
+    match side {
+        Serves::Target => &sample.seen.canary,
+        Serves::Primary => &sample.seen.primary,
+    }
+}
+
+/// Requests that the callers' proxies sent to `side`.
+fn called(sample: &Sample, side: Serves) -> Reading {
+    let counts = seen(sample, side).called.as_ref();
+    counts.map_or(Reading::NoData, |counts| Reading::Value(counts.requests))
+}
+
+/// Whether callers' proxies count requests, and none of the pods' own proxies tells anything.
+fn is_called(sample: &Sample, side: Serves) -> bool {
+    seen(sample, side).arrived.is_none() && has_requests(&called(sample, side))
+}
+
 /// Whether nobody calls who is known to the mesh: probes, scrapes and health checks call pods whatever the routes say. They
 /// may be a gateway without a proxy for a while.
 fn only_strangers(plan: &mut Plan<'_>, sample: &Sample, side: Serves) -> bool {
-    let seen = match side {
-        Serves::Target => &sample.seen.canary,
-        Serves::Primary => &sample.seen.primary,
-    };
-    let strangers = seen
+    let strangers = seen(sample, side)
         .arrived
         .as_ref()
         .is_some_and(|counts| counts.requests - counts.strangers < 0.5);
@@ -180,16 +197,18 @@ fn unknown(plan: &mut Plan<'_>, reason: HoldReason, text: &str, window: TimeDelt
     false
 }
 
-/// Whether routes are trusted without metrics.
+/// Whether somebody said that requests arrive where they are routed.
+fn assumed(plan: &Plan<'_>) -> bool {
+    let transfer = plan.next.transfer.as_ref();
+    plan.spec.reach_assumed || transfer.is_some_and(|transfer| transfer.assumed)
+}
+
+/// Whether routes are trusted without metrics: by somebody's word, or by a deletion that has waited long enough since its
+/// last change of the routes.
 fn trusted(plan: &mut Plan<'_>) -> bool {
-    let assumed = plan
-        .next
-        .transfer
-        .as_ref()
-        .is_some_and(|transfer| transfer.assumed);
-    if assumed || plan.spec.reach_assumed {
+    if assumed(plan) {
         return true;
     }
     let bound = DELETION.max(plan.spec.progress_deadline);
-    plan.spec.deleting && plan.elapsed(plan.phase_since(), bound)
+    plan.spec.deleting && plan.elapsed(plan.seen.routing_since.max(plan.phase_since()), bound)
 }

@@ -229,17 +229,26 @@ fn keep_what_the_primary_runs(plan: &mut Plan<'_>) {
     }
 }
 
+/// Whether the promotion failed because the primary was late, and not by a verdict or somebody's order.
+fn was_late(plan: &Plan<'_>) -> bool {
+    let revision = &plan.next.revision;
+    let mut rejected = revision.rejected.iter();
+    rejected.any(|known| known.late && Some(&known.revision) == revision.current.as_ref())
+}
+
 /// Failed, and the canary serves because the primary could not: wait for the primary, whatever is pushed (W4).
 fn after_failed_promotion(plan: &mut Plan<'_>) {
     let weight = plan.weight();
-    if plan.next.revision.current != plan.next.revision.promoted && undo::late_success(plan) {
+    if plan.next.revision.current != plan.next.revision.promoted && was_late(plan) && undo::late_success(plan)
+    {
         // It had nothing to return to, and got ready with the new template after all.
         plan.enter(Phase::Promoting);
         return;
     }
     let primary_ready = plan.primary().is_some_and(Workload::ready);
+    let primary_serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
     let canary_dead = plan.target().is_none_or(|t| t.serving() == 0);
-    if primary_ready || (canary_dead && capacity::primary_carries_all(plan)) {
+    if primary_ready || (canary_dead && primary_serves) {
         plan.lower(Weight::ZERO);
         plan.say("the primary is ready again and serves all traffic");
         plan.tell(
@@ -259,7 +268,12 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
         plan.next.canary_weight = i32::from(weight.percent());
         return;
     }
-    plan.route(weight);
+    if primary_serves && !capacity::canary_carries(plan, weight) {
+        // Both have too few pods: each serves by them.
+        plan.lower(capacity::best_split(plan).min(weight));
+    } else {
+        plan.route(weight);
+    }
     plan.hold(
         HoldReason::PromotionFailed,
         "the primary is not ready; the canary serves all traffic until it is",

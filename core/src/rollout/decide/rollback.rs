@@ -134,7 +134,7 @@ pub(super) fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
         });
         plan.next.revision.mark = promoted.and_then(|target| target.mark.clone());
     } else {
-        reject(plan);
+        reject(plan, retirement.kind == RetirementKind::UndoOnCanary);
     }
     plan.next.retirement = None;
     plan.next.transfer = None;
@@ -151,7 +151,7 @@ pub(super) fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
 
 /// The verdict belongs to this template under this mark: whatever becomes the present revision later, it is not released
 /// again by itself.
-fn reject(plan: &mut Plan<'_>) {
+fn reject(plan: &mut Plan<'_>, late: bool) {
     let revision = &mut plan.next.revision;
     let (Some(current), Some(mark)) = (revision.current.clone(), revision.mark.clone()) else {
         return;
@@ -159,8 +159,10 @@ fn reject(plan: &mut Plan<'_>) {
     let verdict = RejectedRevision {
         revision: current,
         mark,
+        late,
     };
-    revision.rejected.retain(|known| *known != verdict);
+    let same = |known: &RejectedRevision| known.revision == verdict.revision && known.mark == verdict.mark;
+    revision.rejected.retain(|known| !same(known));
     revision.rejected.insert(0, verdict);
     revision.rejected.truncate(REJECTED);
 }

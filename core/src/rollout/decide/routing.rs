@@ -28,6 +28,7 @@ impl Plan<'_> {
 
     /// Towards safety: the routes first; the caller records afterwards (or `finish` does).
     pub(super) fn lower(&mut self, weight: Weight) {
+        self.towards_safety();
         if planted(Defect::RecordsBeforeItLowers) {
             self.next.canary_weight = i32::from(weight.percent());
             self.record();
@@ -60,6 +61,9 @@ impl Plan<'_> {
         let elsewhere = self.seen.routes.weight().is_some_and(|weight| !weight.is_zero());
         let home = !elsewhere || capacity::least_weight(self).is_zero();
         if home {
+            if elsewhere {
+                self.towards_safety();
+            }
             self.route(Weight::ZERO);
         }
         home

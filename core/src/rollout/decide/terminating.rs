@@ -6,12 +6,13 @@
 use chrono::TimeDelta;
 
 use super::{
+    capacity,
     plan::Plan,
-    reach,
+    reach, rollback,
     transfer::{self, Reach},
 };
 use crate::{
-    api::{HoldReason, NoticeKind, Outcome, Phase},
+    api::{HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
     defect::{Defect, planted},
     rollout::{Act, Child, HandBack, Routes, Serves, Weight, Workload},
 };
@@ -24,6 +25,10 @@ const BOUND: TimeDelta = TimeDelta::minutes(10);
 pub(super) fn decide(plan: &mut Plan<'_>) {
     if !plan.seen.finalizer {
         return;
+    }
+    if undo_is_under_way(plan) {
+        // The primary has a revision that it must not keep: first it returns to the promoted one, or its time is over.
+        return rollback::proceed(plan);
     }
     if plan.next.phase != Some(Phase::Terminating) {
         plan.enter(Phase::Terminating);
@@ -57,14 +62,26 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     }
 }
 
-/// Whether the target's template may serve. A deletion does not ship what was rejected, while the primary serves: somebody
-/// decides.
+fn undo_is_under_way(plan: &Plan<'_>) -> bool {
+    let undo = plan.next.retirement.as_ref().is_some_and(|retirement| {
+        matches!(
+            retirement.kind,
+            RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary
+        )
+    });
+    undo && plan.next.phase == Some(Phase::Promoting)
+        && plan.seen.conflict.is_none()
+        && plan.target().is_some()
+        && plan.primary().is_some()
+}
+
+/// Whether the target's template may serve. A deletion does not ship what was rejected, while there is a primary: somebody
+/// decides. Meanwhile whoever serves has the traffic.
 fn released(plan: &mut Plan<'_>) -> bool {
     let (Some(target), Some(primary)) = (plan.target(), plan.primary()) else {
         return true;
     };
-    let handed_over = plan.seen.apex.serves == Some(Serves::Target);
-    if handed_over || primary.serving() == 0 || !is_rejected(plan, target) {
+    if !is_rejected(plan, target) {
         return true;
     }
     let promoted = plan.next.revision.promoted.clone().unwrap_or_default();
@@ -80,9 +97,13 @@ fn released(plan: &mut Plan<'_>) -> bool {
     }
     let short = |revision: &str| revision.get(..12).unwrap_or(revision).to_owned();
     let names = &plan.spec.names;
+    let choice = if restorable {
+        "says whether the workload serves as it is (as-is), or gets the promoted template first (promoted)"
+    } else {
+        "as-is lets it serve all the same; the promoted template is nowhere any more"
+    };
     let text = format!(
-        "{} has revision {}, which was rejected, and {} serves revision {}: annotation bellwether.dev/hand-back says whether the \
-         workload serves as it is (as-is), or gets the promoted template first (promoted)",
+        "{} has revision {}, which was rejected, and {} serves revision {}: annotation bellwether.dev/hand-back {choice}",
         names.target,
         short(&target.revision),
         names.primary,
@@ -90,8 +111,12 @@ fn released(plan: &mut Plan<'_>) -> bool {
     );
     let text = plan.hold(HoldReason::HandBackUnreleased, &text);
     plan.say(text);
-    if plan.route_home() {
-        plan.next.canary_weight = 0;
+    if primary.serving() == 0 && target.serving() > 0 {
+        plan.stand_in(Weight::FULL);
+        plan.point_apex(Serves::Target);
+    } else {
+        plan.lower(capacity::least_weight(plan));
+        plan.point_apex(Serves::Primary);
     }
     false
 }
@@ -140,26 +165,32 @@ fn is_reached(plan: &mut Plan<'_>) -> bool {
     if share.is_zero() {
         plan.keep_holds(&[HoldReason::NotReached]);
         plan.route(Weight::ZERO);
-        return plan.elapsed(known.since, transfer::retry_after(known.attempts)) && try_share(plan);
+        return transfer::may_try_again(plan) && try_share(plan);
     }
     plan.route(share);
     if plan.acting() || !plan.settled_at(share) {
+        plan.keep_holds(&[HoldReason::NotReached]);
         return false;
     }
-    let bound = BOUND.max(plan.spec.progress_deadline);
     match transfer::look(plan, Serves::Target, share) {
         Reach::Reached | Reach::Idle => {}
+        Reach::Wait => {
+            plan.keep_holds(&[HoldReason::NotReached]);
+            return false;
+        }
         Reach::Missing(text) => {
             go_back(plan, &text);
             return false;
         }
-        Reach::Wait if !plan.elapsed(plan.phase_since(), bound) => return false,
-        Reach::Unknown(reason, text) if !plan.elapsed(plan.phase_since(), bound) => {
-            let text = plan.hold(reason, &text);
-            plan.say(text);
-            return false;
+        // What was known not to arrive is not taken to arrive because nobody can tell any more.
+        Reach::Unknown(reason, text) => {
+            let bound = BOUND.max(plan.spec.progress_deadline);
+            if known.attempts > 0 || !plan.elapsed(known.since, bound) {
+                let text = plan.hold(reason, &text);
+                plan.say(text);
+                return false;
+            }
         }
-        Reach::Wait | Reach::Unknown(..) => {}
     }
     if let Some(transfer) = &mut plan.next.transfer {
         transfer.reached = true;
@@ -171,7 +202,7 @@ fn is_reached(plan: &mut Plan<'_>) -> bool {
 
 /// The first share of the traffic goes to the target: the intent first.
 fn try_share(plan: &mut Plan<'_>) -> bool {
-    transfer::begin_anyhow(plan, Weight::saturating(FIRST_SHARE));
+    transfer::begin_anyhow(plan, Serves::Target, Weight::saturating(FIRST_SHARE));
     plan.stand_in(Weight::saturating(FIRST_SHARE).complement());
     false
 }
@@ -179,11 +210,7 @@ fn try_share(plan: &mut Plan<'_>) -> bool {
 /// Requests do not reach the target: they go back to the primary.
 fn go_back(plan: &mut Plan<'_>, text: &str) {
     plan.lower(Weight::ZERO);
-    if let Some(transfer) = &mut plan.next.transfer {
-        transfer.old_share = i32::from(Weight::FULL.percent());
-        transfer.since = plan.now;
-        transfer.attempts += 1;
-    }
+    transfer::give_up(plan, true);
     plan.clear_holds();
     let text = plan.hold(HoldReason::NotReached, text);
     plan.say(text);

@@ -11,7 +11,7 @@ use super::{orders, plan::Plan};
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
     defect::{Defect, planted},
-    judge::{Reading, Sample, Seen, has_requests},
+    judge::{Counts, Reading, Sample, Seen, has_requests},
     rollout::{Serves, Weight},
 };
 
@@ -51,11 +51,11 @@ pub(super) enum Reach {
     Unknown(HoldReason, String),
 }
 
-/// Begins a hand-over: `old_share` of the traffic stays where it is for now. Until it is known how many requests there are,
-/// nothing begins; returns whether it has.
-pub(super) fn begin(plan: &mut Plan<'_>, old_share: Weight) -> bool {
+/// Begins a hand-over to `to`: `old_share` of the traffic stays where it is for now. Until it is known how many requests there
+/// are, nothing begins; returns whether it has.
+pub(super) fn begin(plan: &mut Plan<'_>, to: Serves, old_share: Weight) -> bool {
     if plan.spec.reach_assumed || plan.next.transfer.as_ref().is_some_and(|known| known.assumed) {
-        begin_anyhow(plan, old_share);
+        begin_anyhow(plan, to, old_share);
         return true;
     }
     plan.sample();
@@ -68,25 +68,34 @@ pub(super) fn begin(plan: &mut Plan<'_>, old_share: Weight) -> bool {
         blind(plan, &error_of(&sample));
         return false;
     };
-    start(plan, old_share, rate);
+    start(plan, to, old_share, rate);
     true
 }
 
 /// As [`begin`], where the traffic must move whatever is known.
-pub(super) fn begin_anyhow(plan: &mut Plan<'_>, old_share: Weight) {
+pub(super) fn begin_anyhow(plan: &mut Plan<'_>, to: Serves, old_share: Weight) {
     let rate = plan
         .seen
         .sample
         .as_deref()
         .and_then(|sample| rate(sample, false))
         .unwrap_or(None);
-    start(plan, old_share, rate);
+    start(plan, to, old_share, rate);
 }
 
-fn start(plan: &mut Plan<'_>, old_share: Weight, rate: Option<f64>) {
-    let known = plan.next.transfer.as_ref();
-    let attempts = known.map_or(0, |known| known.attempts);
-    let assumed = known.is_some_and(|known| known.assumed);
+/// What was measured before the first attempt stays the measure of all: later samples contain the failed ones.
+fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) {
+    let known = plan.next.transfer.as_ref().filter(|known| known.attempts > 0);
+    let (attempts, assumed) = known.map_or((0, false), |known| (known.attempts, known.assumed));
+    let assumed = assumed || plan.next.transfer.as_ref().is_some_and(|known| known.assumed);
+    let rate = known
+        .and_then(|known| known.rate)
+        .filter(|rate| *rate > 0.0)
+        .or(rate);
+    let refused = match known {
+        Some(known) => known.refused,
+        None => refused_before(plan, to),
+    };
     plan.next.transfer = Some(TransferStatus {
         old_share: i32::from(old_share.percent()),
         since: plan.now,
@@ -94,9 +103,71 @@ fn start(plan: &mut Plan<'_>, old_share: Weight, rate: Option<f64>) {
         attempts,
         reached: false,
         confirmed: false,
-        refused: refused_before(plan),
+        refused,
         assumed,
+        forced: false,
     });
+}
+
+/// The share that the pods of before keep, as recorded.
+pub(super) fn old_share(plan: &Plan<'_>) -> Option<Weight> {
+    let transfer = plan.next.transfer.as_ref()?;
+    Some(Weight::saturating(i64::from(transfer.old_share)))
+}
+
+/// The next share of the same attempt. Of the requests that arrived until now it is known how many are to be expected.
+pub(super) fn go_on(plan: &mut Plan<'_>, old_share: Weight, found: &Reach) {
+    let counted = plan
+        .seen
+        .sample
+        .as_deref()
+        .and_then(|sample| rate(sample, false))
+        .flatten();
+    let now = plan.now;
+    let Some(transfer) = &mut plan.next.transfer else {
+        return;
+    };
+    transfer.old_share = i32::from(old_share.percent());
+    transfer.since = now;
+    transfer.reached = *found == Reach::Reached;
+    transfer.rate = match found {
+        Reach::Reached => counted
+            .filter(|rate| *rate > 0.0)
+            .or(transfer.rate.filter(|rate| *rate > 0.0)),
+        // Nobody calls any more, whoever did before.
+        _ => Some(0.0),
+    };
+}
+
+/// All of the traffic goes to whoever serves, because the other side has no pod: it goes back when that has some.
+pub(super) fn force(plan: &mut Plan<'_>, old_share: Weight) {
+    let now = plan.now;
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.old_share = i32::from(old_share.percent());
+        transfer.since = now;
+        transfer.reached = false;
+        transfer.forced = true;
+    }
+}
+
+/// The attempt failed, or is broken off: everything stays where it was before, and the next attempt comes after a pause.
+pub(super) fn give_up(plan: &mut Plan<'_>, failed: bool) {
+    let now = plan.now;
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.old_share = i32::from(Weight::FULL.percent());
+        transfer.since = now;
+        transfer.attempts += i32::from(failed);
+        transfer.reached = false;
+        transfer.forced = false;
+    }
+}
+
+/// Whether the pause after the failed attempts is over; looks again then.
+pub(super) fn may_try_again(plan: &mut Plan<'_>) -> bool {
+    let Some(known) = plan.next.transfer.clone() else {
+        return true;
+    };
+    known.attempts == 0 || plan.elapsed(known.since, retry_after(known.attempts))
 }
 
 /// All of the traffic was known to arrive: it is not asked again while the other pods go.
@@ -107,19 +178,20 @@ pub(super) fn confirm(plan: &mut Plan<'_>) {
     }
 }
 
-/// The share of requests that were refused while nothing had moved yet.
-fn refused_before(plan: &Plan<'_>) -> Option<f64> {
+/// The share of requests that were refused while nothing had moved yet, by those who served.
+fn refused_before(plan: &Plan<'_>, to: Serves) -> Option<f64> {
     let sample = plan.seen.sample.as_deref()?;
-    let sides = [&sample.seen.canary, &sample.seen.primary];
-    let worst = sides
-        .iter()
-        .filter_map(|side| refused_share(side))
-        .fold(0.0, f64::max);
-    Some((worst * 100.0).round() / 100.0)
+    let (old, new) = match to {
+        Serves::Primary => (&sample.seen.canary, &sample.seen.primary),
+        Serves::Target => (&sample.seen.primary, &sample.seen.canary),
+    };
+    // Where the pods are replaced under their traffic, both are the same.
+    let share = refused_share(old).or_else(|| refused_share(new))?;
+    Some((share * 100.0).round() / 100.0)
 }
 
 fn refused_share(side: &Seen) -> Option<f64> {
-    let counts = side.arrived.as_ref().filter(|counts| counts.requests >= 0.5)?;
+    let counts = counts_of(side).filter(|counts| counts.requests >= 0.5)?;
     Some(counts.refused() / counts.requests)
 }
 
@@ -230,10 +302,11 @@ fn arrived(
             Reach::Wait
         };
     }
-    let calls_seen = has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
+    let called = is_called(&sample.seen.canary) || is_called(&sample.seen.primary);
+    let calls_seen = called || has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
     let rest = f64::from(share.complement().percent());
     // Most is still sent to the old side: what arrives there now tells who calls.
-    let left = rest > 0.0 && !has_requests(old);
+    let left = rest > 0.0 && !has_requests(old) && !called;
     let recently = sample
         .traffic
         .reached_at
@@ -296,21 +369,30 @@ fn unmeasured(plan: &Plan<'_>, sample: &Sample) -> Option<String> {
     })
 }
 
+/// What the pods' own proxies counted; where none of them tells anything, what the callers' proxies did.
+fn counts_of(side: &Seen) -> Option<&Counts> {
+    side.arrived
+        .as_ref()
+        .or(side.called.as_ref().filter(|counts| counts.requests >= 0.5))
+}
+
+/// Whether callers' proxies count requests that no proxy of the pods tells of.
+fn is_called(side: &Seen) -> bool {
+    side.called.as_ref().is_some_and(|counts| counts.requests >= 0.5)
+}
+
 /// What the requests say that arrived at the new side: that callers are answered, or refused much more often than before. Calls
 /// of those whom the mesh does not know, such as probes and scrapes, say nothing. `None` if there are none of callers.
 fn answered(plan: &Plan<'_>, side: &Seen, counted: &Reading, transfer: &TransferStatus) -> Option<Reach> {
-    let Some(counts) = &side.arrived else {
+    let Some(counts) = counts_of(side) else {
         return has_requests(counted).then_some(Reach::Reached);
     };
     if counts.requests - counts.strangers < 0.5 {
         return None;
     }
     // Who skipped the analysis takes the errors of the revision itself; who is denied reaches no application.
-    let refused = if orders::skips_analysis(plan) {
-        counts.denied
-    } else {
-        counts.refused()
-    };
+    let skipped = plan.next.phase == Some(Phase::Finalising) && orders::skips_analysis(plan);
+    let refused = if skipped { counts.denied } else { counts.refused() };
     let refused = refused / counts.requests;
     if refused <= transfer.refused.unwrap_or(0.0) + REFUSED_MORE {
         return Some(Reach::Reached);
@@ -346,7 +428,7 @@ pub(super) fn waits(plan: &Plan<'_>) -> bool {
         HoldReason::TrafficNotShifting,
     ];
     let handed_over = match plan.next.phase {
-        Some(Phase::Initializing | Phase::Finalising) => true,
+        Some(Phase::Initializing | Phase::Finalising | Phase::Terminating) => true,
         Some(phase) => phase.at_rest() || plan.next.retirement.is_some(),
         None => false,
     };
@@ -360,7 +442,7 @@ pub(super) fn waits(plan: &Plan<'_>) -> bool {
 pub(super) fn assume(plan: &mut Plan<'_>) {
     if plan.next.transfer.is_none() {
         let share = plan.weight();
-        begin_anyhow(plan, share);
+        begin_anyhow(plan, Serves::Primary, share);
     }
     if let Some(transfer) = &mut plan.next.transfer {
         transfer.assumed = true;

@@ -30,8 +30,8 @@ use crate::{
     freeze::Freezing,
     judge::{Bucket, Counts, MetricKind, MetricSpec, Reading, Sample, Seen, Sides, Traffic},
     rollout::{
-        Act, Apex, CanaryId, Names, Observed, Order, RolloutSpec, Routes, Sampling, Serves, Steps, Weight,
-        Workload, decide,
+        Act, Apex, CanaryId, Child, Names, Observed, Order, RolloutSpec, Routes, Sampling, Serves, Steps,
+        Weight, Workload, decide,
     },
 };
 

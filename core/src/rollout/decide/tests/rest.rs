@@ -69,6 +69,7 @@ fn revision_that_was_called_off_is_not_released_by_an_undo() {
     seen.status.revision.mark = Some("2".to_owned());
     seen.status.revision.previous = Some("z".to_owned());
     seen.status.revision.rejected = vec![RejectedRevision {
+        late: false,
         revision: "b".to_owned(),
         mark: "2".to_owned(),
     }];

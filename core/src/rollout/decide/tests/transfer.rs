@@ -228,3 +228,138 @@ fn service_that_no_metric_tells_of_is_not_taken_for_one_that_nobody_calls() {
     }
     assert!(scaled, "somebody said that requests arrive");
 }
+
+fn counted(seen: &mut Observed, canary: Option<(f64, f64)>, primary: Option<(f64, f64)>) {
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    let counts = |side: Option<(f64, f64)>| {
+        side.map(|(requests, denied)| Counts {
+            requests,
+            denied,
+            ..Counts::default()
+        })
+    };
+    sample.seen.canary.arrived = counts(canary);
+    sample.seen.primary.arrived = counts(primary);
+}
+
+#[test]
+fn attempt_that_failed_is_no_measure_of_the_next_one() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    counted(&mut seen, Some((300.0, 0.0)), None);
+    carry_out(&mut seen, 10, &spec());
+    for attempt in 1..4 {
+        let began = seen.status.transfer.as_ref().unwrap().since.timestamp() - at(0).timestamp();
+        measure(&mut seen, began + 20, 285.0, 15.0);
+        counted(&mut seen, Some((285.0, 0.0)), Some((15.0, 15.0)));
+        carry_out(&mut seen, began + 20, &spec());
+        let known = seen.status.transfer.clone().unwrap();
+        assert_eq!(
+            (known.old_share, known.attempts),
+            (100, attempt),
+            "all are refused"
+        );
+        // The window still has the refused ones.
+        let retry = began + 20 + [60, 300, 900][usize::try_from(attempt - 1).unwrap()];
+        measure(&mut seen, retry, 300.0, 15.0);
+        counted(&mut seen, Some((300.0, 0.0)), Some((15.0, 15.0)));
+        carry_out(&mut seen, retry, &spec());
+        assert_eq!(seen.status.transfer.as_ref().unwrap().refused, Some(0.0));
+    }
+}
+
+#[test]
+fn requests_are_expected_by_what_arrived_before_the_last_share() {
+    // Nothing could be counted yet when the hand-over began.
+    let mut seen = setting_up(Reading::NoData, Reading::NoData);
+    carry_out(&mut seen, 10, &spec());
+    measure(&mut seen, 20, 285.0, 15.0);
+    let acts = carry_out(&mut seen, 20, &spec());
+    assert_eq!(acts.last(), Some(&Act::Route(Weight::ZERO)));
+    for now in 21..100 {
+        measure(&mut seen, now, 0.0, 0.0);
+        let acts = carry_out(&mut seen, now, &spec());
+        assert!(!acts.contains(&Act::ScaleTarget(0)), "at {now}: {acts:?}");
+    }
+    assert_eq!(seen.routes, at_weight(100), "nothing arrives, so it went back");
+}
+
+#[test]
+fn traffic_that_is_given_back_and_was_not_written_is_given_back_again() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    carry_out(&mut seen, 10, &spec());
+    measure(&mut seen, 20, 285.0, 15.0);
+    carry_out(&mut seen, 20, &spec());
+    let primary = seen.primary.as_mut().unwrap();
+    (primary.available, primary.endpoints) = (0, 0);
+    // The record is written, and the routes are not.
+    let decision = decide(&spec(), &seen, at(21));
+    seen.status = decision
+        .acts
+        .iter()
+        .find_map(|act| match act {
+            Act::Record(status) => Some((**status).clone()),
+            _ => None,
+        })
+        .unwrap();
+    assert_eq!(seen.status.transfer.as_ref().unwrap().old_share, 100);
+    seen.drifted = vec![Child::CanaryRule];
+    let decision = decide(&spec(), &seen, at(22));
+    assert_eq!(decision.acts[0], Act::Route(Weight::FULL), "{:?}", decision.acts);
+    assert!(decision.independent, "nothing is in the way");
+}
+
+#[test]
+fn requests_that_callers_report_are_requests() {
+    let mut seen = setting_up(Reading::NoData, Reading::NoData);
+    let called = Counts {
+        requests: 300.0,
+        ..Counts::default()
+    };
+    unscraped(&mut seen);
+    seen.sample
+        .as_mut()
+        .map(Arc::make_mut)
+        .unwrap()
+        .seen
+        .canary
+        .called = Some(called);
+    for now in 10..200 {
+        seen.sample.as_mut().map(Arc::make_mut).unwrap().at = at(now);
+        let acts = carry_out(&mut seen, now, &spec());
+        assert!(!acts.contains(&Act::ScaleTarget(0)), "at {now}: {acts:?}");
+        assert!(!acts.contains(&Act::Route(Weight::ZERO)), "at {now}: {acts:?}");
+    }
+}
+
+#[test]
+fn traffic_that_moved_because_nobody_else_served_goes_back_when_somebody_does() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    carry_out(&mut seen, 10, &spec());
+    let target = seen.target.as_mut().unwrap();
+    (target.available, target.endpoints) = (0, 0);
+    carry_out(&mut seen, 11, &spec());
+    assert_eq!(seen.routes, at_weight(0));
+    let primary = seen.primary.as_mut().unwrap();
+    (primary.available, primary.endpoints) = (1, 1);
+    let target = seen.target.as_mut().unwrap();
+    (target.available, target.endpoints) = (2, 2);
+    carry_out(&mut seen, 20, &spec());
+    assert_eq!(seen.routes, at_weight(100));
+}
+
+#[test]
+fn push_gets_no_traffic_because_one_pod_of_the_primary_is_away() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    carry_out(&mut seen, 10, &spec());
+    measure(&mut seen, 20, 285.0, 15.0);
+    carry_out(&mut seen, 20, &spec());
+    assert_eq!(seen.routes, at_weight(0));
+    seen.target = Some(workload("b", "2"));
+    let primary = seen.primary.as_mut().unwrap();
+    (primary.available, primary.endpoints) = (1, 1);
+    for now in 30..60 {
+        measure(&mut seen, now, 0.0, 300.0);
+        carry_out(&mut seen, now, &spec());
+        assert_eq!(seen.routes, at_weight(0), "at {now}");
+    }
+}

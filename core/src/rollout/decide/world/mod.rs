@@ -413,7 +413,9 @@ impl World {
             Event::Mesh(true),
             Event::Freeze(None),
         ]);
-        let bound = self.spec.progress_deadline.num_seconds() * 4;
+        // A hand-over that failed is tried again after a quarter of an hour at the latest.
+        let tried = self.status.transfer.as_ref().map_or(0, |known| known.attempts);
+        let bound = self.spec.progress_deadline.num_seconds() * 4 + i64::from(tried.min(3)) * 900;
         for _ in 0..bound {
             self.run(&[Event::Tick]);
         }
