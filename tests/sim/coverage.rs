@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What must have happened at least once.
-const EXPECTED: [&str; 93] = [
+const EXPECTED: [&str; 94] = [
     "refused 409",
     "refused 429",
     "refused 500",
@@ -26,6 +26,7 @@ const EXPECTED: [&str; 93] = [
     "MeshStops true",
     "PrimaryIsBarred",
     "PrimaryIsOpen",
+    "HandBackUnreleased",
     "NoRoomForPods true",
     "NodeDrains",
     "PodHangs",

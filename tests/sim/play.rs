@@ -27,6 +27,8 @@ const DARK_UNDER_FAULTS: TimeDelta = TimeDelta::seconds(240);
 /// And while they do not.
 const DARK: TimeDelta = TimeDelta::seconds(20);
 
+/// Pauses after attempts to hand over that failed, and what each takes.
+const RETRIES: TimeDelta = TimeDelta::minutes(1 + 5 + 15 + 4);
 /// How long it may take until the metrics tell that nobody answers.
 const KNOWN: TimeDelta = TimeDelta::seconds(20);
 
@@ -421,18 +423,19 @@ impl Play {
 
     /// A deletion that was begun ends within the bound; a person who wants the Canary again waits for that.
     async fn await_end_of_deletion(&mut self, n: usize) -> Result<(), String> {
-        let mut left = self.story.setups[n].bound();
+        let mut left = self.story.setups[n].bound() + RETRIES;
         while self
             .canary(n)
             .is_some_and(|canary| !canary["metadata"]["deletionTimestamp"].is_null())
         {
+            self.decide_about_rejected(n);
             if left <= TimeDelta::zero() {
                 if self.workload_is_broken(n) {
                     // Held with a name: nobody can take over from the primary.
                     self.images += 1;
                     let image = format!("shop:good-{}", self.images);
                     let _shipped = self.cluster.ship(&namespace(n), SHOP, &image);
-                    left = self.story.setups[n].bound();
+                    left = self.story.setups[n].bound() + RETRIES;
                     continue;
                 }
                 return Err(format!("no end of the deletion: {} (liveness)", self.status(n)));
@@ -441,6 +444,28 @@ impl Play {
             left -= SECOND;
         }
         Ok(())
+    }
+
+    /// A person reads why a deletion is held, and decides.
+    fn decide_about_rejected(&mut self, n: usize) {
+        let held = |canary: &Value| canary["status"]["hold"]["reason"] == "HandBackUnreleased";
+        let decided =
+            |canary: &Value| canary["metadata"]["annotations"]["bellwether.dev/hand-back"].is_string();
+        if self
+            .canary(n)
+            .is_some_and(|canary| held(&canary) && !decided(&canary))
+        {
+            note(&self.tally, "HandBackUnreleased");
+            let message = self.status(n);
+            let restorable = !message.contains("nowhere");
+            let choice = if restorable && self.images.is_multiple_of(2) {
+                "promoted"
+            } else {
+                "as-is"
+            };
+            let annotations = json!({"metadata": {"annotations": {"bellwether.dev/hand-back": choice}}});
+            let _decided = self.cluster.merge(&key(n, Kind::CANARY), annotations);
+        }
     }
 
     /// Whether the workload's own pods cannot become ready, so that waiting for them has a name and no end.
@@ -488,7 +513,7 @@ impl Play {
 
     /// Whatever happened: how long it may take to come to rest, with the promotions that wait for each other.
     fn bound(&self, n: usize) -> TimeDelta {
-        let bound = self.story.setups[n].bound();
+        let bound = self.story.setups[n].bound() + RETRIES;
         let promotions = self
             .story
             .events

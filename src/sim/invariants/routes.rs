@@ -180,6 +180,29 @@ fn foreign(vs: &Value, apex: &str) -> Value {
 }
 
 /// The apex Service is pointed at other pods: those must be ready (I2).
+/// Whether the service is handed back to a rejected template, though nobody said so and the primary serves.
+fn ships_rejected(seen: &Seen<'_>, book: &Book) -> bool {
+    let Some(target) = seen.get(Kind::DEPLOYMENT, &seen.names.canary) else {
+        return false;
+    };
+    let revision = crate::workload::deployment::revision(&target["spec"]["template"]);
+    let status = seen.status("revision");
+    let rejected = status["rejected"].as_array().into_iter().flatten();
+    let rejected = rejected
+        .into_iter()
+        .any(|known| known["revision"] == revision.as_str());
+    let decided = seen
+        .canary()
+        .is_some_and(|canary| canary["metadata"]["annotations"]["bellwether.dev/hand-back"].is_string());
+    let serves = book.served.get(&seen.names.primary);
+    let serves = serves.is_some_and(|since| seen.at - *since > SEEN);
+    seen.status("phase") == "Terminating"
+        && rejected
+        && status["promoted"] != revision.as_str()
+        && !decided
+        && serves
+}
+
 pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
     if seen.change.key.name != seen.names.canary {
         return;
@@ -200,6 +223,9 @@ pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
     } else {
         (&seen.names.canary_service, &seen.names.primary)
     };
+    if !to_primary && ships_rejected(seen, book) {
+        found.push("a deletion ships a template that was rejected (I13)".to_owned());
+    }
     let known = book.served.get(other);
     let known = known.is_some_and(|since| seen.at - *since > SEEN);
     // Endpoints follow pods after a moment: what is available by now is as good.

@@ -131,6 +131,17 @@ fn shrinks(seen: &Seen<'_>, before: Option<&Value>, found: &mut Vec<String>) {
     }
 }
 
+/// Whether somebody wants the promoted template back with a deletion, and that is what the target got.
+fn handed_back(seen: &Seen<'_>, target: &Value) -> bool {
+    let wanted = seen
+        .canary()
+        .is_some_and(|canary| canary["metadata"]["annotations"]["bellwether.dev/hand-back"] == "promoted");
+    let revision = crate::workload::deployment::revision(&target["spec"]["template"]);
+    wanted
+        && seen.status("phase") == "Terminating"
+        && seen.status("revision")["promoted"] == revision.as_str()
+}
+
 /// I2 and I8: the target is scaled, or given the image of a Promotion, and nothing else; and it is scaled away only when no traffic can reach it.
 pub(super) fn target(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut Vec<String>) {
     let Some(before) = seen.change.before.as_deref() else {
@@ -143,7 +154,7 @@ pub(super) fn target(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut 
         }
         return;
     }
-    if before["spec"]["template"] != after["spec"]["template"] {
+    if before["spec"]["template"] != after["spec"]["template"] && !handed_back(seen, after) {
         promotions::shipped(seen, before, found);
     }
     if before["spec"]["replicas"] == 0 && after["spec"]["replicas"] != 0 {
