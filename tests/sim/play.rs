@@ -225,14 +225,11 @@ impl Play {
         // Proxies that do not follow, and metrics that say nothing of anybody: nobody can know who is still reached.
         self.disturbed |= !told && trouble == Trouble::Empty;
         for n in 0..self.story.setups.len() {
-            if !told
-                && ["Promoting", "Finalising"]
-                    .iter()
-                    .any(|phase| self.phase(n).as_deref() == Some(phase))
-            {
-                // The primary's pods are replaced, and proxies that are told nothing cannot follow.
-                self.disturbed = true;
-            }
+            let taken_over = ["Promoting", "Finalising"]
+                .iter()
+                .any(|phase| self.phase(n).as_deref() == Some(phase));
+            // Pods are replaced, and proxies that are told nothing cannot follow.
+            self.disturbed |= !told && (taken_over || self.replaces_pods());
             self.look_at_hand_over(n, now)?;
             self.look_at_routes(n, now)?;
             if !self.disturbed {
@@ -248,6 +245,9 @@ impl Play {
         let now = self.cluster.now();
         let answered = self.answered_by_primary(n);
         let scaled = self.replicas_of_target(n) == Some(0);
+        let taken_over = self
+            .phase(n)
+            .is_none_or(|phase| ["Initializing", "Promoting", "Finalising"].contains(&phase.as_str()));
         let mut world = self.cluster.world();
         match barrier {
             Some(barrier) => {
@@ -255,7 +255,7 @@ impl Play {
                 drop(world);
                 // Whoever is barred fails requests, wherever they are sent by right.
                 self.disturbed = true;
-                if !scaled {
+                if taken_over && !scaled {
                     self.barred.entry(n).or_insert((now, answered));
                 }
             }
@@ -281,18 +281,24 @@ impl Play {
     }
 
     /// I13: pods are not scaled away before requests are known to reach those that take over.
-    fn look_at_hand_over(&self, n: usize, now: DateTime<Utc>) -> Result<(), String> {
-        let Some((since, answered)) = self.barred.get(&n) else {
+    fn look_at_hand_over(&mut self, n: usize, now: DateTime<Utc>) -> Result<(), String> {
+        let Some((since, answered)) = self.barred.get(&n).copied() else {
             return Ok(());
         };
         let status = self.canary(n).map(|canary| canary["status"].clone());
-        let assumed = status.is_none_or(|status| status["transfer"]["assumed"] == true);
-        if now - *since > KNOWN
-            && !assumed
-            && self.replicas_of_target(n) == Some(0)
-            && self.answered_by_primary(n) == *answered
-        {
-            return Err("the target is scaled away, and no request reaches the primary (I13)".to_owned());
+        let assumed = status
+            .as_ref()
+            .is_none_or(|status| status["transfer"]["assumed"] == true);
+        // What was promoted before the policy came, or is withdrawn, takes nothing over.
+        let withdrawn =
+            status.is_none_or(|status| status["phase"] == "Failed" || !status["retirement"].is_null());
+        if assumed || withdrawn || self.answered_by_primary(n) != answered {
+            self.barred.remove(&n);
+        } else if self.replicas_of_target(n) == Some(0) {
+            self.barred.remove(&n);
+            if now - since > KNOWN {
+                return Err("the target is scaled away, and no request reaches the primary (I13)".to_owned());
+            }
         }
         Ok(())
     }

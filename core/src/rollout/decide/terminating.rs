@@ -156,10 +156,14 @@ fn is_reached(plan: &mut Plan<'_>) -> bool {
         if plan.seen.routes.weight().is_some_and(|weight| !weight.is_zero()) {
             return true;
         }
-        return try_share(plan);
+        return capacity::canary_keeps(plan, Weight::FULL) && try_share(plan);
     };
     if known.reached {
         return true;
+    }
+    if !capacity::canary_keeps(plan, Weight::FULL) {
+        // Endpoints follow pods after a moment.
+        return false;
     }
     let share = Weight::saturating(i64::from(known.old_share)).complement();
     if share.is_zero() {
@@ -167,7 +171,11 @@ fn is_reached(plan: &mut Plan<'_>) -> bool {
         plan.route(Weight::ZERO);
         return transfer::may_try_again(plan) && try_share(plan);
     }
-    plan.route(share);
+    if plan.weight() == share {
+        plan.route(share);
+    } else {
+        plan.stand_in(share);
+    }
     if plan.acting() || !plan.settled_at(share) {
         plan.keep_holds(&[HoldReason::NotReached]);
         return false;

@@ -64,7 +64,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, to: Serves, old_share: Weight) -> bool 
         blind(plan, "no sample of the metrics arrives");
         return false;
     };
-    let Some(rate) = rate(&sample, old_share.is_zero()) else {
+    let Some(rate) = rate(&sample) else {
         blind(plan, &error_of(&sample));
         return false;
     };
@@ -74,12 +74,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, to: Serves, old_share: Weight) -> bool 
 
 /// As [`begin`], where the traffic must move whatever is known.
 pub(super) fn begin_anyhow(plan: &mut Plan<'_>, to: Serves, old_share: Weight) {
-    let rate = plan
-        .seen
-        .sample
-        .as_deref()
-        .and_then(|sample| rate(sample, false))
-        .unwrap_or(None);
+    let rate = plan.seen.sample.as_deref().and_then(rate).unwrap_or(None);
     start(plan, to, old_share, rate);
 }
 
@@ -117,12 +112,7 @@ pub(super) fn old_share(plan: &Plan<'_>) -> Option<Weight> {
 
 /// The next share of the same attempt. Of the requests that arrived until now it is known how many are to be expected.
 pub(super) fn go_on(plan: &mut Plan<'_>, old_share: Weight, found: &Reach) {
-    let counted = plan
-        .seen
-        .sample
-        .as_deref()
-        .and_then(|sample| rate(sample, false))
-        .flatten();
+    let counted = plan.seen.sample.as_deref().and_then(rate).flatten();
     let now = plan.now;
     let Some(transfer) = &mut plan.next.transfer else {
         return;
@@ -195,9 +185,9 @@ fn refused_share(side: &Seen) -> Option<f64> {
     Some(counts.refused() / counts.requests)
 }
 
-/// Requests a second of both sides: nothing if they cannot be counted, and an unknown rate if there are none now, but were a
-/// moment ago, before the traffic `moved`.
-fn rate(sample: &Sample, moved: bool) -> Option<Option<f64>> {
+/// Requests a second of both sides: nothing if they cannot be counted, and an unknown rate if there are none now: that may be
+/// because nothing was read twice yet, or because the traffic has moved already.
+fn rate(sample: &Sample) -> Option<Option<f64>> {
     let traffic = &sample.traffic;
     if [&traffic.canary, &traffic.primary]
         .iter()
@@ -208,12 +198,8 @@ fn rate(sample: &Sample, moved: bool) -> Option<Option<f64>> {
     let count = |side: &Reading| side.value().filter(|count| *count >= 0.0).unwrap_or(0.0);
     let together = count(&traffic.canary) + count(&traffic.primary);
     let seconds = traffic.window.as_secs_f64();
-    if has_requests(&Reading::Value(together)) && seconds > 0.0 {
-        return Some(Some((together / seconds * 100.0).round() / 100.0));
-    }
-    // Nobody calls the pods that serve. Where the traffic has moved already, that may be why.
-    let called = traffic.reached_at.is_some_and(|at| sample.at - at < CALLERS);
-    Some((!moved || !called).then_some(0.0))
+    let known = has_requests(&Reading::Value(together)) && seconds > 0.0;
+    Some(known.then(|| (together / seconds * 100.0).round() / 100.0))
 }
 
 fn error_of(sample: &Sample) -> String {
