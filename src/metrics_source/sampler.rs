@@ -5,7 +5,7 @@
 //! Invariant: no query without a registered canary, and at most one round under way per interval.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -185,7 +185,7 @@ impl Sampler {
     /// Samples for ever; drop the future to stop.
     pub async fn run(&self) {
         // When each interval is due next. An interval whose round is still under way has no entry.
-        let mut due: HashMap<Duration, DateTime<Utc>> = HashMap::new();
+        let mut due: BTreeMap<Duration, DateTime<Utc>> = BTreeMap::new();
         let mut rounds: FuturesUnordered<BoxFuture<'_, Brought>> = FuturesUnordered::new();
         let mut busy: BTreeSet<Duration> = BTreeSet::new();
         loop {
@@ -212,6 +212,7 @@ impl Sampler {
                 .min()
                 .map(|next| (*next - now).to_std().unwrap_or_default());
             tokio::select! {
+                biased;
                 () = self.changed.notified() => {}
                 Some((interval, brought)) = rounds.next(), if !rounds.is_empty() => {
                     busy.remove(&interval);

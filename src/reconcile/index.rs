@@ -2,7 +2,7 @@
 //! the Canaries concerned, and nobody else's objects are kept.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{PoisonError, RwLock},
 };
 
@@ -25,8 +25,8 @@ pub struct Part {
 
 #[derive(Default)]
 struct Inner {
-    by_part: HashMap<Part, BTreeSet<CanaryId>>,
-    by_canary: HashMap<CanaryId, BTreeSet<Part>>,
+    by_part: BTreeMap<Part, BTreeSet<CanaryId>>,
+    by_canary: BTreeMap<CanaryId, BTreeSet<Part>>,
 }
 
 /// The index.

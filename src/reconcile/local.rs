@@ -1,7 +1,7 @@
 //! What is remembered in this process alone, and harmless to lose: since when things look as they do, how often a repair or a failure happened.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
@@ -32,7 +32,7 @@ struct Entry {
 /// What is remembered of every Canary.
 #[derive(Default)]
 pub struct Local {
-    entries: Mutex<HashMap<CanaryId, Entry>>,
+    entries: Mutex<BTreeMap<CanaryId, Entry>>,
     /// Watches that fail.
     pub watches: WatchHealth,
     outdated: Mutex<Option<String>>,

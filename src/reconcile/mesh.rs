@@ -4,7 +4,7 @@
 //! the Services that their hosts mean.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::{PoisonError, RwLock},
 };
 
@@ -30,10 +30,10 @@ struct Named {
 #[derive(Default)]
 struct Inner {
     objects: BTreeMap<Part, Named>,
-    by_service: HashMap<Place, BTreeSet<Part>>,
+    by_service: BTreeMap<Place, BTreeSet<Part>>,
     patterns: BTreeSet<Part>,
     /// What lists under way have named so far.
-    listing: HashMap<Kind, HashSet<Part>>,
+    listing: BTreeMap<Kind, BTreeSet<Part>>,
 }
 
 /// The hosts of all VirtualServices and DestinationRules.
@@ -146,7 +146,7 @@ impl Mesh {
     /// A list of `kind` begins; what it does not name is gone.
     pub fn begin_list(&self, kind: Kind) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        inner.listing.insert(kind, HashSet::new());
+        inner.listing.insert(kind, BTreeSet::new());
     }
 
     /// The list is complete.

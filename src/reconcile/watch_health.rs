@@ -5,7 +5,7 @@
 //! while a watch is broken, so a watch without a further error works again.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
@@ -35,10 +35,10 @@ impl Streak {
 
 /// How every watch fares.
 #[derive(Default)]
-pub struct WatchHealth(Mutex<HashMap<Kind, Streak>>);
+pub struct WatchHealth(Mutex<BTreeMap<Kind, Streak>>);
 
 impl WatchHealth {
-    fn streaks(&self) -> std::sync::MutexGuard<'_, HashMap<Kind, Streak>> {
+    fn streaks(&self) -> std::sync::MutexGuard<'_, BTreeMap<Kind, Streak>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -64,6 +64,8 @@ pub struct Play {
     pub disturbed: bool,
     /// Canaries whose primary a policy keeps requests from: since when, and how many it had answered by then.
     pub barred: BTreeMap<usize, (DateTime<Utc>, u64)>,
+    /// The workloads as they were when proxies were last told of changes.
+    told_of: Vec<Option<i64>>,
     pub images: u32,
     /// The image that was shipped last, by Canary.
     pub shipped: BTreeMap<usize, String>,
@@ -137,6 +139,7 @@ impl Play {
             cluster,
             disturbed: false,
             barred: BTreeMap::new(),
+            told_of: Vec::new(),
             images: 0,
             shipped: BTreeMap::new(),
             story: story.clone(),
@@ -224,6 +227,13 @@ impl Play {
         };
         // Proxies that do not follow, and metrics that say nothing of anybody: nobody can know who is still reached.
         self.disturbed |= !told && trouble == Trouble::Empty;
+        let generations = self.generations();
+        if told {
+            self.told_of = generations;
+        } else {
+            // Pods were replaced since, between two looks.
+            self.disturbed |= self.told_of != generations;
+        }
         for n in 0..self.story.setups.len() {
             let taken_over = ["Promoting", "Finalising"]
                 .iter()
@@ -331,6 +341,15 @@ impl Play {
             ));
         }
         Ok(())
+    }
+
+    /// Which content of each workload there is.
+    fn generations(&self) -> Vec<Option<i64>> {
+        let of = |key: &Key| self.cluster.get(key)?["metadata"]["generation"].as_i64();
+        let canaries = 0..self.story.setups.len();
+        canaries
+            .flat_map(|n| [of(&key(n, Kind::DEPLOYMENT)), of(&primary(n))])
+            .collect()
     }
 
     /// Whether pods of a workload are being replaced.

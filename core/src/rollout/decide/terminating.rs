@@ -151,6 +151,8 @@ fn is_reached(plan: &mut Plan<'_>) -> bool {
     if !routes || plan.primary().is_none_or(|primary| primary.serving() == 0) {
         return true;
     }
+    // The routes lead to Services that somebody may have deleted.
+    plan.mend_children();
     let Some(known) = plan.next.transfer.clone() else {
         // What a release sends there already needs no other proof.
         if plan.seen.routes.weight().is_some_and(|weight| !weight.is_zero()) {
@@ -163,6 +165,10 @@ fn is_reached(plan: &mut Plan<'_>) -> bool {
     }
     if !capacity::canary_keeps(plan, Weight::FULL) {
         // Endpoints follow pods after a moment.
+        plan.say(format!(
+            "handing back: waiting for the endpoints of {}",
+            plan.spec.names.target
+        ));
         return false;
     }
     let share = Weight::saturating(i64::from(known.old_share)).complement();
