@@ -9,6 +9,7 @@ pub mod defaults;
 pub mod fields;
 mod identity;
 pub mod list;
+pub mod notice;
 pub mod refusal;
 pub mod request;
 pub mod resources;
@@ -23,8 +24,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-
-use tokio::sync::watch as notice;
 
 use crate::clock::Clock;
 use list::Pages;
@@ -131,7 +130,7 @@ struct Inner {
 pub struct ApiServer {
     inner: Arc<Mutex<Inner>>,
     clock: Arc<dyn Clock>,
-    changed: notice::Sender<u64>,
+    changed: notice::Sender,
 }
 
 impl ApiServer {
@@ -148,7 +147,7 @@ impl ApiServer {
                 pages: Pages::default(),
             })),
             clock,
-            changed: notice::Sender::new(0),
+            changed: notice::Sender::default(),
         }
     }
 
@@ -198,7 +197,7 @@ impl ApiServer {
 
     /// Wakes whoever waits for changes: something else is different.
     pub fn nudge(&self) {
-        self.changed.send_modify(|_| ());
+        self.changed.tell();
     }
 
     /// Shows every change to `witness` from now on.
@@ -208,7 +207,7 @@ impl ApiServer {
 
     /// A receiver that is told the version of the latest change.
     #[must_use]
-    pub fn changes(&self) -> notice::Receiver<u64> {
+    pub fn changes(&self) -> notice::Receiver {
         self.changed.subscribe()
     }
 
@@ -242,7 +241,7 @@ impl ApiServer {
             }
         }
         inner.seen = version;
-        self.changed.send_replace(version);
+        self.changed.tell();
     }
 
     fn strike(&self, actor: &'static str, request: &Request) -> (Fault, Duration) {

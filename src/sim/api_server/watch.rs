@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, stream};
 use serde_json::json;
-use tokio::{sync::watch as notice, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    ApiServer, Delivery, Inner, refusal::Refusal, resources::Kind, selector::Selector, store::Change,
+    ApiServer, Delivery, Inner, notice, refusal::Refusal, resources::Kind, selector::Selector, store::Change,
     store::Happened,
 };
 
@@ -28,7 +28,7 @@ pub struct Wanted {
 
 struct Watch {
     server: ApiServer,
-    changed: notice::Receiver<u64>,
+    changed: notice::Receiver,
     wanted: Wanted,
     version: u64,
     ends: Instant,

@@ -62,12 +62,7 @@ fn carried_over(plan: &mut Plan<'_>) -> bool {
 /// While the target has all of the traffic after an attempt, that is put right before everything else: a write that was lost
 /// or refused leaves it with pods that do not serve.
 fn give_back(plan: &mut Plan<'_>, target: &Workload) {
-    let given_up = plan
-        .next
-        .transfer
-        .as_ref()
-        .is_some_and(|known| known.attempts > 0);
-    if given_up && old_share(plan) == Some(Weight::FULL) && target.serving() > 0 {
+    if old_share(plan) == Some(Weight::FULL) && target.serving() > 0 {
         plan.towards_safety();
         plan.route(Weight::FULL);
         plan.point_apex(Serves::Target);
@@ -209,6 +204,7 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
     let known = plan.next.transfer.clone();
     if known.as_ref().is_some_and(|transfer| transfer.forced) && capacity::target_carries_more(plan) {
         // It had to move while nobody served here, and whether requests arrive there was not asked.
+        plan.towards_safety();
         transfer::give_up(plan, false);
         plan.say(format!(
             "{} serves again, and has the traffic again",
@@ -265,10 +261,12 @@ fn idle_still(plan: &mut Plan<'_>) -> bool {
         Reach::Idle => true,
         Reach::Wait => {
             // Known to be idle for a minute already; only a caller that shows up makes it worth waiting.
-            plan.next
-                .transfer
-                .as_ref()
-                .is_some_and(|known| known.rate == Some(0.0))
+            !transfer::has_callers(plan)
+                && plan
+                    .next
+                    .transfer
+                    .as_ref()
+                    .is_some_and(|known| known.rate == Some(0.0))
         }
         Reach::Missing(text) => {
             go_back(plan, &text);

@@ -115,6 +115,11 @@ pub(super) fn best_split(plan: &Plan<'_>) -> Weight {
     if primary_carries_all(plan) {
         return Weight::ZERO;
     }
+    split_by_pods(plan)
+}
+
+/// The weight at which each side gets what its pods are of all.
+pub(super) fn split_by_pods(plan: &Plan<'_>) -> Weight {
     let serving = |workload: Option<&Workload>| i64::from(workload.map_or(0, Workload::serving));
     let (canary, primary) = (serving(plan.target()), serving(plan.primary()));
     if canary + primary == 0 {

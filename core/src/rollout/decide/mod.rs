@@ -57,7 +57,9 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
         return plan.finish();
     }
     if spec.deleting {
-        terminating::decide(&mut plan);
+        if !orders::heed_advance(&mut plan) {
+            terminating::decide(&mut plan);
+        }
         return plan.finish();
     }
     if !may_act(&mut plan) || orders::heed(&mut plan) {

@@ -34,6 +34,23 @@ pub(super) fn heed(plan: &mut Plan<'_>) -> bool {
     false
 }
 
+/// As [`heed`], while the Canary is deleted: somebody may say that requests arrive; everything else ends with it.
+pub(super) fn heed_advance(plan: &mut Plan<'_>) -> bool {
+    let known = |order: &&Order| plan.next.interventions.iter().any(|known| known.id == order.id);
+    let mut new = plan.seen.orders.iter().filter(|order| !known(order));
+    let advance = new.find(|order| order.verb == Verb::Advance);
+    let Some(order) = advance.filter(|_| transfer::waits(plan)) else {
+        return false;
+    };
+    if !make_room(plan) {
+        return false;
+    }
+    note(plan, order, None);
+    carry_out(plan, order);
+    plan.cut_short();
+    true
+}
+
 fn next_order<'a>(plan: &Plan<'a>) -> Option<&'a Order> {
     let known = |order: &&Order| plan.next.interventions.iter().any(|known| known.id == order.id);
     let mut new = plan.seen.orders.iter().filter(|order| !known(order));

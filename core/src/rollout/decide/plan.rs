@@ -157,25 +157,28 @@ impl<'a> Plan<'a> {
         self.safety || self.next.retirement.is_some() || self.next.retreat.is_some()
     }
 
-    /// Takes `acts` back. If the routes stay as they are, so does what the status says of them.
+    /// Takes `acts` back. If the routes stay as they are, so does what the status says of them, and what relies on that.
     pub(super) fn take_back(&mut self, acts: &[Act]) {
-        self.acts.retain(|act| !acts.contains(act));
         let routes = |act: &Act| matches!(act, Act::Route(_) | Act::ApplyRoutes(_));
         if !acts.iter().any(routes) {
-            return;
+            return self.acts.retain(|act| !acts.contains(act));
         }
-        let mut first = true;
         // What was recorded before everything else relies on no act.
+        let mut at = 0;
+        let mut unrecorded = false;
         self.acts.retain(|act| {
-            let keeps = !matches!(act, Act::Record(_)) || first;
-            first = false;
-            keeps
+            at += 1;
+            if matches!(act, Act::Record(_)) && (at > 1 || acts.contains(act)) {
+                unrecorded = true;
+                return false;
+            }
+            let relies = unrecorded && !routes(act) && !matches!(act, Act::PointApex(_));
+            !relies && !acts.contains(act)
         });
-        let kept = self.acts.iter().rev().find_map(|act| match act {
-            Act::Record(status) => Some((**status).clone()),
-            _ => None,
-        });
-        let kept = kept.unwrap_or_else(|| self.seen.status.clone());
+        let kept = match self.acts.first() {
+            Some(Act::Record(status)) => (**status).clone(),
+            _ => self.seen.status.clone(),
+        };
         self.next = kept.clone();
         self.recorded = kept;
     }

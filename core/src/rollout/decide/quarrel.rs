@@ -33,14 +33,20 @@ fn put_off(plan: &mut Plan<'_>) {
         return;
     }
     let seen = plan.seen;
-    let repeat_of = |act: &Act| seen.repeats.iter().find(|repeat| repeat.act == *act);
     // The first in the order of fields: two quarrels in turn would be a write each.
     let worn = |repeat: &&Repeat| repeat.times >= AT_ONCE && plan.now - repeat.last < QUIET;
     let Some(worst) = seen.repeats.iter().find(worn) else {
         return;
     };
     plan.wake(worst.last + QUIET);
+    take_back_worn(plan);
     plan.hold_for(HoldReason::TargetConflict, &text(plan, &worst.act));
+}
+
+/// Writes that somebody undoes wait for their time.
+fn take_back_worn(plan: &mut Plan<'_>) {
+    let seen = plan.seen;
+    let repeat_of = |act: &Act| seen.repeats.iter().find(|repeat| repeat.act == *act);
     let now = plan.now;
     let due = |act: &Act| {
         let worn = repeat_of(act).filter(|repeat| repeat.times >= AT_ONCE)?;

@@ -268,9 +268,10 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
         plan.next.canary_weight = i32::from(weight.percent());
         return;
     }
-    if primary_serves && !capacity::canary_carries(plan, weight) {
+    let split = capacity::split_by_pods(plan).min(weight);
+    if primary_serves && !split.is_zero() && !capacity::canary_keeps(plan, weight) {
         // Both have too few pods: each serves by them.
-        plan.lower(capacity::best_split(plan).min(weight));
+        plan.lower(split);
     } else {
         plan.route(weight);
     }

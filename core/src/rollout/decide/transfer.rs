@@ -27,6 +27,8 @@ const CALLERS: TimeDelta = TimeDelta::minutes(10);
 const THIN: TimeDelta = TimeDelta::minutes(10);
 /// How long samples may be missing before that has a name.
 const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
+/// Share of the requests that are refused where something is in the way of all.
+const NEARLY_ALL: f64 = 0.9;
 /// By how much more often requests may be refused than before.
 const REFUSED_MORE: f64 = 0.1;
 /// Pauses before the next attempt.
@@ -78,19 +80,23 @@ pub(super) fn begin_anyhow(plan: &mut Plan<'_>, to: Serves, old_share: Weight) {
     start(plan, to, old_share, rate);
 }
 
-/// What was measured before the first attempt stays the measure of all: later samples contain the failed ones.
+/// What was measured before the first attempt stays the measure while samples still contain the one that failed.
 fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) {
-    let known = plan.next.transfer.as_ref().filter(|known| known.attempts > 0);
-    let (attempts, assumed) = known.map_or((0, false), |known| (known.attempts, known.assumed));
-    let assumed = assumed || plan.next.transfer.as_ref().is_some_and(|known| known.assumed);
-    let rate = known
+    let assumed = plan.next.transfer.as_ref().is_some_and(|known| known.assumed);
+    let known = plan.next.transfer.clone().filter(|known| known.attempts > 0);
+    let attempts = known.as_ref().map_or(0, |known| known.attempts);
+    let spoilt = known.as_ref().is_some_and(|known| {
+        let sample = plan.seen.sample.as_deref();
+        sample.is_none_or(|sample| sample.at - window(sample) < known.since + plan.spec.drain)
+    });
+    let earlier = known
+        .as_ref()
         .and_then(|known| known.rate)
-        .filter(|rate| *rate > 0.0)
-        .or(rate);
-    let refused = match known {
-        Some(known) => known.refused,
-        None => refused_before(plan, to),
-    };
+        .filter(|rate| spoilt && *rate > 0.0);
+    let rate = earlier.or(rate);
+    let refused = known
+        .and_then(|known| known.refused)
+        .or_else(|| refused_before(plan, to).filter(|_| !spoilt));
     plan.next.transfer = Some(TransferStatus {
         old_share: i32::from(old_share.percent()),
         since: plan.now,
@@ -273,11 +279,7 @@ fn arrived(
     if matches!(new, Reading::Error(_)) || matches!(old, Reading::Error(_)) {
         return Reach::Unknown(HoldReason::MetricsUnavailable, unknown(&error_of(sample)));
     }
-    let side = match to {
-        Serves::Primary => &sample.seen.primary,
-        Serves::Target => &sample.seen.canary,
-    };
-    if let Some(reach) = answered(plan, side, new, transfer) {
+    if let Some(reach) = answered(plan, sample, to, from, transfer) {
         return reach;
     }
     if let Some(text) = unmeasured(plan, sample) {
@@ -369,7 +371,29 @@ fn is_called(side: &Seen) -> bool {
 
 /// What the requests say that arrived at the new side: that callers are answered, or refused much more often than before. Calls
 /// of those whom the mesh does not know, such as probes and scrapes, say nothing. `None` if there are none of callers.
-fn answered(plan: &Plan<'_>, side: &Seen, counted: &Reading, transfer: &TransferStatus) -> Option<Reach> {
+fn answered(
+    plan: &mut Plan<'_>,
+    sample: &Sample,
+    to: Serves,
+    from: DateTime<Utc>,
+    transfer: &TransferStatus,
+) -> Option<Reach> {
+    let spec = plan.spec;
+    let names = &spec.names;
+    let (side, old, counted, name) = match to {
+        Serves::Primary => (
+            &sample.seen.primary,
+            &sample.seen.canary,
+            &sample.traffic.primary,
+            &names.primary,
+        ),
+        Serves::Target => (
+            &sample.seen.canary,
+            &sample.seen.primary,
+            &sample.traffic.canary,
+            &names.target,
+        ),
+    };
     let Some(counts) = counts_of(side) else {
         return has_requests(counted).then_some(Reach::Reached);
     };
@@ -380,23 +404,34 @@ fn answered(plan: &Plan<'_>, side: &Seen, counted: &Reading, transfer: &Transfer
     let skipped = plan.next.phase == Some(Phase::Finalising) && orders::skips_analysis(plan);
     let refused = if skipped { counts.denied } else { counts.refused() };
     let refused = refused / counts.requests;
-    if refused <= transfer.refused.unwrap_or(0.0) + REFUSED_MORE {
+    // Where nothing was measured before, those that still get traffic are the measure; if nobody does, only what refuses
+    // nearly everything is known to be in the way.
+    let before = transfer.refused.or_else(|| refused_share(old));
+    let bound = before.map_or(NEARLY_ALL, |before| before + REFUSED_MORE);
+    if refused <= bound {
         return Some(Reach::Reached);
     }
-    if counts.requests < EXPECTED {
+    if counts.requests < EXPECTED && !plan.elapsed(from, THIN) {
         return Some(Reach::Wait);
     }
     Some(Reach::Missing(format!(
         "{:.0} % of the requests that reach {} are refused, and {:.0} % were before; look at AuthorizationPolicies that name the \
          pods of before",
         refused * 100.0,
-        plan.spec.names.primary,
-        transfer.refused.unwrap_or(0.0) * 100.0
+        name,
+        before.unwrap_or(0.0) * 100.0
     )))
 }
 
 fn window(sample: &Sample) -> TimeDelta {
     TimeDelta::from_std(sample.traffic.window).unwrap_or_default()
+}
+
+/// Whether callers whom the mesh knows are counted at the primary, whatever becomes of their requests.
+pub(super) fn has_callers(plan: &Plan<'_>) -> bool {
+    let sample = plan.seen.sample.as_deref();
+    let counts = sample.and_then(|sample| counts_of(&sample.seen.primary));
+    counts.is_some_and(|counts| counts.requests - counts.strangers >= 0.5)
 }
 
 /// The pause before the next attempt after `attempts` that failed.

@@ -100,3 +100,44 @@ fn template_that_a_paused_workload_has_not_rolled_out_holds_the_promotion_withou
         (Some(Phase::Promoting), None)
     );
 }
+
+/// All of the traffic moved back at this instant, at this rate, and nobody calls any more.
+#[test]
+fn release_whose_callers_go_home_is_promoted() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.phase = Some(Phase::Promoting);
+    seen.status.canary_weight = 50;
+    seen.status.last_transition_time = Some(at(5));
+    seen.routes = at_weight(50);
+    seen.primary = Some(workload("b", "2"));
+    seen.routing_since = at(0);
+    let mut outcome = None;
+    for now in 10..3000 {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(now);
+        let calls = if now < 15 { 100.0 } else { 0.0 };
+        (sample.traffic.canary, sample.traffic.primary) = (Reading::Value(calls), Reading::Value(calls));
+        sample.traffic.reached_at = Some(at(now.min(15)));
+        for act in &decide(&spec(), &seen, at(now)).acts {
+            match act {
+                Act::Record(status) => seen.status = (**status).clone(),
+                Act::Route(weight) => {
+                    seen.routes = at_weight(i64::from(weight.percent()));
+                    seen.routing_since = at(now);
+                }
+                Act::ScaleTarget(replicas) => {
+                    let target = seen.target.as_mut().unwrap();
+                    target.desired = *replicas;
+                    (target.total, target.updated) = (*replicas, *replicas);
+                    (target.available, target.endpoints) = (*replicas, *replicas);
+                }
+                _ => {}
+            }
+        }
+        if seen.status.phase.is_some_and(Phase::at_rest) {
+            outcome = seen.status.phase;
+            break;
+        }
+    }
+    assert_eq!(outcome, Some(Phase::Succeeded), "{:?}", seen.status.message);
+}

@@ -153,3 +153,48 @@ fn without_metrics_a_deletion_waits_no_longer_than_its_bound() {
     }
     assert_eq!(handed_back, Some(610));
 }
+
+#[test]
+fn somebody_says_that_the_primary_may_go_though_it_is_called() {
+    let mut seen = deleted_after_rollback();
+    seen.target = Some(workload("a", "1"));
+    seen.status.phase = Some(Phase::Terminating);
+    seen.status.last_transition_time = Some(at(-100));
+    seen.apex.serves = Some(Serves::Target);
+    seen.routes = Routes::Present {
+        weight: None,
+        split: false,
+        owned: false,
+        in_shape: true,
+    };
+    for now in (10..2000).step_by(10) {
+        count(&mut seen, now, 0.0, 100.0);
+        let acts = carry_out(&mut seen, now, &deleting(None));
+        assert!(acts.iter().all(|act| matches!(act, Act::Record(_))), "{acts:?}");
+    }
+    assert_eq!(seen.status.hold.as_ref().unwrap().reason, HoldReason::TrafficNotShifting);
+    seen.orders = order(Verb::Advance, "");
+    carry_out(&mut seen, 2000, &deleting(None));
+    let acts = carry_out(&mut seen, 2001, &deleting(None));
+    assert!(acts.contains(&Act::Delete(Child::PrimaryDeployment)), "{acts:?}");
+}
+
+#[test]
+fn errors_that_were_there_before_are_nothing_in_the_way() {
+    let mut seen = deleted_after_rollback();
+    seen.target = Some(workload("a", "1"));
+    // Nobody samples at rest, so nothing is known of before.
+    let sample = seen.sample.take();
+    carry_out(&mut seen, 10, &deleting(None));
+    seen.sample = sample;
+    count(&mut seen, 30, 50.0, 950.0);
+    let counts = |requests: f64| Counts {
+        requests,
+        denied: requests / 2.0,
+        ..Counts::default()
+    };
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    (sample.seen.canary.arrived, sample.seen.primary.arrived) = (Some(counts(50.0)), Some(counts(950.0)));
+    let acts = carry_out(&mut seen, 30, &deleting(None));
+    assert!(acts.contains(&Act::PointApex(Serves::Target)), "{acts:?}");
+}
