@@ -16,8 +16,12 @@ struct Shared {
 }
 
 /// Whoever changes something.
+#[derive(Clone, Debug, Default)]
+pub struct Sender(Arc<Owner>);
+
+/// What the clones of a sender have in common; with it ends what is told.
 #[derive(Debug, Default)]
-pub struct Sender(Arc<Shared>);
+struct Owner(Arc<Shared>);
 
 /// Whoever waits for it.
 #[derive(Debug)]
@@ -33,15 +37,16 @@ pub struct Closed;
 impl Sender {
     /// Something changed.
     pub fn tell(&self) {
-        self.0.changes.fetch_add(1, Ordering::Relaxed);
-        self.0.waiting.notify_waiters();
+        let shared = &self.0.0;
+        shared.changes.fetch_add(1, Ordering::Relaxed);
+        shared.waiting.notify_waiters();
     }
 
     /// Waits for what changes from now on.
     #[must_use]
     pub fn subscribe(&self) -> Receiver {
         let mut receiver = Receiver {
-            shared: self.0.clone(),
+            shared: self.0.0.clone(),
             seen: 0,
         };
         receiver.mark_unchanged();
@@ -49,7 +54,7 @@ impl Sender {
     }
 }
 
-impl Drop for Sender {
+impl Drop for Owner {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Relaxed);
         self.0.waiting.notify_waiters();
