@@ -96,6 +96,7 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
         return blind;
     }
     sees(plan);
+    let step = plan.next.step.clone().unwrap_or(step);
     if sample.at < step.started_at + plan.spec.interval {
         return Verdict::Wait;
     }
@@ -209,10 +210,15 @@ pub(super) fn blind_since(plan: &mut Plan<'_>) -> Option<DateTime<Utc>> {
     Some(*step.blind_since.get_or_insert(now))
 }
 
-/// Metrics are complete.
+/// Metrics are complete. After an interval without them a pass is counted anew: what is left of the step would be a few
+/// requests.
 fn sees(plan: &mut Plan<'_>) {
-    if let Some(step) = &mut plan.next.step {
-        step.blind_since = None;
+    let (now, interval) = (plan.now, plan.spec.interval);
+    if let Some(step) = &mut plan.next.step
+        && let Some(since) = step.blind_since.take()
+        && now - since >= interval
+    {
+        step.started_at = now;
     }
 }
 

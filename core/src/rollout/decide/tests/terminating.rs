@@ -172,7 +172,10 @@ fn somebody_says_that_the_primary_may_go_though_it_is_called() {
         let acts = carry_out(&mut seen, now, &deleting(None));
         assert!(acts.iter().all(|act| matches!(act, Act::Record(_))), "{acts:?}");
     }
-    assert_eq!(seen.status.hold.as_ref().unwrap().reason, HoldReason::TrafficNotShifting);
+    assert_eq!(
+        seen.status.hold.as_ref().unwrap().reason,
+        HoldReason::TrafficNotShifting
+    );
     seen.orders = order(Verb::Advance, "");
     carry_out(&mut seen, 2000, &deleting(None));
     let acts = carry_out(&mut seen, 2001, &deleting(None));
