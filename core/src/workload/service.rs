@@ -30,7 +30,7 @@ pub fn pod_labels(target: &Value, selector: &Selector, serves: Serves) -> Value 
     Value::Object(labels)
 }
 
-/// A Service of a Canary, selecting the pods with `labels`. `offer` is what callers find at it, see [`offer`].
+/// A Service of a Canary, selecting the pods with `labels`. `offer` is what callers find at it.
 #[must_use]
 pub fn build(
     (name, namespace): (&str, &str),
