@@ -65,7 +65,7 @@ pub struct Play {
     /// Canaries whose primary a policy keeps requests from: since when, and how many it had answered by then.
     pub barred: BTreeMap<usize, (DateTime<Utc>, u64)>,
     /// The workloads as they were when proxies were last told of changes.
-    told_of: Vec<Option<i64>>,
+    told_of: Vec<Option<Value>>,
     pub images: u32,
     /// The image that was shipped last, by Canary.
     pub shipped: BTreeMap<usize, String>,
@@ -227,12 +227,12 @@ impl Play {
         };
         // Proxies that do not follow, and metrics that say nothing of anybody: nobody can know who is still reached.
         self.disturbed |= !told && trouble == Trouble::Empty;
-        let generations = self.generations();
+        let templates = self.templates();
         if told {
-            self.told_of = generations;
+            self.told_of = templates;
         } else {
             // Pods were replaced since, between two looks.
-            self.disturbed |= self.told_of != generations;
+            self.disturbed |= self.told_of != templates;
         }
         for n in 0..self.story.setups.len() {
             let taken_over = ["Promoting", "Finalising"]
@@ -343,23 +343,22 @@ impl Play {
         Ok(())
     }
 
-    /// Which content of each workload there is.
-    fn generations(&self) -> Vec<Option<i64>> {
-        let of = |key: &Key| self.cluster.get(key)?["metadata"]["generation"].as_i64();
+    /// Which template each workload has.
+    fn templates(&self) -> Vec<Option<Value>> {
+        let of = |key: &Key| Some(self.cluster.get(key)?["spec"]["template"].clone());
         let canaries = 0..self.story.setups.len();
         canaries
             .flat_map(|n| [of(&key(n, Kind::DEPLOYMENT)), of(&primary(n))])
             .collect()
     }
 
-    /// Whether pods of a workload are being replaced.
+    /// Whether pods of a workload are being replaced by those of another template.
     pub fn replaces_pods(&self) -> bool {
         let replaced = |key: &Key| {
             self.cluster.get(key).is_some_and(|deployment| {
-                let (spec, status) = (&deployment["spec"], &deployment["status"]);
-                status["observedGeneration"] != deployment["metadata"]["generation"]
-                    || [&status["updatedReplicas"], &status["replicas"]].map(|n| n.as_i64().unwrap_or(0))
-                        != [spec["replicas"].as_i64().unwrap_or(1); 2]
+                let [all, updated] = ["replicas", "updatedReplicas"]
+                    .map(|field| deployment["status"][field].as_i64().unwrap_or(0));
+                all > updated
             })
         };
         (0..self.story.setups.len()).any(|n| replaced(&key(n, Kind::DEPLOYMENT)) || replaced(&primary(n)))

@@ -28,6 +28,13 @@ pub(super) fn begin(plan: &mut Plan<'_>, kind: RetirementKind, verdict: &str) {
     if planted(Defect::ScalesBeforeItRoutes) {
         plan.act(Act::ScaleTarget(0));
     }
+    if planted(Defect::ConcludesEarly)
+        && let Some(retirement) = plan.next.retirement.clone()
+    {
+        plan.next.canary_weight = 0;
+        conclude(plan, &retirement);
+        plan.record();
+    }
     match kind {
         RetirementKind::RollBack | RetirementKind::Abort | RetirementKind::Cancel => return_traffic(plan),
         RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => undo::begin(plan, kind),
