@@ -50,9 +50,9 @@ impl Story {
                 canary: rng.usize(..canaries),
                 what: Happening::draw(&mut rng, replicas),
             };
-            // Robots that quarrel over a manifest do so within seconds.
+            // Robots that quarrel over a manifest do so within seconds, while a withdrawal is not over.
             let again = (event.what == Happening::Revert && rng.bool()).then(|| Event {
-                after: TimeDelta::milliseconds(rng.i64(1..20_000)),
+                after: TimeDelta::milliseconds(rng.i64(1..8_000)),
                 canary: event.canary,
                 what: Happening::ShipAgain,
             });

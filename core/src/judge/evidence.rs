@@ -133,6 +133,27 @@ impl Seen {
             Reading::Error(_) => None,
         }
     }
+
+    /// What the pods' own proxies counted; where none of them tells anything, what the callers' proxies did.
+    #[must_use]
+    pub fn counts(&self) -> Option<&Counts> {
+        self.arrived
+            .as_ref()
+            .or(self.called.as_ref().filter(|_| self.is_called()))
+    }
+
+    /// Whether the callers' proxies count a request.
+    #[must_use]
+    pub fn is_called(&self) -> bool {
+        self.called.as_ref().is_some_and(|counts| counts.requests >= 0.5)
+    }
+
+    /// Share of the requests that are refused, from 0 to 1; `None` without requests.
+    #[must_use]
+    pub fn refused_share(&self) -> Option<f64> {
+        let counts = self.counts().filter(|counts| counts.requests >= 0.5)?;
+        Some(counts.refused() / counts.requests)
+    }
 }
 
 /// Requests of both versions over a short window. A value of 0 says that proxies were read twice and counted nothing new;

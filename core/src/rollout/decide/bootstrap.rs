@@ -6,8 +6,9 @@
 use super::{
     capacity,
     plan::Plan,
-    reach,
-    transfer::{self, Reach, old_share},
+    reach::{self, Reach},
+    silence,
+    transfer::{self, old_share},
     transition,
 };
 use crate::{
@@ -63,9 +64,11 @@ fn carried_over(plan: &mut Plan<'_>) -> bool {
 /// or refused leaves it with pods that do not serve.
 fn give_back(plan: &mut Plan<'_>, target: &Workload) {
     if old_share(plan) == Some(Weight::FULL) && target.serving() > 0 {
-        plan.towards_safety();
         plan.route(Weight::FULL);
         plan.point_apex(Serves::Target);
+        if plan.acting() {
+            plan.towards_safety();
+        }
     }
 }
 
@@ -138,7 +141,7 @@ fn try_share(plan: &mut Plan<'_>, share: Weight) {
         transfer::give_up(plan, false);
         return follow(plan);
     }
-    let found = transfer::look(plan, Serves::Primary, share.complement());
+    let found = reach::look(plan, Serves::Primary, share.complement());
     match found {
         Reach::Reached | Reach::Idle if !capacity::primary_carries_rest(plan, Weight::ZERO) => {
             let text = format!(
@@ -214,7 +217,7 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
         return plan.point_apex(Serves::Target);
     }
     if known.is_some_and(|transfer| transfer.reached) {
-        match transfer::look(plan, Serves::Primary, Weight::FULL) {
+        match reach::look(plan, Serves::Primary, Weight::FULL) {
             Reach::Reached | Reach::Idle => {}
             Reach::Wait => return,
             Reach::Missing(text) => return go_back(plan, &text),
@@ -239,7 +242,7 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
             );
             return held(plan, HoldReason::WorkloadNotReady, &text);
         }
-        if reach::silent(plan, Serves::Target) {
+        if silence::silent(plan, Serves::Target) {
             plan.act(Act::ScaleTarget(0));
         }
         return;
@@ -251,7 +254,7 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
 
 /// Nobody was known to call when the traffic moved: whoever calls now is to arrive.
 fn idle_still(plan: &mut Plan<'_>) -> bool {
-    match transfer::look(plan, Serves::Primary, Weight::FULL) {
+    match reach::look(plan, Serves::Primary, Weight::FULL) {
         Reach::Reached => {
             if let Some(transfer) = &mut plan.next.transfer {
                 transfer.reached = true;
@@ -261,7 +264,7 @@ fn idle_still(plan: &mut Plan<'_>) -> bool {
         Reach::Idle => true,
         Reach::Wait => {
             // Known to be idle for a minute already; only a caller that shows up makes it worth waiting.
-            !transfer::has_callers(plan)
+            !reach::has_callers(plan)
                 && plan
                     .next
                     .transfer
@@ -359,7 +362,7 @@ fn left_alone(plan: &mut Plan<'_>, target: &Workload, primary: &Workload) -> boo
         return false;
     }
     plan.route(Weight::FULL);
-    !plan.acting() && plan.settled_at(Weight::FULL) && reach::silent(plan, Serves::Primary)
+    !plan.acting() && plan.settled_at(Weight::FULL) && silence::silent(plan, Serves::Primary)
 }
 
 fn finish(plan: &mut Plan<'_>) {

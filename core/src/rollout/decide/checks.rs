@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::plan::Plan;
+use super::{plan::Plan, side};
 use crate::{
     api::{CheckStatus, HoldReason, NoticeKind, StepStatus},
     defect::{Defect, planted},
     judge::{Check, Outcome, Reading, Sample, follows, has_requests, is_dark, is_dark_for, judge, quantile},
-    rollout::Weight,
+    rollout::{Serves, Weight},
 };
 
 /// Holds that metrics cause and end.
@@ -116,9 +116,7 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
 /// Whether the canary's requests are counted, so that none means none: its series stand still, or it has none while each of its
 /// pods is known to be read.
 fn is_counted(plan: &Plan<'_>, sample: &Sample) -> bool {
-    let ready = plan
-        .target()
-        .map_or(0, |target| target.serving().max(1).unsigned_abs());
+    let ready = side::serving(plan, Serves::Target).max(1);
     match sample.traffic.canary {
         Reading::Value(_) => true,
         Reading::NoData => sample.seen.canary.is_measured(ready) == Some(true),
@@ -148,7 +146,7 @@ fn missing(plan: &Plan<'_>, step: &StepStatus, sample: &Sample) -> Option<Verdic
     }
     let stands_still = matches!(sample.traffic.canary, Reading::Value(_));
     let late =
-        sample.at - from >= longest_request(sample).map_or(ARRIVAL, |longest| window_of(sample) + longest);
+        sample.at - from >= longest_request(sample).map_or(ARRIVAL, |longest| side::window(sample) + longest);
     (stands_still || late).then(|| {
         Verdict::Unreached(format!(
             "{text}; it refuses connections, or the proxies do not follow the routes"
@@ -158,18 +156,12 @@ fn missing(plan: &Plan<'_>, step: &StepStatus, sample: &Sample) -> Option<Verdic
 
 /// How long nearly all requests of the primary take: the 99th percentile. `None` where no metric wants durations.
 fn longest_request(sample: &Sample) -> Option<TimeDelta> {
-    let longest = sample.counts.values().filter_map(|sides| {
+    let quantiles = sample.counts.values().filter_map(|sides| {
         let counts = sides.primary.as_ref()?;
         quantile(0.99, &counts.buckets)
     });
-    let milliseconds = longest.fold(None, |longest: Option<f64>, one| {
-        Some(longest.map_or(one, |l| l.max(one)))
-    })?;
+    let milliseconds = quantiles.reduce(f64::max)?;
     Some(TimeDelta::milliseconds(milliseconds.ceil() as i64))
-}
-
-fn window_of(sample: &Sample) -> TimeDelta {
-    TimeDelta::from_std(sample.traffic.window).unwrap_or_default()
 }
 
 /// Since when the canary has the present weight. Unlike the time from which a pass is counted, no restart of the controller

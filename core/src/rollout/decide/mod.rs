@@ -18,11 +18,13 @@ mod plan; // a decision in the making
 mod progressing; // the new revision is analysed
 mod promoting; // the primary takes it over
 mod quarrel; // somebody else keeps changing what is written
-mod reach; // whether requests arrive, and do not any more
+mod reach; // whether requests reach pods that they were handed over to
 mod rest; // nothing is under way
 mod retreat; // the traffic goes back for now
 mod rollback; // a revision is withdrawn before it was promoted
 mod routing; // what routes and Services carry, and the order of writes
+mod side; // one side of target and primary, whichever
+mod silence; // whether pods that lost their traffic get none
 mod stand; // where the rollout stands, beside each fact
 mod steps; // which weight is next
 mod terminating; // the service is handed back

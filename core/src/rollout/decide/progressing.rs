@@ -8,7 +8,7 @@ use super::{
     checks::{self, Verdict},
     gates, orders,
     plan::Plan,
-    promoting, reach, rest, retreat, rollback,
+    promoting, rest, retreat, rollback, silence,
     steps::{self, present_step},
     transition::{self, Transition},
 };
@@ -74,7 +74,7 @@ fn send_away(plan: &mut Plan<'_>, target: &Workload) {
         && capacity::primary_carries_all(plan)
         && plan.seen.apex.serves == Some(Serves::Primary);
     if target.desired > 0 && !plan.acting() && target.up_to_date && elsewhere {
-        reach::scale_away(plan);
+        silence::scale_away(plan);
     }
 }
 

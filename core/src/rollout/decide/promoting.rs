@@ -10,8 +10,9 @@ use super::{
     checks::{self, Verdict},
     orders,
     plan::Plan,
-    progressing, reach, retreat, rollback,
-    transfer::{self, Reach},
+    progressing,
+    reach::{self, Reach},
+    retreat, rollback, silence, transfer,
     transition::Permit,
 };
 use crate::{
@@ -104,7 +105,7 @@ fn gives_way(plan: &mut Plan<'_>) -> bool {
         return false;
     }
     plan.route(Weight::FULL);
-    !plan.acting() && plan.settled_at(Weight::FULL) && reach::silent(plan, Serves::Primary)
+    !plan.acting() && plan.settled_at(Weight::FULL) && silence::silent(plan, Serves::Primary)
 }
 
 /// Whether the canary has as many ready pods as the primary. They have their time, if those that are there serve on.
@@ -280,7 +281,7 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     };
     let analysed = plan.next.revision.current.as_ref() == Some(&target.revision);
     if target.desired > 0 && analysed {
-        if reach::silent(plan, Serves::Target) {
+        if silence::silent(plan, Serves::Target) {
             plan.act(Act::ScaleTarget(0));
         }
         return;
@@ -300,7 +301,7 @@ fn primary_reached(plan: &mut Plan<'_>) -> bool {
     {
         return true;
     }
-    match transfer::look(plan, Serves::Primary, Weight::FULL) {
+    match reach::look(plan, Serves::Primary, Weight::FULL) {
         Reach::Reached => {
             transfer::confirm(plan);
             true

@@ -1,214 +1,203 @@
-//! Whether pods that lost their traffic really get none. A VirtualService says what proxies should do; while the mesh's
-//! control plane is down or slow they go on as before, and pods scaled away then would take requests with them (I2).
+//! Whether requests reach pods that they were handed over to.
 //!
-//! Invariant: no pods of a side are scaled away or re-pointed while requests are known to reach it.
+//! Invariant: nobody is taken for idle, or for reached, because nothing tells of the pods.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::plan::Plan;
+use super::{orders, plan::Plan, side};
 use crate::{
-    api::HoldReason,
+    api::{HoldReason, Phase, TransferStatus},
     defect::{Defect, planted},
-    judge::{Reading, Sample, Seen, has_requests},
-    rollout::{Act, Serves, Weight},
+    judge::{Reading, Sample, has_requests},
+    rollout::{Serves, Weight},
 };
 
-/// Windows of the request count after which requests that still arrive are worth an event; before, they may be the last
-/// ones before the change, scraped late.
-const PATIENCE: i32 = 3;
-/// How long a deletion waits for what nobody can tell; the deadline for pods, if that is longer.
-const DELETION: TimeDelta = TimeDelta::minutes(10);
-/// How long requests of callers that the mesh does not know keep pods.
-const STRANGERS: TimeDelta = TimeDelta::minutes(5);
-/// For how long requests that were counted make it strange that none can be counted any more.
-const MEMORY: TimeDelta = TimeDelta::minutes(10);
+/// Requests that must be expected before their absence means anything.
+const EXPECTED: f64 = 10.0;
+/// How long requests may take to arrive: those that are under way are counted when they end.
+const ARRIVAL: TimeDelta = TimeDelta::seconds(60);
+/// How long nobody may call before a service is taken to be idle; and at least three windows of the count.
+const IDLE: TimeDelta = TimeDelta::seconds(60);
+/// For how long a caller that was seen last may still be there.
+const CALLERS: TimeDelta = TimeDelta::minutes(10);
+/// How long so few requests are waited for that their absence means nothing.
+const THIN: TimeDelta = TimeDelta::minutes(10);
+/// Share of the requests that are refused where something is in the way of all.
+const NEARLY_ALL: f64 = 0.9;
+/// By how much more often requests may be refused than before.
+const REFUSED_MORE: f64 = 0.1;
 /// How long samples may be missing before that has a name.
-const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
+pub(super) const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
 
-/// Pods of the target that nobody needs go when no request reaches them, but not in a quarrel with whoever wants them.
-pub(super) fn scale_away(plan: &mut Plan<'_>) {
-    if plan.settled_at(Weight::ZERO) && silent(plan, Serves::Target) {
-        plan.act(Act::ScaleTarget(0));
-    }
+/// Whether requests reach the pods that they were handed over to.
+#[derive(Debug, PartialEq)]
+pub(super) enum Reach {
+    /// They do, or somebody said so.
+    Reached,
+    /// Nobody calls the service.
+    Idle,
+    /// It is too early to tell.
+    Wait,
+    /// They are missing; a sentence.
+    Missing(String),
+    /// Nobody can tell; the hold and a sentence.
+    Unknown(HoldReason, String),
 }
 
-/// Whether no request reaches `side`, counted over a whole window since the routes are as they are and proxies had
-/// time to follow.
-pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
-    if planted(Defect::DoesNotListenForSilence) {
-        return true;
+/// Whether requests reach `to`, which has `share` of the traffic since the hand-over began.
+pub(super) fn look(plan: &mut Plan<'_>, to: Serves, share: Weight) -> Reach {
+    let Some(transfer) = plan.next.transfer.clone() else {
+        return Reach::Reached;
+    };
+    if transfer.assumed || plan.spec.reach_assumed || planted(Defect::TakesReadyForReached) {
+        return Reach::Reached;
     }
-    let from = plan.seen.routing_since + plan.spec.drain;
+    let from = transfer.since.max(plan.seen.routing_since) + plan.spec.drain;
     if !plan.elapsed(from, TimeDelta::zero()) {
-        return false;
+        return Reach::Wait;
     }
     plan.sample();
-    let now = plan.now;
-    let counted = plan
+    let Some(sample) = plan
         .seen
         .sample
         .clone()
-        .filter(|s| s.at - window(s) >= from && s.at <= now);
-    let Some(sample) = counted else {
-        return blind(plan, plan.seen.sample.as_deref().map(window).unwrap_or_default());
+        .filter(|s| s.at - side::window(s) >= from && s.at <= plan.now)
+    else {
+        let latest = plan.seen.sample.as_deref().map(side::window).unwrap_or_default();
+        let due = from.max(plan.seen.sampled_since) + latest;
+        return if plan.elapsed(due, SAMPLE_GRACE) {
+            Reach::Unknown(
+                HoldReason::MetricsUnavailable,
+                unknown("no sample of the metrics arrives"),
+            )
+        } else {
+            Reach::Wait
+        };
     };
-    match count(&sample, side) {
-        Reading::Error(_) => blind(plan, window(&sample)),
-        Reading::Value(count) if count.is_nan() => blind(plan, window(&sample)),
-        reading if has_requests(reading) && !only_strangers(plan, &sample, side) && !assumed(plan) => {
-            if sample.at >= from + window(&sample) * PATIENCE {
-                still_reached(plan, side, reading);
-            }
-            false
+    arrived(plan, &sample, to, (share, from), &transfer)
+}
+
+fn arrived(
+    plan: &mut Plan<'_>,
+    sample: &Sample,
+    to: Serves,
+    (share, from): (Weight, DateTime<Utc>),
+    transfer: &TransferStatus,
+) -> Reach {
+    let (new, old) = (side::count(sample, to), side::count(sample, side::other(to)));
+    if matches!(new, Reading::Error(_)) || matches!(old, Reading::Error(_)) {
+        return Reach::Unknown(
+            HoldReason::MetricsUnavailable,
+            unknown(sample.unanswered().unwrap_or_default()),
+        );
+    }
+    if let Some(reach) = answered(plan, sample, to, from, transfer) {
+        return reach;
+    }
+    let unread = [Serves::Target, Serves::Primary]
+        .into_iter()
+        .find_map(|side| side::unread(plan, sample, side, "requests arrive"));
+    if let Some(text) = unread {
+        // No request of pods that nobody reads is no proof that there are none.
+        return if plan.elapsed(from, IDLE.max(side::window(sample) * 3)) {
+            Reach::Unknown(HoldReason::ReachUnknown, text)
+        } else {
+            Reach::Wait
+        };
+    }
+    let called = sample.seen.canary.is_called() || sample.seen.primary.is_called();
+    let calls_seen = called || has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
+    let rest = f64::from(share.complement().percent());
+    // Most is still sent to the old side: what arrives there now tells who calls.
+    let left = rest > 0.0 && !has_requests(old) && !called;
+    let recently = sample
+        .traffic
+        .reached_at
+        .is_some_and(|at| sample.at - at < CALLERS);
+    let idle = transfer.rate == Some(0.0) || (transfer.rate.is_none() && !recently);
+    if (idle && !calls_seen) || left {
+        let quiet = IDLE.max(side::window(sample) * 3);
+        return if plan.elapsed(from, quiet) {
+            Reach::Idle
+        } else {
+            Reach::Wait
+        };
+    }
+    let seconds = (sample.at - from).as_seconds_f64();
+    let rate = if rest > 0.0 {
+        let window = sample.traffic.window.as_secs_f64().max(1.0);
+        old.value().unwrap_or(0.0) / window * 100.0 / rest
+    } else {
+        transfer.rate.unwrap_or(0.0)
+    };
+    let expected = rate * f64::from(share.percent()) / 100.0 * seconds;
+    if expected >= EXPECTED && plan.elapsed(from, ARRIVAL) {
+        let name = side::name(plan, to);
+        return Reach::Missing(format!(
+            "no request reaches {name}, though it has {share} of the traffic since {} and {expected:.0} were expected; look at \
+             NetworkPolicies, AuthorizationPolicies, Sidecars and ports that name the pods or Services of before",
+            transfer.since.format("%T")
+        ));
+    }
+    if plan.elapsed(from, THIN) {
+        if !calls_seen && transfer.rate.is_none() {
+            // Who called before has not for ten minutes, on either side.
+            return Reach::Idle;
         }
-        _ if is_called(&sample, side) && !assumed(plan) => {
-            if sample.at >= from + window(&sample) * PATIENCE {
-                still_reached(plan, side, &called(&sample, side));
-            }
-            false
-        }
-        Reading::NoData if unread(plan, &sample, side) => {
-            if plan.spec.deleting || reached_lately(&sample) {
-                blind(plan, window(&sample))
-            } else {
-                unmeasured(plan, side, window(&sample))
-            }
-        }
-        _ if chance(plan, &sample, side) => false,
-        _ => true,
+        let text = "too few requests arrive to tell whether they reach the pods that are to take over";
+        return Reach::Unknown(HoldReason::ReachUnknown, text.to_owned());
     }
+    Reach::Wait
 }
 
-fn seen(sample: &Sample, side: Serves) -> &Seen {
-    match side {
-        Serves::Target => &sample.seen.canary,
-        Serves::Primary => &sample.seen.primary,
-    }
-}
-
-/// Requests that the callers' proxies sent to `side`.
-fn called(sample: &Sample, side: Serves) -> Reading {
-    let counts = seen(sample, side).called.as_ref();
-    counts.map_or(Reading::NoData, |counts| Reading::Value(counts.requests))
-}
-
-/// Whether callers' proxies count requests, and none of the pods' own proxies tells anything.
-fn is_called(sample: &Sample, side: Serves) -> bool {
-    seen(sample, side).arrived.is_none() && has_requests(&called(sample, side))
-}
-
-/// Whether nobody calls who is known to the mesh: probes, scrapes and health checks call pods whatever the routes say. They
-/// may be a gateway without a proxy for a while.
-fn only_strangers(plan: &mut Plan<'_>, sample: &Sample, side: Serves) -> bool {
-    let strangers = seen(sample, side)
-        .arrived
-        .as_ref()
-        .is_some_and(|counts| counts.requests - counts.strangers < 0.5);
-    strangers && plan.elapsed(plan.seen.routing_since, STRANGERS)
-}
-
-/// Whether no growth can be told of pods that serve because they are not read, each of them: that is no count of none. Pods
-/// without a series of Istio's had no request if `up` says that they are read.
-fn unread(plan: &Plan<'_>, sample: &Sample, side: Serves) -> bool {
-    let (workload, seen) = match side {
-        Serves::Target => (plan.target(), &sample.seen.canary),
-        // A primary whose pods are replaced was measured, or nothing would have been judged.
-        Serves::Primary if plan.spec.deleting => (plan.primary(), &sample.seen.primary),
-        Serves::Primary => return false,
+/// What the requests say that arrived at the new side: that callers are answered, or refused much more often than before. Calls
+/// of those whom the mesh does not know, such as probes and scrapes, say nothing. `None` if there are none of callers.
+fn answered(
+    plan: &mut Plan<'_>,
+    sample: &Sample,
+    to: Serves,
+    from: DateTime<Utc>,
+    transfer: &TransferStatus,
+) -> Option<Reach> {
+    let Some(counts) = side::seen(sample, to).counts() else {
+        return has_requests(side::count(sample, to)).then_some(Reach::Reached);
     };
-    let ready = workload.map_or(0, |workload| workload.serving().unsigned_abs());
-    ready > 0 && seen.is_measured(ready) != Some(true)
-}
-
-/// Whether requests were counted a moment ago: a Prometheus that lost its memory, or a scrape that broke, looks like this.
-fn reached_lately(sample: &Sample) -> bool {
-    let at = sample.traffic.reached_at;
-    at.is_some_and(|at| sample.at - at < MEMORY)
-}
-
-/// Whether one window without a request says too little: requests arrived where none should have, so proxies are known not
-/// to follow, and with little traffic a window may be empty by chance. Then it takes as many as it took to name it.
-fn chance(plan: &Plan<'_>, sample: &Sample, side: Serves) -> bool {
-    let named = plan.held_since(HoldReason::TrafficNotShifting);
-    let last = match side {
-        Serves::Target => named.max(sample.traffic.reached_at.filter(|_| named.is_some())),
-        Serves::Primary => named,
-    };
-    last.is_some_and(|last| sample.at < last + window(sample) * PATIENCE)
-}
-
-fn window(sample: &Sample) -> TimeDelta {
-    TimeDelta::from_std(sample.traffic.window).unwrap_or_default()
-}
-
-fn count(sample: &Sample, side: Serves) -> &Reading {
-    match side {
-        Serves::Target => &sample.traffic.canary,
-        Serves::Primary => &sample.traffic.primary,
+    if counts.requests - counts.strangers < 0.5 {
+        return None;
     }
-}
-
-fn still_reached(plan: &mut Plan<'_>, side: Serves, reading: &Reading) {
-    let names = &plan.spec.names;
-    let workload = match side {
-        Serves::Target => &names.target,
-        Serves::Primary => &names.primary,
-    };
-    let text = format!(
-        "{workload} should get no requests any more and had {:.0}; it is not scaled away while proxies do not follow the \
-         routes, or somebody calls it directly",
-        reading.value().unwrap_or_default()
-    );
-    let text = plan.hold(HoldReason::TrafficNotShifting, &text);
-    plan.say(text);
-}
-
-/// Nothing can be counted: that is named after a while. What nobody knows takes no pod away, but for somebody's word, or the
-/// bound of a deletion.
-fn blind(plan: &mut Plan<'_>, window: TimeDelta) -> bool {
-    let text = "without metrics nobody knows whether requests still arrive; nothing is scaled away";
-    unknown(plan, HoldReason::MetricsUnavailable, text, window)
-}
-
-/// As [`blind`], of pods that no metric tells of.
-fn unmeasured(plan: &mut Plan<'_>, side: Serves, window: TimeDelta) -> bool {
-    let names = &plan.spec.names;
-    let name = match side {
-        Serves::Target => &names.target,
-        Serves::Primary => &names.primary,
-    };
-    let text = format!(
-        "not every pod of {name} is scraped (neither up nor a series of Istio's tells of it), so nobody knows whether requests \
-         still arrive; nothing is scaled away"
-    );
-    unknown(plan, HoldReason::ReachUnknown, &text, window)
-}
-
-fn unknown(plan: &mut Plan<'_>, reason: HoldReason, text: &str, window: TimeDelta) -> bool {
-    if trusted(plan) {
-        return true;
+    // Who skipped the analysis takes the errors of the revision itself; who is denied reaches no application.
+    let skipped = plan.next.phase == Some(Phase::Finalising) && orders::skips_analysis(plan);
+    let refused = if skipped { counts.denied } else { counts.refused() };
+    let refused = refused / counts.requests;
+    // Where nothing was measured before, those that still get traffic are the measure; if nobody does, only what refuses
+    // nearly everything is known to be in the way.
+    let before = transfer
+        .refused
+        .or_else(|| side::seen(sample, side::other(to)).refused_share());
+    let bound = before.map_or(NEARLY_ALL, |before| before + REFUSED_MORE);
+    if refused <= bound {
+        return Some(Reach::Reached);
     }
-    let from = (plan.seen.routing_since + plan.spec.drain).max(plan.seen.sampled_since);
-    let named = plan.held_since(reason).is_some();
-    if named || plan.elapsed(from + window, SAMPLE_GRACE) {
-        let text = plan.hold(reason, text);
-        plan.say(text);
+    if counts.requests < EXPECTED && !plan.elapsed(from, THIN) {
+        return Some(Reach::Wait);
     }
-    false
+    Some(Reach::Missing(format!(
+        "{:.0} % of the requests that reach {} are refused, and {:.0} % were before; look at AuthorizationPolicies that name the \
+         pods of before",
+        refused * 100.0,
+        side::name(plan, to),
+        before.unwrap_or(0.0) * 100.0
+    )))
 }
 
-/// Whether somebody said that requests arrive where they are routed.
-fn assumed(plan: &Plan<'_>) -> bool {
-    let transfer = plan.next.transfer.as_ref();
-    plan.spec.reach_assumed || transfer.is_some_and(|transfer| transfer.assumed)
+/// Whether callers whom the mesh knows are counted at the primary, whatever becomes of their requests.
+pub(super) fn has_callers(plan: &Plan<'_>) -> bool {
+    let sample = plan.seen.sample.as_deref();
+    let counts = sample.and_then(|sample| sample.seen.primary.counts());
+    counts.is_some_and(|counts| counts.requests - counts.strangers >= 0.5)
 }
 
-/// Whether routes are trusted without metrics: by somebody's word, or by a deletion that has waited long enough since its
-/// last change of the routes.
-fn trusted(plan: &mut Plan<'_>) -> bool {
-    if assumed(plan) {
-        return true;
-    }
-    let bound = DELETION.max(plan.spec.progress_deadline);
-    plan.spec.deleting && plan.elapsed(plan.seen.routing_since.max(plan.phase_since()), bound)
+/// Why nothing is handed over without metrics.
+pub(super) fn unknown(why: &str) -> String {
+    format!("without metrics nobody knows whether requests arrive, and nothing is scaled away: {why}")
 }

@@ -5,12 +5,13 @@ use super::{
     capacity,
     change::{self, Change},
     plan::Plan,
-    progressing, quarrel, reach,
+    progressing, quarrel, silence,
     transition::{self, Transition},
     undo,
 };
 use crate::{
     api::{HoldReason, NoticeKind, Phase, RevisionStatus},
+    defect::{Defect, planted},
     rollout::{Act, Serves, Weight, Workload},
 };
 
@@ -69,7 +70,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         follow_replicas(plan, target.desired);
         // Somebody (a person, or a tool that owns the manifest) asked for pods that nobody needs; or a newer revision came
         // while the canary was to be scaled away, and was set back.
-        reach::scale_away(plan);
+        silence::scale_away(plan);
     }
 }
 
@@ -143,7 +144,8 @@ fn return_to_promoted(plan: &mut Plan<'_>) {
     else {
         return;
     };
-    if primary.revision.is_empty() || primary.revision == promoted || target.revision == promoted {
+    let restored = primary.revision.is_empty() || primary.revision == promoted;
+    if restored || target.revision == promoted || planted(Defect::DoesNotRestore) {
         return;
     }
     if plan.seen.unrestorable.as_ref() == Some(&promoted) {

@@ -8,8 +8,8 @@ use chrono::TimeDelta;
 use super::{
     capacity,
     plan::Plan,
-    reach, rollback,
-    transfer::{self, Reach},
+    reach::{self, Reach},
+    rollback, silence, transfer,
 };
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
@@ -51,7 +51,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !merge_routes(plan) {
         return;
     }
-    if serving && !reach::silent(plan, Serves::Primary) {
+    if serving && !silence::silent(plan, Serves::Primary) {
         return;
     }
     if !remove_children(plan) {
@@ -186,7 +186,7 @@ fn is_reached(plan: &mut Plan<'_>) -> bool {
         plan.keep_holds(&[HoldReason::NotReached]);
         return false;
     }
-    match transfer::look(plan, Serves::Target, share) {
+    match reach::look(plan, Serves::Target, share) {
         Reach::Reached | Reach::Idle => {}
         Reach::Wait => {
             plan.keep_holds(&[HoldReason::NotReached]);

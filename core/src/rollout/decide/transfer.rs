@@ -5,53 +5,25 @@
 //! before requests are known to arrive, or both sides are known to be idle. What cannot be known is a named hold, which ends
 //! by knowledge or by somebody's `advance` (I13). What does not arrive goes back (I15).
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
-use super::{orders, plan::Plan};
+use super::{
+    plan::Plan,
+    reach::{self, Reach},
+    side,
+};
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
-    defect::{Defect, planted},
-    judge::{Counts, Reading, Sample, Seen, has_requests},
+    judge::{Reading, Sample, has_requests},
     rollout::{Serves, Weight},
 };
 
-/// Requests that must be expected before their absence means anything.
-const EXPECTED: f64 = 10.0;
-/// How long requests may take to arrive: those that are under way are counted when they end.
-const ARRIVAL: TimeDelta = TimeDelta::seconds(60);
-/// How long nobody may call before a service is taken to be idle; and at least three windows of the count.
-const IDLE: TimeDelta = TimeDelta::seconds(60);
-/// For how long a caller that was seen last may still be there.
-const CALLERS: TimeDelta = TimeDelta::minutes(10);
-/// How long so few requests are waited for that their absence means nothing.
-const THIN: TimeDelta = TimeDelta::minutes(10);
-/// How long samples may be missing before that has a name.
-const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
-/// Share of the requests that are refused where something is in the way of all.
-const NEARLY_ALL: f64 = 0.9;
-/// By how much more often requests may be refused than before.
-const REFUSED_MORE: f64 = 0.1;
 /// Pauses before the next attempt.
 const RETRY: [TimeDelta; 3] = [
     TimeDelta::minutes(1),
     TimeDelta::minutes(5),
     TimeDelta::minutes(15),
 ];
-
-/// Whether requests reach the pods that they were handed over to.
-#[derive(Debug, PartialEq)]
-pub(super) enum Reach {
-    /// They do, or somebody said so.
-    Reached,
-    /// Nobody calls the service.
-    Idle,
-    /// It is too early to tell.
-    Wait,
-    /// They are missing; a sentence.
-    Missing(String),
-    /// Nobody can tell; the hold and a sentence.
-    Unknown(HoldReason, String),
-}
 
 /// Begins a hand-over to `to`: `old_share` of the traffic stays where it is for now. Until it is known how many requests there
 /// are, nothing begins; returns whether it has.
@@ -67,7 +39,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, to: Serves, old_share: Weight) -> bool 
         return false;
     };
     let Some(rate) = rate(&sample) else {
-        blind(plan, &error_of(&sample));
+        blind(plan, sample.unanswered().unwrap_or_default());
         return false;
     };
     start(plan, to, old_share, rate);
@@ -87,7 +59,7 @@ fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) 
     let attempts = known.as_ref().map_or(0, |known| known.attempts);
     let spoilt = known.as_ref().is_some_and(|known| {
         let sample = plan.seen.sample.as_deref();
-        sample.is_none_or(|sample| sample.at - window(sample) < known.since + plan.spec.drain)
+        sample.is_none_or(|sample| sample.at - side::window(sample) < known.since + plan.spec.drain)
     });
     let earlier = known
         .as_ref()
@@ -177,18 +149,11 @@ pub(super) fn confirm(plan: &mut Plan<'_>) {
 /// The share of requests that were refused while nothing had moved yet, by those who served.
 fn refused_before(plan: &Plan<'_>, to: Serves) -> Option<f64> {
     let sample = plan.seen.sample.as_deref()?;
-    let (old, new) = match to {
-        Serves::Primary => (&sample.seen.canary, &sample.seen.primary),
-        Serves::Target => (&sample.seen.primary, &sample.seen.canary),
-    };
     // Where the pods are replaced under their traffic, both are the same.
-    let share = refused_share(old).or_else(|| refused_share(new))?;
+    let share = [side::other(to), to]
+        .into_iter()
+        .find_map(|side| side::seen(sample, side).refused_share())?;
     Some((share * 100.0).round() / 100.0)
-}
-
-fn refused_share(side: &Seen) -> Option<f64> {
-    let counts = counts_of(side).filter(|counts| counts.requests >= 0.5)?;
-    Some(counts.refused() / counts.requests)
 }
 
 /// Requests a second of both sides: nothing if they cannot be counted, and an unknown rate if there are none now: that may be
@@ -208,230 +173,15 @@ fn rate(sample: &Sample) -> Option<Option<f64>> {
     Some(known.then(|| (together / seconds * 100.0).round() / 100.0))
 }
 
-fn error_of(sample: &Sample) -> String {
-    let sides = [&sample.traffic.canary, &sample.traffic.primary];
-    let error = sides.iter().find_map(|side| match side {
-        Reading::Error(text) => Some(text.clone()),
-        _ => None,
-    });
-    error.unwrap_or_default()
-}
-
 /// Without metrics nothing is handed over; that has a name after a while.
 fn blind(plan: &mut Plan<'_>, why: &str) {
     let since = plan.seen.sampled_since.max(plan.phase_since());
     let named = plan.held_since(HoldReason::MetricsUnavailable).is_some();
-    if named || plan.elapsed(since, SAMPLE_GRACE) {
-        let text = unknown(why);
+    if named || plan.elapsed(since, reach::SAMPLE_GRACE) {
+        let text = reach::unknown(why);
         plan.hold(HoldReason::MetricsUnavailable, &text);
         plan.say(text);
     }
-}
-
-fn unknown(why: &str) -> String {
-    format!("without metrics nobody knows whether requests arrive, and nothing is scaled away: {why}")
-}
-
-/// Whether requests reach `to`, which has `share` of the traffic since the hand-over began.
-pub(super) fn look(plan: &mut Plan<'_>, to: Serves, share: Weight) -> Reach {
-    let Some(transfer) = plan.next.transfer.clone() else {
-        return Reach::Reached;
-    };
-    if transfer.assumed || plan.spec.reach_assumed || planted(Defect::TakesReadyForReached) {
-        return Reach::Reached;
-    }
-    let from = transfer.since.max(plan.seen.routing_since) + plan.spec.drain;
-    if !plan.elapsed(from, TimeDelta::zero()) {
-        return Reach::Wait;
-    }
-    plan.sample();
-    let Some(sample) = plan
-        .seen
-        .sample
-        .clone()
-        .filter(|s| s.at - window(s) >= from && s.at <= plan.now)
-    else {
-        let latest = plan.seen.sample.as_deref().map(window).unwrap_or_default();
-        let due = from.max(plan.seen.sampled_since) + latest;
-        return if plan.elapsed(due, SAMPLE_GRACE) {
-            Reach::Unknown(
-                HoldReason::MetricsUnavailable,
-                unknown("no sample of the metrics arrives"),
-            )
-        } else {
-            Reach::Wait
-        };
-    };
-    arrived(plan, &sample, to, (share, from), &transfer)
-}
-
-fn arrived(
-    plan: &mut Plan<'_>,
-    sample: &Sample,
-    to: Serves,
-    (share, from): (Weight, DateTime<Utc>),
-    transfer: &TransferStatus,
-) -> Reach {
-    let (new, old) = match to {
-        Serves::Primary => (&sample.traffic.primary, &sample.traffic.canary),
-        Serves::Target => (&sample.traffic.canary, &sample.traffic.primary),
-    };
-    if matches!(new, Reading::Error(_)) || matches!(old, Reading::Error(_)) {
-        return Reach::Unknown(HoldReason::MetricsUnavailable, unknown(&error_of(sample)));
-    }
-    if let Some(reach) = answered(plan, sample, to, from, transfer) {
-        return reach;
-    }
-    if let Some(text) = unmeasured(plan, sample) {
-        // No request of pods that nobody reads is no proof that there are none.
-        return if plan.elapsed(from, IDLE.max(window(sample) * 3)) {
-            Reach::Unknown(HoldReason::ReachUnknown, text)
-        } else {
-            Reach::Wait
-        };
-    }
-    let called = is_called(&sample.seen.canary) || is_called(&sample.seen.primary);
-    let calls_seen = called || has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
-    let rest = f64::from(share.complement().percent());
-    // Most is still sent to the old side: what arrives there now tells who calls.
-    let left = rest > 0.0 && !has_requests(old) && !called;
-    let recently = sample
-        .traffic
-        .reached_at
-        .is_some_and(|at| sample.at - at < CALLERS);
-    let idle = transfer.rate == Some(0.0) || (transfer.rate.is_none() && !recently);
-    if (idle && !calls_seen) || left {
-        let quiet = IDLE.max(window(sample) * 3);
-        return if plan.elapsed(from, quiet) {
-            Reach::Idle
-        } else {
-            Reach::Wait
-        };
-    }
-    let seconds = (sample.at - from).as_seconds_f64();
-    let rate = if rest > 0.0 {
-        let window = sample.traffic.window.as_secs_f64().max(1.0);
-        old.value().unwrap_or(0.0) / window * 100.0 / rest
-    } else {
-        transfer.rate.unwrap_or(0.0)
-    };
-    let expected = rate * f64::from(share.percent()) / 100.0 * seconds;
-    if expected >= EXPECTED && plan.elapsed(from, ARRIVAL) {
-        let names = &plan.spec.names;
-        let name = match to {
-            Serves::Primary => &names.primary,
-            Serves::Target => &names.target,
-        };
-        return Reach::Missing(format!(
-            "no request reaches {name}, though it has {share} of the traffic since {} and {expected:.0} were expected; look at \
-             NetworkPolicies, AuthorizationPolicies, Sidecars and ports that name the pods or Services of before",
-            transfer.since.format("%T")
-        ));
-    }
-    if plan.elapsed(from, THIN) {
-        if !calls_seen && transfer.rate.is_none() {
-            // Who called before has not for ten minutes, on either side.
-            return Reach::Idle;
-        }
-        let text = "too few requests arrive to tell whether they reach the pods that are to take over";
-        return Reach::Unknown(HoldReason::ReachUnknown, text.to_owned());
-    }
-    Reach::Wait
-}
-
-/// The side whose pods serve and are not read, each of them, by the source of the metrics; a sentence.
-fn unmeasured(plan: &Plan<'_>, sample: &Sample) -> Option<String> {
-    let names = &plan.spec.names;
-    let sides = [
-        (plan.target(), &sample.seen.canary, &names.target),
-        (plan.primary(), &sample.seen.primary, &names.primary),
-    ];
-    sides.into_iter().find_map(|(workload, seen, name)| {
-        let ready = workload.map_or(0, |workload| workload.serving().unsigned_abs());
-        (ready > 0 && seen.is_measured(ready) == Some(false)).then(|| {
-            format!(
-                "not every pod of {name} is scraped (neither up nor a series of Istio's tells of it), so nobody knows whether \
-                 requests arrive"
-            )
-        })
-    })
-}
-
-/// What the pods' own proxies counted; where none of them tells anything, what the callers' proxies did.
-fn counts_of(side: &Seen) -> Option<&Counts> {
-    side.arrived
-        .as_ref()
-        .or(side.called.as_ref().filter(|counts| counts.requests >= 0.5))
-}
-
-/// Whether callers' proxies count requests that no proxy of the pods tells of.
-fn is_called(side: &Seen) -> bool {
-    side.called.as_ref().is_some_and(|counts| counts.requests >= 0.5)
-}
-
-/// What the requests say that arrived at the new side: that callers are answered, or refused much more often than before. Calls
-/// of those whom the mesh does not know, such as probes and scrapes, say nothing. `None` if there are none of callers.
-fn answered(
-    plan: &mut Plan<'_>,
-    sample: &Sample,
-    to: Serves,
-    from: DateTime<Utc>,
-    transfer: &TransferStatus,
-) -> Option<Reach> {
-    let spec = plan.spec;
-    let names = &spec.names;
-    let (side, old, counted, name) = match to {
-        Serves::Primary => (
-            &sample.seen.primary,
-            &sample.seen.canary,
-            &sample.traffic.primary,
-            &names.primary,
-        ),
-        Serves::Target => (
-            &sample.seen.canary,
-            &sample.seen.primary,
-            &sample.traffic.canary,
-            &names.target,
-        ),
-    };
-    let Some(counts) = counts_of(side) else {
-        return has_requests(counted).then_some(Reach::Reached);
-    };
-    if counts.requests - counts.strangers < 0.5 {
-        return None;
-    }
-    // Who skipped the analysis takes the errors of the revision itself; who is denied reaches no application.
-    let skipped = plan.next.phase == Some(Phase::Finalising) && orders::skips_analysis(plan);
-    let refused = if skipped { counts.denied } else { counts.refused() };
-    let refused = refused / counts.requests;
-    // Where nothing was measured before, those that still get traffic are the measure; if nobody does, only what refuses
-    // nearly everything is known to be in the way.
-    let before = transfer.refused.or_else(|| refused_share(old));
-    let bound = before.map_or(NEARLY_ALL, |before| before + REFUSED_MORE);
-    if refused <= bound {
-        return Some(Reach::Reached);
-    }
-    if counts.requests < EXPECTED && !plan.elapsed(from, THIN) {
-        return Some(Reach::Wait);
-    }
-    Some(Reach::Missing(format!(
-        "{:.0} % of the requests that reach {} are refused, and {:.0} % were before; look at AuthorizationPolicies that name the \
-         pods of before",
-        refused * 100.0,
-        name,
-        before.unwrap_or(0.0) * 100.0
-    )))
-}
-
-fn window(sample: &Sample) -> TimeDelta {
-    TimeDelta::from_std(sample.traffic.window).unwrap_or_default()
-}
-
-/// Whether callers whom the mesh knows are counted at the primary, whatever becomes of their requests.
-pub(super) fn has_callers(plan: &Plan<'_>) -> bool {
-    let sample = plan.seen.sample.as_deref();
-    let counts = sample.and_then(|sample| counts_of(&sample.seen.primary));
-    counts.is_some_and(|counts| counts.requests - counts.strangers >= 0.5)
 }
 
 /// The pause before the next attempt after `attempts` that failed.

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{capacity, plan::Plan, reach, rollback};
+use super::{capacity, plan::Plan, rollback, silence};
 use crate::{
     api::{HoldReason, Phase, Retirement, RetirementKind},
     defect::{Defect, planted},
@@ -100,7 +100,7 @@ fn restore(plan: &mut Plan<'_>, since: DateTime<Utc>) {
             return plan.act(Act::ScaleTarget(full));
         }
         let moved = plan.weight() == Weight::FULL && !plan.acting() && plan.settled_at(Weight::FULL);
-        if !moved || !reach::silent(plan, Serves::Primary) {
+        if !moved || !silence::silent(plan, Serves::Primary) {
             return;
         }
     }

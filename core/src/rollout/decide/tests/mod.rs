@@ -202,6 +202,34 @@ fn recorded(act: &Act) -> &CanaryStatus {
     }
 }
 
+/// Carries the records and routes of a decision out.
+fn carry_out(seen: &mut Observed, now: i64, spec: &RolloutSpec) -> Vec<Act> {
+    let decision = decide(spec, seen, at(now));
+    for act in &decision.acts {
+        match act {
+            Act::Record(status) => seen.status = (**status).clone(),
+            Act::Route(weight) => {
+                seen.routes = at_weight(i64::from(weight.percent()));
+                seen.routing_since = at(now);
+            }
+            Act::PointApex(serves) => {
+                seen.apex.serves = Some(*serves);
+                seen.routing_since = at(now);
+            }
+            _ => {}
+        }
+    }
+    decision.acts
+}
+
+/// The latest sample counts these requests within a window of three seconds.
+fn measure(seen: &mut Observed, now: i64, canary: f64, primary: f64) {
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.at = at(now);
+    sample.traffic.canary = Reading::Value(canary);
+    sample.traffic.primary = Reading::Value(primary);
+}
+
 fn order(verb: Verb, revision: &str) -> Vec<Order> {
     vec![Order {
         id: "1".to_owned(),

@@ -113,26 +113,14 @@ fn release_whose_callers_go_home_is_promoted() {
     seen.routing_since = at(0);
     let mut outcome = None;
     for now in 10..3000 {
-        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
-        sample.at = at(now);
         let calls = if now < 15 { 100.0 } else { 0.0 };
-        (sample.traffic.canary, sample.traffic.primary) = (Reading::Value(calls), Reading::Value(calls));
+        measure(&mut seen, now, calls, calls);
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
         sample.traffic.reached_at = Some(at(now.min(15)));
-        for act in &decide(&spec(), &seen, at(now)).acts {
-            match act {
-                Act::Record(status) => seen.status = (**status).clone(),
-                Act::Route(weight) => {
-                    seen.routes = at_weight(i64::from(weight.percent()));
-                    seen.routing_since = at(now);
-                }
-                Act::ScaleTarget(replicas) => {
-                    let target = seen.target.as_mut().unwrap();
-                    target.desired = *replicas;
-                    (target.total, target.updated) = (*replicas, *replicas);
-                    (target.available, target.endpoints) = (*replicas, *replicas);
-                }
-                _ => {}
-            }
+        if carry_out(&mut seen, now, &spec()).contains(&Act::ScaleTarget(0)) {
+            let target = seen.target.as_mut().unwrap();
+            (target.desired, target.total, target.updated) = (0, 0, 0);
+            (target.available, target.endpoints) = (0, 0);
         }
         if seen.status.phase.is_some_and(Phase::at_rest) {
             outcome = seen.status.phase;

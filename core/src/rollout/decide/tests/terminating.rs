@@ -38,33 +38,6 @@ fn deleting(hand_back: Option<HandBack>) -> RolloutSpec {
     }
 }
 
-/// Carries the acts of a decision out, but for what ends the deletion.
-fn carry_out(seen: &mut Observed, now: i64, spec: &RolloutSpec) -> Vec<Act> {
-    let decision = decide(spec, seen, at(now));
-    for act in &decision.acts {
-        match act {
-            Act::Record(status) => seen.status = (**status).clone(),
-            Act::Route(weight) => {
-                seen.routes = at_weight(i64::from(weight.percent()));
-                seen.routing_since = at(now);
-            }
-            Act::PointApex(serves) => {
-                seen.apex.serves = Some(*serves);
-                seen.routing_since = at(now);
-            }
-            _ => {}
-        }
-    }
-    decision.acts
-}
-
-fn count(seen: &mut Observed, now: i64, canary: f64, primary: f64) {
-    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
-    sample.at = at(now);
-    sample.traffic.canary = Reading::Value(canary);
-    sample.traffic.primary = Reading::Value(primary);
-}
-
 #[test]
 fn rejected_template_is_not_shipped_by_a_deletion_before_somebody_says_so() {
     let mut seen = deleted_after_rollback();
@@ -110,13 +83,13 @@ fn rejected_template_serves_if_nobody_else_does() {
 fn target_gets_a_small_share_before_the_service_is_handed_back() {
     let mut seen = deleted_after_rollback();
     seen.target = Some(workload("a", "1"));
-    count(&mut seen, 10, 0.0, 1000.0);
+    measure(&mut seen, 10, 0.0, 1000.0);
     let acts = carry_out(&mut seen, 10, &deleting(None));
     assert!(acts.contains(&Act::Route(Weight::saturating(5))), "{acts:?}");
-    count(&mut seen, 18, 0.0, 1000.0);
+    measure(&mut seen, 18, 0.0, 1000.0);
     let acts = carry_out(&mut seen, 18, &deleting(None));
     assert!(!acts.contains(&Act::PointApex(Serves::Target)), "{acts:?}");
-    count(&mut seen, 20, 50.0, 950.0);
+    measure(&mut seen, 20, 50.0, 950.0);
     let acts = carry_out(&mut seen, 20, &deleting(None));
     assert!(acts.contains(&Act::PointApex(Serves::Target)), "{acts:?}");
 }
@@ -125,15 +98,15 @@ fn target_gets_a_small_share_before_the_service_is_handed_back() {
 fn requests_that_do_not_reach_the_target_go_back_to_the_primary() {
     let mut seen = deleted_after_rollback();
     seen.target = Some(workload("a", "1"));
-    count(&mut seen, 10, 0.0, 1000.0);
+    measure(&mut seen, 10, 0.0, 1000.0);
     carry_out(&mut seen, 10, &deleting(None));
-    count(&mut seen, 90, 0.0, 1000.0);
+    measure(&mut seen, 90, 0.0, 1000.0);
     let acts = carry_out(&mut seen, 90, &deleting(None));
     assert_eq!(acts.first(), Some(&Act::Route(Weight::ZERO)), "{acts:?}");
     assert_eq!(seen.status.hold.as_ref().unwrap().reason, HoldReason::NotReached);
-    count(&mut seen, 120, 0.0, 1000.0);
+    measure(&mut seen, 120, 0.0, 1000.0);
     assert_eq!(carry_out(&mut seen, 120, &deleting(None)), []);
-    count(&mut seen, 151, 0.0, 1000.0);
+    measure(&mut seen, 151, 0.0, 1000.0);
     let acts = carry_out(&mut seen, 151, &deleting(None));
     assert!(acts.contains(&Act::Route(Weight::saturating(5))), "{acts:?}");
 }
@@ -168,7 +141,7 @@ fn somebody_says_that_the_primary_may_go_though_it_is_called() {
         in_shape: true,
     };
     for now in (10..2000).step_by(10) {
-        count(&mut seen, now, 0.0, 100.0);
+        measure(&mut seen, now, 0.0, 100.0);
         let acts = carry_out(&mut seen, now, &deleting(None));
         assert!(acts.iter().all(|act| matches!(act, Act::Record(_))), "{acts:?}");
     }
@@ -190,7 +163,7 @@ fn errors_that_were_there_before_are_nothing_in_the_way() {
     let sample = seen.sample.take();
     carry_out(&mut seen, 10, &deleting(None));
     seen.sample = sample;
-    count(&mut seen, 30, 50.0, 950.0);
+    measure(&mut seen, 30, 50.0, 950.0);
     let counts = |requests: f64| Counts {
         requests,
         denied: requests / 2.0,

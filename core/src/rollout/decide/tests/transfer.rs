@@ -26,33 +26,6 @@ fn setting_up(canary: Reading, primary: Reading) -> Observed {
     seen
 }
 
-/// Carries the records and routes of a decision out.
-fn carry_out(seen: &mut Observed, now: i64, spec: &RolloutSpec) -> Vec<Act> {
-    let decision = decide(spec, seen, at(now));
-    for act in &decision.acts {
-        match act {
-            Act::Record(status) => seen.status = (**status).clone(),
-            Act::Route(weight) => {
-                seen.routes = at_weight(i64::from(weight.percent()));
-                seen.routing_since = at(now);
-            }
-            Act::PointApex(serves) => {
-                seen.apex.serves = Some(*serves);
-                seen.routing_since = at(now);
-            }
-            _ => {}
-        }
-    }
-    decision.acts
-}
-
-fn measure(seen: &mut Observed, now: i64, canary: f64, primary: f64) {
-    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
-    sample.at = at(now);
-    sample.traffic.canary = Reading::Value(canary);
-    sample.traffic.primary = Reading::Value(primary);
-}
-
 fn reason(seen: &Observed) -> Option<HoldReason> {
     seen.status.hold.as_ref().map(|hold| hold.reason)
 }

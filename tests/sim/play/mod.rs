@@ -1,0 +1,228 @@
+//! Playing a story, under the invariants, to its rest.
+
+mod oracle; // what is looked at every second
+mod rest; // nothing goes wrong any more
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bellwether::sim::{
+    api_server::Kind,
+    chaos::{Chaos, Control, Strike, Tally, note},
+    cluster::SimCluster,
+    invariants::{Invariants, Shared},
+    traffic::metrics::Trouble,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::{
+    happening::SECOND,
+    setup::{SHOP, Setup, key, namespace},
+    story::Story,
+};
+
+/// What came of a play that broke something.
+#[derive(Debug)]
+pub struct Broken {
+    /// What is wrong, in words; ends with the invariant in brackets.
+    pub what: String,
+    /// Faults that had struck.
+    pub struck: Vec<Strike>,
+    /// What the status of each Canary said, and what happened.
+    pub timeline: Vec<String>,
+}
+
+impl Broken {
+    /// Which rule was broken.
+    pub fn rule(&self) -> &str {
+        let open = self.what.rfind('(').unwrap_or(0);
+        &self.what[open..]
+    }
+}
+
+/// What came of a play that broke nothing.
+#[derive(Debug, Default)]
+pub struct Played {
+    /// Rollouts that were begun.
+    pub rollouts: u64,
+}
+
+/// A play under way.
+pub struct Play {
+    pub cluster: SimCluster,
+    pub disturbed: bool,
+    /// Canaries whose primary a policy keeps requests from: since when, and how many it had answered by then.
+    pub barred: BTreeMap<usize, (DateTime<Utc>, u64)>,
+    /// The workloads as they were when proxies were last told of changes.
+    told_of: Vec<Option<Value>>,
+    pub images: u32,
+    /// The image that was shipped last, by Canary.
+    pub shipped: BTreeMap<usize, String>,
+    story: Story,
+    tally: Tally,
+    control: Arc<Mutex<Control>>,
+    record: Shared,
+    calm: bool,
+}
+
+/// Plays a story; what was exercised goes into `tally`.
+pub fn play(story: &Story, tally: &Tally) -> Result<Played, Broken> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut play = Play::begin(story, tally).await;
+        let outcome = play.go_on().await;
+        let record = play.record.lock().unwrap();
+        for (transition, count) in &record.transitions {
+            for _ in 0..*count {
+                note(tally, transition.clone());
+            }
+        }
+        match outcome {
+            Ok(()) => Ok(Played {
+                rollouts: record.rollouts,
+            }),
+            Err(what) => Err(Broken {
+                what,
+                struck: play.control.lock().unwrap().struck.clone(),
+                timeline: record.timeline.clone(),
+            }),
+        }
+    })
+}
+
+impl Play {
+    async fn begin(story: &Story, tally: &Tally) -> Play {
+        let mut cluster = SimCluster::start(story.seed, TimeDelta::seconds(2));
+        let record = Shared::default();
+        let invariants = Invariants::new(record.clone(), cluster.clock());
+        cluster.server.add_witness(Box::new(invariants));
+        if story.replicas > 1 {
+            cluster.elect(story.skews);
+        }
+        for (n, setup) in story.setups.iter().enumerate() {
+            let ns = namespace(n);
+            cluster.apply(&ns, setup.deployment("shop:good-0")).unwrap();
+            cluster.apply(&ns, Setup::service()).unwrap();
+            if setup.adopted {
+                cluster.apply(&ns, Setup::routes()).unwrap();
+            }
+        }
+        cluster.pass(TimeDelta::seconds(2)).await;
+        let now = cluster.now();
+        for (n, setup) in story.setups.iter().enumerate() {
+            cluster.world().traffic.call(&namespace(n), SHOP, setup.rate, now);
+        }
+        let (chaos, control) = Chaos::new(story.seed, story.strikes.clone(), tally.clone());
+        cluster.server.set_faults(Box::new(chaos));
+        for replica in 0..story.replicas {
+            cluster.start_replica(replica);
+        }
+        for (n, setup) in story.setups.iter().enumerate() {
+            cluster.apply(&namespace(n), setup.canary()).unwrap();
+        }
+        let mut play = Play {
+            cluster,
+            disturbed: false,
+            barred: BTreeMap::new(),
+            told_of: Vec::new(),
+            images: 0,
+            shipped: BTreeMap::new(),
+            story: story.clone(),
+            tally: tally.clone(),
+            control,
+            record,
+            calm: false,
+        };
+        play.trouble(Trouble::None);
+        play
+    }
+
+    pub fn setups(&self) -> &[Setup] {
+        &self.story.setups
+    }
+
+    pub fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap()
+    }
+
+    /// Prometheus is in this trouble from now on.
+    pub fn trouble(&mut self, trouble: Trouble) {
+        let now = self.cluster.now();
+        self.cluster.world().trouble = trouble;
+        let mut record = self.record.lock().unwrap();
+        let blind = matches!(trouble, Trouble::Down | Trouble::Empty | Trouble::NotANumber);
+        record.blind_since = blind.then(|| record.blind_since.unwrap_or(now));
+    }
+
+    /// The controller's watches are cut from now on, or find back.
+    pub fn cut(&self, cut: bool) {
+        let mut record = self.record.lock().unwrap();
+        record.stale_until = match (cut, record.stale_until) {
+            (true, _) => Some(DateTime::<Utc>::MAX_UTC),
+            (false, Some(_)) => Some(self.cluster.now() + TimeDelta::seconds(15)),
+            (false, None) => None,
+        };
+    }
+
+    fn say(&self, what: &str) {
+        let at = self.cluster.now().format("%M:%S%.3f");
+        self.record
+            .lock()
+            .unwrap()
+            .timeline
+            .push(format!("{at} — {what}"));
+    }
+
+    async fn go_on(&mut self) -> Result<(), String> {
+        for event in self.story.events.clone() {
+            self.pass(event.after).await?;
+            note(&self.tally, event.what.name());
+            self.say(&format!("{}: {:?}", namespace(event.canary), event.what));
+            event.what.happen(self, event.canary);
+        }
+        self.calm_down().await?;
+        self.come_to_rest().await?;
+        if self.story.deleted {
+            self.delete_all().await?;
+        }
+        self.everything_was_told()
+    }
+
+    /// Lets time pass, and looks every second.
+    async fn pass(&mut self, span: TimeDelta) -> Result<(), String> {
+        let end = self.cluster.now() + span;
+        loop {
+            let left = end - self.cluster.now();
+            if left <= TimeDelta::zero() {
+                return Ok(());
+            }
+            self.cluster.pass_restarting(left.min(SECOND)).await;
+            self.look()?;
+        }
+    }
+
+    fn canary(&self, n: usize) -> Option<Arc<Value>> {
+        self.cluster.get(&key(n, Kind::CANARY))
+    }
+
+    /// The phase of the `n`-th Canary.
+    pub fn phase(&self, n: usize) -> Option<String> {
+        self.canary(n)?["status"]["phase"].as_str().map(str::to_owned)
+    }
+
+    fn status(&self, n: usize) -> String {
+        let status = self.canary(n).map(|canary| canary["status"].clone());
+        let status = status.unwrap_or_default();
+        format!(
+            "{} weight {} hold {} retirement {}: {}",
+            status["phase"], status["canaryWeight"], status["hold"], status["retirement"], status["message"]
+        )
+    }
+}
