@@ -60,7 +60,12 @@ impl Setup {
         let steps: &[&[i64]] = &[&[10, 30, 50], &[50], &[5, 20, 60, 100], &[20, 40]];
         Setup {
             interval: rng.i64(4..12),
-            window: rng.i64(5..9),
+            // Most look back a step or less; some keep what was before it in sight for long.
+            window: if rng.u8(..8) == 0 {
+                rng.i64(15..30)
+            } else {
+                rng.i64(5..9)
+            },
             steps: steps[rng.usize(..steps.len())].to_vec(),
             threshold: rng.i64(1..4),
             deadline: rng.i64(20..60),

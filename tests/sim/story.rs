@@ -50,14 +50,14 @@ impl Story {
                 canary: rng.usize(..canaries),
                 what: Happening::draw(&mut rng, replicas),
             };
-            // Robots that quarrel over a manifest do so within seconds, while a withdrawal is not over.
-            let again = (event.what == Happening::Revert && rng.bool()).then(|| Event {
-                after: TimeDelta::milliseconds(rng.i64(1..8_000)),
-                canary: event.canary,
-                what: Happening::ShipAgain,
-            });
+            let reacts = rng.u8(..8) < if event.what == Happening::Revert { 4 } else { 1 };
+            let reaction = if reacts {
+                reaction(&mut rng, &event)
+            } else {
+                Vec::new()
+            };
             events.push(event);
-            events.extend(again);
+            events.extend(reaction);
         }
         let mut skew = || TimeDelta::milliseconds(rng.i64(-2_000..2_000));
         let skews = [skew(), skew()];
@@ -70,5 +70,26 @@ impl Story {
             skews,
             deleted: rng.u8(..4) == 0,
         }
+    }
+}
+
+/// What people and robots do about an event within seconds, before the controller is done with it.
+fn reaction(rng: &mut fastrand::Rng, event: &Event) -> Vec<Event> {
+    let mut then = |milliseconds: std::ops::Range<i64>, what| Event {
+        after: TimeDelta::milliseconds(rng.i64(milliseconds)),
+        canary: event.canary,
+        what,
+    };
+    match event.what {
+        // Who sees errors pushes a fix, while those of before are still in every window.
+        Happening::Ship("errors60" | "slow") => vec![then(15_000..40_000, Happening::Ship("good"))],
+        // Robots that quarrel over a manifest set it back and forth, while a withdrawal is not over.
+        Happening::Ship("good") => {
+            let revert = then(8_000..25_000, Happening::Revert);
+            let again = then(100..5_000, Happening::ShipAgain);
+            vec![revert, again]
+        }
+        Happening::Revert => vec![then(1..8_000, Happening::ShipAgain)],
+        _ => Vec::new(),
     }
 }

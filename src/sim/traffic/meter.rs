@@ -13,7 +13,7 @@ pub const BOUNDS: [f64; 17] = [
 ];
 
 /// How long scrapes are kept; longer than any window.
-const KEPT: TimeDelta = TimeDelta::minutes(12);
+pub const KEPT: TimeDelta = TimeDelta::minutes(12);
 
 /// Counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -98,11 +98,12 @@ impl Meter {
     /// error, so that the first ones are not seen as growth.
     #[must_use]
     pub fn increase(&self, at: DateTime<Utc>, window: TimeDelta) -> Option<Counts> {
-        let within: Vec<&(DateTime<Utc>, Counts)> = self
-            .scrapes
-            .iter()
-            .filter(|(when, _)| *when > at - window && *when <= at)
-            .collect();
+        let after = |instant| self.scrapes.partition_point(|(when, _)| *when <= instant);
+        let within: Vec<&(DateTime<Utc>, Counts)> =
+            self.scrapes.range(after(at - window)..after(at)).collect();
+        if within.is_empty() {
+            return None;
+        }
         let total = |c: &Counts| c.good;
         let good = growth(&within, at, window, total);
         let bad = growth(&within, at, window, |c| c.bad);

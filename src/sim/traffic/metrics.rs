@@ -67,10 +67,11 @@ impl SimMetrics {
     }
 
     /// Waits as long as an answer takes, and shows `look` the pods that were asked for, and the instant up to which they
-    /// are known.
+    /// are known. Over a `range` those have series too that are gone; at an instant they have none.
     async fn answer<T: Default>(
         &self,
         scope: &Scope,
+        range: bool,
         look: impl Fn(&mut T, WorkloadKey, &Pod, DateTime<Utc>) + Send,
     ) -> Result<T, SourceError> {
         if self.trouble() == Trouble::Slow {
@@ -86,7 +87,8 @@ impl SimMetrics {
             Trouble::None | Trouble::NotANumber | Trouble::Slow => now,
         };
         let mut found = T::default();
-        for pod in world.workloads.all() {
+        let gone = world.workloads.gone.iter().filter(|_| range);
+        for pod in world.workloads.all().chain(gone) {
             let key = WorkloadKey {
                 namespace: pod.namespace.clone(),
                 workload: pod.workload.clone(),
@@ -123,7 +125,7 @@ impl MetricSource for SimMetrics {
                 counts.denied += counted.denied;
             }
         };
-        let mut found = self.answer(scope, count).await?;
+        let mut found = self.answer(scope, true, count).await?;
         if self.trouble() == Trouble::NotANumber {
             for counts in found.values_mut() {
                 counts.requests = f64::NAN;
@@ -145,7 +147,7 @@ impl MetricSource for SimMetrics {
             }
         };
         let mut sums = std::collections::HashMap::<WorkloadKey, meter::Counts>::new();
-        for (key, counted) in self.answer(scope, count).await? {
+        for (key, counted) in self.answer(scope, true, count).await? {
             *sums.entry(key).or_default() += counted;
         }
         Ok(sums
@@ -171,7 +173,7 @@ impl MetricSource for SimMetrics {
                 *known = learnt.min(*known);
             }
         };
-        let found = self.answer(scope, look).await?;
+        let found = self.answer(scope, false, look).await?;
         Ok(Freshness {
             now: Some(now),
             ..found

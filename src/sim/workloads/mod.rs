@@ -24,6 +24,8 @@ use pods::Pod;
 pub struct Workloads {
     /// By Deployment.
     pub pods: BTreeMap<Key, Vec<Pod>>,
+    /// Pods of which only what they counted is left: a range of Prometheus shows the series of who has ended, too.
+    pub gone: Vec<Pod>,
     /// Behaviours of images that tags do not describe.
     pub behaviours: Behaviours,
     /// Replicas that the load asks for, by HorizontalPodAutoscaler; without a number it does nothing.
@@ -75,8 +77,9 @@ impl Workloads {
             self.end_all(&key, by.now);
         }
         for pods in self.pods.values_mut() {
-            pods.retain(|pod| !pod.gone(by.now));
+            self.gone.extend(pods.extract_if(.., |pod| pod.gone(by.now)));
         }
+        self.gone.retain(|pod| pod.is_counted(by.now));
         self.pods.retain(|_, pods| !pods.is_empty());
         if self.schedulable {
             for pod in self.pods.values_mut().flatten().filter(|pod| pod.pending) {

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::behaviour::Behaviour;
+use crate::sim::traffic::meter;
 
 /// How long a pod that is told to end goes on answering.
 pub const GRACE: TimeDelta = TimeDelta::seconds(3);
@@ -36,7 +37,7 @@ pub struct Pod {
     /// Whether something outside keeps it from being ready.
     pub hung: bool,
     /// What it counted.
-    pub meter: crate::sim::traffic::meter::Meter,
+    pub meter: meter::Meter,
 }
 
 impl Pod {
@@ -91,6 +92,12 @@ impl Pod {
     #[must_use]
     pub fn gone(&self, at: DateTime<Utc>) -> bool {
         self.ending.is_some_and(|ending| ending + GRACE <= at)
+    }
+
+    /// Whether anything asks for what it counted: while it is there, and as long as scrapes are kept.
+    #[must_use]
+    pub fn is_counted(&self, at: DateTime<Utc>) -> bool {
+        self.ending.is_none_or(|ending| at < ending + GRACE + meter::KEPT)
     }
 
     /// When its state changes by itself after `at`.
