@@ -23,6 +23,7 @@ struct Entry {
     repeats: BTreeMap<Field, Repeat>,
     failures: u32,
     unsettled: u32,
+    unsettled_at: Option<DateTime<Utc>>,
     unrestorable: Option<String>,
     writing_rounds: u32,
     refusals: Refusals,
@@ -127,8 +128,17 @@ impl Local {
     }
 
     /// A write of `id` may have been carried out, or still be, although nobody told us.
-    pub fn unsettled(&self, id: &CanaryId) {
-        self.with(id, |entry| entry.unsettled = entry.unsettled.saturating_add(1));
+    pub fn unsettled(&self, id: &CanaryId, now: DateTime<Utc>) {
+        self.with(id, |entry| {
+            entry.unsettled = entry.unsettled.saturating_add(1);
+            entry.unsettled_at = Some(now);
+        });
+    }
+
+    /// When the latest write of `id` was given up whose outcome is unknown.
+    #[must_use]
+    pub fn unsettled_at(&self, id: &CanaryId) -> Option<DateTime<Utc>> {
+        self.with(id, |entry| entry.unsettled_at)
     }
 
     /// How many writes of `id` had an unknown outcome.
@@ -233,7 +243,7 @@ mod tests {
             },
         );
         assert!(!local.is_of(&id, "first"));
-        local.unsettled(&id);
+        local.unsettled(&id, DateTime::UNIX_EPOCH);
         assert!(!local.is_of(&id, "first"));
         assert_eq!(local.unsettled_writes(&id), 1);
         assert!(local.is_of(&id, "second"), "another object of the same name");

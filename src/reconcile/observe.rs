@@ -73,6 +73,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         existing,
         unrestorable: ctx.local.unrestorable(&spec.id),
         unfenced: unfenced(snap, &epoch),
+        unsettled_at: ctx.local.unsettled_at(&spec.id),
         epoch,
         routing_since: ctx.local.routing_since(&spec.id, routing, now).min(now),
         template_since: ctx.local.template_since(&spec.id, digest, now).min(now),

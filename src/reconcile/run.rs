@@ -125,7 +125,7 @@ fn retry_later(ctx: &Context, queue: &Queue, id: &CanaryId, error: &Error) {
         ctx.local.cannot_restore(id, revision);
     }
     if error.outcome_unknown() {
-        ctx.local.unsettled(id);
+        ctx.local.unsettled(id, ctx.clock.now());
     }
     let failures = ctx.local.failed(id);
     // A round that records why it waits goes well; a refusal must not be tried at once again after each.

@@ -122,17 +122,19 @@ impl Campaign {
 fn no_fault_breaks_an_invariant_and_every_rollout_comes_to_rest() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(seed) = number("SEED") {
-        // The controller's own lines of the first play: RUST_LOG=bellwether=debug.
-        let filter = tracing_subscriber::EnvFilter::from_default_env();
-        let _logged = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .without_time()
-            .try_init();
+        // The controller's own lines, of this play and of the smallest one that breaks the rule: RUST_LOG=bellwether=debug.
+        let logged = |story: &Story| {
+            let filter = tracing_subscriber::EnvFilter::from_default_env();
+            let lines = tracing_subscriber::fmt().with_env_filter(filter).without_time();
+            tracing::subscriber::with_default(lines.finish(), || play(story, &Tally::default()))
+        };
         let story = Story::of(seed);
         println!("{story:#?}");
-        if let Err(broken) = play(&story, &Tally::default()) {
+        if let Err(broken) = logged(&story) {
             println!("{}\n", tell(&story, &broken));
             let (story, broken) = shrink(&story, broken);
+            println!("the smallest play:");
+            let _again = logged(&story);
             panic!("made smaller:\n{}", tell(&story, &broken));
         }
         return;

@@ -38,6 +38,8 @@ pub struct Observed {
     pub unrestorable: Option<String>,
     /// Objects that traffic depends on and that do not carry the present epoch.
     pub unfenced: Vec<Child>,
+    /// When this process gave up the latest write of this Canary whose outcome is unknown.
+    pub unsettled_at: Option<DateTime<Utc>>,
     /// The Service that callers use.
     pub apex: Apex,
     /// The VirtualService.

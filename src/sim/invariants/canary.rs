@@ -57,7 +57,7 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
         workloads::cleared(seen, book, new, found);
     }
     step(seen, book, record, (old, new), found);
-    retirement(seen, old, new, found);
+    retirement(seen, book, (old, new), found);
     evidence(seen, old, new, found);
     rest(seen, book, (old, new), found);
 }
@@ -212,7 +212,7 @@ fn evidence_of_step(
 }
 
 /// I6: when the status speaks of a withdrawal, or of less weight, the routes are there already.
-fn retirement(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) {
+fn retirement(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut Vec<String>) {
     let routed = seen.weight_of_routes();
     let claimed = new["canaryWeight"].as_i64().unwrap_or(0);
     // The primary that was given the new template takes its traffic back step by step: that is towards risk.
@@ -220,7 +220,7 @@ fn retirement(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>
         .iter()
         .any(|phase| new["phase"] == *phase);
     let lowered = !returns && claimed < old["canaryWeight"].as_i64().unwrap_or(0);
-    if lowered && routed > claimed {
+    if lowered && routed > claimed && !edited(seen, book) {
         found.push(format!(
             "the status claims weight {claimed}, the routes have {routed} (I6)"
         ));
@@ -253,6 +253,13 @@ fn evidence(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) 
     }
 }
 
+/// Whether somebody edited the routes just now: nobody can know yet, and a status may arrive late that was true when it was
+/// sent.
+fn edited(seen: &Seen<'_>, book: &Book) -> bool {
+    let edited = book.edited_at;
+    edited.is_some_and(|at| seen.at - at < routes::SEEN + chaos::LATEST)
+}
+
 /// I4: a phase of rest is written when it is true.
 fn rest(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut Vec<String>) {
     let entered = ["Initialized", "Succeeded", "Failed"]
@@ -263,11 +270,7 @@ fn rest(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut 
     }
     let phase = &new["phase"];
     let weight = seen.weight_of_routes();
-    // What somebody edits this moment, nobody can know yet; and a status may arrive late that was true when it was sent.
-    let edited = book
-        .edited_at
-        .is_some_and(|at| seen.at - at < routes::SEEN + chaos::LATEST);
-    if weight > 0 && !edited {
+    if weight > 0 && !edited(seen, book) {
         found.push(format!("{phase} while the canary has weight {weight} (I4)"));
     }
     let Some(target) = seen.get(Kind::DEPLOYMENT, &seen.names.canary) else {

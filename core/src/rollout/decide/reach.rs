@@ -108,12 +108,15 @@ fn arrived(
     let called = sample.seen.canary.is_called() || sample.seen.primary.is_called();
     let calls_seen = called || has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
     let rest = f64::from(share.complement().percent());
-    // Most is still sent to the old side: what arrives there now tells who calls.
-    let left = rest > 0.0 && !has_requests(old) && !called;
     let recently = sample
         .traffic
         .reached_at
         .is_some_and(|at| sample.at - at < CALLERS);
+    // Most is still sent to the old side: what arrives there now tells who calls. Callers of a moment ago who are seen nowhere
+    // may as well fail: at pods that proxies were told nothing of, or at two sides that do not answer.
+    let called_before =
+        recently || (transfer.rate.is_some_and(|rate| rate > 0.0) && sample.at - transfer.since < CALLERS);
+    let left = rest > 0.0 && !has_requests(old) && !called && !called_before;
     let idle = transfer.rate == Some(0.0) || (transfer.rate.is_none() && !recently);
     if (idle && !calls_seen) || left {
         let quiet = IDLE.max(side::window(sample) * 3);

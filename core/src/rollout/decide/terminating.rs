@@ -21,6 +21,9 @@ use crate::{
 const FIRST_SHARE: i64 = 95;
 /// How long a deletion waits for what nobody can tell; the deadline for pods, if that is longer.
 const BOUND: TimeDelta = TimeDelta::minutes(10);
+/// How long after it was given up a write may be carried out: the API server's own time for a request (its flag
+/// `--request-timeout`, 1 minute by default).
+const LATEST: TimeDelta = TimeDelta::minutes(1);
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
     if !plan.seen.finalizer {
@@ -57,7 +60,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !remove_children(plan) {
         return;
     }
-    if plan.all_told() {
+    if plan.all_told() && is_settled(plan) {
         plan.act(Act::RemoveFinalizer);
     }
 }
@@ -302,6 +305,19 @@ fn merge_routes(plan: &mut Plan<'_>) -> bool {
         }
         _ => plan.drained(),
     }
+}
+
+/// Whether no write can still be under way. No mark fences an object that does not exist: what is created late, after the Canary is
+/// gone, would lead requests to Services that are gone.
+fn is_settled(plan: &mut Plan<'_>) -> bool {
+    let Some(given_up) = plan.seen.unsettled_at else {
+        return true;
+    };
+    let settled = plan.elapsed(given_up, LATEST);
+    if !settled {
+        plan.say("everything is handed back; a write whose outcome is unknown may still be carried out");
+    }
+    settled
 }
 
 fn remove_children(plan: &mut Plan<'_>) -> bool {

@@ -172,6 +172,7 @@ fn first_step(reading: Reading) -> Observed {
         adopted: vec![],
         epoch: "0/test".to_owned(),
         unfenced: vec![],
+        unsettled_at: None,
         unrestorable: None,
         apex: Apex {
             serves: Some(Serves::Primary),

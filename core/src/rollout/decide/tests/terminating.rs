@@ -174,3 +174,24 @@ fn errors_that_were_there_before_are_nothing_in_the_way() {
     let acts = carry_out(&mut seen, 30, &deleting(None));
     assert!(acts.contains(&Act::PointApex(Serves::Target)), "{acts:?}");
 }
+
+/// Nothing is left of the Canary, and a create of one of its objects may still be carried out.
+#[test]
+fn canary_is_not_let_go_while_a_write_may_still_be_under_way() {
+    let mut seen = deleted_after_rollback();
+    seen.status.history.clear();
+    seen.routes = Routes::Missing;
+    seen.primary = None;
+    seen.existing = vec![];
+    seen.target = Some(workload("a", "1"));
+    seen.apex.serves = Some(Serves::Target);
+    seen.told = 100;
+    seen.unsettled_at = Some(at(0));
+    let mut acts = Vec::new();
+    for now in 10..60 {
+        acts.extend(carry_out(&mut seen, now, &deleting(None)));
+    }
+    assert!(!acts.contains(&Act::RemoveFinalizer), "{acts:?}");
+    let acts = carry_out(&mut seen, 60, &deleting(None));
+    assert!(acts.contains(&Act::RemoveFinalizer), "{acts:?}");
+}

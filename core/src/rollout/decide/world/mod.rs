@@ -235,6 +235,7 @@ impl World {
             adopted: vec![],
             epoch: "0/test".to_owned(),
             unfenced: vec![],
+            unsettled_at: None,
             unrestorable: None,
             apex: Apex {
                 serves: Some(self.apex),
