@@ -31,7 +31,10 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut
         return;
     }
     book.visited.insert(new);
-    if new > old {
+    // No mark fences what does not exist: a create that was sent before a deletion may be carried out after it has begun. It is
+    // removed again, and what it leads to is there until then.
+    let late = seen.change.before.is_none() && seen.status("phase") == "Terminating";
+    if new > old && !late {
         raised(seen, book, new, stale, found);
     }
     if new < old && !stale && seen.canary().is_some() {

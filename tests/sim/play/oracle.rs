@@ -99,7 +99,9 @@ impl Play {
         // What was promoted before the policy came, or is withdrawn, takes nothing over.
         let withdrawn =
             status.is_none_or(|status| status["phase"] == "Failed" || !status["retirement"].is_null());
-        if assumed || withdrawn || self.answered_by_primary(n) != answered {
+        // Where no pod of either side answers anybody, nothing is taken away.
+        let broken = self.workload_is_broken(n);
+        if assumed || withdrawn || broken || self.answered_by_primary(n) != answered {
             self.barred.remove(&n);
         } else if self.replicas_of_target(n) == Some(0) {
             self.barred.remove(&n);

@@ -119,7 +119,7 @@ impl Play {
     }
 
     /// Whether the workload's own pods cannot become ready, so that waiting for them has a name and no end.
-    fn workload_is_broken(&self, n: usize) -> bool {
+    pub(super) fn workload_is_broken(&self, n: usize) -> bool {
         image_of(&self.cluster, &key(n, Kind::DEPLOYMENT))
             .is_some_and(|image| !Behaviour::of_image(&image).good())
     }

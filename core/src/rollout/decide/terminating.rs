@@ -57,10 +57,10 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if serving && !silence::silent(plan, Serves::Primary) {
         return;
     }
-    if !remove_children(plan) {
+    if !is_settled(plan) || !remove_children(plan) {
         return;
     }
-    if plan.all_told() && is_settled(plan) {
+    if plan.all_told() {
         plan.act(Act::RemoveFinalizer);
     }
 }
@@ -307,15 +307,15 @@ fn merge_routes(plan: &mut Plan<'_>) -> bool {
     }
 }
 
-/// Whether no write can still be under way. No mark fences an object that does not exist: what is created late, after the Canary is
-/// gone, would lead requests to Services that are gone.
+/// Whether no write can still be under way. No mark fences an object that does not exist: routes that are created late would lead
+/// requests to Services that are gone, and nobody would remove them.
 fn is_settled(plan: &mut Plan<'_>) -> bool {
     let Some(given_up) = plan.seen.unsettled_at else {
         return true;
     };
     let settled = plan.elapsed(given_up, LATEST);
     if !settled {
-        plan.say("everything is handed back; a write whose outcome is unknown may still be carried out");
+        plan.say("handed back; a write whose outcome is unknown may still be carried out");
     }
     settled
 }
