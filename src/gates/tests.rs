@@ -60,6 +60,7 @@ fn spec() -> RolloutSpec {
         generation: 1,
         deleting: false,
         hand_back: None,
+        accepted_policies: String::new(),
         names: Names {
             namespace: "shop".to_owned(),
             target: "web".to_owned(),

@@ -11,6 +11,7 @@ use super::{refusals::Refusals, watch_health::WatchHealth};
 use crate::{
     freeze::{Freezing, Thaw},
     rollout::{self, Act, CanaryId, Field, RefusedWrite, Repeat},
+    workload::policies::Policies,
 };
 
 /// What is remembered of one Canary.
@@ -25,6 +26,7 @@ struct Entry {
     unsettled: u32,
     unsettled_at: Option<DateTime<Utc>>,
     unrestorable: Option<String>,
+    policies: Option<(DateTime<Utc>, Policies)>,
     writing_rounds: u32,
     refusals: Refusals,
     thaw: Thaw,
@@ -156,6 +158,17 @@ impl Local {
     #[must_use]
     pub fn unrestorable(&self, id: &CanaryId) -> Option<String> {
         self.with(id, |entry| entry.unrestorable.clone())
+    }
+
+    /// These policies were read for the set-up of `id`.
+    pub fn read_policies(&self, id: &CanaryId, at: DateTime<Utc>, found: Policies) {
+        self.with(id, |entry| entry.policies = Some((at, found)));
+    }
+
+    /// The policies that were read for the set-up of `id`, and when.
+    #[must_use]
+    pub fn policies(&self, id: &CanaryId) -> Option<(DateTime<Utc>, Policies)> {
+        self.with(id, |entry| entry.policies.clone())
     }
 
     /// The API server refused a write of `object`; returns how often in a row it did.

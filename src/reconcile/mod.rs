@@ -14,6 +14,7 @@ pub mod mesh;
 pub mod observe;
 pub mod promotions;
 pub mod queue;
+mod policies; // policies that would not cover a primary
 mod refusals; // what the API server refuses of one Canary
 pub mod run;
 mod served; // whether the cluster serves the CRDs of this version
@@ -167,6 +168,7 @@ async fn follow(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Result<Ne
     let id = &spec.id;
     let now = ctx.clock.now();
     let mut seen = observe::observe(ctx, spec, snap, now);
+    seen.policies = policies::look(ctx, spec, snap, &seen.status, now).await?;
     let mut promoting = promotions::decide(spec, snap, &seen, now);
     seen.orders = mem::take(&mut promoting.orders);
     seen.untold = mem::take(&mut promoting.untold);

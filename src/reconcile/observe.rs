@@ -15,6 +15,7 @@ use crate::{
         contains,
         deployment::{self, Selector},
         marks::{self, EPOCH_ANNOTATION, SELECTOR_ANNOTATION},
+        policies::Policies,
         service, text,
     },
 };
@@ -73,6 +74,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         existing,
         unrestorable: ctx.local.unrestorable(&spec.id),
         unfenced: unfenced(snap, &epoch),
+        policies: Policies::default(),
         unsettled_at: ctx.local.unsettled_at(&spec.id),
         epoch,
         routing_since: ctx.local.routing_since(&spec.id, routing, now).min(now),

@@ -256,9 +256,10 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
         HoldReason::RouteElsewhere => vec![Next::when(
             "no VirtualService of another namespace leads to the Service",
         )],
-        HoldReason::PolicyNotCovering => vec![Next::when(
-            "the policies select the primary's pods too, or are accepted",
-        )],
+        HoldReason::PolicyNotCovering => vec![Next::when(format_args!(
+            "the policies name the primary's pods too, or somebody accepts it: kubectl annotate canary {name} \
+             bellwether.dev/accept-policies=Kind/name"
+        ))],
         HoldReason::CapacityLimited => vec![Next::when("the autoscaler may have enough pods")],
         HoldReason::HandBackUnreleased => vec![Next::when(format_args!(
             "somebody decides: kubectl annotate canary {name} bellwether.dev/hand-back=promoted (or as-is)"

@@ -10,6 +10,7 @@ use crate::{
     api::{CanaryStatus, GateState, UnderWay, Verb},
     freeze::Freezing,
     judge::Sample,
+    workload::policies::Policies,
 };
 
 /// The world as one decision sees it.
@@ -38,6 +39,8 @@ pub struct Observed {
     pub unrestorable: Option<String>,
     /// Objects that traffic depends on and that do not carry the present epoch.
     pub unfenced: Vec<Child>,
+    /// Policies and companions that select the target's pods and not the primary's; looked at while a primary is set up.
+    pub policies: Policies,
     /// When this process gave up the latest write of this Canary whose outcome is unknown.
     pub unsettled_at: Option<DateTime<Utc>>,
     /// The Service that callers use.

@@ -147,6 +147,8 @@ pub struct RolloutSpec {
     pub deleting: bool,
     /// What somebody decided about a rejected template, for the deletion.
     pub hand_back: Option<HandBack>,
+    /// Policies that need not select the primary's pods, as the annotation has them.
+    pub accepted_policies: String,
     /// Names of its objects.
     pub names: Names,
     /// The weights of a rollout.

@@ -19,6 +19,8 @@ pub const SELECTOR_ANNOTATION: &str = "bellwether.dev/original-selector";
 pub const EPOCH_ANNOTATION: &str = "bellwether.dev/epoch";
 /// On a Canary: what its deletion does with a workload whose template was rejected, `as-is` or `promoted`.
 pub const HAND_BACK_ANNOTATION: &str = "bellwether.dev/hand-back";
+/// On a Canary: policies that need not select the primary's pods, as `Kind/name` with commas between, or `all`.
+pub const ACCEPT_POLICIES_ANNOTATION: &str = "bellwether.dev/accept-policies";
 /// Field of a cached Deployment's metadata: the field manager besides Bellwether that owns a field of its pods' spec, see
 /// [`note_template_editor`].
 const TEMPLATE_EDITOR: &str = "templateEditor";

@@ -5,6 +5,7 @@
 pub mod deployment;
 pub mod marks;
 mod normal; // a pod template without what versions of the API server add
+pub mod policies;
 pub mod revision;
 pub mod service;
 mod tracking; // marks of tools that a copy must not carry

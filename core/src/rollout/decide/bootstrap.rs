@@ -6,6 +6,7 @@
 use super::{
     capacity,
     plan::Plan,
+    policies,
     reach::{self, Reach},
     silence,
     transfer::{self, old_share},
@@ -26,14 +27,13 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     };
     if plan.next.phase.is_none() {
         plan.enter(Phase::Initializing);
-        plan.tell(
-            NoticeKind::Normal,
-            "Initializing",
-            format!(
-                "setting up {} beside {}",
-                plan.spec.names.primary, plan.spec.names.target
-            ),
+        let text = format!(
+            "setting up {} beside {}{}",
+            plan.spec.names.primary,
+            plan.spec.names.target,
+            policies::companions(plan)
         );
+        plan.tell(NoticeKind::Normal, "Initializing", text);
         plan.say(format!("setting up {}", plan.spec.names.primary));
         plan.record();
     }
@@ -54,10 +54,14 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     hand_over(plan, target);
 }
 
-/// Before anything is written, what cannot be carried over and who leads to the Service from elsewhere is named. What is under
-/// way already goes on.
+/// Before anything is written, what cannot be carried over, who leads to the Service from elsewhere, and which policies would not
+/// cover the primary is named, all of it. What is under way already goes on.
 fn carried_over(plan: &mut Plan<'_>) -> bool {
-    plan.next.transfer.is_some() || transition::routes_fit(plan)
+    if plan.next.transfer.is_some() {
+        return true;
+    }
+    let fits = transition::routes_fit(plan);
+    policies::cover(plan) && fits
 }
 
 /// While the target has all of the traffic after an attempt, that is put right before everything else: a write that was lost
@@ -182,10 +186,11 @@ fn go_back(plan: &mut Plan<'_>, text: &str) {
     if plan.target().is_none_or(|target| target.serving() == 0) {
         return held(plan, HoldReason::NotReached, text);
     }
+    let text = format!("{text}{}", policies::suspects(plan));
     plan.towards_safety();
     transfer::give_up(plan, true);
     plan.clear_holds();
-    held(plan, HoldReason::NotReached, text);
+    held(plan, HoldReason::NotReached, &text);
     follow(plan);
     plan.point_apex(Serves::Target);
 }

@@ -178,13 +178,14 @@ fn reconciling(status: &CanaryStatus) -> Fact {
 
 /// As kstatus reads it: nothing goes on before somebody does something.
 fn stalled(status: &CanaryStatus) -> Fact {
-    const NEEDS_SOMEBODY: [HoldReason; 6] = [
+    const NEEDS_SOMEBODY: [HoldReason; 7] = [
         HoldReason::InvalidSpec,
         HoldReason::TargetConflict,
         HoldReason::TargetNotFound,
         HoldReason::RouteInvalid,
         HoldReason::RouteElsewhere,
         HoldReason::HandBackUnreleased,
+        HoldReason::PolicyNotCovering,
     ];
     let hold = status
         .hold

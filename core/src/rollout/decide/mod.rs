@@ -15,6 +15,7 @@ mod holds; // what holds a rollout back: a set
 mod identity; // by which name a template is known
 mod orders; // what somebody orders
 mod plan; // a decision in the making
+mod policies; // policies that would not cover the primary
 mod progressing; // the new revision is analysed
 mod promoting; // the primary takes it over
 mod quarrel; // somebody else keeps changing what is written

@@ -14,7 +14,7 @@ use super::{CanaryId, GateSpec, HandBack, Opens, RolloutSpec, Steps, Weight};
 use crate::{
     api::{Analysis, Canary, Gate, Metric, MetricDisconnects, MetricReporter, ReachPolicy, Service},
     judge::{Disconnects, MetricKind, MetricSpec, Reporter},
-    workload::marks::HAND_BACK_ANNOTATION,
+    workload::marks::{ACCEPT_POLICIES_ANNOTATION, HAND_BACK_ANNOTATION},
 };
 use problems::Problems;
 
@@ -62,6 +62,11 @@ fn parse(canary: &Canary, analysis: &Analysis, drain: TimeDelta) -> Result<Rollo
             .annotations()
             .get(HAND_BACK_ANNOTATION)
             .and_then(|text| HandBack::parse(text)),
+        accepted_policies: canary
+            .annotations()
+            .get(ACCEPT_POLICIES_ANNOTATION)
+            .cloned()
+            .unwrap_or_default(),
         names,
         steps: judged.steps,
         promotion_step: judged.promotion_step,

@@ -33,6 +33,7 @@ use crate::{
         Act, Apex, CanaryId, Child, Names, Observed, Order, RolloutSpec, Routes, Sampling, Serves, Steps,
         Weight, Workload, decide,
     },
+    workload::policies::Policies,
 };
 
 pub(super) fn at(seconds: i64) -> DateTime<Utc> {
@@ -50,6 +51,7 @@ pub(super) fn spec() -> RolloutSpec {
         generation: 1,
         deleting: false,
         hand_back: None,
+        accepted_policies: String::new(),
         names: Names {
             namespace: name("n"),
             target: name("shop"),
@@ -172,6 +174,7 @@ fn first_step(reading: Reading) -> Observed {
         adopted: vec![],
         epoch: "0/test".to_owned(),
         unfenced: vec![],
+        policies: Policies::default(),
         unsettled_at: None,
         unrestorable: None,
         apex: Apex {

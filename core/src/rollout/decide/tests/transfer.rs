@@ -338,3 +338,41 @@ fn push_gets_no_traffic_because_one_pod_of_the_primary_is_away() {
         assert_eq!(seen.routes, at_weight(0), "at {now}");
     }
 }
+
+#[test]
+fn policy_that_would_not_cover_the_primary_is_named_before_the_first_write() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    seen.primary = None;
+    seen.policies.uncovered = vec!["NetworkPolicy/shop".to_owned()];
+    for now in 10..20 {
+        let acts = carry_out(&mut seen, now, &spec());
+        assert!(acts.iter().all(|act| matches!(act, Act::Record(_))), "{acts:?}");
+    }
+    assert_eq!(reason(&seen), Some(HoldReason::PolicyNotCovering));
+    let accepted = RolloutSpec {
+        accepted_policies: "NetworkPolicy/shop".to_owned(),
+        ..spec()
+    };
+    let acts = carry_out(&mut seen, 20, &accepted);
+    assert!(
+        acts.iter().any(|act| matches!(act, Act::Promote { .. })),
+        "{acts:?}"
+    );
+}
+
+#[test]
+fn accepted_policy_is_named_where_requests_do_not_arrive() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    seen.policies.uncovered = vec!["NetworkPolicy/shop".to_owned()];
+    let accepted = RolloutSpec {
+        accepted_policies: "all".to_owned(),
+        ..spec()
+    };
+    for now in 10..120 {
+        measure(&mut seen, now, 300.0, 0.0);
+        carry_out(&mut seen, now, &accepted);
+    }
+    assert_eq!(reason(&seen), Some(HoldReason::NotReached));
+    let message = seen.status.hold.clone().unwrap().message;
+    assert!(message.contains("NetworkPolicy/shop"), "{message}");
+}

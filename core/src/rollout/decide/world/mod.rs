@@ -23,6 +23,7 @@ use crate::{
         Act, Apex, Field, GateNews, GateSpec, Observed, Opens, Order, Repeat, RolloutSpec, Routes, Serves,
         Steps, Weight, Workload, decide, repeated,
     },
+    workload::policies::Policies,
 };
 
 /// A Deployment whose pods do at once what is asked, as far as they are allowed to be ready.
@@ -235,6 +236,7 @@ impl World {
             adopted: vec![],
             epoch: "0/test".to_owned(),
             unfenced: vec![],
+            policies: Policies::default(),
             unsettled_at: None,
             unrestorable: None,
             apex: Apex {

@@ -1,0 +1,344 @@
+//! Policies and companions that select the target's pods, and would not select the primary's.
+//!
+//! The primary's pods have another value of one label (see [`Selector`]). Whoever selects pods by it guards or serves the target
+//! alone: requests to the primary are then denied, or let through that should be denied.
+
+use serde_json::{Map, Value};
+
+use super::{deployment::Selector, text};
+
+/// What becomes of a set-up that an object of a kind does not cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It decides who may send requests: the set-up waits.
+    Holds,
+    /// It is told, and nothing waits.
+    Told,
+}
+
+/// A kind of object that selects pods, or names the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyKind {
+    /// API group.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// Name in URLs.
+    pub plural: &'static str,
+    /// What becomes of the set-up.
+    pub effect: Effect,
+}
+
+const fn kind(
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    effect: Effect,
+) -> PolicyKind {
+    PolicyKind {
+        group,
+        version,
+        kind,
+        plural,
+        effect,
+    }
+}
+
+/// Every kind that is looked at.
+pub const KINDS: [PolicyKind; 8] = [
+    kind(
+        "networking.k8s.io",
+        "v1",
+        "NetworkPolicy",
+        "networkpolicies",
+        Effect::Holds,
+    ),
+    kind(
+        "security.istio.io",
+        "v1",
+        "AuthorizationPolicy",
+        "authorizationpolicies",
+        Effect::Holds,
+    ),
+    kind(
+        "security.istio.io",
+        "v1",
+        "PeerAuthentication",
+        "peerauthentications",
+        Effect::Holds,
+    ),
+    kind(
+        "security.istio.io",
+        "v1",
+        "RequestAuthentication",
+        "requestauthentications",
+        Effect::Holds,
+    ),
+    kind(
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        Effect::Told,
+    ),
+    kind(
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        Effect::Told,
+    ),
+    kind(
+        "monitoring.coreos.com",
+        "v1",
+        "PodMonitor",
+        "podmonitors",
+        Effect::Told,
+    ),
+    kind(
+        "networking.istio.io",
+        "v1alpha3",
+        "EnvoyFilter",
+        "envoyfilters",
+        Effect::Told,
+    ),
+];
+
+/// What was found in the Canary's namespace; objects as `Kind/name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// Policies that select the target's pods and not the primary's.
+    pub uncovered: Vec<String>,
+    /// Other objects that do so.
+    pub companions: Vec<String>,
+    /// Kinds that could not be read, with the reason.
+    pub unread: Vec<String>,
+}
+
+impl Policies {
+    /// Adds the objects of one kind that select the pods of `target` and not those of a primary made from it.
+    pub fn add(&mut self, kind: &PolicyKind, objects: &[Value], target: &Value, selector: &Selector) {
+        let labels = target.pointer("/spec/template/metadata/labels");
+        let of_target = labels.and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut of_primary = of_target.clone();
+        of_primary.insert(selector.label.clone(), selector.primary_value().into());
+        let name = text(target, "/metadata/name");
+        let found = objects.iter().filter(|object| {
+            let selects = |labels: &Map<String, Value>, name: &str| selects(kind, object, labels, name);
+            selects(&of_target, name) && !selects(&of_primary, &format!("{name}-primary"))
+        });
+        let list = match kind.effect {
+            Effect::Holds => &mut self.uncovered,
+            Effect::Told => &mut self.companions,
+        };
+        list.extend(found.map(|object| format!("{}/{}", kind.kind, text(object, "/metadata/name"))));
+    }
+
+    /// The policies that nobody accepted. `accepted` has them as `Kind/name` with commas between, or is `all`.
+    #[must_use]
+    pub fn unaccepted(&self, accepted: &str) -> Vec<&str> {
+        let accepts = |policy: &str| {
+            accepted
+                .split(',')
+                .map(str::trim)
+                .any(|name| name == policy || name == "all")
+        };
+        let all = self.uncovered.iter().map(String::as_str);
+        all.filter(|policy| !accepts(policy)).collect()
+    }
+}
+
+/// Whether an object of this kind concerns pods with these labels of a workload of this name.
+fn selects(kind: &PolicyKind, object: &Value, labels: &Map<String, Value>, workload: &str) -> bool {
+    let by_labels = |pointer: &str| {
+        let wanted = object.pointer(pointer).and_then(Value::as_object);
+        // Without a selector it is for the whole namespace.
+        wanted.is_none_or(|wanted| has_all(labels, wanted))
+    };
+    match kind.kind {
+        "NetworkPolicy" => {
+            object
+                .pointer("/spec/podSelector")
+                .is_none_or(|selector| matches(selector, labels))
+                || is_peer(object, labels)
+        }
+        "PodDisruptionBudget" | "PodMonitor" => object
+            .pointer("/spec/selector")
+            .is_none_or(|selector| matches(selector, labels)),
+        "HorizontalPodAutoscaler" => {
+            text(object, "/spec/scaleTargetRef/kind") == "Deployment"
+                && text(object, "/spec/scaleTargetRef/name") == workload
+        }
+        "EnvoyFilter" => by_labels("/spec/workloadSelector/labels"),
+        _ => by_labels("/spec/selector/matchLabels"),
+    }
+}
+
+/// Whether a NetworkPolicy of other pods lets those with these labels through: a primary that is not among them reaches nobody.
+fn is_peer(policy: &Value, labels: &Map<String, Value>) -> bool {
+    [("/spec/ingress", "from"), ("/spec/egress", "to")]
+        .into_iter()
+        .any(|(rules, peers)| {
+            let rules = policy
+                .pointer(rules)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            let mut peers = rules.filter_map(|rule| rule.get(peers)?.as_array()).flatten();
+            peers.any(|peer| {
+                // Those of other namespaces are no pods of ours.
+                let here = peer.get("namespaceSelector").is_none();
+                here && peer
+                    .get("podSelector")
+                    .is_some_and(|selector| matches(selector, labels))
+            })
+        })
+}
+
+fn has_all(labels: &Map<String, Value>, wanted: &Map<String, Value>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Whether a `LabelSelector` selects these labels; an empty one selects everything.
+fn matches(selector: &Value, labels: &Map<String, Value>) -> bool {
+    let by_labels = selector.get("matchLabels").and_then(Value::as_object);
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+    by_labels.is_none_or(|wanted| has_all(labels, wanted))
+        && expressions.into_iter().flatten().all(|expression| {
+            let value = labels.get(text(expression, "/key"));
+            let values = expression.get("values").and_then(Value::as_array);
+            let listed = || value.is_some_and(|value| values.is_some_and(|values| values.contains(value)));
+            match text(expression, "/operator") {
+                "In" => listed(),
+                "NotIn" => !listed(),
+                "Exists" => value.is_some(),
+                _ => value.is_none(),
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(kind_name: &str, object: Value) -> Policies {
+        let target = json!({"metadata": {"name": "shop"}, "spec": {"template": {"metadata": {
+            "labels": {"app": "shop", "team": "a"},
+        }}}});
+        let selector = Selector {
+            label: "app".to_owned(),
+            value: "shop".to_owned(),
+        };
+        let kind = KINDS.iter().find(|kind| kind.kind == kind_name).unwrap();
+        let mut all = Policies::default();
+        all.add(kind, &[object], &target, &selector);
+        all
+    }
+
+    fn named(spec: Value) -> Value {
+        json!({"metadata": {"name": "p"}, "spec": spec})
+    }
+
+    #[test]
+    fn policy_that_names_the_label_of_the_target_covers_the_target_alone() {
+        for (kind, spec) in [
+            (
+                "NetworkPolicy",
+                json!({"podSelector": {"matchLabels": {"app": "shop"}}}),
+            ),
+            (
+                "NetworkPolicy",
+                json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["shop", "x"]}]}}),
+            ),
+            (
+                "AuthorizationPolicy",
+                json!({"selector": {"matchLabels": {"app": "shop"}}}),
+            ),
+            (
+                "PeerAuthentication",
+                json!({"selector": {"matchLabels": {"app": "shop", "team": "a"}}}),
+            ),
+            (
+                "RequestAuthentication",
+                json!({"selector": {"matchLabels": {"app": "shop"}}}),
+            ),
+        ] {
+            let all = found(kind, named(spec.clone()));
+            assert_eq!(all.uncovered, [format!("{kind}/p")], "{spec}");
+        }
+    }
+
+    #[test]
+    fn policy_of_all_pods_or_of_others_is_none_of_it() {
+        for (kind, spec) in [
+            ("NetworkPolicy", json!({"podSelector": {}})),
+            (
+                "NetworkPolicy",
+                json!({"podSelector": {"matchLabels": {"team": "a"}}}),
+            ),
+            (
+                "NetworkPolicy",
+                json!({"podSelector": {"matchLabels": {"app": "bank"}}}),
+            ),
+            (
+                "NetworkPolicy",
+                json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}),
+            ),
+            ("AuthorizationPolicy", json!({})),
+            (
+                "AuthorizationPolicy",
+                json!({"selector": {"matchLabels": {"app": "bank"}}}),
+            ),
+            ("EnvoyFilter", json!({})),
+        ] {
+            assert_eq!(found(kind, named(spec.clone())), Policies::default(), "{spec}");
+        }
+    }
+
+    #[test]
+    fn policy_that_lets_the_target_through_elsewhere_does_not_let_the_primary_through() {
+        let peer = json!({"podSelector": {"matchLabels": {"app": "shop"}}});
+        let database = json!({"podSelector": {"matchLabels": {"app": "db"}}, "ingress": [{"from": [peer]}]});
+        assert_eq!(
+            found("NetworkPolicy", named(database)).uncovered,
+            ["NetworkPolicy/p"]
+        );
+        let abroad = json!({"podSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": {}});
+        let database =
+            json!({"podSelector": {"matchLabels": {"app": "db"}}, "ingress": [{"from": [abroad]}]});
+        assert!(found("NetworkPolicy", named(database)).uncovered.is_empty());
+    }
+
+    #[test]
+    fn companions_are_told_and_hold_nothing() {
+        let budget = found(
+            "PodDisruptionBudget",
+            named(json!({"selector": {"matchLabels": {"app": "shop"}}})),
+        );
+        assert_eq!(budget.companions, ["PodDisruptionBudget/p"]);
+        let scaled = json!({"scaleTargetRef": {"kind": "Deployment", "name": "shop"}});
+        let scaler = found("HorizontalPodAutoscaler", named(scaled));
+        assert_eq!(scaler.companions, ["HorizontalPodAutoscaler/p"]);
+        assert!(scaler.uncovered.is_empty() && budget.uncovered.is_empty());
+    }
+
+    #[test]
+    fn policies_are_accepted_by_name_or_all_at_once() {
+        let all = Policies {
+            uncovered: vec!["NetworkPolicy/a".to_owned(), "AuthorizationPolicy/b".to_owned()],
+            ..Policies::default()
+        };
+        assert_eq!(all.unaccepted(""), ["NetworkPolicy/a", "AuthorizationPolicy/b"]);
+        assert_eq!(all.unaccepted("NetworkPolicy/a"), ["AuthorizationPolicy/b"]);
+        assert_eq!(
+            all.unaccepted("NetworkPolicy/a, AuthorizationPolicy/b"),
+            Vec::<&str>::new()
+        );
+        assert_eq!(all.unaccepted("all"), Vec::<&str>::new());
+    }
+}
