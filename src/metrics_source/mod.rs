@@ -105,8 +105,8 @@ pub trait MetricSource: Send + Sync {
     }
 
     /// How old the newest samples are, and how often they come.
-    async fn freshness(&self, scope: &Scope) -> Result<Freshness, SourceError> {
-        let promql = query::freshness(scope);
+    async fn freshness(&self, scope: &Scope, window: Duration) -> Result<Freshness, SourceError> {
+        let promql = query::freshness(scope, window);
         answer::freshness(scope, self.vector(&promql).await?)
     }
 }

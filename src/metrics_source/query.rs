@@ -82,22 +82,31 @@ pub fn durations(scope: &Scope, reporter: Reporter, window: Duration) -> String 
 /// of series that are older than that. A pod counts whose `up` is 1, or of which there is a series of Istio's; those have
 /// the pod's name only if the scrape configuration puts it there, and its address in any case.
 #[must_use]
-pub fn freshness(scope: &Scope) -> String {
+pub fn freshness(scope: &Scope, window: Duration) -> String {
     let up = format!("up{{{}}}", pods(scope));
     let istio = format!(
         "istio_requests_total{{{}}}",
         istio(scope, &[Reporter::Destination])
     );
+    // One sample tells nothing of growth: so it is after the source lost its memory.
+    let within = range(window);
+    let twice = |series: &str| format!("count_over_time({series}[{within}]) > 1");
     let part = |series: String, part: &str| {
         format!("label_replace({series}, \"{PART_LABEL}\", \"{part}\", \"pod\", \".*\")")
     };
     let mut parts = vec![
         part(
-            format!("max by (namespace, pod) (timestamp({up}) and {up} == 1)"),
+            format!(
+                "max by (namespace, pod) (timestamp({up}) and {up} == 1 and {})",
+                twice(&up)
+            ),
             NEWEST,
         ),
         part(
-            format!("max by ({BY}, pod, instance) (timestamp({istio}))"),
+            format!(
+                "max by ({BY}, pod, instance) (timestamp({istio}) and {})",
+                twice(&istio)
+            ),
             NEWEST,
         ),
     ];
@@ -264,7 +273,7 @@ mod tests {
         for text in [
             requests(&set, &both, Duration::from_secs(60)),
             durations(&set, Reporter::Source, Duration::from_secs(60)),
-            freshness(&set),
+            freshness(&set, Duration::from_secs(37)),
         ] {
             let selectors = text.matches('{').count();
             assert!(
@@ -276,11 +285,14 @@ mod tests {
 
     #[test]
     fn samples_are_looked_for_by_pod_and_by_series() {
-        let text = freshness(&scope(&[("n", "x"), ("n", "x-primary")], ""));
+        let text = freshness(
+            &scope(&[("n", "x"), ("n", "x-primary")], ""),
+            Duration::from_secs(37),
+        );
         let up = "up{namespace=~\"n\",pod=~\"(?:x-|x-primary-).*\"}";
         assert!(
             text.contains(&format!(
-                "max by (namespace, pod) (timestamp({up}) and {up} == 1)"
+                "max by (namespace, pod) (timestamp({up}) and {up} == 1 and count_over_time({up}[37s]) > 1)"
             )),
             "{text}"
         );

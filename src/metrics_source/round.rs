@@ -53,11 +53,14 @@ enum Question {
     Durations(Reporter, Duration),
     /// How many, by both reporters.
     Traffic(Duration),
+    /// How old the newest samples of pods are that have two in this window.
+    Freshness(Duration),
 }
 
 enum Answer {
     Requests(Requests),
     Durations(Durations),
+    Freshness(Freshness),
 }
 
 type Answers = HashMap<Question, Result<Answer, String>>;
@@ -74,30 +77,24 @@ pub(super) async fn measure(
         workloads,
         selector: selector.clone(),
     };
-    let all = scope(
-        canaries
-            .iter()
-            .flat_map(|asked| workloads(&asked.request))
-            .collect(),
-    );
     let questions = questions(&canaries, at).into_iter().map(|(question, workloads)| {
         let scope = scope(workloads);
         async move { (question, told(ask(source, &scope, question).await)) }
     });
-    let (freshness, answers) = futures::join!(source.freshness(&all), join_all(questions));
-    let (freshness, answers) = (told(freshness), answers.into_iter().collect());
+    let answers: Answers = join_all(questions).await.into_iter().collect();
     canaries
         .into_iter()
         .map(|mut asked| {
             let [canary, primary] = workloads(&asked.request);
-            if let Ok(freshness) = &freshness {
+            let freshness = freshness(&answers, asked.interval);
+            if let Ok(freshness) = freshness {
                 asked.cadence.learn(freshness, [&canary, &primary]);
             }
             let sample = Making {
                 asked: &asked,
                 configured,
                 at,
-                freshness: &freshness,
+                freshness,
                 answers: &answers,
             };
             Measured {
@@ -121,6 +118,17 @@ async fn ask(source: &dyn MetricSource, scope: &Scope, question: Question) -> Re
             .durations(scope, reporter, window)
             .await
             .map(Answer::Durations),
+        Question::Freshness(window) => source.freshness(scope, window).await.map(Answer::Freshness),
+    }
+}
+
+/// How fresh the samples are of whoever has two within the window of `interval`: one tells nothing of growth, so what was not
+/// counted since the source lost its memory is no count of none.
+fn freshness(answers: &Answers, interval: Duration) -> Result<&Freshness, &str> {
+    match answers.get(&Question::Freshness(cadence::window(interval))) {
+        Some(Ok(Answer::Freshness(found))) => Ok(found),
+        Some(Err(text)) => Err(text),
+        _ => Err("not asked"),
     }
 }
 
@@ -151,6 +159,7 @@ fn questions(canaries: &[Asked], at: DateTime<Utc>) -> BTreeMap<Question, BTreeS
             }
         }
         ask(Question::Traffic(cadence::window(asked.interval)));
+        ask(Question::Freshness(cadence::window(asked.interval)));
     }
     questions
 }
@@ -168,7 +177,7 @@ struct Making<'a> {
     asked: &'a Asked,
     configured: Option<Duration>,
     at: DateTime<Utc>,
-    freshness: &'a Result<Freshness, String>,
+    freshness: Result<&'a Freshness, &'a str>,
     answers: &'a Answers,
 }
 
@@ -215,7 +224,7 @@ impl Making<'_> {
                 canary: self.seen(&canary, interval),
                 primary: self.seen(&primary, interval),
             },
-            source_at: self.freshness.as_ref().ok().and_then(|freshness| freshness.now),
+            source_at: self.freshness.ok().and_then(|freshness| freshness.now),
             scrape_interval: Some(interval),
             lag: self.asked.cadence.lag(interval),
             traffic,

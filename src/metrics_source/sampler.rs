@@ -179,7 +179,12 @@ impl Sampler {
     /// Since when `id` is watched, if it is.
     #[must_use]
     pub fn watched_since(&self, id: &CanaryId) -> Option<DateTime<Utc>> {
-        self.lock().get(id).map(|watched| watched.since)
+        let now = self.clock.now();
+        self.lock().get_mut(id).map(|watched| {
+            // An instant that is still to come is from before the clock was set back.
+            watched.since = watched.since.min(now);
+            watched.since
+        })
     }
 
     /// Samples for ever; drop the future to stop.

@@ -8,6 +8,7 @@ mod routes;
 use std::{collections::BTreeSet, sync::Arc};
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::routes::graver;
@@ -77,7 +78,9 @@ impl<'a> Round<'a> {
         let mut refused: Option<Error> = None;
         let mut barred = BTreeSet::new();
         for act in acts {
-            if !goes_on(act, &barred) {
+            let verdict = self.verdict_alone(act, &barred)?;
+            let act = verdict.as_ref().unwrap_or(act);
+            if verdict.is_none() && !goes_on(act, &barred) {
                 continue;
             }
             tracing::debug!(canary = %self.spec.id, ?act, "act");
@@ -102,6 +105,28 @@ impl<'a> Round<'a> {
             refused = Some(error);
         }
         refused.map_or(Ok(()), Err)
+    }
+
+    /// A verdict that falls is not lost with routes that are refused, or the release would be judged anew on what comes later: it
+    /// is recorded with the weight of before, which is what the routes carry in part.
+    fn verdict_alone(&self, act: &Act, refused: &BTreeSet<Child>) -> Result<Option<Act>, Error> {
+        let Act::Record(next) = act else { return Ok(None) };
+        if !refused.contains(&Child::Routes) || next.retirement.is_none() {
+            return Ok(None);
+        }
+        let stored = match self.canary.get("status") {
+            Some(status) => CanaryStatus::deserialize(status).map_err(|source| Error::Json {
+                what: "the Canary's status",
+                source,
+            })?,
+            None => CanaryStatus::default(),
+        };
+        if stored.retirement.is_some() {
+            return Ok(None);
+        }
+        let mut next = next.clone();
+        next.canary_weight = stored.canary_weight;
+        Ok(Some(Act::Record(next)))
     }
 
     async fn perform_one(&mut self, act: &Act) -> Result<(), Error> {

@@ -43,7 +43,8 @@ pub struct Local {
 
 fn since(slot: &mut Option<(String, DateTime<Utc>)>, value: String, now: DateTime<Utc>) -> DateTime<Utc> {
     match slot {
-        Some((known, since)) if *known == value => *since,
+        // An instant that is still to come is from before the clock was set back, and would be waited for.
+        Some((known, since)) if *known == value && *since <= now => *since,
         _ => {
             *slot = Some((value, now));
             now
@@ -95,6 +96,12 @@ impl Local {
     pub fn carried_out(&self, id: &CanaryId, act: &Act, now: DateTime<Utc>) {
         let Some(field) = act.field() else { return };
         self.with(id, |entry| {
+            // What the primary gets has a ReplicaSet from then on.
+            if let Act::Promote { revision, .. } | Act::Restore { revision } = act
+                && entry.unrestorable.as_ref() == Some(revision)
+            {
+                entry.unrestorable = None;
+            }
             let repeat = rollout::repeated(entry.repeats.get(&field), act, now);
             entry.repeats.insert(field, repeat);
         });
@@ -246,20 +253,48 @@ impl Local {
 mod tests {
     use super::*;
 
+    fn id() -> CanaryId {
+        CanaryId {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        }
+    }
+
     #[test]
     fn what_is_remembered_goes_with_the_object() {
-        let (local, id) = (
-            Local::default(),
-            CanaryId {
-                namespace: "shop".to_owned(),
-                name: "web".to_owned(),
-            },
-        );
+        let (local, id) = (Local::default(), id());
         assert!(!local.is_of(&id, "first"));
         local.unsettled(&id, DateTime::UNIX_EPOCH);
         assert!(!local.is_of(&id, "first"));
         assert_eq!(local.unsettled_writes(&id), 1);
         assert!(local.is_of(&id, "second"), "another object of the same name");
         assert_eq!(local.unsettled_writes(&id), 0);
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_future_begins_anew() {
+        let (local, id) = (Local::default(), id());
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        assert_eq!(local.routing_since(&id, "a".to_owned(), at(100)), at(100));
+        assert_eq!(
+            local.routing_since(&id, "a".to_owned(), at(40)),
+            at(40),
+            "the clock was set back"
+        );
+        assert_eq!(local.routing_since(&id, "a".to_owned(), at(50)), at(40));
+    }
+
+    #[test]
+    fn revision_that_the_primary_got_again_can_be_restored_again() {
+        let (local, id) = (Local::default(), id());
+        local.cannot_restore(&id, "a");
+        let promote = |revision: &str| Act::Promote {
+            revision: revision.to_owned(),
+            replicas: None,
+        };
+        local.carried_out(&id, &promote("b"), DateTime::UNIX_EPOCH);
+        assert_eq!(local.unrestorable(&id).as_deref(), Some("a"));
+        local.carried_out(&id, &promote("a"), DateTime::UNIX_EPOCH);
+        assert_eq!(local.unrestorable(&id), None);
     }
 }

@@ -12,9 +12,9 @@ pub mod kinds;
 pub mod local;
 pub mod mesh;
 pub mod observe;
+mod policies; // policies that would not cover a primary
 pub mod promotions;
 pub mod queue;
-mod policies; // policies that would not cover a primary
 mod refusals; // what the API server refuses of one Canary
 pub mod run;
 mod served; // whether the cluster serves the CRDs of this version

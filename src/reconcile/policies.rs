@@ -32,18 +32,28 @@ pub(super) async fn look(
     };
     let in_the_way = [HoldReason::PolicyNotCovering, HoldReason::NotReached]
         .iter()
-        .any(|reason| status.holds.iter().chain(&status.hold).any(|hold| hold.reason == *reason));
+        .any(|reason| {
+            status
+                .holds
+                .iter()
+                .chain(&status.hold)
+                .any(|hold| hold.reason == *reason)
+        });
     if let Some((read_at, known)) = ctx.local.policies(&spec.id)
         && !(in_the_way && now - read_at >= FRESH)
     {
         return Ok(known);
     }
-    let reads = KINDS.iter().map(|kind| list(&ctx.client, kind, &spec.names.namespace));
+    let reads = KINDS
+        .iter()
+        .map(|kind| list(&ctx.client, kind, &spec.names.namespace));
     let mut found = Policies::default();
     for (kind, objects) in KINDS.iter().zip(futures::future::join_all(reads).await) {
         match objects? {
             Some(objects) => found.add(kind, &objects, target, selector),
-            None => found.unread.push(format!("{} (not allowed to list {})", kind.kind, kind.plural)),
+            None => found
+                .unread
+                .push(format!("{} (not allowed to list {})", kind.kind, kind.plural)),
         }
     }
     ctx.local.read_policies(&spec.id, now, found.clone());
@@ -61,7 +71,11 @@ async fn list(
     let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
     match api.list(&ListParams::default()).await {
         Ok(found) => {
-            let objects = found.items.iter().map(serde_json::to_value).collect::<Result<_, _>>();
+            let objects = found
+                .items
+                .iter()
+                .map(serde_json::to_value)
+                .collect::<Result<_, _>>();
             objects.map(Some).map_err(|source| Error::Json {
                 what: "a policy",
                 source,

@@ -4,9 +4,10 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use crate::{clock::Clock, rollout::CanaryId};
@@ -28,8 +29,9 @@ struct Lanes {
     queued: HashSet<CanaryId>,
     running: HashSet<CanaryId>,
     again: HashMap<CanaryId, Lane>,
-    due: HashMap<CanaryId, (DateTime<Utc>, Lane)>,
-    timers: BTreeSet<(DateTime<Utc>, CanaryId)>,
+    /// Timers run on the clock that nobody sets.
+    due: HashMap<CanaryId, (Duration, Lane)>,
+    timers: BTreeSet<(Duration, CanaryId)>,
 }
 
 impl Lanes {
@@ -53,7 +55,7 @@ impl Lanes {
     }
 
     /// The one timer of `id`; the latest call wins.
-    fn set_timer(&mut self, id: &CanaryId, at: Option<DateTime<Utc>>, lane: Lane) {
+    fn set_timer(&mut self, id: &CanaryId, at: Option<Duration>, lane: Lane) {
         if let Some((old, _)) = self.due.remove(id) {
             self.timers.remove(&(old, id.clone()));
         }
@@ -63,7 +65,7 @@ impl Lanes {
         }
     }
 
-    fn pop(&mut self, now: DateTime<Utc>) -> Option<CanaryId> {
+    fn pop(&mut self, now: Duration) -> Option<CanaryId> {
         while let Some((at, id)) = self.timers.first().cloned() {
             if at > now {
                 break;
@@ -78,7 +80,7 @@ impl Lanes {
         Some(id)
     }
 
-    fn next_timer(&self) -> Option<DateTime<Utc>> {
+    fn next_timer(&self) -> Option<Duration> {
         self.timers.first().map(|(at, _)| *at)
     }
 
@@ -120,6 +122,9 @@ impl Queue {
 
     /// Looks at `id` at `at`, or not by time if `None`; replaces its earlier timer.
     pub fn at(&self, id: &CanaryId, at: Option<DateTime<Utc>>, lane: Lane) {
+        // Both clocks are read once: whoever sets the calendar later moves no timer.
+        let (calendar, now) = (self.clock.now(), self.clock.monotonic());
+        let at = at.map(|at| now + (at - calendar).to_std().unwrap_or_default());
         self.lock().set_timer(id, at, lane);
         self.changed.notify_one();
     }
@@ -133,7 +138,7 @@ impl Queue {
     /// The next Canary to look at; waits until there is one.
     pub async fn next(&self) -> CanaryId {
         loop {
-            let now = self.clock.now();
+            let now = self.clock.monotonic();
             let (found, timer, more) = {
                 let mut lanes = self.lock();
                 let found = lanes.pop(now);
@@ -150,10 +155,7 @@ impl Queue {
             match timer {
                 None => changed.await,
                 Some(at) => {
-                    let span = (at - now)
-                        .max(TimeDelta::milliseconds(1))
-                        .to_std()
-                        .unwrap_or_default();
+                    let span = at.saturating_sub(now).max(Duration::from_millis(1));
                     // Elapsing is the other way to go on; either leads to another look.
                     let _: Result<(), _> = tokio::time::timeout(span, changed).await;
                 }
@@ -173,8 +175,8 @@ mod tests {
         }
     }
 
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(seconds, 0).unwrap()
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     #[test]

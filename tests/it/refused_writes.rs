@@ -126,6 +126,10 @@ fn refused_write_is_tried_again_within_seconds_while_traffic_is_at_risk() {
                 .any(|(_, object, _)| object == "VirtualService/shop"),
             "{writes:?}"
         );
+        // The verdict stands, whatever is measured later; the weight is that of the routes.
+        let status = cluster.get(&key(Kind::CANARY)).unwrap()["status"].clone();
+        assert_eq!(status["retirement"]["kind"], "RollBack", "{status}");
+        assert_eq!(status["canaryWeight"], 10);
         on.store(false, Ordering::Relaxed);
         let away = |canary: &Value| canary["status"]["canaryWeight"] == 0;
         assert!(

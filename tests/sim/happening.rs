@@ -35,6 +35,7 @@ pub enum Happening {
     PrimaryIsDeleted,
     Trouble(Trouble),
     CountersReset,
+    PrometheusForgets,
     PodIsKilled(u64),
     PodHangs(u64),
     NodeDrains(u64),
@@ -99,7 +100,8 @@ impl Happening {
             43 => H::PrimaryIsDeleted,
             44 | 45 => H::Trouble(troubles[rng.usize(..troubles.len())]),
             46 | 47 => H::Trouble(Trouble::None),
-            48 => H::CountersReset,
+            48 if rng.bool() => H::CountersReset,
+            48 => H::PrometheusForgets,
             49 => H::PodIsKilled(rng.u64(..)),
             50 => H::PodHangs(rng.u64(..)),
             51 => H::NodeDrains(rng.u64(..)),
@@ -308,6 +310,13 @@ impl Happening {
                 let mut world = play.cluster.world();
                 for pod in world.workloads.pods.values_mut().flatten() {
                     pod.meter.reset();
+                }
+            }
+            H::PrometheusForgets => {
+                let mut world = play.cluster.world();
+                let workloads = &mut world.workloads;
+                for pod in workloads.pods.values_mut().flatten().chain(&mut workloads.gone) {
+                    pod.meter.forget();
                 }
             }
             H::PodIsKilled(which) => pods(play, n, *which, true, |pod, now| {

@@ -24,6 +24,10 @@ pub struct CanaryStatus {
     /// Failed checks of the present rollout.
     #[serde(default)]
     pub failed_checks: i32,
+    /// Pods that the primary was asked to have when this status was written: should somebody delete it, it is to come back with
+    /// as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_replicas: Option<i32>,
     /// Revision of the workload that was last seen and acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_applied_spec: Option<String>,

@@ -135,7 +135,7 @@ impl MetricSource for Fake {
         Ok([(key("a"), buckets)].into())
     }
 
-    async fn freshness(&self, scope: &Scope) -> Result<Freshness, SourceError> {
+    async fn freshness(&self, scope: &Scope, _: Duration) -> Result<Freshness, SourceError> {
         self.ask("freshness", scope, &[], Duration::ZERO).await?;
         let ages = |seconds: &[u64]| {
             let pods = seconds.iter().enumerate();

@@ -70,6 +70,21 @@ impl Meter {
         }
     }
 
+    /// Whether two scrapes were taken in the window that ends at `at`.
+    #[must_use]
+    pub fn scraped_twice(&self, at: DateTime<Utc>, window: TimeDelta) -> bool {
+        let scrapes = self.scrapes.iter().rev().map(|(when, _)| *when);
+        scrapes
+            .filter(|when| *when > at - window && *when <= at)
+            .nth(1)
+            .is_some()
+    }
+
+    /// All scrapes are forgotten.
+    pub fn forget(&mut self) {
+        self.scrapes.clear();
+    }
+
     /// When the newest scrape was taken that is known at `at`.
     #[must_use]
     pub fn newest(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {

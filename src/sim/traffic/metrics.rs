@@ -156,14 +156,20 @@ impl MetricSource for SimMetrics {
             .collect())
     }
 
-    async fn freshness(&self, scope: &Scope) -> Result<Freshness, SourceError> {
+    async fn freshness(&self, scope: &Scope, window: Duration) -> Result<Freshness, SourceError> {
+        let window = TimeDelta::from_std(window).unwrap_or_default();
         let now = self.clock.now();
         let look = |found: &mut Freshness, key: WorkloadKey, pod: &Pod, at| {
             // Every pod is scraped, whether anybody ever called it or not.
-            let newest = pod.meter.newest(at).unwrap_or(at);
-            let age = (now - newest).to_std().unwrap_or_default();
-            let ages = found.ages.entry(key.clone()).or_default();
-            ages.insert(pod.ip.clone(), age);
+            if let Some(newest) = pod
+                .meter
+                .newest(at)
+                .filter(|_| pod.meter.scraped_twice(at, window))
+            {
+                let age = (now - newest).to_std().unwrap_or_default();
+                let ages = found.ages.entry(key.clone()).or_default();
+                ages.insert(pod.ip.clone(), age);
+            }
             let learnt = LEARNT_OVER.iter().find_map(|span| {
                 let gap = pod.meter.gap(at, TimeDelta::from_std(*span).ok()?)?;
                 gap.to_std().ok()

@@ -310,7 +310,7 @@ fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
     );
     match plan.primary() {
         None => {
-            let replicas = Some(target.desired.max(1));
+            let replicas = Some(capacity::full(plan));
             plan.act(Act::Promote {
                 revision: target.revision.clone(),
                 replicas,

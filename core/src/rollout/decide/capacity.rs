@@ -24,8 +24,10 @@ fn most_of(wanted: i32) -> i32 {
 /// measure, for the traffic is served by the primary.
 pub(super) fn full(plan: &Plan<'_>) -> i32 {
     let asked = plan.primary().map(|primary| primary.desired).filter(|n| *n > 0);
+    let there = plan.target().map(|target| target.desired);
+    // Of a primary that somebody deleted it is known how many pods it had.
     asked
-        .or(plan.target().map(|target| target.desired))
+        .or(there.max(plan.next.primary_replicas))
         .unwrap_or(1)
         .max(1)
 }

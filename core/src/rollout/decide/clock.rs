@@ -28,6 +28,10 @@ pub(super) fn catch_up(plan: &mut Plan<'_>) {
             .iter_mut()
             .for_each(|at| not_after(now, watched, at));
     }
+    next.revision
+        .started_at
+        .iter_mut()
+        .for_each(|at| not_after(now, now, at));
     next.last_transition_time
         .iter_mut()
         .for_each(|at| not_after(now, now, at));

@@ -74,9 +74,13 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
             rest::decide(&mut plan);
         }
         Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion) => {
+            plan.keep_callers_on_primary();
             progressing::decide(&mut plan);
         }
-        Some(Phase::Promoting) => promoting::decide(&mut plan),
+        Some(Phase::Promoting) => {
+            plan.keep_callers_on_primary();
+            promoting::decide(&mut plan);
+        }
         Some(Phase::Finalising) => promoting::finalise(&mut plan),
     }
     plan.finish()

@@ -98,6 +98,9 @@ impl<'a> Plan<'a> {
         if unacknowledged != self.next || (at_rest && all_told) {
             self.next.outbox.pending.retain(|notice| notice.seq > told);
             stand::note(&mut self.next, self.seen, self.recorded.outbox.seq);
+            // It is no reason to write: an autoscaler changes it all day.
+            let asked = self.primary().map(|primary| primary.desired).filter(|n| *n > 0);
+            self.next.primary_replicas = asked.or(self.next.primary_replicas);
             self.recorded = self.next.clone();
             self.acts.push(Act::Record(Box::new(self.next.clone())));
         }

@@ -41,9 +41,10 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         Change::Promoted(_) | Change::None => {}
     }
     hold_paused(plan, target);
-    hold_edited(plan);
-    follow_promoted_template(plan);
-    return_to_promoted(plan);
+    if !hold_edited(plan) {
+        follow_promoted_template(plan);
+        return_to_promoted(plan);
+    }
     if plan.primary().is_none() && !plan.acting() {
         let text = format!(
             "Deployment {} is gone, and {} has another revision than the promoted one; release one that works",
@@ -99,18 +100,33 @@ fn hold_paused(plan: &mut Plan<'_>, target: &Workload) {
     }
 }
 
-/// Somebody changed the primary's template: it runs what was never analysed. It is not written over, for that may be how an
-/// outage is being mended; the next promotion or an undo replaces it.
-fn hold_edited(plan: &mut Plan<'_>) {
-    let Some(who) = plan.primary().and_then(|primary| primary.edited_by.clone()) else {
-        return;
+/// Somebody changed the primary's template, or rolled it back: it runs what was not released last. It is not written over, for that
+/// may be how an outage is being mended; the next promotion or an undo replaces it. Returns whether it is so.
+fn hold_edited(plan: &mut Plan<'_>) -> bool {
+    let Some(primary) = plan.primary() else {
+        return false;
     };
-    let text = format!(
-        "{who} changed the pod template of Deployment {}: it runs something that was not released",
-        plan.spec.names.primary
-    );
+    let name = &plan.spec.names.primary;
+    let revision = &plan.next.revision;
+    let released = matches!(plan.next.phase, Some(Phase::Initialized | Phase::Succeeded));
+    let text = if let Some(who) = &primary.edited_by {
+        format!(
+            "{who} changed the pod template of Deployment {name}: it runs something that was not released"
+        )
+    } else if released
+        && revision.previous.as_ref() == Some(&primary.revision)
+        && revision.promoted != revision.previous
+    {
+        format!(
+            "somebody rolled Deployment {name} back to the revision before; it keeps that until the next promotion, or \
+             bellwether undo makes it the promoted one"
+        )
+    } else {
+        return false;
+    };
     let text = plan.hold(HoldReason::TargetConflict, &text);
     plan.say(text);
+    true
 }
 
 /// Replicas that a user asks for on the target belong to the primary. Only ever more: whoever wants less scales the
@@ -131,7 +147,7 @@ fn follow_promoted_template(plan: &mut Plan<'_>) {
     if target.revision != revision || plan.primary().is_some_and(|p| p.revision == revision) {
         return;
     }
-    let replicas = plan.primary().is_none().then_some(target.desired.max(1));
+    let replicas = plan.primary().is_none().then(|| capacity::full(plan));
     plan.act(Act::Promote { revision, replicas });
 }
 

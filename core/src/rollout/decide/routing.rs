@@ -97,6 +97,16 @@ impl Plan<'_> {
         }
     }
 
+    /// Callers without a proxy know no weights: while the primary serves, the apex Service selects it, whatever a manifest says
+    /// that is applied during a release.
+    pub(super) fn keep_callers_on_primary(&mut self) {
+        let serves = self.primary().is_some_and(|primary| primary.serving() > 0);
+        if serves && self.seen.apex.serves != Some(Serves::Primary) {
+            self.towards_safety();
+            self.point_apex(Serves::Primary);
+        }
+    }
+
     /// Makes the apex Service select `serves`.
     pub(super) fn point_apex(&mut self, serves: Serves) {
         if self.seen.apex.serves != Some(serves) {

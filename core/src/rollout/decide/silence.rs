@@ -105,10 +105,6 @@ fn only_strangers(plan: &mut Plan<'_>, sample: &Sample, side: Serves) -> bool {
 /// Why no growth can be told of pods that serve, if they are not read, each of them: that is no count of none. Pods without a
 /// series of Istio's had no request if `up` says that they are read.
 fn unread(plan: &Plan<'_>, sample: &Sample, side: Serves) -> Option<String> {
-    if side == Serves::Primary && !plan.spec.deleting {
-        // A primary whose pods are replaced was measured, or nothing would have been judged.
-        return None;
-    }
     side::unread(
         plan,
         sample,

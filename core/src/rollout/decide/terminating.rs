@@ -237,8 +237,15 @@ fn go_back(plan: &mut Plan<'_>, text: &str) {
 fn hand_back(plan: &mut Plan<'_>) -> bool {
     let Some(target) = plan.target() else { return true };
     // A release may be under way on a few pods, and all of the traffic needs as many as the primary has.
-    let enough = plan.primary().map_or(1, |primary| primary.desired.max(1));
-    let handed_over = plan.seen.apex.serves == Some(Serves::Target);
+    let enough = capacity::full(plan);
+    // Somebody's manifest may point the Service at the target before we did.
+    let split = matches!(plan.seen.routes, Routes::Present { split: true, .. });
+    let reached = plan
+        .next
+        .transfer
+        .as_ref()
+        .is_some_and(|transfer| transfer.reached);
+    let handed_over = plan.seen.apex.serves == Some(Serves::Target) && (reached || !split);
     if target.desired == 0 || (!handed_over && target.desired < enough) {
         plan.act(Act::ScaleTarget(enough));
         return false;

@@ -85,3 +85,27 @@ fn service_that_leads_to_nobody_is_put_right_without_end_and_gets_pods_behind_it
         decision.acts
     );
 }
+
+/// A manifest of the Service that is applied during a release would send callers without a proxy to pods that were not judged.
+#[test]
+fn service_selects_the_primary_during_a_release_whatever_is_applied() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.apex.serves = Some(Serves::Target);
+    let decision = decide(&spec(), &seen, at(10));
+    assert!(
+        decision.acts.contains(&Act::PointApex(Serves::Primary)),
+        "{:?}",
+        decision.acts
+    );
+    assert!(
+        decision.independent,
+        "a refusal of it keeps nobody from a rollback"
+    );
+    seen.primary.as_mut().unwrap().available = 0;
+    seen.primary.as_mut().unwrap().endpoints = 0;
+    let acts = decide(&spec(), &seen, at(10)).acts;
+    assert!(
+        !acts.contains(&Act::PointApex(Serves::Primary)),
+        "nobody serves there: {acts:?}"
+    );
+}

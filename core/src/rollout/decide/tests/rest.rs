@@ -106,3 +106,47 @@ fn refused_specification_is_observed() {
     let status = crate::rollout::refuse(&CanaryStatus::default(), 7, "interval", at(0));
     assert_eq!(status.observed_generation, Some(7));
 }
+
+#[test]
+fn primary_that_somebody_deleted_comes_back_with_the_pods_it_had() {
+    let mut seen = at_rest(without_pods("a", "2"));
+    seen.primary.as_mut().unwrap().desired = 20;
+    seen.status.failed_checks = 1;
+    seen.told = seen.status.outbox.seq;
+    seen.routes = at_weight(10);
+    carry_out(&mut seen, 10, &spec());
+    assert_eq!(
+        seen.status.primary_replicas,
+        Some(20),
+        "noted with a write that is made anyway"
+    );
+    seen.primary = None;
+    let acts = carry_out(&mut seen, 30, &spec());
+    let again = Act::Promote {
+        revision: "a".to_owned(),
+        replicas: Some(20),
+    };
+    assert!(acts.contains(&again), "{acts:?}");
+}
+
+#[test]
+fn autoscaler_of_the_primary_costs_no_write() {
+    let mut seen = at_rest(without_pods("a", "2"));
+    carry_out(&mut seen, 10, &spec());
+    seen.told = seen.status.outbox.seq;
+    carry_out(&mut seen, 20, &spec());
+    seen.primary.as_mut().unwrap().desired = 20;
+    assert_eq!(carry_out(&mut seen, 30, &spec()), []);
+}
+
+#[test]
+fn primary_that_somebody_rolled_back_by_hand_is_not_written_over() {
+    let mut seen = at_rest(without_pods("a", "2"));
+    seen.status.revision.previous = Some("z".to_owned());
+    seen.primary = Some(workload("z", "1"));
+    let acts = carry_out(&mut seen, 10, &spec());
+    assert!(acts.iter().all(|act| matches!(act, Act::Record(_))), "{acts:?}");
+    let hold = seen.status.hold.clone().unwrap();
+    assert_eq!(hold.reason, HoldReason::TargetConflict);
+    assert!(hold.message.contains("bellwether undo"), "{}", hold.message);
+}

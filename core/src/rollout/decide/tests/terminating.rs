@@ -195,3 +195,16 @@ fn canary_is_not_let_go_while_a_write_may_still_be_under_way() {
     let acts = carry_out(&mut seen, 60, &deleting(None));
     assert!(acts.contains(&Act::RemoveFinalizer), "{acts:?}");
 }
+
+/// The commit that removes the Canary brings the manifests of before: the Service selects the workload, which has two pods.
+#[test]
+fn service_that_a_manifest_points_at_the_target_is_not_taken_for_handed_over() {
+    let mut seen = deleted_after_rollback();
+    seen.status.history.clear();
+    seen.target = Some(workload("a", "1"));
+    seen.primary.as_mut().unwrap().desired = 20;
+    seen.apex.serves = Some(Serves::Target);
+    let acts = carry_out(&mut seen, 10, &deleting(None));
+    assert!(acts.contains(&Act::ScaleTarget(20)), "{acts:?}");
+    assert!(!acts.contains(&Act::MergeRoutes), "{acts:?}");
+}
