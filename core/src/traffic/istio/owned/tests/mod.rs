@@ -1,4 +1,7 @@
-use proptest::prelude::*;
+//! VirtualServices of our own: how they are built, and repaired where somebody changed them.
+
+mod build; // the specification as it is built
+mod properties; // what holds of any two
 
 use super::{
     super::generated::{OwnedRoute, build},
@@ -68,121 +71,6 @@ fn pair(primary: i64, canary: i64) -> Value {
 }
 
 #[test]
-fn a_plain_service_gets_one_route_in_the_mesh() {
-    let expected = json!({
-        "hosts": ["cart"],
-        "gateways": ["mesh"],
-        "http": [{ "name": "bellwether", "route": pair(100, 0) }],
-    });
-    assert_eq!(build(&wanted()), expected);
-}
-
-#[test]
-fn every_field_of_the_service_reaches_the_route() {
-    let destination = |host: &str, weight: i64| json!({ "destination": { "host": host, "port": { "number": 8080 } }, "weight": weight });
-    let expected = json!({
-        "hosts": ["cart.example.com", "cart"],
-        "gateways": ["ingress/public", "mesh"],
-        "http": [{
-            "name": "bellwether",
-            "match": [{ "uri": { "prefix": "/" }, "port": 80 }],
-            "rewrite": { "uri": "/v2" },
-            "timeout": "15s",
-            "retries": { "attempts": 3 },
-            "headers": { "request": { "set": { "a": "1" } } },
-            "corsPolicy": { "maxAge": "24h" },
-            "route": [destination("cart-primary", 100), destination("cart-canary", 0)],
-        }],
-    });
-    assert_eq!(build(&full()), expected);
-}
-
-#[test]
-fn apex_is_added_to_hosts_unless_they_cover_it() {
-    let table: [(&[&str], &[&str]); 5] = [
-        (&[], &["cart"]),
-        (&["*"], &["*"]),
-        (&["cart", "x"], &["cart", "x"]),
-        (&["cart.shop.svc.cluster.local"], &["cart.shop.svc.cluster.local"]),
-        (&["cart-canary"], &["cart-canary", "cart"]),
-    ];
-    for (given, hosts) in table {
-        let route = OwnedRoute {
-            hosts: given.iter().map(ToString::to_string).collect(),
-            ..wanted()
-        };
-        assert_eq!(build(&route)["hosts"], json!(hosts), "{given:?}");
-    }
-}
-
-#[test]
-fn destinations_have_a_port_only_beyond_the_mesh() {
-    let port = |discovery: bool, gateways: &[&str], delegation: bool| {
-        let gateways = gateways.iter().map(ToString::to_string).collect();
-        let spec = build(&OwnedRoute {
-            port_discovery: discovery,
-            gateways,
-            delegation,
-            ..wanted()
-        });
-        spec.pointer("/http/0/route/0/destination/port").is_some()
-    };
-    assert!(port(true, &["public"], false));
-    assert!(port(true, &[], true));
-    assert!(!port(true, &["mesh", "public"], false));
-    assert!(!port(true, &[], false));
-    assert!(!port(false, &["public"], true));
-}
-
-#[test]
-fn gateways_and_the_mesh_have_routes_of_their_own_where_there_are_several_ports() {
-    let pair = |port: Option<u16>| {
-        let destination = |host: &str, weight: i64| {
-            let mut destination = json!({ "host": host });
-            if let Some(port) = port {
-                destination["port"] = json!({ "number": port });
-            }
-            json!({ "destination": destination, "weight": weight })
-        };
-        json!([destination("cart-primary", 100), destination("cart-canary", 0)])
-    };
-    let at = |gateways: &[&str], matches: Option<Value>| {
-        let route = OwnedRoute {
-            several_ports: true,
-            gateways: gateways.iter().map(ToString::to_string).collect(),
-            r#match: matches,
-            ..wanted()
-        };
-        build(&route)["http"].clone()
-    };
-    let only = |port| json!([{ "name": "bellwether", "route": pair(port) }]);
-    assert_eq!(at(&[], None), only(None), "the mesh's callers mean a port");
-    assert_eq!(
-        at(&["a", "b"], None),
-        only(Some(8080)),
-        "the port of a gateway is another"
-    );
-    let both = json!([
-        { "name": "bellwether", "match": [{ "gateways": ["a", "b"] }], "route": pair(Some(8080)) },
-        { "name": "bellwether.mesh", "match": [{ "gateways": ["mesh"] }], "route": pair(None) },
-    ]);
-    assert_eq!(at(&["a", "mesh", "b"], None), both);
-    let matches = json!([
-        { "uri": { "prefix": "/x" }, "gateways": ["b"] }, { "uri": { "prefix": "/y" } },
-        { "uri": { "prefix": "/z" }, "gateways": ["mesh"] },
-    ]);
-    let narrowed = json!([
-        { "name": "bellwether", "route": pair(Some(8080)), "match": [
-            { "uri": { "prefix": "/x" }, "gateways": ["b"] }, { "uri": { "prefix": "/y" }, "gateways": ["a", "b"] },
-        ] },
-        { "name": "bellwether.mesh", "route": pair(None), "match": [
-            { "uri": { "prefix": "/y" }, "gateways": ["mesh"] }, { "uri": { "prefix": "/z" }, "gateways": ["mesh"] },
-        ] },
-    ]);
-    assert_eq!(at(&["a", "mesh", "b"], Some(matches)), narrowed);
-}
-
-#[test]
 fn second_port_splits_our_route_at_its_weight_and_back() {
     let one = OwnedRoute {
         gateways: vec!["public".into(), "mesh".into()],
@@ -216,20 +104,6 @@ fn second_port_splits_our_route_at_its_weight_and_back() {
     assert!(!in_shape(&done, &build(&one)), "a route too many");
     let back = repaired(&done, &one, 30);
     assert_eq!(back["spec"], vs["spec"]);
-}
-
-#[test]
-fn tcp_matches_by_port_only_and_delegates_have_no_hosts() {
-    let spec = build(&OwnedRoute {
-        tcp: true,
-        delegation: true,
-        ..full()
-    });
-    assert_eq!(spec["tcp"][0]["match"], json!([{ "port": 80 }]));
-    assert_eq!(spec["tcp"][0]["route"].as_array().unwrap().len(), 2);
-    for key in ["http", "hosts", "gateways"] {
-        assert!(spec.get(key).is_none(), "{key}");
-    }
 }
 
 #[test]
@@ -407,51 +281,4 @@ fn deletion_leaves_a_created_object_that_points_at_the_service() {
     let only = json!([{ "destination": { "host": "cart", "port": { "number": 8080 } }, "weight": 100 }]);
     assert_eq!(merged["spec"]["http"][0]["route"], only);
     assert!(merged["metadata"].get("annotations").is_none());
-}
-
-fn part() -> impl Strategy<Value = Option<Value>> {
-    prop_oneof![
-        Just(None),
-        Just(Some(json!({ "a": { "b": 1 } }))),
-        Just(Some(json!({ "a": { "c": [1, 2] }, "d": 2 }))),
-        Just(Some(json!({ "a": 3 }))),
-    ]
-}
-
-prop_compose! {
-    fn any_route()(
-        (hosts, gateways) in (0..3usize, 0..3usize),
-        (delegation, tcp, port_discovery, several_ports) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
-        (headers, retries, rewrite) in (part(), part(), part()),
-        timeout in prop_oneof![Just(None), Just(Some("1s".to_owned())), Just(Some("2s".to_owned()))],
-    ) -> OwnedRoute {
-        OwnedRoute {
-            hosts: ["a", "b"].iter().take(hosts).map(ToString::to_string).collect(),
-            gateways: ["g", "mesh"].iter().take(gateways).map(ToString::to_string).collect(),
-            delegation, tcp, port_discovery, several_ports, headers, retries, rewrite, timeout,
-            ..wanted()
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn repair_leads_from_any_spec_to_any_other(from in any_route(), to in any_route(), w in 0..=100i64) {
-        let done = repaired(&live(&from), &to, w);
-        let exact = OwnedRoute { weight: Weight::saturating(w), ..to.clone() };
-        prop_assert_eq!(&done["spec"], &build(&exact));
-        prop_assert!(!owned_drift(&done["spec"], &build(&to)));
-        prop_assert_eq!(repaired(&done, &to, w), done);
-    }
-
-    #[test]
-    fn drift_is_seen_whenever_our_part_would_be_changed(from in any_route(), to in any_route()) {
-        let vs = live(&from);
-        let mut unmarked = vs.clone();
-        unmarked["metadata"].as_object_mut().unwrap().remove("annotations");
-        let patch = repair(&unmarked, &build(&to), &to.names, Weight::ZERO).unwrap();
-        if !patch.0.is_empty() {
-            prop_assert!(owned_drift(&vs["spec"], &build(&to)));
-        }
-    }
 }
