@@ -1,0 +1,97 @@
+//! Writing the Canary itself: its finalizer and its status.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Round, record_status};
+use crate::{
+    api::CanaryStatus,
+    reconcile::{error::Error, kinds::Kind, observe::FINALIZER},
+    rollout::{Act, Child},
+    workload::text,
+};
+
+impl Round<'_> {
+    pub(super) async fn add_finalizer(&mut self, act: &'static str) -> Result<(), Error> {
+        let mut ops = self.canary_guard();
+        if self.canary.pointer("/metadata/finalizers").is_none() {
+            ops.push(json!({"op": "add", "path": "/metadata/finalizers", "value": []}));
+        }
+        ops.push(json!({"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER}));
+        self.canary = self
+            .patch(act, Kind::Canary, &self.spec.id.name, Value::Array(ops))
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn remove_finalizer(&mut self, act: &'static str) -> Result<(), Error> {
+        let list = self
+            .canary
+            .pointer("/metadata/finalizers")
+            .and_then(Value::as_array);
+        let Some(index) = list.and_then(|l| l.iter().position(|f| f == FINALIZER)) else {
+            return Ok(());
+        };
+        let mut ops = self.canary_guard();
+        ops.push(json!({"op": "test", "path": format!("/metadata/finalizers/{index}"), "value": FINALIZER}));
+        ops.push(json!({"op": "remove", "path": format!("/metadata/finalizers/{index}")}));
+        match self
+            .patch(act, Kind::Canary, &self.spec.id.name, Value::Array(ops))
+            .await
+        {
+            Ok(written) => self.canary = written,
+            // It went with an earlier removal whose answer was lost.
+            Err(Error::Write { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 404) =>
+                {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn canary_guard(&self) -> Vec<Value> {
+        vec![json!({
+            "op": "test",
+            "path": "/metadata/resourceVersion",
+            "value": text(&self.canary, "/metadata/resourceVersion"),
+        })]
+    }
+
+    /// Replaces the status on the resourceVersion that was decided on.
+    pub(super) async fn record(&mut self, act: &'static str, status: &CanaryStatus) -> Result<(), Error> {
+        self.canary = record_status(self.ctx, &self.canary, &self.spec.names.namespace, status)
+            .await
+            .map_err(|error| match error {
+                Error::Write { source, .. } => self.refused(act, Kind::Canary, &self.spec.id.name, *source),
+                other => other,
+            })?;
+        self.accepted(Kind::Canary, &self.spec.id.name);
+        self.ctx
+            .outbox
+            .tell(&self.spec.id, &self.spec.uid, &status.outbox.pending);
+        Ok(())
+    }
+
+    /// A verdict that falls is not lost with routes that are refused, or the release would be judged anew on what comes later: it
+    /// is recorded with the weight of before, which is what the routes carry in part.
+    pub(super) fn verdict_alone(&self, act: &Act, refused: &BTreeSet<Child>) -> Result<Option<Act>, Error> {
+        let Act::Record(next) = act else { return Ok(None) };
+        if !refused.contains(&Child::Routes) || next.retirement.is_none() {
+            return Ok(None);
+        }
+        let stored = match self.canary.get("status") {
+            Some(status) => CanaryStatus::deserialize(status).map_err(|source| Error::Json {
+                what: "the Canary's status",
+                source,
+            })?,
+            None => CanaryStatus::default(),
+        };
+        if stored.retirement.is_some() {
+            return Ok(None);
+        }
+        let mut next = next.clone();
+        next.canary_weight = stored.canary_weight;
+        Ok(Some(Act::Record(next)))
+    }
+}
