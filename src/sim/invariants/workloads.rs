@@ -1,6 +1,6 @@
 //! Writes of the target and of the primary.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{
@@ -12,6 +12,9 @@ use crate::{
     sim::{api_server::Kind, workloads::behaviour::Behaviour},
     workload::{deployment, marks::REVISION_ANNOTATION},
 };
+
+/// How long a write takes from the decision to the store, apart from those that are late.
+const UNDER_WAY: TimeDelta = TimeDelta::milliseconds(500);
 
 /// How long proxies may need to follow.
 const DRAIN: TimeDelta = TimeDelta::seconds(3);
@@ -164,8 +167,9 @@ pub(super) fn target(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut 
         return;
     }
     let weight = seen.weight_of_routes();
-    // What somebody edits while the watches are cut, nobody can know.
-    let edited = stale && book.edited_at.is_some();
+    // What somebody edits while the watches are cut, or while the write is under way, nobody can know.
+    let under_way = |at: DateTime<Utc>| seen.at - at < UNDER_WAY;
+    let edited = book.edited_at.is_some_and(|at| stale || under_way(at));
     if weight > 0 && !edited {
         found.push(format!("the target is scaled away at weight {weight} (I2)"));
     }
