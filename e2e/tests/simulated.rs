@@ -54,6 +54,7 @@ stories! {
     dark_canary: "dark-canary",
     failed_promotion: "failed-promotion",
     fix_during_undo: "fix-during-undo",
+    pod_without_node: "pod-without-node",
     crashing: "crashing",
     skip_analysis: "skip-analysis",
     field_removed: "field-removed",

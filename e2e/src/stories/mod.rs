@@ -3,6 +3,7 @@
 //! A story that the simulated cluster tells as well is in every run only for what that one cannot show: other clocks, real
 //! sockets, Envoy, the rights and rules of a real API server. The quick run is to stay below eight minutes on two cores.
 
+mod capacity;
 mod cost;
 mod faults;
 mod gates;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Story> {
             .within(LONG)
             .in_every_run("a rolling update that Kubernetes' own scheduler and controllers cannot finish"),
         Story::new("fix-during-undo", Alone, faults::fix_during_undo).within(LONG),
+        Story::new("pod-without-node", Alone, capacity::pod_without_node).within(LONG),
         Story::new("two-replicas", Shared, replicas::two_replicas)
             .within(LONG)
             .real_only(PROCESSES)

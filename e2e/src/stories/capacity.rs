@@ -1,0 +1,86 @@
+//! Too few pods: no room for one more, none to come before one goes, no old ReplicaSets, pods that crash.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use super::shop::{self, RATE, SOON};
+use crate::objects::Kind;
+use crate::story::Stage;
+
+/// What a pipeline applies: its own number of replicas among the rest.
+fn manifest(stage: &Stage, image: &str, replicas: u32) -> Value {
+    let mut deployment = stage.deployment("shop", image, replicas);
+    deployment["spec"]["strategy"] = json!({"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}});
+    deployment
+}
+
+/// One of the primary's six pods finds no node while it takes a release over, and a pipeline applies its manifest with two
+/// replicas: two pods never get what six served, the primary keeps its six, and the next release is promoted.
+pub async fn pod_without_node(stage: Arc<Stage>) -> Result<()> {
+    shop::open_with(&stage, |deployment| {
+        *deployment = manifest(&stage, "shop:good-1", 2);
+    })
+    .await?;
+    let canary = shop::canary_with(|spec| spec["progressDeadlineSeconds"] = json!(20));
+    shop::release_under(&stage, &canary).await?;
+    stage
+        .merge(Kind::Deployment, "shop-primary", json!({"spec": {"replicas": 6}}))
+        .await?;
+    stage.wait_pods("shop-primary", 6, SOON).await?;
+    let traffic = stage.traffic(RATE);
+    stage.apply(&manifest(&stage, "shop:good-2", 2)).await?;
+    shop::wait_weight(&stage, 50).await?;
+    let pods = shop::replicas_of(&stage, "shop").await?;
+    ensure!(pods == 6, "half of what six pods served is sent to {pods}");
+    stage.set_schedulable(false).await?;
+    let missing = |primary: &Value| {
+        let status = &primary["status"];
+        status["updatedReplicas"] == 1 && status["readyReplicas"] == 5
+    };
+    stage
+        .wait_for(
+            Kind::Deployment,
+            "shop-primary",
+            "one pod has no node",
+            SOON,
+            missing,
+        )
+        .await?;
+    stage.apply(&manifest(&stage, "shop:good-2", 2)).await?;
+    let mut most = 0;
+    let on_primary = |route: &Value| {
+        let weight = route["spec"]["http"][0]["route"][1]["weight"].as_i64();
+        most = most.max(weight.unwrap_or_default());
+        weight == Some(0)
+    };
+    stage
+        .wait_for(
+            Kind::VirtualService,
+            "shop",
+            "five pods of six serve",
+            SOON,
+            on_primary,
+        )
+        .await?;
+    ensure!(most <= 50, "two pods got {most} % of what six served");
+    shop::wait_status(&stage, "it is being undone", SOON, |s| {
+        s["hold"]["reason"] == "PromotionFailed"
+    })
+    .await?;
+    let weights = shop::weights(&stage).await?;
+    ensure!(
+        weights == (100, 0),
+        "five pods of six serve, and weights are {weights:?}"
+    );
+    stage.set_schedulable(true).await?;
+    shop::wait_phase(&stage, "Failed", SOON).await?;
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    stage.wait_pods("shop-primary", 6, SOON).await?;
+    stage.apply(&manifest(&stage, "shop:good-3", 2)).await?;
+    shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    shop::end_without_failure(&stage, traffic).await?;
+    shop::ensure_on_primary(&stage, "shop:good-3").await?;
+    stage.wait_pods("shop-primary", 6, SOON).await
+}
