@@ -55,6 +55,7 @@ stories! {
     failed_promotion: "failed-promotion",
     fix_during_undo: "fix-during-undo",
     pod_without_node: "pod-without-node",
+    no_surge: "no-surge",
     crashing: "crashing",
     skip_analysis: "skip-analysis",
     field_removed: "field-removed",

@@ -84,3 +84,53 @@ pub async fn pod_without_node(stage: Arc<Stage>) -> Result<()> {
     shop::ensure_on_primary(&stage, "shop:good-3").await?;
     stage.wait_pods("shop-primary", 6, SOON).await
 }
+
+/// A workload whose pods go before new ones come: released at every weight, and so do the primary's, of which one serves all the
+/// while.
+pub async fn no_surge(stage: Arc<Stage>) -> Result<()> {
+    shop::open_with(&stage, |deployment| {
+        *deployment = manifest(&stage, "shop:good-1", 2);
+    })
+    .await?;
+    shop::release_under(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    stage.apply(&manifest(&stage, "shop:good-2", 2)).await?;
+    for weight in [10, 30, 50] {
+        let there = shop::wait_weight(&stage, weight).await?;
+        let weight_there = &there["status"]["canaryWeight"];
+        ensure!(
+            *weight_there == weight,
+            "{weight_there} came after less than {weight}"
+        );
+    }
+    let (mut begun, mut least) = (false, i64::MAX);
+    let replaced = |primary: &Value| {
+        let count = |field: &str| primary["status"][field].as_i64().unwrap_or_default();
+        let image = &primary["spec"]["template"]["spec"]["containers"][0]["image"];
+        let (updated, ready) = (count("updatedReplicas"), count("readyReplicas"));
+        least = least.min(ready);
+        // The status follows the template.
+        begun |= *image == "shop:good-2" && updated < 2;
+        begun && updated == 2 && ready == 2
+    };
+    let primary = stage
+        .wait_for(
+            Kind::Deployment,
+            "shop-primary",
+            "all its pods are new",
+            SOON,
+            replaced,
+        )
+        .await?;
+    ensure!(least == 1, "{least} of the primary's two pods were ready");
+    let strategy = &primary["spec"]["strategy"]["rollingUpdate"];
+    ensure!(
+        *strategy == json!({"maxUnavailable": 1, "maxSurge": 0}),
+        "the primary has {strategy}"
+    );
+    let done = shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    let outcome = &done["status"]["history"][0]["outcome"];
+    ensure!(outcome == "Promoted", "the outcome is {outcome}");
+    shop::end_without_failure(&stage, traffic).await?;
+    shop::ensure_on_primary(&stage, "shop:good-2").await
+}

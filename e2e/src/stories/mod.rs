@@ -60,6 +60,7 @@ pub fn all() -> Vec<Story> {
             .in_every_run("a rolling update that Kubernetes' own scheduler and controllers cannot finish"),
         Story::new("fix-during-undo", Alone, faults::fix_during_undo).within(LONG),
         Story::new("pod-without-node", Alone, capacity::pod_without_node).within(LONG),
+        Story::new("no-surge", Shared, capacity::no_surge),
         Story::new("two-replicas", Shared, replicas::two_replicas)
             .within(LONG)
             .real_only(PROCESSES)
