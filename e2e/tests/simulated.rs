@@ -56,6 +56,7 @@ stories! {
     fix_during_undo: "fix-during-undo",
     pod_without_node: "pod-without-node",
     no_surge: "no-surge",
+    no_history: "no-history",
     crashing: "crashing",
     skip_analysis: "skip-analysis",
     field_removed: "field-removed",

@@ -134,3 +134,37 @@ pub async fn no_surge(stage: Arc<Stage>) -> Result<()> {
     shop::end_without_failure(&stage, traffic).await?;
     shop::ensure_on_primary(&stage, "shop:good-2").await
 }
+
+/// `revisionHistoryLimit: 0`, and all pods go before new ones come: the primary of a failed promotion has no pod of the
+/// old template left, returns to it all the same, and a fix is released as usual.
+pub async fn no_history(stage: Arc<Stage>) -> Result<()> {
+    shop::open_with(&stage, |deployment| {
+        deployment["spec"]["revisionHistoryLimit"] = json!(0);
+        deployment["spec"]["strategy"] = json!({"type": "Recreate"});
+    })
+    .await?;
+    let canary = shop::canary_with(|spec| spec["progressDeadlineSeconds"] = json!(12));
+    shop::release_under(&stage, &canary).await?;
+    let traffic = stage.traffic(RATE);
+    shop::ship(&stage, "shop:good-2").await?;
+    // All its pods have their nodes by then.
+    shop::wait_weight(&stage, 50).await?;
+    stage.set_schedulable(false).await?;
+    let undone = shop::wait_status(&stage, "it is being undone", SOON, |s| {
+        s["retirement"]["kind"] == "UndoOnCanary"
+    })
+    .await?;
+    let weight = &undone["status"]["canaryWeight"];
+    ensure!(*weight == 100, "the canary alone has pods, and gets {weight} %");
+    stage.set_schedulable(true).await?;
+    shop::wait_phase(&stage, "Failed", SOON).await?;
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    traffic.so_far().ensure_none_failed()?;
+    shop::ship(&stage, "shop:good-3").await?;
+    let done = shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    let history = &done["status"]["history"];
+    let outcomes = [&history[0]["outcome"], &history[1]["outcome"]];
+    ensure!(outcomes == ["Promoted", "Failed"], "outcomes {outcomes:?}");
+    shop::end_without_failure(&stage, traffic).await?;
+    shop::ensure_on_primary(&stage, "shop:good-3").await
+}

@@ -61,6 +61,7 @@ pub fn all() -> Vec<Story> {
         Story::new("fix-during-undo", Alone, faults::fix_during_undo).within(LONG),
         Story::new("pod-without-node", Alone, capacity::pod_without_node).within(LONG),
         Story::new("no-surge", Shared, capacity::no_surge),
+        Story::new("no-history", Alone, capacity::no_history).within(LONG),
         Story::new("two-replicas", Shared, replicas::two_replicas)
             .within(LONG)
             .real_only(PROCESSES)
