@@ -57,6 +57,7 @@ stories! {
     pod_without_node: "pod-without-node",
     no_surge: "no-surge",
     no_history: "no-history",
+    half_crashes: "half-crashes",
     crashing: "crashing",
     skip_analysis: "skip-analysis",
     field_removed: "field-removed",

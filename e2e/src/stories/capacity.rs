@@ -1,6 +1,7 @@
 //! Too few pods: no room for one more, none to come before one goes, no old ReplicaSets, pods that crash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -167,4 +168,36 @@ pub async fn no_history(stage: Arc<Stage>) -> Result<()> {
     ensure!(outcomes == ["Promoted", "Failed"], "outcomes {outcomes:?}");
     shop::end_without_failure(&stage, traffic).await?;
     shop::ensure_on_primary(&stage, "shop:good-3").await
+}
+
+/// Half of the canary's pods crash: the rest could carry the step, but no further one is taken, and it fails.
+pub async fn half_crashes(stage: Arc<Stage>) -> Result<()> {
+    shop::open_with(&stage, |deployment| deployment["spec"]["replicas"] = json!(4)).await?;
+    let canary = shop::canary_with(|spec| spec["progressDeadlineSeconds"] = json!(15));
+    shop::release_under(&stage, &canary).await?;
+    let traffic = stage.traffic(RATE);
+    shop::ship(&stage, "shop:good-2").await?;
+    shop::wait_weight(&stage, 10).await?;
+    stage.crash_pods("shop", 2).await?;
+    let held = shop::wait_status(&stage, "it is held", SOON, |s| {
+        s["hold"]["reason"] == "WorkloadNotReady"
+    })
+    .await?;
+    stage.note(held["status"]["hold"]["message"].as_str().unwrap_or_default());
+    let mut most = 0;
+    let failed = shop::wait_status(&stage, "phase is Failed", Duration::from_secs(60), |status| {
+        most = most.max(status["canaryWeight"].as_i64().unwrap_or_default());
+        status["phase"] == "Failed"
+    })
+    .await?;
+    ensure!(most <= 10, "it got {most} % with half of its pods");
+    let outcome = &failed["status"]["history"][0]["outcome"];
+    ensure!(outcome == "RolledBack", "the outcome is {outcome}");
+    stage.note(failed["status"]["message"].as_str().unwrap_or_default());
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    let stats = traffic.stop().await;
+    stage.note(format!("{stats}"));
+    // Half of ten percent of 200 a second, for as long as proxies cannot know; most are tried again elsewhere.
+    ensure!(stats.failed() < 20, "{} requests failed", stats.failed());
+    Ok(())
 }

@@ -62,6 +62,7 @@ pub fn all() -> Vec<Story> {
         Story::new("pod-without-node", Alone, capacity::pod_without_node).within(LONG),
         Story::new("no-surge", Shared, capacity::no_surge),
         Story::new("no-history", Alone, capacity::no_history).within(LONG),
+        Story::new("half-crashes", Shared, capacity::half_crashes),
         Story::new("two-replicas", Shared, replicas::two_replicas)
             .within(LONG)
             .real_only(PROCESSES)

@@ -58,6 +58,26 @@ impl Simulated {
         Traffic::simulated(Arc::clone(&self.cluster), &self.namespace, SHOP, per_second)
     }
 
+    /// Kills so many running pods with this `app` label; returns how many.
+    pub(super) fn crash(&self, app: &str, count: usize) -> usize {
+        let cluster = self.lock();
+        let now = cluster.now();
+        let mut world = cluster.world();
+        let pods = world.workloads.pods.values_mut().flatten();
+        let of_app = pods.filter(|pod| pod.namespace == self.namespace && pod.labels["app"] == app);
+        let mut crashed = 0;
+        for pod in of_app
+            .filter(|pod| pod.ending.is_none() && pod.ready(now))
+            .take(count)
+        {
+            pod.killed = Some(now);
+            crashed += 1;
+        }
+        drop(world);
+        cluster.server.nudge();
+        crashed
+    }
+
     /// How many pods with this `app` label there are, and how many of them are ready.
     pub(super) fn pods(&self, app: &str) -> (usize, usize) {
         let cluster = self.lock();

@@ -170,6 +170,29 @@ impl Stage {
         }
     }
 
+    /// Lets so many ready pods with this `app` label crash; they do not come back.
+    pub async fn crash_pods(&self, app: &str, count: usize) -> Result<()> {
+        let crashed = match &self.world {
+            World::Real(_) => {
+                let labels = ListParams::default().labels(&format!("app={app}"));
+                let pods = self.api(Kind::Pod).list(&labels).await?.items;
+                let running = pods
+                    .iter()
+                    .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+                let chosen: Vec<_> = running.take(count).map(ResourceExt::name_any).collect();
+                for name in &chosen {
+                    let crash =
+                        json!({"metadata": {"annotations": {"sim.bellwether.dev/crash-after": "1ms"}}});
+                    self.merge(Kind::Pod, name, crash).await?;
+                }
+                chosen.len()
+            }
+            World::Simulated(simulated) => simulated.crash(app, count),
+        };
+        ensure!(crashed == count, "only {crashed} pods of {app} could crash");
+        Ok(())
+    }
+
     /// Stops Prometheus, or starts it again with what it had.
     pub async fn set_metrics(&self, on: bool) -> Result<()> {
         match &self.world {
