@@ -66,6 +66,7 @@ stories! {
     recreate: "recreate",
     created_routes: "created-routes",
     rivals: "rivals",
+    robot_at_rest: "robot-at-rest",
     edited_by_hand: "edited-by-hand",
     promotion: "promotion",
     gates: "gates",

@@ -13,6 +13,7 @@ mod platform;
 mod probing;
 mod releases;
 mod replicas;
+mod robots;
 mod shop;
 mod smoke;
 mod switches;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Story> {
         Story::new("created-routes", Shared, switches::created_routes)
             .in_every_run("Istio takes the routes that the controller makes itself"),
         Story::new("rivals", Shared, switches::rivals),
+        Story::new("robot-at-rest", Shared, robots::robot_at_rest).within(LONG),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
         Story::new("promotion", Shared, pipelines::promotion).within(LONG),
         Story::new("pipeline", Shared, pipelines::pipeline)

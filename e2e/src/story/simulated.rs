@@ -1,15 +1,20 @@
 //! A stage in a simulated cluster of its own, on virtual time.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bellwether::sim::api_server::{Kind, store::Store};
-use bellwether::sim::cluster::SimCluster;
+use bellwether::sim::api_server::{
+    Kind, Witness,
+    request::Verb,
+    store::{Change, Store},
+};
+use bellwether::sim::cluster::{SimCluster, by_controller};
 use bellwether::sim::traffic::metrics::Trouble;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Client;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::traffic::Traffic;
 
@@ -23,14 +28,32 @@ const ISTIO_KINDS: [Kind; 2] = [Kind::VIRTUAL_SERVICE, Kind::DESTINATION_RULE];
 pub(super) struct Simulated {
     cluster: Arc<Mutex<SimCluster>>,
     namespace: String,
+    writes: Arc<Mutex<Vec<(Instant, Kind)>>>,
+}
+
+/// Notes what the controller writes.
+struct Writes(Arc<Mutex<Vec<(Instant, Kind)>>>);
+
+impl Witness for Writes {
+    fn saw(&mut self, _: &Change, _: &Store) {}
+
+    fn asked(&mut self, actor: &'static str, verb: Verb, kind: Kind, _: &Store) {
+        if verb.writes() && by_controller(actor) {
+            let mut writes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            writes.push((Instant::now(), kind));
+        }
+    }
 }
 
 impl Simulated {
     pub(super) fn new(namespace: &str, seed: u64) -> Self {
         let cluster = SimCluster::start(seed, TimeDelta::seconds(1));
+        let writes = Arc::default();
+        cluster.server.add_witness(Box::new(Writes(Arc::clone(&writes))));
         Self {
             cluster: Arc::new(Mutex::new(cluster)),
             namespace: namespace.to_owned(),
+            writes,
         }
     }
 
@@ -56,6 +79,16 @@ impl Simulated {
 
     pub(super) fn traffic(&self, per_second: u32) -> Traffic {
         Traffic::simulated(Arc::clone(&self.cluster), &self.namespace, SHOP, per_second)
+    }
+
+    /// What the controller wrote since an instant, by kind.
+    pub(super) fn writes(&self, from: Instant) -> BTreeMap<String, usize> {
+        let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = BTreeMap::new();
+        for (_, kind) in writes.iter().filter(|(at, _)| *at >= from) {
+            *count.entry(kind.resource().plural.to_owned()).or_default() += 1;
+        }
+        count
     }
 
     /// Kills so many running pods with this `app` label; returns how many.

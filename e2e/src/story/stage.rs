@@ -3,14 +3,16 @@
 //! A stage stands in one of two worlds, the real cluster or the simulated one, and a story cannot tell which: what it
 //! says and reads goes through a `kube::Client` in both, and what a client cannot do is a method here.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::real::Real;
 use super::simulated::Simulated;
@@ -191,6 +193,27 @@ impl Stage {
         };
         ensure!(crashed == count, "only {crashed} pods of {app} could crash");
         Ok(())
+    }
+
+    /// What the controller wrote since then, by the name of the kind in paths; its own status counts as `canaries`.
+    pub async fn writes_since(&self, from: Instant) -> Result<BTreeMap<String, usize>> {
+        let real = match &self.world {
+            World::Real(real) => real,
+            World::Simulated(simulated) => return Ok(simulated.writes(from)),
+        };
+        let now = self.now();
+        let counted = real
+            .cluster
+            .audit
+            .count(&self.namespace, now - TimeDelta::from_std(from.elapsed())?, now)
+            .await?;
+        let mut writes = BTreeMap::new();
+        for (request, times) in counted.writes {
+            let resource = request.split_once(' ').map_or("", |(_, resource)| resource);
+            let plural = resource.split('/').next().unwrap_or_default();
+            *writes.entry(plural.to_owned()).or_default() += times;
+        }
+        Ok(writes)
     }
 
     /// Stops Prometheus, or starts it again with what it had.

@@ -1,0 +1,153 @@
+//! Robots: a tool applies Git's truth again and again, and knows nothing of what the Canary writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::shop::{self, RATE, SOON};
+use crate::objects::Kind;
+use crate::story::Stage;
+use crate::traffic::Traffic;
+
+/// How often a robot looks.
+const PACE: Duration = Duration::from_secs(3);
+/// Requests in the two minutes in which it does.
+const TWO_MINUTES: usize = 120 * RATE as usize;
+/// As often something that is undone each time is put right at once.
+const AT_ONCE: usize = 10;
+/// As often it is written in two minutes, of forty in which the robot could undo it: for the first time, at once, then once a
+/// minute, and now and then once more because the robot came between.
+const MOST: usize = 1 + AT_ONCE + 2 + 2;
+/// Longer than the minute after which something is put right that was undone too often, and what follows.
+const MINUTES: Duration = Duration::from_mins(3);
+
+/// What Git says: the routes and the selector as they were before any Canary, and how many pods.
+fn git(stage: &Stage, image: &str) -> [Value; 3] {
+    [
+        shop::route(&stage.host),
+        stage.service("shop"),
+        stage.deployment("shop", image, 2),
+    ]
+}
+
+/// Sets everything back to what Git says every three seconds, as long as the rest of the story takes.
+async fn healing<T>(stage: &Stage, truth: &[Value], rest: impl Future<Output = Result<T>>) -> Result<T> {
+    let robot = async || -> Result<T> {
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            for object in truth {
+                stage.apply(object).await?;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        done = rest => done,
+        failed = robot() => failed,
+    }
+}
+
+/// Waits until the quarrel has a name, and returns its message.
+async fn named(stage: &Stage) -> Result<String> {
+    let quarrel = shop::wait_status(stage, "the quarrel has a name", SOON, |status| {
+        status["hold"]["reason"] == "TargetConflict"
+    })
+    .await?;
+    let message = quarrel["status"]["hold"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    ensure!(
+        message.starts_with("somebody keeps changing"),
+        "the hold says {message}"
+    );
+    Ok(message)
+}
+
+/// Nothing was written more often than once, ten times at once, and then once a minute.
+fn ensure_few(writes: &BTreeMap<String, usize>) -> Result<()> {
+    let of = |resource: &str| writes.get(resource).copied().unwrap_or_default();
+    let routes = of("virtualservices");
+    ensure!(
+        routes >= AT_ONCE,
+        "routes were put right {routes} times: {writes:?}"
+    );
+    for resource in ["virtualservices", "services"] {
+        let count = of(resource);
+        ensure!(count <= MOST, "{resource} were written {count} times: {writes:?}");
+    }
+    Ok(())
+}
+
+/// Under the robot for two minutes; returns how many requests failed meanwhile.
+async fn two_minutes(stage: &Stage, traffic: &Traffic, truth: &[Value]) -> Result<usize> {
+    let from = Instant::now();
+    let message = healing(stage, truth, async {
+        let (message, ()) = futures::try_join!(named(stage), traffic.requests(TWO_MINUTES))?;
+        Ok(message)
+    })
+    .await?;
+    let (writes, stats) = (stage.writes_since(from).await?, traffic.since(from));
+    stage.note(message);
+    stage.note(format!("written: {writes:?}"));
+    stage.note(format!("under the robot: {stats}"));
+    ensure_few(&writes)?;
+    Ok(stats.failed())
+}
+
+/// At rest: what leads to the primary is put right ten times at once, then once a minute, and the quarrel has a name. When the
+/// robot stops, the next repair is the last.
+pub async fn robot_at_rest(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    let lost = two_minutes(&stage, &traffic, &git(&stage, "shop:good-1")).await?;
+    // The target has no pods when the robot sends everybody there for the first time.
+    ensure!(
+        lost < RATE as usize,
+        "{lost} requests failed, more than those of a second"
+    );
+    let quiet = Instant::now();
+    back_on_primary(&stage).await?;
+    stage.note(format!("quiet for {:?}", quiet.elapsed()));
+    // Proxies hear of it a moment later.
+    traffic.requests(100).await?;
+    let from = Instant::now();
+    traffic.requests(1000).await?;
+    let stats = traffic.since(from);
+    ensure!(
+        stats.share("shop-primary") == 1.0,
+        "answered by {:?}",
+        stats.by_workload
+    );
+    stats.ensure_none_failed()?;
+    // Whom the robot sends to the target finds somebody, until ten minutes were quiet.
+    stage.wait_pods("shop", 2, SOON).await
+}
+
+/// The routes and the Service lead to the primary.
+async fn back_on_primary(stage: &Stage) -> Result<()> {
+    let routed = |route: &Value| {
+        let route = &route["spec"]["http"][0]["route"];
+        route[0]["weight"] == 100 && route[1]["weight"] == 0
+    };
+    stage
+        .wait_for(
+            Kind::VirtualService,
+            "shop",
+            "its routes are back",
+            MINUTES,
+            routed,
+        )
+        .await?;
+    let selected = |service: &Value| service["spec"]["selector"] != json!({"app": "shop"});
+    stage
+        .wait_for(Kind::Service, "shop", "its selector is back", MINUTES, selected)
+        .await
+        .map(drop)
+}
