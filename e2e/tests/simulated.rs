@@ -67,6 +67,7 @@ stories! {
     created_routes: "created-routes",
     rivals: "rivals",
     robot_at_rest: "robot-at-rest",
+    robot_at_bootstrap: "robot-at-bootstrap",
     edited_by_hand: "edited-by-hand",
     promotion: "promotion",
     gates: "gates",

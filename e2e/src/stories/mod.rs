@@ -79,6 +79,7 @@ pub fn all() -> Vec<Story> {
             .in_every_run("Istio takes the routes that the controller makes itself"),
         Story::new("rivals", Shared, switches::rivals),
         Story::new("robot-at-rest", Shared, robots::robot_at_rest).within(LONG),
+        Story::new("robot-at-bootstrap", Shared, robots::robot_at_bootstrap).within(LONG),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
         Story::new("promotion", Shared, pipelines::promotion).within(LONG),
         Story::new("pipeline", Shared, pipelines::pipeline)

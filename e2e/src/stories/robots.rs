@@ -130,6 +130,19 @@ pub async fn robot_at_rest(stage: Arc<Stage>) -> Result<()> {
     stage.wait_pods("shop", 2, SOON).await
 }
 
+/// During the set-up, which goes on when the robot stops: nobody is lost, for the workload keeps its pods until then.
+pub async fn robot_at_bootstrap(stage: Arc<Stage>) -> Result<()> {
+    shop::open(&stage).await?;
+    let traffic = stage.traffic(RATE);
+    stage.start_controller().await?;
+    stage.apply(&shop::canary()).await?;
+    two_minutes(&stage, &traffic, &git(&stage, "shop:good-1")).await?;
+    shop::wait_phase(&stage, "Initialized", MINUTES).await?;
+    back_on_primary(&stage).await?;
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    shop::end_without_failure(&stage, traffic).await
+}
+
 /// The routes and the Service lead to the primary.
 async fn back_on_primary(stage: &Stage) -> Result<()> {
     let routed = |route: &Value| {
