@@ -68,6 +68,7 @@ stories! {
     rivals: "rivals",
     robot_at_rest: "robot-at-rest",
     robot_at_bootstrap: "robot-at-bootstrap",
+    robot_at_deletion: "robot-at-deletion",
     edited_by_hand: "edited-by-hand",
     promotion: "promotion",
     gates: "gates",

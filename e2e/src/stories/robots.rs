@@ -143,6 +143,28 @@ pub async fn robot_at_bootstrap(stage: Arc<Stage>) -> Result<()> {
     shop::end_without_failure(&stage, traffic).await
 }
 
+/// The Canary is deleted while the robot works: what it wants is what a deletion leaves.
+pub async fn robot_at_deletion(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    let truth = git(&stage, "shop:good-1");
+    healing(&stage, &truth, async {
+        named(&stage).await?;
+        let deleted = Instant::now();
+        stage.delete(Kind::Canary, "shop").await?;
+        stage.wait_gone(Kind::Canary, "shop", SOON).await?;
+        stage.wait_gone(Kind::Deployment, "shop-primary", SOON).await?;
+        let from = Instant::now();
+        traffic.requests(1000).await?;
+        let stats = traffic.since(from);
+        ensure!(stats.share("shop") == 1.0, "answered by {:?}", stats.by_workload);
+        let stats = traffic.since(deleted);
+        stage.note(format!("since the deletion: {stats}"));
+        stats.ensure_none_failed()
+    })
+    .await
+}
+
 /// The routes and the Service lead to the primary.
 async fn back_on_primary(stage: &Stage) -> Result<()> {
     let routed = |route: &Value| {
