@@ -66,6 +66,7 @@ stories! {
     recreate: "recreate",
     created_routes: "created-routes",
     rivals: "rivals",
+    two_ports: "two-ports",
     robot_at_rest: "robot-at-rest",
     robot_at_bootstrap: "robot-at-bootstrap",
     robot_at_deletion: "robot-at-deletion",

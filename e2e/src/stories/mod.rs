@@ -14,6 +14,7 @@ mod probing;
 mod releases;
 mod replicas;
 mod robots;
+mod routes;
 mod shop;
 mod smoke;
 mod switches;
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Story> {
         Story::new("created-routes", Shared, switches::created_routes)
             .in_every_run("Istio takes the routes that the controller makes itself"),
         Story::new("rivals", Shared, switches::rivals),
+        Story::new("two-ports", Shared, routes::two_ports),
         Story::new("robot-at-rest", Shared, robots::robot_at_rest).within(LONG),
         Story::new("robot-at-bootstrap", Shared, robots::robot_at_bootstrap).within(LONG),
         Story::new("robot-at-deletion", Shared, robots::robot_at_deletion).within(LONG),

@@ -18,8 +18,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::traffic::Traffic;
 
-/// The only Service that stories call.
-const SHOP: &str = "shop";
 /// How long an API server takes to come back.
 const RESTART: Duration = Duration::from_secs(4);
 const ISTIO_KINDS: [Kind; 2] = [Kind::VIRTUAL_SERVICE, Kind::DESTINATION_RULE];
@@ -77,8 +75,9 @@ impl Simulated {
         self.lock().kill_controller();
     }
 
-    pub(super) fn traffic(&self, per_second: u32) -> Traffic {
-        Traffic::simulated(Arc::clone(&self.cluster), &self.namespace, SHOP, per_second)
+    /// Callers of a Service, or of a VirtualService of that name at a gateway.
+    pub(super) fn traffic(&self, service: &str, per_second: u32) -> Traffic {
+        Traffic::simulated(Arc::clone(&self.cluster), &self.namespace, service, per_second)
     }
 
     /// What the controller wrote since an instant, by kind.

@@ -88,9 +88,14 @@ impl Stage {
 
     /// Sends so many requests a second to the host of this story; in the simulated cluster that is the shop.
     pub fn traffic(&self, per_second: u32) -> Traffic {
+        self.traffic_by("shop", per_second)
+    }
+
+    /// The same where the VirtualService that has the host is called otherwise, for the simulated cluster knows no hosts.
+    pub fn traffic_by(&self, route: &str, per_second: u32) -> Traffic {
         match &self.world {
             World::Real(_) => Traffic::through_gateway(&self.host, per_second),
-            World::Simulated(simulated) => simulated.traffic(per_second),
+            World::Simulated(simulated) => simulated.traffic(route, per_second),
         }
     }
 

@@ -1,0 +1,125 @@
+//! Routes as their users wrote them: adopted, released, and handed back as they were.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::shop::{self, RATE, SOON};
+use crate::objects::Kind;
+use crate::story::Stage;
+use crate::traffic::Traffic;
+
+/// Adopts what is there, releases, looks at the routes at the first weight, and hands back: all objects are as before, and no
+/// request is lost.
+async fn there_and_back(
+    stage: &Stage,
+    route: &str,
+    kept: &[(Kind, &str)],
+    at_ten_percent: impl AsyncFn(&Stage, &Traffic, Value) -> Result<()>,
+) -> Result<()> {
+    let mut before = Vec::new();
+    for (kind, name) in kept {
+        before.push(stage.api(*kind).get(name).await?.data["spec"].clone());
+    }
+    stage.start_controller().await?;
+    let traffic = stage.traffic_by(route, RATE);
+    stage
+        .apply(&shop::canary_with(|spec| {
+            spec["analysis"]["interval"] = json!("6s");
+        }))
+        .await?;
+    shop::wait_phase(stage, "Initialized", SOON).await?;
+    shop::ship(stage, "shop:good-2").await?;
+    shop::wait_weight(stage, 10).await?;
+    let on_canary = |split: &Value| {
+        let routes = split["spec"]["http"].as_array().into_iter().flatten();
+        let mut all = routes.flat_map(|http| destinations(http, "host"));
+        all.any(|(name, weight, _)| name == "shop-canary" && weight > 0)
+    };
+    let split = stage
+        .wait_for(Kind::VirtualService, route, "it is split", SOON, on_canary)
+        .await?;
+    at_ten_percent(stage, &traffic, split).await?;
+    shop::wait_phase(stage, "Succeeded", SOON).await?;
+    let primary = shop::image_of(stage, "shop-primary").await?;
+    ensure!(primary == "shop:good-2", "the primary runs {primary}");
+    stage.delete(Kind::Canary, "shop").await?;
+    stage.wait_gone(Kind::Canary, "shop", SOON).await?;
+    for (kind, name) in [
+        (Kind::Deployment, "shop-primary"),
+        (Kind::Service, "shop-primary"),
+        (Kind::Service, "shop-canary"),
+        (Kind::DestinationRule, "shop-primary"),
+        (Kind::DestinationRule, "shop-canary"),
+    ] {
+        stage.wait_gone(kind, name, SOON).await?;
+    }
+    for ((kind, name), before) in kept.iter().zip(before) {
+        let now = stage.api(*kind).get(name).await?.data["spec"].clone();
+        ensure!(now == before, "{kind:?} {name} was {before} and is {now}");
+    }
+    let from = Instant::now();
+    traffic.requests(400).await?;
+    let answered = traffic.since(from).by_workload;
+    ensure!(!answered.contains_key("shop-primary"), "answered by {answered:?}");
+    shop::end_without_failure(stage, traffic).await
+}
+
+/// Destinations of a route with their weights, and one more field of each.
+fn destinations(http: &Value, field: &str) -> Vec<(String, i64, Value)> {
+    let entries = http["route"].as_array().into_iter().flatten();
+    let one = |entry: &Value| {
+        let destination = &entry["destination"];
+        let host = destination["host"].as_str().unwrap_or_default();
+        let name = host.split('.').next().unwrap_or_default().to_owned();
+        (
+            name,
+            entry["weight"].as_i64().unwrap_or_default(),
+            destination[field].clone(),
+        )
+    };
+    entries.map(one).collect()
+}
+
+/// Two ports behind one gateway: each route keeps its port on both sides, and both Services have both.
+pub async fn two_ports(stage: Arc<Stage>) -> Result<()> {
+    shop::open(&stage).await?;
+    let mut service = stage.service("shop");
+    let rpc = json!({"name": "grpc", "port": 9000, "targetPort": 9000});
+    service["spec"]["ports"]
+        .as_array_mut()
+        .context("no ports")?
+        .push(rpc);
+    stage.apply(&service).await?;
+    let mut route = shop::route(&stage.host);
+    let to = |port: u16| json!([{"destination": {"host": "shop", "port": {"number": port}}}]);
+    route["spec"]["http"] = json!([
+        {"name": "rpc", "match": [{"uri": {"prefix": "/rpc"}}], "route": to(9000)},
+        {"name": "web", "route": to(80)},
+    ]);
+    stage.apply(&route).await?;
+    shop::answers(&stage).await?;
+    let kept = [(Kind::VirtualService, "shop"), (Kind::Service, "shop")];
+    there_and_back(&stage, "shop", &kept, async |stage, _, split| {
+        for (i, port) in [(0, 9000), (1, 80)] {
+            let port = json!({"number": port});
+            let both = [("shop-primary", 90), ("shop-canary", 10)];
+            let expected = both.map(|(name, weight)| (name.to_owned(), weight, port.clone()));
+            let found = destinations(&split["spec"]["http"][i], "port");
+            ensure!(found == expected, "route {i} leads to {found:?}");
+        }
+        for name in ["shop-primary", "shop-canary"] {
+            let service = stage.api(Kind::Service).get(name).await?.data;
+            let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+            let ports: Vec<_> = ports
+                .map(|port| (port["port"].clone(), port["targetPort"].clone()))
+                .collect();
+            let expected = [(json!(80), json!("http")), (json!(9000), json!(9000))];
+            ensure!(ports == expected, "{name} has ports {ports:?}");
+        }
+        Ok(())
+    })
+    .await
+}
