@@ -67,6 +67,7 @@ stories! {
     created_routes: "created-routes",
     rivals: "rivals",
     two_ports: "two-ports",
+    subset: "subset",
     robot_at_rest: "robot-at-rest",
     robot_at_bootstrap: "robot-at-bootstrap",
     robot_at_deletion: "robot-at-deletion",

@@ -80,6 +80,7 @@ pub fn all() -> Vec<Story> {
             .in_every_run("Istio takes the routes that the controller makes itself"),
         Story::new("rivals", Shared, switches::rivals),
         Story::new("two-ports", Shared, routes::two_ports),
+        Story::new("subset", Shared, routes::subset),
         Story::new("robot-at-rest", Shared, robots::robot_at_rest).within(LONG),
         Story::new("robot-at-bootstrap", Shared, robots::robot_at_bootstrap).within(LONG),
         Story::new("robot-at-deletion", Shared, robots::robot_at_deletion).within(LONG),

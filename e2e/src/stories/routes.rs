@@ -123,3 +123,38 @@ pub async fn two_ports(stage: Arc<Stage>) -> Result<()> {
     })
     .await
 }
+
+/// Routes name a subset of a DestinationRule: both sides get the subset and the rule's policy.
+pub async fn subset(stage: Arc<Stage>) -> Result<()> {
+    shop::open(&stage).await?;
+    let policy = json!({"connectionPool": {"http": {"http1MaxPendingRequests": 64}}});
+    let rule = json!({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "shop"},
+        "spec": {"host": "shop", "trafficPolicy": policy, "subsets": [{"name": "steady", "labels": {"app": "shop"}}]}});
+    stage.apply(&rule).await?;
+    let mut route = shop::route(&stage.host);
+    route["spec"]["http"][0]["route"] = json!([{"destination": {"host": "shop", "subset": "steady"}}]);
+    stage.apply(&route).await?;
+    shop::answers(&stage).await?;
+    let kept = [(Kind::VirtualService, "shop"), (Kind::DestinationRule, "shop")];
+    there_and_back(&stage, "shop", &kept, async |stage, _, split| {
+        let expected = [("shop-primary", 90), ("shop-canary", 10)];
+        let expected = expected.map(|(name, weight)| (name.to_owned(), weight, json!("steady")));
+        let found = destinations(&split["spec"]["http"][0], "subset");
+        ensure!(found == expected, "the route leads to {found:?}");
+        for name in ["shop-primary", "shop-canary"] {
+            let rule = stage.api(Kind::DestinationRule).get(name).await?.data;
+            ensure!(
+                rule["spec"]["trafficPolicy"] == policy,
+                "{name}: {}",
+                rule["spec"]
+            );
+            ensure!(
+                rule["spec"]["subsets"][0]["name"] == "steady",
+                "{name}: {}",
+                rule["spec"]
+            );
+        }
+        Ok(())
+    })
+    .await
+}
