@@ -68,6 +68,7 @@ stories! {
     rivals: "rivals",
     two_ports: "two-ports",
     subset: "subset",
+    foreign_share: "foreign-share",
     robot_at_rest: "robot-at-rest",
     robot_at_bootstrap: "robot-at-bootstrap",
     robot_at_deletion: "robot-at-deletion",

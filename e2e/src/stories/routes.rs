@@ -158,3 +158,43 @@ pub async fn subset(stage: Arc<Stage>) -> Result<()> {
     })
     .await
 }
+
+/// A quarter of the requests goes to somebody else: it keeps its quarter at every weight, and the numbers are as they were
+/// in the end.
+pub async fn foreign_share(stage: Arc<Stage>) -> Result<()> {
+    shop::open(&stage).await?;
+    stage.apply(&stage.deployment("legacy", "shop:good-1", 1)).await?;
+    stage.apply(&stage.service("legacy")).await?;
+    stage.wait_pods("legacy", 1, SOON).await?;
+    let mut route = shop::route(&stage.host);
+    route["spec"]["http"][0]["route"] = json!([
+        {"destination": {"host": "shop"}, "weight": 3},
+        {"destination": {"host": "legacy"}, "weight": 1},
+    ]);
+    stage.apply(&route).await?;
+    shop::answers(&stage).await?;
+    let kept = [(Kind::VirtualService, "shop")];
+    there_and_back(&stage, "shop", &kept, async |stage, traffic, split| {
+        let found = destinations(&split["spec"]["http"][0], "host");
+        let weights: Vec<_> = found
+            .iter()
+            .map(|(name, weight, _)| (name.as_str(), *weight))
+            .collect();
+        let expected = [("shop-primary", 270), ("shop-canary", 30), ("legacy", 100)];
+        ensure!(
+            expected.iter().all(|one| weights.contains(one)),
+            "the route leads to {weights:?}"
+        );
+        // istiod gathers changes for 100 ms; a hundred requests are more than that.
+        traffic.requests(100).await?;
+        let from = Instant::now();
+        traffic.requests(400).await?;
+        let stats = traffic.between(from, Instant::now());
+        for (workload, share) in [("shop", 0.075), ("shop-primary", 0.675), ("legacy", 0.25)] {
+            stats.ensure_share(workload, share)?;
+        }
+        stage.note(format!("answered by {:?}", stats.by_workload));
+        Ok(())
+    })
+    .await
+}
