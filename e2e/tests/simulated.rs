@@ -69,6 +69,7 @@ stories! {
     two_ports: "two-ports",
     subset: "subset",
     foreign_share: "foreign-share",
+    other_name: "other-name",
     robot_at_rest: "robot-at-rest",
     robot_at_bootstrap: "robot-at-bootstrap",
     robot_at_deletion: "robot-at-deletion",

@@ -198,3 +198,43 @@ pub async fn foreign_share(stage: Arc<Stage>) -> Result<()> {
     })
     .await
 }
+
+/// The VirtualService of a gateway is called otherwise than the Service: it is the one that is split, and none is made beside
+/// it for its host.
+pub async fn other_name(stage: Arc<Stage>) -> Result<()> {
+    shop::open_pods(&stage, |_| {}).await?;
+    let mut route = shop::route(&stage.host);
+    route["metadata"]["name"] = json!("front");
+    stage.apply(&route).await?;
+    let answering = async || {
+        let traffic = stage.traffic_by("front", 100);
+        traffic.requests(20).await?;
+        traffic.stop().await.ensure_none_failed()
+    };
+    crate::wait::until("the shop answers", SOON, answering).await?;
+    let kept = [(Kind::VirtualService, "front")];
+    there_and_back(&stage, "front", &kept, async |stage, traffic, split| {
+        let found = destinations(&split["spec"]["http"][0], "port");
+        let expected = [("shop-primary", 90), ("shop-canary", 10)];
+        let expected = expected.map(|(name, weight)| (name.to_owned(), weight, Value::Null));
+        ensure!(found == expected, "the route leads to {found:?}");
+        let all = stage
+            .api(Kind::VirtualService)
+            .list(&Default::default())
+            .await?
+            .items;
+        for other in all
+            .iter()
+            .filter(|vs| vs.metadata.name.as_deref() != Some("front"))
+        {
+            let hosts = other.data["spec"]["hosts"].as_array().into_iter().flatten();
+            let same = hosts.into_iter().any(|host| *host == stage.host.as_str());
+            ensure!(!same, "another VirtualService was made for {}", stage.host);
+        }
+        traffic.requests(100).await?;
+        let from = Instant::now();
+        traffic.requests(400).await?;
+        traffic.between(from, Instant::now()).ensure_share("shop", 0.1)
+    })
+    .await
+}
