@@ -73,6 +73,7 @@ stories! {
     robot_at_rest: "robot-at-rest",
     robot_at_bootstrap: "robot-at-bootstrap",
     robot_at_deletion: "robot-at-deletion",
+    paused: "paused",
     edited_by_hand: "edited-by-hand",
     promotion: "promotion",
     gates: "gates",

@@ -1,4 +1,4 @@
-//! What people do: edit by hand, delete, and write nonsense.
+//! What people do: edit by hand, pause, adopt at night, delete, and write nonsense.
 
 use std::sync::Arc;
 
@@ -111,6 +111,42 @@ async fn handed_back(stage: &Stage, traffic: &Traffic, before: &Value) -> Result
         stats.by_workload
     );
     traffic.so_far().ensure_none_failed()
+}
+
+/// A paused workload gets a new template: nothing is released, and that has a name; resumed, it is released as usual.
+pub async fn paused(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    let set_paused = async |on: bool| {
+        let change = json!({"spec": {"paused": on}});
+        stage.merge(Kind::Deployment, "shop", change).await
+    };
+    set_paused(true).await?;
+    shop::ship(&stage, "shop:good-2").await?;
+    let held = shop::wait_status(&stage, "the pause is named", SOON, |s| {
+        s["hold"]["reason"] == "WorkloadPaused"
+    })
+    .await?;
+    stage.note(held["status"]["hold"]["message"].as_str().unwrap_or_default());
+    // Longer than a step, and than it takes to notice a revision.
+    traffic.requests(1600).await?;
+    let now = stage.api(Kind::Canary).get("shop").await?.data;
+    let phase = &now["status"]["phase"];
+    ensure!(phase == "Initialized", "phase {phase} while it is paused");
+    ensure!(
+        now["status"]["hold"]["reason"] == "WorkloadPaused",
+        "held by {}",
+        now["status"]["hold"]
+    );
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    ensure!(traffic.so_far().share("shop") == 0.0, "the canary got traffic");
+    set_paused(false).await?;
+    shop::wait_weight(&stage, 10).await?;
+    let done = shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    let outcome = &done["status"]["history"][0]["outcome"];
+    ensure!(outcome == "Promoted", "the outcome is {outcome}");
+    shop::end_without_failure(&stage, traffic).await?;
+    shop::ensure_on_primary(&stage, "shop:good-2").await
 }
 
 /// The whole namespace is deleted mid-rollout: nothing of ours keeps it from going.
