@@ -51,6 +51,7 @@ stories! {
     never_ready: "never-ready",
     newer_and_revert: "newer-and-revert",
     killed_controller: "killed-controller",
+    killed_again_and_again: "killed-again-and-again",
     dark_canary: "dark-canary",
     failed_promotion: "failed-promotion",
     fix_during_undo: "fix-during-undo",

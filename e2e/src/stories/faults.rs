@@ -40,6 +40,41 @@ pub async fn killed_controller(stage: Arc<Stage>) -> Result<()> {
     Ok(())
 }
 
+/// kill -9 every nine seconds under a bad release, whose verdict takes longer than that: it is rolled back all the same.
+pub async fn killed_again_and_again(stage: Arc<Stage>) -> Result<()> {
+    let canary = shop::canary_with(|spec| spec["analysis"]["interval"] = json!("6s"));
+    shop::under_canary(&stage, &canary).await?;
+    let traffic = stage.traffic(RATE);
+    shop::ship(&stage, "shop:errors20-2").await?;
+    shop::wait_weight(&stage, 10).await?;
+    let kills = std::cell::Cell::new(0);
+    let killing = async {
+        loop {
+            stage.kill_controller().await?;
+            stage.start_controller().await?;
+            kills.set(kills.get() + 1);
+            traffic.requests(9 * RATE as usize).await?;
+        }
+    };
+    let failed = tokio::select! {
+        failed = shop::wait_phase(&stage, "Failed", SOON) => failed?,
+        killed = killing => return killed,
+    };
+    stage.note(format!("{} kills", kills.get()));
+    ensure!(kills.get() >= 2, "it was judged between two kills");
+    let outcome = &failed["status"]["history"][0]["outcome"];
+    ensure!(outcome == "RolledBack", "the outcome is {outcome}");
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    let stats = traffic.stop().await;
+    stage.note(format!("{stats}"));
+    ensure!(
+        stats.failures.keys().all(|kind| kind == "500"),
+        "failures that the release did not answer: {:?}",
+        stats.failures
+    );
+    Ok(())
+}
+
 /// The canary's ports close mid-step: weight 0 within seconds, held, then failed.
 pub async fn dark_canary(stage: Arc<Stage>) -> Result<()> {
     let canary = shop::canary_with(|spec| {

@@ -56,6 +56,7 @@ pub fn all() -> Vec<Story> {
         Story::new("never-ready", Shared, releases::never_ready),
         Story::new("newer-and-revert", Shared, releases::newer_and_revert),
         Story::new("killed-controller", Shared, faults::killed_controller).within(LONG),
+        Story::new("killed-again-and-again", Shared, faults::killed_again_and_again),
         Story::new("dark-canary", Shared, faults::dark_canary),
         Story::new("failed-promotion", Alone, faults::failed_promotion)
             .within(LONG)
