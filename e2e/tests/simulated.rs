@@ -75,6 +75,7 @@ stories! {
     robot_at_bootstrap: "robot-at-bootstrap",
     robot_at_deletion: "robot-at-deletion",
     paused: "paused",
+    adopted_at_night: "adopted-at-night",
     edited_by_hand: "edited-by-hand",
     promotion: "promotion",
     gates: "gates",

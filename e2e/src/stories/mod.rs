@@ -88,6 +88,7 @@ pub fn all() -> Vec<Story> {
         Story::new("robot-at-bootstrap", Shared, robots::robot_at_bootstrap).within(LONG),
         Story::new("robot-at-deletion", Shared, robots::robot_at_deletion).within(LONG),
         Story::new("paused", Shared, people::paused),
+        Story::new("adopted-at-night", Shared, people::adopted_at_night),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
         Story::new("promotion", Shared, pipelines::promotion).within(LONG),
         Story::new("pipeline", Shared, pipelines::pipeline)

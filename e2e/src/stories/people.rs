@@ -149,6 +149,46 @@ pub async fn paused(stage: Arc<Stage>) -> Result<()> {
     shop::ensure_on_primary(&stage, "shop:good-2").await
 }
 
+/// Adopted at night, when nobody calls, and called in the morning: not a request is lost, the first is answered by the
+/// primary, and a release goes as usual.
+pub async fn adopted_at_night(stage: Arc<Stage>) -> Result<()> {
+    // Not even to see whether it answers is it called.
+    stage.apply(&shop::route(&stage.host)).await?;
+    shop::open_pods(&stage, |_| {}).await?;
+    stage.start_controller().await?;
+    stage.apply(&shop::canary()).await?;
+    let night = shop::wait_phase(&stage, "Initialized", SOON).await?;
+    let reached = |status: &Value| {
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let mut reached = conditions.filter(|condition| condition["type"] == "Reached");
+        reached.next().map(|condition| condition["status"].clone())
+    };
+    let known = reached(&night["status"]);
+    ensure!(
+        known == Some(json!("Unknown")),
+        "nobody called, and Reached is {known:?}"
+    );
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    let traffic = stage.traffic(RATE);
+    traffic.requests(1000).await?;
+    let stats = traffic.so_far();
+    ensure!(
+        stats.share("shop-primary") == 1.0,
+        "answered by {:?}",
+        stats.by_workload
+    );
+    stats.ensure_none_failed()?;
+    shop::ship(&stage, "shop:good-2").await?;
+    let done = shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    let known = reached(&done["status"]);
+    ensure!(
+        known == Some(json!("True")),
+        "it was released, and Reached is {known:?}"
+    );
+    shop::end_without_failure(&stage, traffic).await?;
+    shop::ensure_on_primary(&stage, "shop:good-2").await
+}
+
 /// The whole namespace is deleted mid-rollout: nothing of ours keeps it from going.
 pub async fn namespace_deleted(stage: Arc<Stage>) -> Result<()> {
     shop::under_canary(&stage, &shop::canary()).await?;
