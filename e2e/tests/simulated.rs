@@ -81,6 +81,7 @@ stories! {
     gates: "gates",
     freeze: "freeze",
     deleted: "deleted",
+    deleted_after_rollback: "deleted-after-rollback",
     bad_input: "bad-input",
     metrics_lost: "metrics-lost",
     api_server_restarts: "api-server-restarts",

@@ -116,6 +116,7 @@ pub fn all() -> Vec<Story> {
         Story::new("deleted", Shared, people::deleted)
             .within(LONG)
             .in_every_run("no request fails at Envoy while a service is handed back, and nothing stays"),
+        Story::new("deleted-after-rollback", Shared, people::deleted_after_rollback).within(LONG),
         Story::new("namespace-deleted", Shared, people::namespace_deleted)
             .real_only(NAMESPACES)
             .in_every_run("finalizers do not keep a namespace"),

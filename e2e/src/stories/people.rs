@@ -113,6 +113,65 @@ async fn handed_back(stage: &Stage, traffic: &Traffic, before: &Value) -> Result
     traffic.so_far().ensure_none_failed()
 }
 
+/// Deleted after a release was rolled back: the primary serves until somebody decides what the workload is to run. What was
+/// promoted comes first, or it serves as it is.
+pub async fn deleted_after_rollback(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let before = shop::route(&stage.host)["spec"].clone();
+    let choices = [
+        ("promoted", "shop:errors20-2", "shop:good-1"),
+        ("as-is", "shop:slow-2", "shop:slow-2"),
+    ];
+    for (choice, shipped, image) in choices {
+        let bad = stage.traffic(RATE);
+        shop::ship(&stage, shipped).await?;
+        shop::wait_phase(&stage, "Failed", SOON).await?;
+        shop::ensure_on_primary(&stage, "shop:good-1").await?;
+        drop(bad);
+        let traffic = stage.traffic(RATE);
+        stage.delete(Kind::Canary, "shop").await?;
+        shop::wait_status(&stage, "somebody is to decide", SOON, |s| {
+            s["hold"]["reason"] == "HandBackUnreleased"
+        })
+        .await?;
+        // Longer than a step, and than anything that is tried again.
+        traffic.requests(3000).await?;
+        let stats = traffic.so_far();
+        ensure!(
+            stats.share("shop-primary") == 1.0,
+            "answered by {:?}",
+            stats.by_workload
+        );
+        stats.ensure_none_failed()?;
+        let decided = json!({"metadata": {"annotations": {"bellwether.dev/hand-back": choice}}});
+        stage.merge(Kind::Canary, "shop", decided).await?;
+        stage.wait_gone(Kind::Canary, "shop", SOON).await?;
+        let serving = shop::image_of(&stage, "shop").await?;
+        ensure!(serving == image, "{choice}: the workload has {serving}");
+        let stats = traffic.so_far();
+        stage.note(format!("{choice}: {stats}"));
+        if choice == "promoted" {
+            handed_back(&stage, &traffic, &before).await?;
+            shop::end_without_failure(&stage, traffic).await?;
+            stage.apply(&shop::canary()).await?;
+            shop::set_up(&stage).await?;
+        } else {
+            stage.wait_gone(Kind::Deployment, "shop-primary", SOON).await?;
+            let from = tokio::time::Instant::now();
+            traffic.requests(200).await?;
+            let stats = traffic.since(from);
+            ensure!(stats.share("shop") == 1.0, "answered by {:?}", stats.by_workload);
+            let stats = traffic.stop().await;
+            ensure!(
+                stats.failures.keys().all(|kind| kind == "500"),
+                "failures that the workload did not answer: {:?}",
+                stats.failures
+            );
+        }
+    }
+    Ok(())
+}
+
 /// A paused workload gets a new template: nothing is released, and that has a name; resumed, it is released as usual.
 pub async fn paused(stage: Arc<Stage>) -> Result<()> {
     shop::under_canary(&stage, &shop::canary()).await?;
