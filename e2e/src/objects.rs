@@ -50,8 +50,28 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// `group/version`, or `version` in the core.
+    pub fn api_version(self) -> String {
+        self.resource().api_version
+    }
+
+    /// Its name as it stands in manifests.
+    pub fn name(self) -> &'static str {
+        self.parts().2
+    }
+
+    /// Its name in paths.
+    pub fn plural(self) -> String {
+        self.resource().plural
+    }
+
     fn resource(self) -> ApiResource {
-        let (group, version, kind) = match self {
+        let (group, version, kind) = self.parts();
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+    }
+
+    fn parts(self) -> (&'static str, &'static str, &'static str) {
+        match self {
             Self::Canary => ("bellwether.dev", "v1beta1", "Canary"),
             Self::Promotion => ("bellwether.dev", "v1beta1", "Promotion"),
             Self::Command => ("bellwether.dev", "v1beta1", "Command"),
@@ -67,8 +87,7 @@ impl Kind {
             Self::Lease => ("coordination.k8s.io", "v1", "Lease"),
             Self::VirtualService => ("networking.istio.io", "v1", "VirtualService"),
             Self::DestinationRule => ("networking.istio.io", "v1", "DestinationRule"),
-        };
-        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+        }
     }
 
     /// The objects of this kind in a namespace.

@@ -71,6 +71,7 @@ stories! {
     subset: "subset",
     foreign_share: "foreign-share",
     other_name: "other-name",
+    refused_route: "refused-route",
     robot_at_rest: "robot-at-rest",
     robot_at_bootstrap: "robot-at-bootstrap",
     robot_at_deletion: "robot-at-deletion",

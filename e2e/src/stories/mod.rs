@@ -84,6 +84,7 @@ pub fn all() -> Vec<Story> {
         Story::new("subset", Shared, routes::subset),
         Story::new("foreign-share", Shared, routes::foreign_share),
         Story::new("other-name", Shared, routes::other_name),
+        Story::new("refused-route", Shared, routes::refused_route),
         Story::new("robot-at-rest", Shared, robots::robot_at_rest).within(LONG),
         Story::new("robot-at-bootstrap", Shared, robots::robot_at_bootstrap).within(LONG),
         Story::new("robot-at-deletion", Shared, robots::robot_at_deletion).within(LONG),

@@ -1,8 +1,9 @@
 //! Routes as their users wrote them: adopted, released, and handed back as they were.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -10,6 +11,98 @@ use super::shop::{self, RATE, SOON};
 use crate::objects::Kind;
 use crate::story::Stage;
 use crate::traffic::Traffic;
+
+/// How soon a bad release is off the routes that can be written.
+const AT_ONCE: Duration = Duration::from_secs(5);
+/// Longer than a route that was set back is looked at.
+const MOMENT: Duration = Duration::from_mins(5);
+
+/// Routes that lead to the Service from a host of their own.
+fn inner_route(name: &str, host: &str) -> Value {
+    json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name},
+        "spec": {"hosts": [host], "http": [{"route": [{"destination": {"host": "shop"}}]}]}})
+}
+
+/// Weights of primary and canary in one VirtualService.
+fn split(route: &Value) -> Option<[i64; 2]> {
+    let to = |name: &str| {
+        let entries = route["spec"]["http"][0]["route"].as_array()?;
+        let found = entries.iter().find(|entry| {
+            let host = entry["destination"]["host"].as_str();
+            host.is_some_and(|host| host.split('.').next() == Some(name))
+        });
+        found.map(|entry| entry["weight"].as_i64().unwrap_or_default())
+    };
+    Some([to("shop-primary")?, to("shop-canary")?])
+}
+
+async fn wait_split(stage: &Stage, name: &str, weights: [i64; 2], within: Duration) -> Result<()> {
+    let what = format!("weights of {name} are {weights:?}");
+    stage
+        .wait_for(Kind::VirtualService, name, &what, within, |route| {
+            split(route) == Some(weights)
+        })
+        .await
+        .map(drop)
+}
+
+/// One of three VirtualServices refuses to be changed while a bad release is on all of them: the others are set back at
+/// once, the hold names it, and no pod goes to which it may still lead; it is set back as soon as it can be.
+pub async fn refused_route(stage: Arc<Stage>) -> Result<()> {
+    shop::open(&stage).await?;
+    let others = [("inside", "shop"), ("partners", "partners.example.com")];
+    for (name, host) in others {
+        stage.apply(&inner_route(name, host)).await?;
+    }
+    shop::release_under(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    shop::ship(&stage, "shop:errors20-2").await?;
+    for name in ["shop", "inside", "partners"] {
+        wait_split(&stage, name, [90, 10], SOON).await?;
+    }
+    stage.deny_changes(Kind::VirtualService, "partners", true).await?;
+    wait_split(&stage, "shop", [100, 0], SOON).await?;
+    wait_split(&stage, "inside", [100, 0], AT_ONCE).await?;
+    let held = shop::wait_status(&stage, "the refusal is named", SOON, |s| {
+        let message = s["hold"]["message"].as_str().unwrap_or_default();
+        s["hold"]["reason"] == "WriteRefused" && message.contains("VirtualService/partners")
+    })
+    .await?;
+    stage.note(held["status"]["hold"]["message"].as_str().unwrap_or_default());
+    // Longer than any pause after which it is tried again, and than it takes to see that nobody calls.
+    for name in ["shop", "inside"] {
+        tokio::select! {
+            done = traffic.requests(3000) => done?,
+            again = stage.wait_for(Kind::VirtualService, name, "it moved", MOMENT, |r| split(r) != Some([100, 0])) => {
+                bail!("{name} leads to the bad release again: {:?}", split(&again?));
+            }
+        }
+    }
+    let now = stage.api(Kind::Canary).get("shop").await?.data;
+    ensure!(
+        now["status"]["phase"] != "Failed",
+        "it is over, and partners lead to the canary"
+    );
+    let pods = shop::replicas_of(&stage, "shop").await?;
+    ensure!(
+        pods == 2,
+        "partners lead to the canary, which was scaled to {pods}"
+    );
+    stage
+        .deny_changes(Kind::VirtualService, "partners", false)
+        .await?;
+    wait_split(&stage, "partners", [100, 0], SOON).await?;
+    shop::wait_phase(&stage, "Failed", SOON).await?;
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    let stats = traffic.stop().await;
+    stage.note(format!("{stats}"));
+    ensure!(
+        stats.failures.keys().all(|kind| kind == "500"),
+        "failures that the release did not answer: {:?}",
+        stats.failures
+    );
+    Ok(())
+}
 
 /// Adopts what is there, releases, looks at the routes at the first weight, and hands back: all objects are as before, and no
 /// request is lost.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bellwether::sim::api_server::{
-    Kind, Witness,
+    Key, Kind, Witness,
     request::Verb,
     store::{Change, Store},
 };
@@ -88,6 +88,13 @@ impl Simulated {
             *count.entry(kind.resource().plural.to_owned()).or_default() += 1;
         }
         count
+    }
+
+    pub(super) fn deny(&self, kind: crate::objects::Kind, name: &str, on: bool) {
+        if let Some(kind) = Kind::named(&kind.api_version(), kind.name()) {
+            let key = Key::new(kind, &self.namespace, name);
+            self.lock().server.deny(key, on);
+        }
     }
 
     /// Kills so many running pods with this `app` label; returns how many.

@@ -200,6 +200,53 @@ impl Stage {
         Ok(())
     }
 
+    /// Lets nobody change an object, by an admission policy, or everybody again.
+    pub async fn deny_changes(&self, kind: Kind, name: &str, on: bool) -> Result<()> {
+        match &self.world {
+            World::Real(_) => self.set_policy(kind, name, on).await,
+            World::Simulated(simulated) => {
+                simulated.deny(kind, name, on);
+                Ok(())
+            }
+        }
+    }
+
+    async fn set_policy(&self, kind: Kind, name: &str, on: bool) -> Result<()> {
+        let policy = format!("deny-{name}");
+        if !on {
+            for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+                self.kubectl(&["delete", kind, &policy]).await?;
+            }
+            return Ok(());
+        }
+        let (group, version) = ("admissionregistration.k8s.io/v1", kind.api_version());
+        let (of, version) = version.split_once('/').unwrap_or(("", version.as_str()));
+        let here = json!({"matchLabels": {"kubernetes.io/metadata.name": self.namespace}});
+        let rule = json!({"apiGroups": [of], "apiVersions": [version], "operations": ["UPDATE"],
+            "resources": [kind.plural()], "resourceNames": [name]});
+        self.apply_to_cluster(&json!({"apiVersion": group, "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": policy}, "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"namespaceSelector": here, "resourceRules": [rule]},
+                "validations": [{"expression": "false", "message": "nobody may change it", "reason": "Forbidden"}],
+            }}))
+        .await?;
+        self.apply_to_cluster(
+            &json!({"apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": policy}, "spec": {"policyName": policy, "validationActions": ["Deny"]}}),
+        )
+        .await?;
+        // It takes effect a moment after it was applied.
+        let (api, try_it) = (self.api(kind), PatchParams::default());
+        let change = Patch::Merge(json!({"metadata": {"annotations": {"example.com/tried": "yes"}}}));
+        wait::until("the policy is in force", Duration::from_secs(30), async || {
+            let refused = api.patch(name, &try_it.clone().dry_run(), &change).await.is_err();
+            ensure!(refused, "it may still be changed");
+            Ok(())
+        })
+        .await
+    }
+
     /// What the controller wrote since then, by the name of the kind in paths; its own status counts as `canaries`.
     pub async fn writes_since(&self, from: Instant) -> Result<BTreeMap<String, usize>> {
         let real = match &self.world {

@@ -21,6 +21,7 @@ pub mod watch;
 pub mod write;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -122,6 +123,7 @@ struct Inner {
     witnesses: Vec<Box<dyn Witness>>,
     seen: u64,
     stopped: bool,
+    denied: BTreeSet<Key>,
     pages: Pages,
 }
 
@@ -144,6 +146,7 @@ impl ApiServer {
                 witnesses: Vec::new(),
                 seen: 0,
                 stopped: false,
+                denied: BTreeSet::new(),
                 pages: Pages::default(),
             })),
             clock,
@@ -182,6 +185,16 @@ impl ApiServer {
     #[must_use]
     pub fn stopped(&self) -> bool {
         self.lock().stopped
+    }
+
+    /// Lets nobody change an object, as an admission policy would, or everybody again. Parts of the cluster may.
+    pub fn deny(&self, key: Key, on: bool) {
+        let denied = &mut self.lock().denied;
+        if on {
+            denied.insert(key);
+        } else {
+            denied.remove(&key);
+        }
     }
 
     /// Serves a kind, or does not; without it its objects go and its watches end.

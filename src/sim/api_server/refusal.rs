@@ -36,6 +36,20 @@ impl Refusal {
         }
     }
 
+    /// 403: an admission policy lets nobody change the object.
+    #[must_use]
+    pub fn denied(kind: Kind, name: &str) -> Refusal {
+        Refusal {
+            code: 403,
+            reason: "Forbidden",
+            message: format!(
+                "{} \"{name}\" is forbidden: ValidatingAdmissionPolicy 'deny-{name}' with binding 'deny-{name}' denied \
+                 request: nobody may change it",
+                kind.resource().qualified()
+            ),
+        }
+    }
+
     /// 409: the object is there already.
     #[must_use]
     pub fn exists(kind: Kind, name: &str) -> Refusal {

@@ -111,6 +111,11 @@ impl Connection {
         if !self.server.read(|store| store.serves(kind)) {
             return refused(&Refusal::not_served());
         }
+        if let Request::Replace(key, ..) | Request::Patch(key, ..) = &request
+            && self.server.lock().denied.contains(key)
+        {
+            return refused(&Refusal::denied(key.kind, &key.name));
+        }
         match request {
             Request::Get(key) => self.answer_one(&key),
             Request::List(ask) => self.answer_list(&ask),
