@@ -173,7 +173,7 @@ pub(super) fn target(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut 
     if weight > 0 && !edited {
         found.push(format!("the target is scaled away at weight {weight} (I2)"));
     }
-    if book.routed_at.is_some() && elapsed(book.routed_at, seen.at) < DRAIN {
+    if book.routed_at.is_some() && elapsed(book.routed_at, seen.at) < DRAIN && !edited {
         found.push("the target is scaled away before proxies can follow the routes (I2)".to_owned());
     }
     if routes::bare(seen, book, &seen.names.primary)

@@ -67,7 +67,8 @@ impl SimMetrics {
     }
 
     /// Waits as long as an answer takes, and shows `look` the pods that were asked for, and the instant up to which they
-    /// are known. Over a `range` those have series too that are gone; at an instant they have none.
+    /// are known. Over a `range` those have series too that were gone by then; at an instant they have
+    /// none.
     async fn answer<T: Default>(
         &self,
         scope: &Scope,
@@ -87,7 +88,7 @@ impl SimMetrics {
             Trouble::None | Trouble::NotANumber | Trouble::Slow => now,
         };
         let mut found = T::default();
-        let gone = world.workloads.gone.iter().filter(|_| range);
+        let gone = world.workloads.gone.iter().filter(|pod| range || !pod.gone(at));
         for pod in world.workloads.all().chain(gone) {
             let key = WorkloadKey {
                 namespace: pod.namespace.clone(),
