@@ -106,11 +106,11 @@ fn name_refusals(plan: &mut Plan<'_>) {
         n => format!(" (and {} more objects)", n - 1),
     };
     let text = format!(
-        "the API server refuses to {} {}: {}{more}",
+        "the API server refuses {} ({}): {}{more}",
         first.act, first.object, first.message
     );
     // The server's words may have numbers in them that change: what is refused is the same.
-    let same = format!("the API server refuses to {} {}:", first.act, first.object);
+    let same = format!("the API server refuses {} ({}):", first.act, first.object);
     plan.end_holds_but(HoldReason::WriteRefused, &same);
     plan.hold(HoldReason::WriteRefused, &text);
     plan.record();

@@ -9,7 +9,7 @@ use crate::{
     api::{HoldReason, Phase, TransferStatus},
     defect::{Defect, planted},
     judge::{Reading, Sample, has_requests},
-    rollout::{Serves, Weight},
+    rollout::{HandBack, Serves, Weight},
 };
 
 /// Requests that must be expected before their absence means anything.
@@ -168,9 +168,15 @@ fn answered(
     if counts.requests - counts.strangers < 0.5 {
         return None;
     }
-    // Who skipped the analysis takes the errors of the revision itself; who is denied reaches no application.
+    // Who skipped the analysis, or wants a rejected template as it is, takes the errors of the revision itself; who is denied
+    // reaches no application.
     let skipped = plan.next.phase == Some(Phase::Finalising) && orders::skips_analysis(plan);
-    let refused = if skipped { counts.denied } else { counts.refused() };
+    let as_it_is = plan.spec.deleting && plan.spec.hand_back == Some(HandBack::AsIs);
+    let refused = if skipped || as_it_is {
+        counts.denied
+    } else {
+        counts.refused()
+    };
     let refused = refused / counts.requests;
     // Where nothing was measured before, those that still get traffic are the measure; if nobody does, only what refuses
     // nearly everything is known to be in the way.

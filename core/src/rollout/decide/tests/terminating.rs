@@ -208,3 +208,25 @@ fn service_that_a_manifest_points_at_the_target_is_not_taken_for_handed_over() {
     assert!(acts.contains(&Act::ScaleTarget(20)), "{acts:?}");
     assert!(!acts.contains(&Act::MergeRoutes), "{acts:?}");
 }
+
+/// Somebody wants the template that was rejected for its errors: they are no sign that requests do not arrive.
+#[test]
+fn errors_of_a_template_that_is_handed_back_as_it_is_keep_no_deletion() {
+    let mut seen = deleted_after_rollback();
+    let spec = deleting(Some(HandBack::AsIs));
+    let mut handed_back = false;
+    for now in 10..120 {
+        measure(&mut seen, now, 5.0, 95.0);
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.seen.canary.arrived = Some(Counts {
+            requests: 5.0,
+            bad: 5.0,
+            ..Counts::default()
+        });
+        let acts = carry_out(&mut seen, now, &spec);
+        let held = seen.status.hold.as_ref().map(|hold| hold.reason);
+        assert_ne!(held, Some(HoldReason::NotReached), "at {now}");
+        handed_back |= acts.contains(&Act::PointApex(Serves::Target));
+    }
+    assert!(handed_back, "{:?}", seen.status.hold);
+}
