@@ -240,7 +240,7 @@ mod tests {
         all
     }
 
-    fn named(spec: Value) -> Value {
+    fn named(spec: &Value) -> Value {
         json!({"metadata": {"name": "p"}, "spec": spec})
     }
 
@@ -268,7 +268,7 @@ mod tests {
                 json!({"selector": {"matchLabels": {"app": "shop"}}}),
             ),
         ] {
-            let all = found(kind, named(spec.clone()));
+            let all = found(kind, named(&spec));
             assert_eq!(all.uncovered, [format!("{kind}/p")], "{spec}");
         }
     }
@@ -296,7 +296,7 @@ mod tests {
             ),
             ("EnvoyFilter", json!({})),
         ] {
-            assert_eq!(found(kind, named(spec.clone())), Policies::default(), "{spec}");
+            assert_eq!(found(kind, named(&spec)), Policies::default(), "{spec}");
         }
     }
 
@@ -305,24 +305,24 @@ mod tests {
         let peer = json!({"podSelector": {"matchLabels": {"app": "shop"}}});
         let database = json!({"podSelector": {"matchLabels": {"app": "db"}}, "ingress": [{"from": [peer]}]});
         assert_eq!(
-            found("NetworkPolicy", named(database)).uncovered,
+            found("NetworkPolicy", named(&database)).uncovered,
             ["NetworkPolicy/p"]
         );
         let abroad = json!({"podSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": {}});
         let database =
             json!({"podSelector": {"matchLabels": {"app": "db"}}, "ingress": [{"from": [abroad]}]});
-        assert!(found("NetworkPolicy", named(database)).uncovered.is_empty());
+        assert!(found("NetworkPolicy", named(&database)).uncovered.is_empty());
     }
 
     #[test]
     fn companions_are_told_and_hold_nothing() {
         let budget = found(
             "PodDisruptionBudget",
-            named(json!({"selector": {"matchLabels": {"app": "shop"}}})),
+            named(&json!({"selector": {"matchLabels": {"app": "shop"}}})),
         );
         assert_eq!(budget.companions, ["PodDisruptionBudget/p"]);
         let scaled = json!({"scaleTargetRef": {"kind": "Deployment", "name": "shop"}});
-        let scaler = found("HorizontalPodAutoscaler", named(scaled));
+        let scaler = found("HorizontalPodAutoscaler", named(&scaled));
         assert_eq!(scaler.companions, ["HorizontalPodAutoscaler/p"]);
         assert!(scaler.uncovered.is_empty() && budget.uncovered.is_empty());
     }
