@@ -17,7 +17,7 @@ use bellwether::{
 use super::{ALONE, play::play, story::Story};
 
 /// Plays in which a defect must show.
-const PLAYS: u64 = 1200;
+const PLAYS: u64 = 3000;
 
 /// The play that shows the defect: how many were needed, and what was broken.
 fn hunt(defect: Defect) -> Option<(u64, String)> {

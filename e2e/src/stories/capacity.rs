@@ -144,7 +144,7 @@ pub async fn no_history(stage: Arc<Stage>) -> Result<()> {
         deployment["spec"]["strategy"] = json!({"type": "Recreate"});
     })
     .await?;
-    let canary = shop::canary_with(|spec| spec["progressDeadlineSeconds"] = json!(12));
+    let canary = shop::canary_with(|spec| spec["progressDeadlineSeconds"] = json!(20));
     shop::release_under(&stage, &canary).await?;
     let traffic = stage.traffic(RATE);
     shop::ship(&stage, "shop:good-2").await?;
