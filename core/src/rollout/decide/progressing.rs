@@ -261,7 +261,9 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         return;
     }
     if !capacity::canary_complete(target) {
-        if plan.elapsed(pods_since(plan), plan.spec.progress_deadline) {
+        // Once named it stays so: the hold itself does not begin their time anew.
+        let named = plan.held_since(HoldReason::WorkloadNotReady).is_some();
+        if named || plan.elapsed(pods_since(plan), plan.spec.progress_deadline) {
             let text = not_ready_text(plan, target);
             plan.hold(HoldReason::WorkloadNotReady, &text);
         }

@@ -162,3 +162,28 @@ fn primary_that_kept_an_analysed_template_has_it_as_the_promoted_revision_when_t
         "a fix is never rolled back onto a broken primary"
     );
 }
+
+/// The primary is gone, and the release that all of the traffic depends on was overtaken by one whose pods do not get ready.
+#[test]
+fn hold_for_pods_that_do_not_come_is_named_once() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.primary = None;
+    seen.status.canary_weight = 100;
+    seen.status.step = None;
+    seen.routes = at_weight(100);
+    let target = seen.target.as_mut().unwrap();
+    (target.updated, target.available) = (0, 1);
+    seen.status.last_transition_time = Some(at(0));
+    let deadline = spec().progress_deadline.num_seconds();
+    let mut writes = 0;
+    for now in (deadline + 10)..(deadline + 40) {
+        let acts = carry_out(&mut seen, now, &spec());
+        writes += acts.iter().filter(|act| matches!(act, Act::Record(_))).count();
+        seen.told = seen.status.outbox.seq;
+    }
+    assert_eq!(
+        seen.status.hold.as_ref().map(|hold| hold.reason),
+        Some(HoldReason::WorkloadNotReady)
+    );
+    assert!(writes <= 3, "{writes} writes");
+}
