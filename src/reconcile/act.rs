@@ -23,7 +23,7 @@ use super::{
     snapshot::{Snapshot, child_name},
 };
 use crate::{
-    rollout::{Act, Child, RolloutSpec},
+    rollout::{Act, Child, Decision, RolloutSpec},
     workload::{deployment::Selector, marks::MANAGER, text},
 };
 
@@ -56,20 +56,18 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Carries out `acts` in order.
+    /// Carries out the acts of `decision` in order.
     ///
-    /// If they are `independent`, a refusal ends only what is about the same object; one of the routes ends everything but
+    /// If they are independent, a refusal ends only what is about the same object; one of the routes ends everything but
     /// what is about Services, for a status that is recorded after the routes tells where they lead.
     ///
     /// # Errors
     /// The act that failed and ended the round, or else the last one that was refused.
-    pub async fn perform(&mut self, acts: &[Act], independent: bool) -> Result<(), Error> {
+    pub async fn perform(&mut self, decision: &Decision) -> Result<(), Error> {
         let mut refused: Option<Error> = None;
         let mut barred = BTreeSet::new();
-        for act in acts {
-            let verdict = self.verdict_alone(act, &barred)?;
-            let act = verdict.as_ref().unwrap_or(act);
-            if verdict.is_none() && !goes_on(act, &barred) {
+        for act in &decision.acts {
+            if !goes_on(act, &barred) {
                 continue;
             }
             tracing::debug!(canary = %self.spec.id, ?act, "act");
@@ -86,14 +84,26 @@ impl<'a> Round<'a> {
                 // The last one is remembered by whoever ran the round.
                 self.ctx.note_refusal(&self.spec.id, &earlier);
             }
-            let apart = independent && error.refusal().is_some();
+            let apart = decision.independent && error.refusal().is_some();
             let Some(child) = act.child().filter(|_| apart) else {
                 return Err(error);
             };
             barred.insert(child);
             refused = Some(error);
         }
-        refused.map_or(Ok(()), Err)
+        let Some(refusal) = refused else { return Ok(()) };
+        let verdict = decision
+            .verdict
+            .as_ref()
+            .filter(|_| barred.contains(&Child::Routes));
+        if let Some(status) = verdict {
+            let recorded = self.perform_one(&Act::Record(status.clone())).await;
+            if let Err(error) = recorded {
+                self.ctx.note_refusal(&self.spec.id, &refusal);
+                return Err(error);
+            }
+        }
+        Err(refusal)
     }
 
     async fn perform_one(&mut self, act: &Act) -> Result<(), Error> {

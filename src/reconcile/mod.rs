@@ -183,9 +183,7 @@ async fn follow(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Result<Ne
         // Its last act may be the one that lets it go.
         promotions::perform(ctx, spec, snap, &promoting.acts).await?;
     }
-    act::Round::new(ctx, spec, snap)
-        .perform(&decision.acts, decision.independent)
-        .await?;
+    act::Round::new(ctx, spec, snap).perform(&decision).await?;
     if !spec.deleting {
         // What the rollout writes, promotions look at in the next round; answers to orders are due before the next order.
         let settled = decision.acts.is_empty();

@@ -12,7 +12,7 @@ use std::{
 use bellwether::{
     api::Canary,
     reconcile::{self, act::Round, index::Part, snapshot},
-    rollout::{self, Act, Serves, Weight},
+    rollout::{self, Act, Decision, Sampling, Serves, Weight},
     sim::{
         api_server::{Delivery, Fault, Faults, Key, Kind, request::Verb},
         cluster::SimCluster,
@@ -166,12 +166,20 @@ fn refusal_of_the_routes_stops_no_independent_write_of_a_service_and_every_statu
                 .unwrap();
             let mut status = snap.canary.status.clone().unwrap();
             status.message = Some("the routes are written".to_owned());
-            let acts = [
-                Act::Route(Weight::FULL),
-                Act::Record(Box::new(status)),
-                Act::PointApex(Serves::Target),
-            ];
-            let done = Round::new(&ctx, &spec, &snap).perform(&acts, independent).await;
+            let decision = Decision {
+                acts: vec![
+                    Act::Route(Weight::FULL),
+                    Act::Record(Box::new(status)),
+                    Act::PointApex(Serves::Target),
+                ],
+                independent,
+                verdict: None,
+                wake_at: None,
+                sampling: Sampling::AsBefore,
+                evidence_from: None,
+                urgent: false,
+            };
+            let done = Round::new(&ctx, &spec, &snap).perform(&decision).await;
             assert!(done.unwrap_err().refusal().is_some());
             assert_eq!(selected(), leads_to, "independent: {independent}");
             assert_eq!(

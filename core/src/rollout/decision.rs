@@ -160,6 +160,9 @@ pub struct Decision {
     /// objects at once, and a verdict be recorded though an object cannot be written; a status among the acts must not say
     /// that an act before it was carried out.
     pub independent: bool,
+    /// A verdict that fell in this round, as a status that claims nothing of the routes: it is recorded also where they are
+    /// refused, or the release would be judged anew on what comes later.
+    pub verdict: Option<Box<CanaryStatus>>,
     /// When to look again even if nothing changes.
     pub wake_at: Option<DateTime<Utc>>,
     /// Whether metrics of this Canary are needed now.

@@ -1,15 +1,11 @@
 //! Writing the Canary itself: its finalizer and its status.
 
-use std::collections::BTreeSet;
-
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Round, record_status};
 use crate::{
     api::CanaryStatus,
     reconcile::{error::Error, kinds::Kind, observe::FINALIZER},
-    rollout::{Act, Child},
     workload::text,
 };
 
@@ -71,27 +67,5 @@ impl Round<'_> {
             .outbox
             .tell(&self.spec.id, &self.spec.uid, &status.outbox.pending);
         Ok(())
-    }
-
-    /// A verdict that falls is not lost with routes that are refused, or the release would be judged anew on what comes later: it
-    /// is recorded with the weight of before, which is what the routes carry in part.
-    pub(super) fn verdict_alone(&self, act: &Act, refused: &BTreeSet<Child>) -> Result<Option<Act>, Error> {
-        let Act::Record(next) = act else { return Ok(None) };
-        if !refused.contains(&Child::Routes) || next.retirement.is_none() {
-            return Ok(None);
-        }
-        let stored = match self.canary.get("status") {
-            Some(status) => CanaryStatus::deserialize(status).map_err(|source| Error::Json {
-                what: "the Canary's status",
-                source,
-            })?,
-            None => CanaryStatus::default(),
-        };
-        if stored.retirement.is_some() {
-            return Ok(None);
-        }
-        let mut next = next.clone();
-        next.canary_weight = stored.canary_weight;
-        Ok(Some(Act::Record(next)))
     }
 }

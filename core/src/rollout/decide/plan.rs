@@ -131,8 +131,15 @@ impl<'a> Plan<'a> {
         // A fence that fails ends the round: what follows would be taken for fenced.
         let independent = returning && !fencing;
         let urgent = self.next.canary_weight > 0 || returning;
+        let fell = self.next.retirement.is_some() && self.seen.status.retirement.is_none();
+        let verdict = fell.then(|| {
+            let mut status = Box::new(self.recorded.clone());
+            status.canary_weight = self.seen.status.canary_weight;
+            status
+        });
         Decision {
             independent,
+            verdict,
             acts: self.acts,
             wake_at: self.wake_at,
             sampling,

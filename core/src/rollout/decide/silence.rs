@@ -54,6 +54,7 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
     let Some(sample) = counted else {
         return blind(plan, plan.seen.sample.as_deref().map(window).unwrap_or_default());
     };
+    let (unreported, unread) = (unreported(&sample, side), unread(plan, &sample, side));
     match count(&sample, side) {
         Reading::Error(_) => blind(plan, window(&sample)),
         Reading::Value(count) if count.is_nan() => blind(plan, window(&sample)),
@@ -63,14 +64,14 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
             }
             false
         }
-        _ if unreported(&sample, side).is_some() && !assumed(plan) => {
+        _ if unreported.is_some() && !assumed(plan) => {
             if sample.at >= from + window(&sample) * PATIENCE {
-                still_reached(plan, side, unreported(&sample, side).unwrap_or_default());
+                still_reached(plan, side, unreported.unwrap_or_default());
             }
             false
         }
-        Reading::NoData if unread(plan, &sample, side).is_some() => {
-            let text = unread(plan, &sample, side).unwrap_or_default();
+        Reading::NoData if unread.is_some() => {
+            let text = unread.unwrap_or_default();
             if plan.spec.deleting || reached_lately(&sample) {
                 blind(plan, window(&sample))
             } else {
