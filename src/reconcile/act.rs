@@ -12,7 +12,7 @@ mod workloads; // target and primary
 use std::{collections::BTreeSet, sync::Arc};
 
 use kube::api::{DynamicObject, Patch, PatchParams};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use self::status::{record_status, replace_status};
 use super::{
@@ -26,6 +26,11 @@ use crate::{
     rollout::{Act, Child, Decision, RolloutSpec},
     workload::{deployment::Selector, marks::MANAGER, text},
 };
+
+/// The first operation of every JSON Patch: nothing is written on another version than the one that was decided on.
+pub(super) fn guard(live: &Value) -> Value {
+    json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")})
+}
 
 /// One round of writes.
 pub struct Round<'a> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Next,
-    act::replace_status,
+    act::{guard, replace_status},
     error::{Error, object_name},
     index::Part,
     kinds::Kind,
@@ -314,9 +314,7 @@ async fn ship(
         act: "shipping",
         what: format!("{}/{name}", spec.names.namespace),
     })?;
-    let mut ops = vec![
-        json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
-    ];
+    let mut ops = vec![guard(live)];
     let containers = live
         .pointer("/spec/template/spec/containers")
         .and_then(Value::as_array);

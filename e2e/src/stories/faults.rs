@@ -32,11 +32,7 @@ pub async fn killed_controller(stage: Arc<Stage>) -> Result<()> {
     shop::ensure_on_primary(&stage, "shop:good-2").await?;
     let stats = traffic.stop().await;
     stage.note(format!("{stats}"));
-    ensure!(
-        stats.failures.keys().all(|kind| kind == "500"),
-        "failures that no release answers: {:?}",
-        stats.failures
-    );
+    stats.ensure_failures_are("500")?;
     Ok(())
 }
 
@@ -67,11 +63,7 @@ pub async fn killed_again_and_again(stage: Arc<Stage>) -> Result<()> {
     shop::ensure_on_primary(&stage, "shop:good-1").await?;
     let stats = traffic.stop().await;
     stage.note(format!("{stats}"));
-    ensure!(
-        stats.failures.keys().all(|kind| kind == "500"),
-        "failures that the release did not answer: {:?}",
-        stats.failures
-    );
+    stats.ensure_failures_are("500")?;
     Ok(())
 }
 

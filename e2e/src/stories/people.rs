@@ -137,11 +137,7 @@ pub async fn deleted_after_rollback(stage: Arc<Stage>) -> Result<()> {
         // Longer than a step, and than anything that is tried again.
         traffic.requests(3000).await?;
         let stats = traffic.so_far();
-        ensure!(
-            stats.share("shop-primary") == 1.0,
-            "answered by {:?}",
-            stats.by_workload
-        );
+        stats.ensure_answered_by("shop-primary")?;
         stats.ensure_none_failed()?;
         let decided = json!({"metadata": {"annotations": {"bellwether.dev/hand-back": choice}}});
         stage.merge(Kind::Canary, "shop", decided).await?;
@@ -160,13 +156,9 @@ pub async fn deleted_after_rollback(stage: Arc<Stage>) -> Result<()> {
             let from = tokio::time::Instant::now();
             traffic.requests(200).await?;
             let stats = traffic.since(from);
-            ensure!(stats.share("shop") == 1.0, "answered by {:?}", stats.by_workload);
+            stats.ensure_answered_by("shop")?;
             let stats = traffic.stop().await;
-            ensure!(
-                stats.failures.keys().all(|kind| kind == "500"),
-                "failures that the workload did not answer: {:?}",
-                stats.failures
-            );
+            stats.ensure_failures_are("500")?;
         }
     }
     Ok(())
@@ -231,11 +223,7 @@ pub async fn adopted_at_night(stage: Arc<Stage>) -> Result<()> {
     let traffic = stage.traffic(RATE);
     traffic.requests(1000).await?;
     let stats = traffic.so_far();
-    ensure!(
-        stats.share("shop-primary") == 1.0,
-        "answered by {:?}",
-        stats.by_workload
-    );
+    stats.ensure_answered_by("shop-primary")?;
     stats.ensure_none_failed()?;
     shop::ship(&stage, "shop:good-2").await?;
     let done = shop::wait_phase(&stage, "Succeeded", SOON).await?;

@@ -41,11 +41,7 @@ pub async fn mesh_stops(stage: Arc<Stage>) -> Result<()> {
     shop::ensure_on_primary(&stage, "shop:good-1").await?;
     let stats = traffic.stop().await;
     stage.note(format!("{stats}"));
-    ensure!(
-        stats.failures.keys().all(|kind| kind == "500"),
-        "failures that the release did not answer: {:?}",
-        stats.failures
-    );
+    stats.ensure_failures_are("500")?;
     Ok(())
 }
 
@@ -63,10 +59,7 @@ pub async fn kind_deleted(stage: Arc<Stage>) -> Result<()> {
         stage.wait_gone(Kind::Deployment, "shop-primary", SOON).await?;
         let from = tokio::time::Instant::now();
         traffic.requests(200).await?;
-        ensure!(
-            traffic.since(from).share("shop") == 1.0,
-            "the target does not serve alone"
-        );
+        traffic.since(from).ensure_answered_by("shop")?;
         stage.set_canary_kind(true).await?;
         stage.apply(&shop::canary()).await?;
         shop::wait_phase(&stage, "Initialized", SOON).await?;

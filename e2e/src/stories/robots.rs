@@ -120,11 +120,7 @@ pub async fn robot_at_rest(stage: Arc<Stage>) -> Result<()> {
     let from = Instant::now();
     traffic.requests(1000).await?;
     let stats = traffic.since(from);
-    ensure!(
-        stats.share("shop-primary") == 1.0,
-        "answered by {:?}",
-        stats.by_workload
-    );
+    stats.ensure_answered_by("shop-primary")?;
     stats.ensure_none_failed()?;
     // Whom the robot sends to the target finds somebody, until ten minutes were quiet.
     stage.wait_pods("shop", 2, SOON).await
@@ -157,7 +153,7 @@ pub async fn robot_at_deletion(stage: Arc<Stage>) -> Result<()> {
         let from = Instant::now();
         traffic.requests(1000).await?;
         let stats = traffic.since(from);
-        ensure!(stats.share("shop") == 1.0, "answered by {:?}", stats.by_workload);
+        stats.ensure_answered_by("shop")?;
         let stats = traffic.since(deleted);
         stage.note(format!("since the deletion: {stats}"));
         stats.ensure_none_failed()

@@ -96,11 +96,7 @@ pub async fn refused_route(stage: Arc<Stage>) -> Result<()> {
     shop::ensure_on_primary(&stage, "shop:good-1").await?;
     let stats = traffic.stop().await;
     stage.note(format!("{stats}"));
-    ensure!(
-        stats.failures.keys().all(|kind| kind == "500"),
-        "failures that the release did not answer: {:?}",
-        stats.failures
-    );
+    stats.ensure_failures_are("500")?;
     Ok(())
 }
 

@@ -153,10 +153,7 @@ pub async fn created_routes(stage: Arc<Stage>) -> Result<()> {
     );
     let from = tokio::time::Instant::now();
     traffic.requests(200).await?;
-    ensure!(
-        traffic.since(from).share("shop") == 1.0,
-        "the target does not serve alone"
-    );
+    traffic.since(from).ensure_answered_by("shop")?;
     shop::end_without_failure(&stage, traffic).await
 }
 

@@ -62,6 +62,23 @@ impl Stats {
         Ok(())
     }
 
+    /// Fails if a request failed in another way than `kind`: a status that the release itself answers with.
+    pub fn ensure_failures_are(&self, kind: &str) -> Result<()> {
+        let own = self.failures.keys().all(|failure| failure == kind);
+        ensure!(own, "requests failed that the release did not answer: {self}");
+        Ok(())
+    }
+
+    /// Fails if any answer came from another workload.
+    pub fn ensure_answered_by(&self, workload: &str) -> Result<()> {
+        let by = &self.by_workload;
+        ensure!(
+            self.share(workload) == 1.0,
+            "answered by {by:?}, and not by {workload} alone"
+        );
+        Ok(())
+    }
+
     /// The share of the answers that came from a workload, in `0.0..=1.0`.
     pub fn share(&self, workload: &str) -> f64 {
         let answered: usize = self.by_workload.values().sum();

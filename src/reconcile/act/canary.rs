@@ -2,16 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Round, record_status};
+use super::{Round, guard, record_status};
 use crate::{
     api::CanaryStatus,
     reconcile::{error::Error, kinds::Kind, observe::FINALIZER},
-    workload::text,
 };
 
 impl Round<'_> {
     pub(super) async fn add_finalizer(&mut self, act: &'static str) -> Result<(), Error> {
-        let mut ops = self.canary_guard();
+        let mut ops = vec![guard(&self.canary)];
         if self.canary.pointer("/metadata/finalizers").is_none() {
             ops.push(json!({"op": "add", "path": "/metadata/finalizers", "value": []}));
         }
@@ -30,7 +29,7 @@ impl Round<'_> {
         let Some(index) = list.and_then(|l| l.iter().position(|f| f == FINALIZER)) else {
             return Ok(());
         };
-        let mut ops = self.canary_guard();
+        let mut ops = vec![guard(&self.canary)];
         ops.push(json!({"op": "test", "path": format!("/metadata/finalizers/{index}"), "value": FINALIZER}));
         ops.push(json!({"op": "remove", "path": format!("/metadata/finalizers/{index}")}));
         match self
@@ -44,14 +43,6 @@ impl Round<'_> {
             Err(error) => return Err(error),
         }
         Ok(())
-    }
-
-    fn canary_guard(&self) -> Vec<Value> {
-        vec![json!({
-            "op": "test",
-            "path": "/metadata/resourceVersion",
-            "value": text(&self.canary, "/metadata/resourceVersion"),
-        })]
     }
 
     /// Replaces the status on the resourceVersion that was decided on.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Value, json};
 
-use super::{Round, routes::graver};
+use super::{Round, guard, routes::graver};
 use crate::{
     reconcile::{cache::UNAPPLIED, desired, error::Error, kinds::Kind, snapshot::child_name},
     rollout::{Child, Serves},
@@ -72,7 +72,7 @@ impl<'a> Round<'a> {
         };
         let entry = format!("/metadata/managedFields/{index}");
         let ops = json!([
-            {"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")},
+            guard(live),
             {"op": "test", "path": format!("{entry}/manager"), "value": MANAGER},
             {"op": "replace", "path": format!("{entry}/operation"), "value": "Apply"},
         ]);
@@ -145,6 +145,19 @@ impl<'a> Round<'a> {
         Ok(found)
     }
 
+    async fn patch_live(
+        &self,
+        act: &'static str,
+        child: Child,
+        live: &Value,
+        ops: Vec<Value>,
+    ) -> Result<(), Error> {
+        let name = text(live, "/metadata/name");
+        self.patch(act, child.into(), name, Value::Array(ops))
+            .await
+            .map(drop)
+    }
+
     /// Writes the epoch on `child`: whatever was decided on its state before is refused from now on.
     pub(super) async fn fence(&self, act: &'static str, child: Child) -> Result<(), Error> {
         let epoch = self.ctx.epoch(&self.spec.id);
@@ -156,21 +169,13 @@ impl<'a> Round<'a> {
         let wanted = |live: &Value| !carried(live) && managed.iter().any(|one| std::ptr::eq(&***one, live));
         let mut outcome = Ok(());
         for live in self.objects(act, child, wanted)? {
-            let mut ops = vec![
-                json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
-            ];
+            let mut ops = vec![guard(live)];
             if live.pointer("/metadata/annotations").is_none() {
                 ops.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
             }
             let path = format!("/metadata/annotations/{}", EPOCH_ANNOTATION.replace('/', "~1"));
             ops.push(json!({"op": "add", "path": path, "value": epoch}));
-            let name = text(live, "/metadata/name");
-            outcome = graver(
-                outcome,
-                self.patch(act, child.into(), name, Value::Array(ops))
-                    .await
-                    .map(drop),
-            );
+            outcome = graver(outcome, self.patch_live(act, child, live, ops).await);
         }
         outcome
     }
@@ -188,22 +193,14 @@ impl<'a> Round<'a> {
         };
         let wanted = |live: &Value| marked(live) && !foreign(live) && free(live);
         for live in self.objects(act, child, wanted)? {
-            let mut ops = vec![
-                json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
-            ];
+            let mut ops = vec![guard(live)];
             ops.extend(MARKS.into_iter().filter_map(|(map, mark)| {
                 let value = live.pointer(&format!("/metadata/{map}"))?.get(mark)?;
                 let foreign = mark == MANAGED_BY_LABEL && value.as_str() != Some(MANAGER);
                 let path = format!("/metadata/{map}/{}", mark.replace('/', "~1"));
                 (!foreign).then(|| json!({"op": "remove", "path": path}))
             }));
-            let name = text(live, "/metadata/name");
-            outcome = graver(
-                outcome,
-                self.patch(act, child.into(), name, Value::Array(ops))
-                    .await
-                    .map(drop),
-            );
+            outcome = graver(outcome, self.patch_live(act, child, live, ops).await);
         }
         outcome
     }

@@ -3,7 +3,7 @@
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 
-use super::Round;
+use super::{Round, guard};
 use crate::{
     reconcile::{error::Error, kinds::Kind},
     rollout::Child,
@@ -89,7 +89,7 @@ impl Round<'_> {
             return Err(self.stale(act, Child::PrimaryDeployment));
         }
         let ops = json!([
-            {"op": "test", "path": "/metadata/resourceVersion", "value": text(target, "/metadata/resourceVersion")},
+            guard(target),
             {"op": "replace", "path": "/spec/template", "value": deployment::handed_back(primary, selector)},
         ]);
         self.patch(act, Kind::Deployment, text(target, "/metadata/name"), ops)
@@ -99,7 +99,7 @@ impl Round<'_> {
 
     pub(super) async fn scale(&self, act: &'static str, live: &Value, replicas: i32) -> Result<(), Error> {
         let ops = json!([
-            {"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")},
+            guard(live),
             {"op": "add", "path": "/spec/replicas", "value": replicas},
         ]);
         self.patch(act, Kind::Deployment, text(live, "/metadata/name"), ops)

@@ -32,6 +32,20 @@ async fn is_closed(client: &mut Client) {
     );
 }
 
+/// Waits until somebody is served: the places of those who went are free as soon as the server has seen that.
+async fn serves_again(site: &Site) {
+    let served = async {
+        loop {
+            let mut client = site.connect().await;
+            let _ = client.0.write_all(LIVES.as_bytes()).await;
+            if client.answer().await.is_some() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, served).await.unwrap();
+}
+
 #[test]
 fn connections_beyond_the_limit_are_closed_and_hurt_nobody_who_waits() {
     run(async {
@@ -59,16 +73,7 @@ fn connections_beyond_the_limit_are_closed_and_hurt_nobody_who_waits() {
         }
         drop(waiting);
         // Their places are free as soon as the server has seen that they went.
-        let served = async {
-            loop {
-                let mut client = site.connect().await;
-                let _ = client.0.write_all(LIVES.as_bytes()).await;
-                if client.answer().await.is_some() {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(SOON, served).await.unwrap();
+        serves_again(&site).await;
     });
 }
 
@@ -289,16 +294,7 @@ fn client_that_takes_no_answer_loses_its_place() {
         let requests = "GET /v1/openapi.json HTTP/1.1\r\nHost: hook\r\n\r\n".repeat(100);
         let sent = async { while greedy.0.write_all(requests.as_bytes()).await.is_ok() {} };
         tokio::time::timeout(SOON, sent).await.unwrap();
-        let served = async {
-            loop {
-                let mut client = site.connect().await;
-                let _ = client.0.write_all(LIVES.as_bytes()).await;
-                if client.answer().await.is_some() {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(SOON, served).await.unwrap();
+        serves_again(&site).await;
     });
 }
 

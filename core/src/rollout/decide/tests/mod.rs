@@ -125,6 +125,44 @@ fn at_weight(percent: i64) -> Routes {
 }
 
 /// Ten seconds into the first step of revision `b`, with this reading of the success rate.
+/// A Canary of which nothing is known, and that nothing is in the way of.
+pub(super) fn undisturbed() -> Observed {
+    Observed {
+        status: CanaryStatus::default(),
+        target: None,
+        primary: None,
+        apex: Apex {
+            serves: Some(Serves::Primary),
+            endpoints: 2,
+        },
+        routes: Routes::Missing,
+        routing_since: at(0),
+        sampled_since: at(0),
+        template_since: at(0),
+        sample: None,
+        conflict: None,
+        drifted: vec![],
+        existing: vec![],
+        adopted: vec![],
+        epoch: "0/test".to_owned(),
+        unfenced: vec![],
+        policies: Policies::default(),
+        unsettled_at: None,
+        unrestorable: None,
+        untold: BTreeSet::new(),
+        orders: vec![],
+        gate_news: vec![],
+        freezing: Freezing::default(),
+        repeats: vec![],
+        refused: vec![],
+        broken_watch: None,
+        uncarried: vec![],
+        routes_elsewhere: vec![],
+        told: 0,
+        finalizer: true,
+    }
+}
+
 fn first_step(reading: Reading) -> Observed {
     let traffic = Traffic {
         window: Duration::from_secs(3),
@@ -165,18 +203,8 @@ fn first_step(reading: Reading) -> Observed {
             }),
             ..CanaryStatus::default()
         },
-        finalizer: true,
-        conflict: None,
         target: Some(workload("b", "2")),
         primary: Some(workload("a", "1")),
-        drifted: vec![],
-        existing: vec![],
-        adopted: vec![],
-        epoch: "0/test".to_owned(),
-        unfenced: vec![],
-        policies: Policies::default(),
-        unsettled_at: None,
-        unrestorable: None,
         apex: Apex {
             serves: Some(Serves::Primary),
             endpoints: 2,
@@ -186,16 +214,7 @@ fn first_step(reading: Reading) -> Observed {
         sampled_since: at(0),
         template_since: at(-5),
         sample: Some(Arc::new(sample)),
-        untold: BTreeSet::new(),
-        orders: vec![],
-        gate_news: vec![],
-        freezing: Freezing::default(),
-        repeats: vec![],
-        refused: vec![],
-        broken_watch: None,
-        uncarried: vec![],
-        routes_elsewhere: vec![],
-        told: 0,
+        ..undisturbed()
     }
 }
 

@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 
-use super::{super::tests::scraped, World};
+use super::{
+    super::tests::{scraped, undisturbed},
+    World,
+};
 use crate::{
     judge::{Reading, Sample, Traffic},
     rollout::{Apex, Observed, Routes},
-    workload::policies::Policies,
 };
 
 impl World {
@@ -44,18 +46,8 @@ impl World {
         };
         Observed {
             status: self.status.clone(),
-            finalizer: true,
-            conflict: None,
             target: Some(self.target.workload(self.mark, self.recreate)),
             primary: self.primary.as_ref().map(|p| p.workload(1, self.recreate)),
-            drifted: vec![],
-            existing: vec![],
-            adopted: vec![],
-            epoch: "0/test".to_owned(),
-            unfenced: vec![],
-            policies: Policies::default(),
-            unsettled_at: None,
-            unrestorable: None,
             apex: Apex {
                 serves: Some(self.apex),
                 endpoints: 2,
@@ -84,10 +76,6 @@ impl World {
                 ..Sample::default()
             })),
             repeats: self.repeats.values().cloned().collect(),
-            refused: vec![],
-            broken_watch: None,
-            uncarried: vec![],
-            routes_elsewhere: vec![],
             untold: self.untold(),
             orders: self
                 .orders
@@ -98,6 +86,7 @@ impl World {
             gate_news: self.news.clone(),
             freezing: self.freezing.clone(),
             told: self.status.outbox.seq,
+            ..undisturbed()
         }
     }
 }
