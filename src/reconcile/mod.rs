@@ -168,7 +168,7 @@ async fn follow(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Result<Ne
     let id = &spec.id;
     let now = ctx.clock.now();
     let mut seen = observe::observe(ctx, spec, snap, now);
-    seen.policies = policies::look(ctx, spec, snap, &seen.status, now).await?;
+    seen.policies = policies::look(ctx, spec, snap, &seen.status, now).await;
     let mut promoting = promotions::decide(spec, snap, &seen, now);
     seen.orders = mem::take(&mut promoting.orders);
     seen.untold = mem::take(&mut promoting.untold);

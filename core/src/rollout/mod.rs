@@ -11,7 +11,7 @@ pub mod spec;
 pub mod validate;
 pub mod weight;
 
-pub use decide::{analysis_is_skipped, decide, refuse, repeated};
+pub use decide::{analysis_is_skipped, decide, policies_wanted, refuse, repeated};
 pub use decision::{Act, Child, Decision, Field, Sampling, Serves};
 pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Repeat, Routes, Workload};
 pub use spec::{CanaryId, GateSpec, HandBack, Names, Opens, RolloutSpec, Steps};

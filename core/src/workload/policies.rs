@@ -114,8 +114,10 @@ pub struct Policies {
     pub uncovered: Vec<String>,
     /// Other objects that do so.
     pub companions: Vec<String>,
-    /// Kinds that could not be read, with the reason.
+    /// Kinds that nobody may read here, and others of which nothing depends.
     pub unread: Vec<String>,
+    /// Policies that could not be read for now; why.
+    pub failed: Vec<String>,
 }
 
 impl Policies {
@@ -126,9 +128,27 @@ impl Policies {
         let mut of_primary = of_target.clone();
         of_primary.insert(selector.label.clone(), selector.primary_value().into());
         let name = text(target, "/metadata/name");
+        let (primary, holds) = (format!("{name}-primary"), kind.effect == Effect::Holds);
+        let selected_by =
+            |object: &Value, labels: &Map<String, Value>, name: &str| selects(kind, object, labels, name);
         let found = objects.iter().filter(|object| {
-            let selects = |labels: &Map<String, Value>, name: &str| selects(kind, object, labels, name);
-            selects(&of_target, name) && !selects(&of_primary, &format!("{name}-primary"))
+            let (one, other) = (
+                selected_by(object, &of_target, name),
+                selected_by(object, &of_primary, &primary),
+            );
+            // A policy that selects the primary alone, as all pods but the target's, concerns it as well.
+            let differs = if holds { one != other } else { one && !other };
+            // Whoever writes the same for the other pods has covered them.
+            let twin = |twin: &Value| {
+                let wanted = if one {
+                    selected_by(twin, &of_primary, &primary)
+                } else {
+                    selected_by(twin, &of_target, name)
+                };
+                wanted && without_selector(twin) == without_selector(object)
+            };
+            (differs && !objects.iter().any(twin))
+                || (is_peer(object, &of_target) && !is_peer(object, &of_primary))
         });
         let list = match kind.effect {
             Effect::Holds => &mut self.uncovered,
@@ -151,6 +171,16 @@ impl Policies {
     }
 }
 
+/// What an object says of the pods that it selects.
+fn without_selector(object: &Value) -> Value {
+    let mut spec = object.get("spec").cloned().unwrap_or_default();
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("podSelector");
+        spec.remove("selector");
+    }
+    spec
+}
+
 /// Whether an object of this kind concerns pods with these labels of a workload of this name.
 fn selects(kind: &PolicyKind, object: &Value, labels: &Map<String, Value>, workload: &str) -> bool {
     let by_labels = |pointer: &str| {
@@ -159,12 +189,9 @@ fn selects(kind: &PolicyKind, object: &Value, labels: &Map<String, Value>, workl
         wanted.is_none_or(|wanted| has_all(labels, wanted))
     };
     match kind.kind {
-        "NetworkPolicy" => {
-            object
-                .pointer("/spec/podSelector")
-                .is_none_or(|selector| matches(selector, labels))
-                || is_peer(object, labels)
-        }
+        "NetworkPolicy" => object
+            .pointer("/spec/podSelector")
+            .is_none_or(|selector| matches(selector, labels)),
         "PodDisruptionBudget" | "PodMonitor" => object
             .pointer("/spec/selector")
             .is_none_or(|selector| matches(selector, labels)),
@@ -227,6 +254,10 @@ mod tests {
     use super::*;
 
     fn found(kind_name: &str, object: Value) -> Policies {
+        found_in(kind_name, &[object])
+    }
+
+    fn found_in(kind_name: &str, objects: &[Value]) -> Policies {
         let target = json!({"metadata": {"name": "shop"}, "spec": {"template": {"metadata": {
             "labels": {"app": "shop", "team": "a"},
         }}}});
@@ -236,7 +267,7 @@ mod tests {
         };
         let kind = KINDS.iter().find(|kind| kind.kind == kind_name).unwrap();
         let mut all = Policies::default();
-        all.add(kind, &[object], &target, &selector);
+        all.add(kind, objects, &target, &selector);
         all
     }
 
@@ -312,6 +343,40 @@ mod tests {
         let database =
             json!({"podSelector": {"matchLabels": {"app": "db"}}, "ingress": [{"from": [abroad]}]});
         assert!(found("NetworkPolicy", named(&database)).uncovered.is_empty());
+    }
+
+    #[test]
+    fn policy_that_is_written_for_each_side_covers_both() {
+        let of = |name: &str, label: &str, ports: &Value| {
+            json!({"metadata": {"name": name}, "spec": {
+                "podSelector": {"matchLabels": {"app": label}}, "ingress": [{"ports": ports}],
+            }})
+        };
+        let (web, admin) = (json!([{"port": 80}]), json!([{"port": 90}]));
+        let same = [of("a", "shop", &web), of("b", "shop-primary", &web)];
+        assert_eq!(found_in("NetworkPolicy", &same), Policies::default());
+        let others = [of("a", "shop", &web), of("b", "shop-primary", &admin)];
+        assert_eq!(
+            found_in("NetworkPolicy", &others).uncovered,
+            ["NetworkPolicy/a", "NetworkPolicy/b"]
+        );
+    }
+
+    #[test]
+    fn policy_of_all_pods_but_the_target_concerns_the_primary() {
+        let selector = json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["shop"]}]});
+        let denied = found("NetworkPolicy", named(&json!({"podSelector": selector})));
+        assert_eq!(denied.uncovered, ["NetworkPolicy/p"]);
+    }
+
+    #[test]
+    fn policy_of_all_pods_that_lets_only_the_target_through_does_not_cover_the_primary() {
+        let peer = json!({"podSelector": {"matchLabels": {"app": "shop"}}});
+        let all = found(
+            "NetworkPolicy",
+            named(&json!({"podSelector": {}, "ingress": [{"from": [peer]}]})),
+        );
+        assert_eq!(all.uncovered, ["NetworkPolicy/p"]);
     }
 
     #[test]

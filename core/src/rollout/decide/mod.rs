@@ -45,6 +45,7 @@ use crate::api::{CanaryStatus, HoldReason, Phase};
 use crate::defect::{Defect, planted};
 pub use orders::analysis_is_skipped;
 use plan::Plan;
+pub use policies::policies_wanted;
 pub use quarrel::repeated;
 
 /// Decides what to do about one Canary.
@@ -74,12 +75,12 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
             rest::decide(&mut plan);
         }
         Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion) => {
-            plan.keep_callers_on_primary();
             progressing::decide(&mut plan);
+            plan.keep_callers_on_primary();
         }
         Some(Phase::Promoting) => {
-            plan.keep_callers_on_primary();
             promoting::decide(&mut plan);
+            plan.keep_callers_on_primary();
         }
         Some(Phase::Finalising) => promoting::finalise(&mut plan),
     }

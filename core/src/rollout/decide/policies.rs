@@ -2,29 +2,66 @@
 //!
 //! They are read and not watched, so what is mended shows a while later.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::plan::Plan;
-use crate::api::HoldReason;
+use crate::{
+    api::{CanaryStatus, HoldReason, Phase},
+    rollout::RolloutSpec,
+};
 
 /// How long after a look at the policies the next one comes, while they are in the way.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(30);
 
+/// Whether the policies are to be read before the next decision, after they were read at `read_at`: while a primary is set up, until
+/// traffic moves, and where requests do not reach it.
+#[must_use]
+pub fn policies_wanted(
+    spec: &RolloutSpec,
+    status: &CanaryStatus,
+    primary_exists: bool,
+    read_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> bool {
+    let sets_up = matches!(status.phase, None | Some(Phase::Initializing)) && !spec.deleting;
+    let held = |reason| {
+        status
+            .hold
+            .iter()
+            .chain(&status.holds)
+            .any(|hold| hold.reason == reason)
+    };
+    let unreached = held(HoldReason::NotReached);
+    if !sets_up || (status.transfer.is_some() && !unreached) {
+        return false;
+    }
+    let may_change = !primary_exists || unreached || held(HoldReason::PolicyNotCovering);
+    // What was read in a future is from before the clock was set back.
+    let old = |read_at: DateTime<Utc>| read_at > now || now - read_at >= LOOK_AGAIN;
+    read_at.is_none_or(|read_at| may_change && old(read_at))
+}
+
 /// Whether every policy that selects the target's pods will select the primary's, or is accepted.
 pub(super) fn cover(plan: &mut Plan<'_>) -> bool {
-    let uncovered = plan.seen.policies.unaccepted(&plan.spec.accepted_policies);
-    if uncovered.is_empty() {
-        return true;
-    }
+    let policies = &plan.seen.policies;
+    let uncovered = policies.unaccepted(&plan.spec.accepted_policies);
     let names = &plan.spec.names;
-    let text = format!(
-        "pods of {} are selected or let through by {}, and those of {} would not be; let the policies name both, or accept it: \
-         annotation bellwether.dev/accept-policies={}",
-        names.target,
-        uncovered.join(", "),
-        names.primary,
-        uncovered.join(",")
-    );
+    let text = if !uncovered.is_empty() {
+        format!(
+            "pods of {} are selected or let through by {}, and those of {} would not be, or the other way round; let the policies \
+             name both, or accept it: kubectl annotate canary {} --overwrite bellwether.dev/accept-policies={}",
+            names.target,
+            uncovered.join(", "),
+            names.primary,
+            plan.spec.id.name,
+            policies.uncovered.join(",")
+        )
+    } else if policies.failed.is_empty() {
+        return true;
+    } else {
+        let failed = policies.failed.join("; ");
+        format!("whether policies cover {} is not known: {failed}", names.primary)
+    };
     plan.hold_for(HoldReason::PolicyNotCovering, &text);
     plan.say(text);
     plan.wake(plan.now + LOOK_AGAIN);
