@@ -98,12 +98,16 @@ impl Plan<'_> {
     }
 
     /// Callers without a proxy know no weights: while the primary serves, the apex Service selects it, whatever a manifest says
-    /// that is applied during a release.
+    /// that is applied during a release. It comes last in a round, so that no rule waits for whoever keeps changing it.
     pub(super) fn keep_callers_on_primary(&mut self) {
-        let serves = self.primary().is_some_and(|primary| primary.serving() > 0);
-        if serves && self.seen.apex.serves != Some(Serves::Primary) {
+        if self.primary().is_none_or(|primary| primary.serving() == 0) {
+            return;
+        }
+        let alone = !self.acting();
+        self.point_apex(Serves::Primary);
+        if alone && self.acting() {
+            // A refusal of it keeps no status from being recorded.
             self.towards_safety();
-            self.point_apex(Serves::Primary);
         }
     }
 

@@ -91,21 +91,50 @@ fn service_that_leads_to_nobody_is_put_right_without_end_and_gets_pods_behind_it
 fn service_selects_the_primary_during_a_release_whatever_is_applied() {
     let mut seen = first_step(Reading::Value(100.0));
     seen.apex.serves = Some(Serves::Target);
-    let decision = decide(&spec(), &seen, at(10));
-    assert!(
-        decision.acts.contains(&Act::PointApex(Serves::Primary)),
-        "{:?}",
-        decision.acts
+    let acts = decide(&spec(), &seen, at(10)).acts;
+    assert!(acts.contains(&Act::PointApex(Serves::Primary)), "{acts:?}");
+    let mut bad = first_step(Reading::Value(50.0));
+    bad.apex.serves = Some(Serves::Target);
+    bad.status.failed_checks = spec().threshold - 1;
+    let decision = decide(&spec(), &bad, at(10));
+    let place = |wanted: Act| decision.acts.iter().position(|act| *act == wanted);
+    let (routed, pointed) = (
+        place(Act::Route(Weight::ZERO)),
+        place(Act::PointApex(Serves::Primary)),
     );
+    assert!(routed.is_some() && routed < pointed, "{:?}", decision.acts);
     assert!(
         decision.independent,
-        "a refusal of it keeps nobody from a rollback"
+        "a refusal of it keeps no verdict from being recorded"
     );
+    assert!(decision.verdict.is_some());
     seen.primary.as_mut().unwrap().available = 0;
     seen.primary.as_mut().unwrap().endpoints = 0;
     let acts = decide(&spec(), &seen, at(10)).acts;
     assert!(
         !acts.contains(&Act::PointApex(Serves::Primary)),
         "nobody serves there: {acts:?}"
+    );
+}
+
+/// Somebody insists on another selector: a withdrawal ends all the same.
+#[test]
+fn quarrel_about_the_service_keeps_no_rollback_from_its_end() {
+    let mut seen = first_step(Reading::Value(50.0));
+    seen.status.failed_checks = spec().threshold - 1;
+    for now in 10..60 {
+        seen.apex.serves = Some(Serves::Target);
+        seen.told = seen.status.outbox.seq;
+        let routing_since = seen.routing_since;
+        let acts = carry_out(&mut seen, now, &spec());
+        if !acts.iter().any(|act| matches!(act, Act::Route(_))) {
+            seen.routing_since = routing_since;
+        }
+    }
+    assert_eq!(
+        seen.status.phase,
+        Some(Phase::Failed),
+        "{:?}",
+        seen.status.message
     );
 }
