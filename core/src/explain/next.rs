@@ -238,7 +238,9 @@ fn held(spec: &RolloutSpec, status: &CanaryStatus, hold: &Hold) -> Vec<Next> {
                 spec.names.target
             ))]
         }
-        HoldReason::TargetConflict => vec![Next::when("nobody else works on the same objects")],
+        HoldReason::TargetConflict => vec![Next::when(format_args!(
+            "nobody else works on the same objects; if the primary was rolled back by hand: bellwether undo {name}"
+        ))],
         HoldReason::RoutesUnavailable => vec![Next::when("Istio's resources can be read and written")],
         HoldReason::RouteInvalid => vec![Next::when("the VirtualService has a route that can be split")],
         HoldReason::PromotionFailed => vec![Next::when("the primary is ready; it then serves all traffic")],

@@ -107,16 +107,11 @@ fn hold_edited(plan: &mut Plan<'_>) -> bool {
         return false;
     };
     let name = &plan.spec.names.primary;
-    let revision = &plan.next.revision;
-    let released = matches!(plan.next.phase, Some(Phase::Initialized | Phase::Succeeded));
     let text = if let Some(who) = &primary.edited_by {
         format!(
             "{who} changed the pod template of Deployment {name}: it runs something that was not released"
         )
-    } else if released
-        && revision.previous.as_ref() == Some(&primary.revision)
-        && revision.promoted != revision.previous
-    {
+    } else if is_rolled_back(plan) {
         format!(
             "somebody rolled Deployment {name} back to the revision before; it keeps that until the next promotion, or \
              bellwether undo makes it the promoted one"
@@ -127,6 +122,13 @@ fn hold_edited(plan: &mut Plan<'_>) -> bool {
     let text = plan.hold(HoldReason::TargetConflict, &text);
     plan.say(text);
     true
+}
+
+/// Whether the primary runs the revision before the promoted one, which nobody here gave it.
+fn is_rolled_back(plan: &Plan<'_>) -> bool {
+    let revision = &plan.next.revision;
+    let runs = plan.primary().map(|primary| &primary.revision);
+    runs.is_some() && runs == revision.previous.as_ref() && revision.promoted != revision.previous
 }
 
 /// Replicas that a user asks for on the target belong to the primary. Only ever more: whoever wants less scales the
@@ -208,6 +210,10 @@ pub(super) fn start(plan: &mut Plan<'_>, revision: String) {
 /// Sets the status to the first moment of the rollout of `revision`.
 pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
     let short = revision.get(..12).unwrap_or(&revision).to_owned();
+    if is_rolled_back(plan) {
+        // What somebody took out of production is nothing to return to.
+        plan.next.revision.promoted = plan.next.revision.previous.take();
+    }
     plan.next.revision = RevisionStatus {
         current: Some(revision),
         promoted: plan.next.revision.promoted.take(),

@@ -78,7 +78,11 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
                 unknown(plan, HoldReason::ReachUnknown, &text, window(&sample))
             }
         }
-        _ if chance(plan, &sample, side) => false,
+        _ if chance(plan, &sample, side) => {
+            // What the windows are counted from stays until they are over.
+            plan.keep_holds(&[HoldReason::TrafficNotShifting]);
+            false
+        }
         _ => true,
     }
 }

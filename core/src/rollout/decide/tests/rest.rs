@@ -150,3 +150,61 @@ fn primary_that_somebody_rolled_back_by_hand_is_not_written_over() {
     assert_eq!(hold.reason, HoldReason::TargetConflict);
     assert!(hold.message.contains("bellwether undo"), "{}", hold.message);
 }
+
+#[test]
+fn revision_that_somebody_took_out_of_production_does_not_come_back_with_a_failed_release() {
+    let mut seen = at_rest(without_pods("a", "2"));
+    seen.status.revision.previous = Some("z".to_owned());
+    seen.primary = Some(workload("z", "1"));
+    seen.target = Some(without_pods("c", "3"));
+    carry_out(&mut seen, 30, &spec());
+    assert_eq!(seen.status.phase, Some(Phase::Progressing));
+    let revision = &seen.status.revision;
+    assert_eq!(
+        (revision.promoted.as_deref(), revision.previous.as_deref()),
+        (Some("z"), None)
+    );
+    // It failed before anything else was written.
+    seen.status.phase = Some(Phase::Failed);
+    seen.status.revision.promoted = Some("a".to_owned());
+    seen.status.revision.previous = Some("z".to_owned());
+    seen.told = seen.status.outbox.seq;
+    let acts = carry_out(&mut seen, 60, &spec());
+    assert!(
+        !acts.iter().any(|act| matches!(act, Act::Restore { .. })),
+        "{acts:?}"
+    );
+}
+
+/// Proxies are known not to follow, and with little traffic one window is empty by chance.
+#[test]
+fn one_empty_window_after_requests_that_should_not_be_takes_no_pods_away() {
+    let mut seen = at_rest(workload("a", "2"));
+    seen.status.hold = None;
+    let mut named = false;
+    for now in 10..30 {
+        measure(&mut seen, now, 5.0, 95.0);
+        seen.sample
+            .as_mut()
+            .map(Arc::make_mut)
+            .unwrap()
+            .traffic
+            .reached_at = Some(at(now));
+        seen.told = seen.status.outbox.seq;
+        let acts = carry_out(&mut seen, now, &spec());
+        assert!(!acts.contains(&Act::ScaleTarget(0)), "at {now}");
+        named |= seen
+            .status
+            .hold
+            .as_ref()
+            .is_some_and(|hold| hold.reason == HoldReason::TrafficNotShifting);
+    }
+    assert!(named, "{:?}", seen.status.hold);
+    // The same sample is looked at again after each write.
+    measure(&mut seen, 30, 0.0, 95.0);
+    for _ in 0..3 {
+        seen.told = seen.status.outbox.seq;
+        let acts = carry_out(&mut seen, 30, &spec());
+        assert!(!acts.contains(&Act::ScaleTarget(0)), "{acts:?}");
+    }
+}
