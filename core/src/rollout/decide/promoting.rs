@@ -167,6 +167,8 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
     plan.clear_holds();
     plan.say(format!("traffic returns to the primary: canary weight {next}"));
     if next.is_zero() {
+        // What somebody said was about the pods that were replaced.
+        plan.next.transfer = plan.next.transfer.take().filter(|known| !known.assumed);
         transfer::begin_anyhow(plan, Serves::Primary, Weight::ZERO);
         plan.enter(Phase::Finalising);
         plan.tell(

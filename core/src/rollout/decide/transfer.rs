@@ -199,7 +199,7 @@ pub(super) fn waits(plan: &Plan<'_>) -> bool {
         HoldReason::TrafficNotShifting,
     ];
     let handed_over = match plan.next.phase {
-        Some(Phase::Initializing | Phase::Finalising | Phase::Terminating) => true,
+        Some(Phase::Initializing | Phase::Promoting | Phase::Finalising | Phase::Terminating) => true,
         Some(phase) => phase.at_rest() || plan.next.retirement.is_some(),
         None => false,
     };

@@ -129,3 +129,40 @@ fn release_whose_callers_go_home_is_promoted() {
     }
     assert_eq!(outcome, Some(Phase::Succeeded), "{:?}", seen.status.message);
 }
+
+/// A primary that loses its pods while they are replaced serves nobody, so its silence must be known; or somebody's word.
+#[test]
+fn advance_ends_the_wait_for_the_silence_of_a_primary_that_is_replaced() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.phase = Some(Phase::Promoting);
+    seen.status.canary_weight = 100;
+    seen.status.last_transition_time = Some(at(5));
+    seen.routes = at_weight(100);
+    seen.routing_since = at(5);
+    seen.primary.as_mut().unwrap().floor = 0;
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.traffic.primary = Reading::Error("connection refused".to_owned());
+    let promoted = |acts: &[Act]| acts.iter().any(|act| matches!(act, Act::Promote { .. }));
+    for now in 10..100 {
+        seen.sample.as_mut().map(Arc::make_mut).unwrap().at = at(now);
+        assert!(!promoted(&carry_out(&mut seen, now, &spec())), "at {now}");
+    }
+    let reason = seen.status.hold.as_ref().map(|hold| hold.reason);
+    assert_eq!(reason, Some(HoldReason::MetricsUnavailable));
+    seen.orders = order(Verb::Advance, "b");
+    carry_out(&mut seen, 100, &spec());
+    assert_eq!(seen.status.interventions[0].refused, None);
+    seen.orders.clear();
+    seen.told = seen.status.outbox.seq;
+    let mut acts = carry_out(&mut seen, 101, &spec());
+    acts.extend(carry_out(&mut seen, 102, &spec()));
+    assert!(promoted(&acts), "{acts:?}");
+    // What somebody said was about the pods that are gone.
+    seen.primary = Some(workload("b", "2"));
+    for now in 103..110 {
+        seen.told = seen.status.outbox.seq;
+        carry_out(&mut seen, now, &spec());
+    }
+    assert_eq!(seen.status.phase, Some(Phase::Finalising));
+    assert!(!seen.status.transfer.as_ref().unwrap().assumed);
+}
