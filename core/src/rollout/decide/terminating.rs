@@ -250,6 +250,10 @@ fn hand_back(plan: &mut Plan<'_>) -> bool {
         plan.act(Act::ScaleTarget(enough));
         return false;
     }
+    if plan.primary().is_none() && plan.seen.apex.serves.is_none() {
+        // Both went as they were to: a Service that is made again would be deleted again, for ever.
+        return true;
+    }
     let rolled_out =
         target.up_to_date && target.available >= target.desired && target.updated >= target.desired;
     let somebody_serves = plan.primary().is_some_and(|primary| primary.serving() > 0);

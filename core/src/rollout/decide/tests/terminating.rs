@@ -230,3 +230,25 @@ fn errors_of_a_template_that_is_handed_back_as_it_is_keep_no_deletion() {
     }
     assert!(handed_back, "{:?}", seen.status.hold);
 }
+
+#[test]
+fn service_that_went_with_the_primary_is_not_made_again() {
+    let mut seen = deleted_after_rollback();
+    seen.status.history.clear();
+    seen.routes = Routes::Missing;
+    seen.primary = None;
+    seen.existing = vec![];
+    seen.target = Some(workload("a", "1"));
+    seen.apex.serves = None;
+    seen.apex.endpoints = 0;
+    seen.told = 100;
+    let mut acts = Vec::new();
+    for now in 10..20 {
+        acts.extend(carry_out(&mut seen, now, &deleting(None)));
+    }
+    assert!(acts.contains(&Act::RemoveFinalizer), "{acts:?}");
+    assert!(
+        !acts.iter().any(|act| matches!(act, Act::PointApex(_))),
+        "{acts:?}"
+    );
+}
