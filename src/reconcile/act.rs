@@ -71,18 +71,13 @@ impl<'a> Round<'a> {
     pub async fn perform(&mut self, decision: &Decision) -> Result<(), Error> {
         let mut refused: Option<Error> = None;
         let mut barred = BTreeSet::new();
+        let mut recorded = false;
         for act in &decision.acts {
             if !goes_on(act, &barred) {
                 continue;
             }
-            tracing::debug!(canary = %self.spec.id, ?act, "act");
-            if !self.ctx.leadership.leads() {
-                return Err(Error::NotLeading(self.spec.id.clone()));
-            }
-            let Err(error) = self.perform_one(act).await else {
-                let now = self.ctx.clock.now();
-                self.ctx.local.carried_out(&self.spec.id, act, now);
-                self.ctx.metrics.act(act_name(act));
+            let Err(error) = self.write(act).await else {
+                recorded |= matches!(act, Act::Record(_));
                 continue;
             };
             if let Some(earlier) = refused.take() {
@@ -97,18 +92,28 @@ impl<'a> Round<'a> {
             refused = Some(error);
         }
         let Some(refusal) = refused else { return Ok(()) };
-        let verdict = decision
-            .verdict
-            .as_ref()
-            .filter(|_| barred.contains(&Child::Routes));
-        if let Some(status) = verdict {
-            let recorded = self.perform_one(&Act::Record(status.clone())).await;
-            if let Err(error) = recorded {
-                self.ctx.note_refusal(&self.spec.id, &refusal);
-                return Err(error);
-            }
+        let left_out = barred.contains(&Child::Routes) && !recorded;
+        if let Some(status) = decision.verdict.clone().filter(|_| left_out)
+            && let Err(error) = self.write(&Act::Record(status)).await
+        {
+            self.ctx.note_refusal(&self.spec.id, &refusal);
+            return Err(error);
         }
         Err(refusal)
+    }
+
+    /// Carries out one act, if this process still decides.
+    async fn write(&mut self, act: &Act) -> Result<(), Error> {
+        tracing::debug!(canary = %self.spec.id, ?act, "act");
+        if !self.ctx.leadership.leads() {
+            return Err(Error::NotLeading(self.spec.id.clone()));
+        }
+        self.perform_one(act).await?;
+        self.ctx
+            .local
+            .carried_out(&self.spec.id, act, self.ctx.clock.now());
+        self.ctx.metrics.act(act_name(act));
+        Ok(())
     }
 
     async fn perform_one(&mut self, act: &Act) -> Result<(), Error> {
