@@ -109,8 +109,13 @@ impl Local {
 
     /// The last write of each field.
     #[must_use]
-    pub fn repeats(&self, id: &CanaryId) -> Vec<Repeat> {
-        self.with(id, |entry| entry.repeats.values().cloned().collect())
+    pub fn repeats(&self, id: &CanaryId, now: DateTime<Utc>) -> Vec<Repeat> {
+        self.with(id, |entry| {
+            for repeat in entry.repeats.values_mut() {
+                repeat.last = repeat.last.min(now);
+            }
+            entry.repeats.values().cloned().collect()
+        })
     }
 
     /// The specification is another one: what is written now, is written for it.
@@ -146,8 +151,11 @@ impl Local {
 
     /// When the latest write of `id` was given up whose outcome is unknown.
     #[must_use]
-    pub fn unsettled_at(&self, id: &CanaryId) -> Option<DateTime<Utc>> {
-        self.with(id, |entry| entry.unsettled_at)
+    pub fn unsettled_at(&self, id: &CanaryId, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.with(id, |entry| {
+            entry.unsettled_at = entry.unsettled_at.map(|at| at.min(now));
+            entry.unsettled_at
+        })
     }
 
     /// How many writes of `id` had an unknown outcome.

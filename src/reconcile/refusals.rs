@@ -46,7 +46,10 @@ impl Refusals {
 
     /// What is refused at `now`, oldest first.
     pub(super) fn present(&mut self, now: DateTime<Utc>) -> Vec<RefusedWrite> {
-        self.0.retain(|_, (_, tried)| now - *tried < LASTS);
+        self.0.retain(|_, (_, tried)| {
+            *tried = (*tried).min(now);
+            now - *tried < LASTS
+        });
         let mut all: Vec<_> = self.0.values().map(|(write, _)| write.clone()).collect();
         all.sort_by_key(|write| write.since);
         all
