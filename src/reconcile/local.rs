@@ -113,6 +113,7 @@ impl Local {
         self.with(id, |entry| {
             for repeat in entry.repeats.values_mut() {
                 repeat.last = repeat.last.min(now);
+                repeat.repaired = repeat.repaired.map(|at| at.min(now));
             }
             entry.repeats.values().cloned().collect()
         })

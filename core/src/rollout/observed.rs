@@ -97,15 +97,18 @@ impl Observed {
     }
 }
 
-/// A write that was carried out.
+/// The last write of a field, and how often somebody undid one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repeat {
     /// The write.
     pub act: Act,
-    /// How often it was repeated since, with less than ten minutes between two.
+    /// How often what was written to this field was undone and written again, with less than ten minutes between two. A write
+    /// of another value is no repair, and does not end the quarrel.
     pub times: u32,
     /// When it was carried out last.
     pub last: DateTime<Utc>,
+    /// When the field was put right last.
+    pub repaired: Option<DateTime<Utc>>,
 }
 
 /// A write that the API server refused at its last try.

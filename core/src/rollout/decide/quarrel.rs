@@ -1,7 +1,8 @@
 //! Somebody else keeps changing what this Canary writes: a robot that knows another truth, or another controller.
 //!
 //! What was written and is to be written again was undone by somebody. That is put right at once ten times; then the
-//! quarrel has a name, and the write is repeated once a minute. Ten quiet minutes end it. What keeps traffic from pods that
+//! quarrel about the field has a name, and a write is repeated once a minute. A write of another value, such as the next weight,
+//! is no repair, and the quarrel goes on with it. Ten quiet minutes end it. What keeps traffic from pods that
 //! are bad, or from nobody, is repeated sooner, and without end.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -34,11 +35,11 @@ fn put_off(plan: &mut Plan<'_>) {
     }
     let seen = plan.seen;
     // The first in the order of fields: two quarrels in turn would be a write each.
-    let worn = |repeat: &&Repeat| repeat.times >= AT_ONCE && plan.now - repeat.last < QUIET;
-    let Some(worst) = seen.repeats.iter().find(worn) else {
+    let now = plan.now;
+    let Some(worst) = seen.repeats.iter().find(|repeat| is_worn(repeat, now)) else {
         return;
     };
-    plan.wake(worst.last + QUIET);
+    plan.wake(worst.repaired.unwrap_or(worst.last) + QUIET);
     take_back_worn(plan);
     plan.hold_for(HoldReason::TargetConflict, &text(plan, &worst.act));
 }
@@ -46,14 +47,14 @@ fn put_off(plan: &mut Plan<'_>) {
 /// Writes that somebody undoes wait for their time.
 fn take_back_worn(plan: &mut Plan<'_>) {
     let seen = plan.seen;
-    let repeat_of = |act: &Act| seen.repeats.iter().find(|repeat| repeat.act == *act);
     let now = plan.now;
     let due = |act: &Act| {
-        let worn = repeat_of(act).filter(|repeat| repeat.times >= AT_ONCE)?;
+        let mut repeats = seen.repeats.iter();
+        let worn = repeats.find(|repeat| repeat.act == *act && is_worn(repeat, now))?;
         Some(worn.last + pause(plan, act)).filter(|due| now < *due)
     };
     let acts = plan.acts().iter().enumerate();
-    let Some((at, due)) = acts.filter_map(|(at, act)| Some((at, due(act)?))).next() else {
+    let Some((at, first)) = acts.filter_map(|(at, act)| Some((at, due(act)?))).next() else {
         return;
     };
     if plan.is_towards_safety() {
@@ -61,24 +62,32 @@ fn take_back_worn(plan: &mut Plan<'_>) {
         let waits: Vec<Act> = plan
             .acts()
             .iter()
-            .filter(|act| {
-                repeat_of(act).is_some_and(|r| r.times >= AT_ONCE && now < r.last + pause(plan, act))
-            })
+            .filter(|act| due(act).is_some())
             .cloned()
             .collect();
         plan.take_back(&waits);
-        return plan.wake(due);
+        return plan.wake(first);
     }
     // What follows in order relied on it.
     let waits = plan.acts().get(at..).unwrap_or_default().to_vec();
     plan.take_back(&waits);
-    plan.wake(due);
+    plan.wake(first);
 }
 
 /// Whether this write is undone again and again.
 pub(super) fn is_about(plan: &Plan<'_>, act: &Act) -> bool {
     let mut repeats = plan.seen.repeats.iter();
-    repeats.any(|repeat| repeat.act == *act && repeat.times >= AT_ONCE && plan.now - repeat.last < QUIET)
+    repeats.any(|repeat| repeat.act == *act && is_worn(repeat, plan.now))
+}
+
+/// Whether the field is not put right at once any more.
+fn is_worn(repeat: &Repeat, now: DateTime<Utc>) -> bool {
+    repeat.times >= AT_ONCE && is_fresh(repeat, now)
+}
+
+/// Whether somebody undid the field not long ago.
+fn is_fresh(repeat: &Repeat, now: DateTime<Utc>) -> bool {
+    repeat.repaired.is_some_and(|at| now - at < QUIET)
 }
 
 fn tell_repair(plan: &mut Plan<'_>) {
@@ -116,16 +125,17 @@ fn text(plan: &Plan<'_>, act: &Act) -> String {
     )
 }
 
-/// A write that was carried out before: `repeats` with this one.
+/// What is to be remembered of a field after `act` was carried out. The same write as before is a repair, for somebody undid it.
 #[must_use]
 pub fn repeated(known: Option<&Repeat>, act: &Act, now: DateTime<Utc>) -> Repeat {
-    let times = match known {
-        Some(known) if known.act == *act && now - known.last < QUIET => known.times + 1,
-        _ => 0,
-    };
+    let (times, repaired) = known
+        .filter(|known| is_fresh(known, now))
+        .map_or((0, None), |known| (known.times, known.repaired));
+    let repair = known.is_some_and(|known| known.act == *act && now - known.last < QUIET);
     Repeat {
         act: act.clone(),
-        times,
+        times: times + u32::from(repair),
         last: now,
+        repaired: if repair { Some(now) } else { repaired },
     }
 }

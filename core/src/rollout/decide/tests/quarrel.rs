@@ -77,6 +77,7 @@ fn service_that_leads_to_nobody_is_put_right_without_end_and_gets_pods_behind_it
         act: point,
         times: 30,
         last: at(599),
+        repaired: Some(at(599)),
     }];
     let decision = decide(&spec(), &seen, at(600));
     assert!(
@@ -137,4 +138,26 @@ fn quarrel_about_the_service_keeps_no_rollback_from_its_end() {
         "{:?}",
         seen.status.message
     );
+}
+
+#[test]
+fn robot_that_undoes_every_weight_is_answered_no_sooner_at_the_next_one() {
+    let weight = |percent| Act::Route(Weight::saturating(percent));
+    let mut known = None;
+    for now in 0..12 {
+        known = Some(repeated(known.as_ref(), &weight(10), at(now)));
+    }
+    let known = repeated(known.as_ref(), &weight(20), at(60));
+    assert_eq!((known.times, known.repaired), (11, Some(at(11))));
+    // The next weight is written at once, and what is undone of it waits.
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.canary_weight = 20;
+    seen.routes = at_weight(0);
+    seen.repeats = vec![known.clone()];
+    let decision = decide(&spec(), &seen, at(62));
+    assert!(!decision.acts.contains(&weight(20)), "{:?}", decision.acts);
+    let decision = decide(&spec(), &seen, at(121));
+    assert!(decision.acts.contains(&weight(20)), "{:?}", decision.acts);
+    // Ten minutes after the last repair it is over, whatever was written since.
+    assert_eq!(repeated(Some(&known), &weight(30), at(612)).times, 0);
 }

@@ -11,7 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use self::events::Event;
-use super::tests::{at, spec};
+use super::{
+    quarrel::QUIET,
+    tests::{at, spec},
+};
 use crate::{
     api::{CanaryStatus, GatePoint, JenkinsGate, Phase, Verb},
     freeze::Freezing,
@@ -324,7 +327,12 @@ impl World {
         ]);
         // A hand-over that failed is tried again after a quarter of an hour at the latest.
         let tried = self.status.transfer.as_ref().map_or(0, |known| known.attempts);
-        let bound = self.spec.progress_deadline.num_seconds() * 4 + i64::from(tried.min(3)) * 900;
+        // A quarrel is named until ten quiet minutes are over.
+        let quarrels = self.repeats.values().any(|repeat| repeat.repaired.is_some());
+        let quiet = if quarrels { QUIET } else { TimeDelta::zero() };
+        let bound = self.spec.progress_deadline.num_seconds() * 4
+            + i64::from(tried.min(3)) * 900
+            + quiet.num_seconds();
         for _ in 0..bound {
             self.run(&[Event::Tick]);
         }
