@@ -1,8 +1,8 @@
 //! Samples the metrics of every canary that is being judged, in batches on an aligned grid.
 //!
-//! Canaries with the same interval are asked for together: one query per metric and instant, however many they are.
+//! Canaries with the same period are asked for together: one query per metric and instant, however many they are.
 //! The reconciler registers a canary while it needs evidence and reads the latest sample; it never waits here.
-//! Invariant: no query without a registered canary, and at most one round under way per interval.
+//! Invariant: no query without a registered canary, and at most one round under way per period.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,8 +42,8 @@ pub struct Request {
     pub target: String,
     /// The primary's workload.
     pub primary: String,
-    /// Interval of the analysis; sampled are four instants of it, but at least every 15 s and at most every second.
-    pub interval: Duration,
+    /// Distance of two samples, in whole seconds.
+    pub period: Duration,
     /// Whose proxies count the requests of the metrics.
     pub reporter: Reporter,
     /// The metrics to measure of both.
@@ -69,7 +69,7 @@ impl Request {
         let Some(since) = self.since else {
             return Some(metric.window);
         };
-        let period = period(self.interval);
+        let period = seconds(self.period);
         let whole = (at - since).num_seconds().div_euclid(period) * period;
         let whole = u64::try_from(whole).ok().filter(|seconds| *seconds > 0)?;
         Some(metric.window.min(Duration::from_secs(whole)))
@@ -104,9 +104,9 @@ struct Watched {
     cadence: Cadence,
 }
 
-/// The canaries of one interval, and the instant they are sampled at.
+/// The canaries of one period, and the instant they are sampled at.
 struct Round {
-    interval: Duration,
+    period: Duration,
     at: DateTime<Utc>,
     canaries: Vec<Asked>,
 }
@@ -189,27 +189,25 @@ impl Sampler {
 
     /// Samples for ever; drop the future to stop.
     pub async fn run(&self) {
-        // When each interval is due next. An interval whose round is still under way has no entry.
+        // When each period is due next. One whose round is still under way has no entry.
         let mut due: BTreeMap<Duration, DateTime<Utc>> = BTreeMap::new();
         let mut rounds: FuturesUnordered<BoxFuture<'_, Brought>> = FuturesUnordered::new();
         let mut busy: BTreeSet<Duration> = BTreeSet::new();
         loop {
             let now = self.clock.now();
-            let intervals = self.intervals();
-            due.retain(|interval, _| intervals.contains(interval));
-            for interval in intervals {
-                if busy.contains(&interval) {
+            let periods = self.periods();
+            due.retain(|period, _| periods.contains(period));
+            for period in periods {
+                if busy.contains(&period) {
                     continue;
                 }
-                let next = due
-                    .entry(interval)
-                    .or_insert_with(|| after(now, period(interval)));
+                let next = due.entry(period).or_insert_with(|| after(now, seconds(period)));
                 // A clock that was set back is not waited for.
-                *next = after(now, period(interval)).min(*next);
+                *next = after(now, seconds(period)).min(*next);
                 if *next <= now {
-                    due.remove(&interval);
-                    busy.insert(interval);
-                    rounds.push(Box::pin(self.measure(self.round(interval, now))));
+                    due.remove(&period);
+                    busy.insert(period);
+                    rounds.push(Box::pin(self.measure(self.round(period, now))));
                 }
             }
             let wait = due
@@ -219,8 +217,8 @@ impl Sampler {
             tokio::select! {
                 biased;
                 () = self.changed.notified() => {}
-                Some((interval, brought)) = rounds.next(), if !rounds.is_empty() => {
-                    busy.remove(&interval);
+                Some((period, brought)) = rounds.next(), if !rounds.is_empty() => {
+                    busy.remove(&period);
                     self.keep(brought);
                 }
                 () = until(wait) => {}
@@ -228,15 +226,15 @@ impl Sampler {
         }
     }
 
-    fn intervals(&self) -> BTreeSet<Duration> {
+    fn periods(&self) -> BTreeSet<Duration> {
         self.lock()
             .values()
-            .map(|watched| watched.request.interval)
+            .map(|watched| watched.request.period)
             .collect()
     }
 
     /// The round of the newest instant of the grid; instants that were missed stay missed.
-    fn round(&self, interval: Duration, now: DateTime<Utc>) -> Round {
+    fn round(&self, period: Duration, now: DateTime<Utc>) -> Round {
         let elsewhere = *self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = |(id, watched): (&CanaryId, &Watched)| Asked {
             id: id.clone(),
@@ -245,12 +243,11 @@ impl Sampler {
             interval: watched.cadence.interval(self.settings.scrape_interval, elsewhere),
         };
         let watched = self.lock();
-        let same = watched.iter().filter(|(_, w)| w.request.interval == interval);
+        let same = watched.iter().filter(|(_, w)| w.request.period == period);
         let canaries = same.map(asked).collect();
-        let period = period(interval);
         Round {
-            interval,
-            at: after(now, period) - TimeDelta::seconds(period),
+            period,
+            at: after(now, seconds(period)) - TimeDelta::seconds(seconds(period)),
             canaries,
         }
     }
@@ -268,7 +265,7 @@ impl Sampler {
             .chunks(CHUNK)
             .map(|chunk| round::measure(source, selector, *scrape_interval, chunk.to_vec(), round.at));
         let measured = futures::future::join_all(chunks).await;
-        (round.interval, measured.into_iter().flatten().collect())
+        (round.period, measured.into_iter().flatten().collect())
     }
 
     /// Keeps what was measured for canaries that still want it.
@@ -304,10 +301,16 @@ impl Sampler {
     }
 }
 
-/// Distance of samples in whole seconds, so that an instant is one that Prometheus' API can name.
-fn period(interval: Duration) -> i64 {
+/// Distance of the samples of an analysis with this interval: a quarter of it, but at most 15 s and at least one. It is in whole
+/// seconds, so that an instant is one that Prometheus' API can name.
+#[must_use]
+pub fn period(interval: Duration) -> Duration {
     let period = (interval / 4).clamp(MIN_PERIOD, MAX_PERIOD);
-    i64::try_from(period.as_secs()).unwrap_or(1)
+    Duration::from_secs(period.as_secs())
+}
+
+fn seconds(period: Duration) -> i64 {
+    i64::try_from(period.as_secs()).unwrap_or(i64::MAX).max(1)
 }
 
 /// The first instant of the grid after `now`; the grid is the same for everybody.

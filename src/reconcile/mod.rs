@@ -22,7 +22,7 @@ pub mod snapshot;
 pub mod watch;
 mod watch_health; // watches that fail
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
@@ -34,7 +34,7 @@ use crate::{
     jitter::Jitter,
     leader::Leadership,
     metrics::Metrics,
-    metrics_source::sampler::{Request, Sampler},
+    metrics_source::sampler::{Request, Sampler, period},
     outbox::Outbox,
     promotion::Unattended,
     rollout::{self, CanaryId, Decision, RolloutSpec, Sampling},
@@ -252,19 +252,32 @@ async fn refuse(
     promotions::unattended(ctx, id, Unattended::Refused(problem)).await
 }
 
+/// Distance of samples where nothing but the first callers of a service are looked for.
+const OCCASIONAL_PERIOD: Duration = Duration::from_mins(1);
+
 fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {
     match decision.sampling {
         Sampling::AsBefore => return,
         Sampling::Unwanted => return ctx.sampler.forget(&spec.id),
-        Sampling::Wanted => {}
+        Sampling::Wanted | Sampling::Occasional => {}
     }
+    let occasional = decision.sampling == Sampling::Occasional;
+    let interval = spec.interval.to_std().unwrap_or_default();
     let request = Request {
         namespace: spec.names.namespace.clone(),
         target: spec.names.target.clone(),
         primary: spec.names.primary.clone(),
-        interval: spec.interval.to_std().unwrap_or_default(),
+        period: if occasional {
+            OCCASIONAL_PERIOD
+        } else {
+            period(interval)
+        },
         reporter: spec.reporter,
-        metrics: spec.metrics.clone(),
+        metrics: if occasional {
+            Vec::new()
+        } else {
+            spec.metrics.clone()
+        },
         since: decision.evidence_from,
     };
     ctx.sampler.watch(&spec.id, request);

@@ -144,6 +144,8 @@ impl Act {
 pub enum Sampling {
     /// They are.
     Wanted,
+    /// Once a minute is enough: whether requests arrive, and no metric of the analysis.
+    Occasional,
     /// They are not.
     Unwanted,
     /// This round did not come to it: what was measured so far is not to be forgotten.

@@ -184,6 +184,9 @@ fn move_on(plan: &mut Plan<'_>, found: &Reach) {
 /// A target without a pod that serves is no better.
 fn go_back(plan: &mut Plan<'_>, text: &str) {
     if plan.target().is_none_or(|target| target.serving() == 0) {
+        if plan.target().is_some_and(|target| target.desired == 0) {
+            plan.act(Act::ScaleTarget(capacity::full(plan)));
+        }
         return held(plan, HoldReason::NotReached, text);
     }
     let text = format!("{text}{}", policies::suspects(plan));

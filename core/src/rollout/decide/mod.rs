@@ -10,6 +10,7 @@ mod clock; // a clock that was set back
 mod conditions; // conditions follow from the rest of the status
 pub mod facts; // room for facts that wait to be told
 mod fence; // late writes of those who decided before
+mod first_calls; // the first callers of a service that nobody called
 mod gates; // what somebody or a job has to open
 mod holds; // what holds a rollout back: a set
 mod identity; // by which name a template is known

@@ -24,7 +24,7 @@ pub(super) struct Plan<'a> {
     pub(super) holds: Holds,
     acts: Vec<Act>,
     wake_at: Option<DateTime<Utc>>,
-    sampling: bool,
+    sampling: Sampling,
     safety: bool,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Plan<'a> {
             holds: Holds::of(&seen.status),
             acts: Vec::new(),
             wake_at: None,
-            sampling: false,
+            sampling: Sampling::Unwanted,
             safety: false,
         }
     }
@@ -119,10 +119,9 @@ impl<'a> Plan<'a> {
         let only_looked = self.acts.iter().all(|act| matches!(act, Act::Record(_)));
         self.settle_holds(only_looked);
         self.write_status();
-        let sampling = match (self.sampling, self.was_cut_short()) {
-            (true, _) => Sampling::Wanted,
-            (false, true) => Sampling::AsBefore,
-            (false, false) => Sampling::Unwanted,
+        let sampling = match self.sampling {
+            Sampling::Unwanted if self.was_cut_short() => Sampling::AsBefore,
+            wanted => wanted,
         };
         let evidence_from = checks::evidence_from(&self);
         // What takes traffic from pods is tried for each object, whatever became of the one before (I16).
@@ -195,7 +194,14 @@ impl<'a> Plan<'a> {
 
     /// Asks for samples of the metrics.
     pub(super) fn sample(&mut self) {
-        self.sampling = true;
+        self.sampling = Sampling::Wanted;
+    }
+
+    /// Asks for a sample once a minute, where nothing but a first caller can change anything.
+    pub(super) fn sample_now_and_then(&mut self) {
+        if self.sampling != Sampling::Wanted {
+            self.sampling = Sampling::Occasional;
+        }
     }
 
     /// Whether every fact was told, or could not be for so long that nothing waits for it any more. Looks again soon.

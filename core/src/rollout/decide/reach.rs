@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Requests that must be expected before their absence means anything.
-const EXPECTED: f64 = 10.0;
+pub(super) const EXPECTED: f64 = 10.0;
 /// How long requests may take to arrive: those that are under way are counted when they end.
 const ARRIVAL: TimeDelta = TimeDelta::seconds(60);
 /// How long nobody may call before a service is taken to be idle; and at least three windows of the count.
@@ -23,7 +23,7 @@ const CALLERS: TimeDelta = TimeDelta::minutes(10);
 /// How long so few requests are waited for that their absence means nothing.
 const THIN: TimeDelta = TimeDelta::minutes(10);
 /// Share of the requests that are refused where something is in the way of all.
-const NEARLY_ALL: f64 = 0.9;
+pub(super) const NEARLY_ALL: f64 = 0.9;
 /// By how much more often requests may be refused than before.
 const REFUSED_MORE: f64 = 0.1;
 /// How long samples may be missing before that has a name.

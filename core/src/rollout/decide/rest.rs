@@ -4,6 +4,7 @@
 use super::{
     capacity,
     change::{self, Change},
+    first_calls,
     plan::Plan,
     progressing, quarrel, silence,
     transition::{self, Transition},
@@ -31,6 +32,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         plan.say(text);
         return;
     };
+    if first_calls::watch(plan) {
+        return;
+    }
     match change::detect(plan) {
         Change::New(revision) => {
             if transition::may(plan, Transition::Begin).is_some() {

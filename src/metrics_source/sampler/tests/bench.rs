@@ -219,7 +219,7 @@ pub(super) fn request(name: &str, interval: u64) -> Request {
         namespace: "shop".into(),
         target: name.into(),
         primary: format!("{name}-primary"),
-        interval: Duration::from_secs(interval),
+        period: period(Duration::from_secs(interval)),
         reporter: Reporter::Destination,
         metrics: vec![
             metric("rate", MetricKind::SuccessRate),

@@ -82,7 +82,11 @@ async fn nobody_is_asked_while_nothing_is_watched() {
 #[tokio::test(start_paused = true)]
 async fn periods_follow_the_interval_within_limits() {
     for (interval, expected) in [(1, 1), (4, 1), (10, 2), (40, 10), (60, 15), (3600, 15)] {
-        assert_eq!(period(Duration::from_secs(interval)), expected, "{interval} s");
+        assert_eq!(
+            period(Duration::from_secs(interval)),
+            Duration::from_secs(expected),
+            "{interval} s"
+        );
     }
     let mut bench = bench();
     bench.sampler.watch(&id("a"), request("a", 4));

@@ -3,6 +3,7 @@
 mod before; // statuses that the version before wrote
 mod capacity; // enough pods for a share of the traffic
 mod clock; // clocks, and controllers that die
+mod first_calls;
 mod identity; // templates that are known by another digest
 mod orders; // what somebody orders
 mod promoting; // the primary takes over

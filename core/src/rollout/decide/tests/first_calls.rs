@@ -1,0 +1,158 @@
+//! The first callers of a service that nobody called when it was taken over.
+
+use super::*;
+use crate::{
+    api::TransferStatus,
+    judge::{Counts, Seen},
+    rollout::Sampling,
+};
+
+/// Taken over in the night: the primary has all of the traffic, and nobody has called yet.
+fn after_the_night() -> Observed {
+    let mut seen = first_step(Reading::NoData);
+    seen.status.phase = Some(Phase::Initialized);
+    seen.status.canary_weight = 0;
+    seen.status.step = None;
+    seen.status.revision.current = Some("a".to_owned());
+    seen.status.revision.promoted = Some("a".to_owned());
+    seen.status.transfer = Some(TransferStatus {
+        old_share: 0,
+        since: at(-3600),
+        rate: None,
+        attempts: 0,
+        reached: false,
+        confirmed: false,
+        refused: None,
+        assumed: false,
+        forced: false,
+    });
+    seen.routes = at_weight(0);
+    seen.routing_since = at(-3600);
+    seen.apex.serves = Some(Serves::Primary);
+    let target = workload("a", "2");
+    seen.target = Some(Workload {
+        desired: 0,
+        total: 0,
+        updated: 0,
+        available: 0,
+        endpoints: 0,
+        ..target
+    });
+    calls(&mut seen, 0, None, None);
+    // Conditions are recorded once.
+    carry_out(&mut seen, 5, &spec());
+    seen
+}
+
+fn refusing(requests: f64, denied: f64) -> Option<Counts> {
+    Some(Counts {
+        requests,
+        denied,
+        ..Counts::default()
+    })
+}
+
+fn calls(seen: &mut Observed, now: i64, arrived: Option<Counts>, called: Option<Counts>) {
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.at = at(now);
+    let requests = arrived.as_ref().map(|counts| counts.requests);
+    sample.traffic.primary = requests.map_or(Reading::NoData, Reading::Value);
+    sample.traffic.canary = Reading::NoData;
+    sample.traffic.reached_at = requests.filter(|n| *n > 0.0).map(|_| at(now));
+    sample.seen.primary = Seen {
+        pods: Reading::Value(2.0),
+        arrived,
+        called,
+    };
+    sample.seen.canary = Seen::default();
+}
+
+#[test]
+fn answered_callers_end_the_watch() {
+    let mut seen = after_the_night();
+    let decision = decide(&spec(), &seen, at(10));
+    assert_eq!(
+        (decision.acts.len(), decision.sampling),
+        (0, Sampling::Occasional)
+    );
+    calls(&mut seen, 20, refusing(3.0, 1.0), None);
+    carry_out(&mut seen, 20, &spec());
+    assert_eq!(seen.status.transfer, None);
+    let mut conditions = seen.status.conditions.iter();
+    let reached = conditions.find(|condition| condition.type_ == "Reached").unwrap();
+    assert_eq!(reached.status, "True");
+    let decision = decide(&spec(), &seen, at(21));
+    assert_eq!(decision.sampling, Sampling::Unwanted);
+}
+
+/// The target gets the service back, with pods first, and it is tried again later.
+fn gives_back(mut seen: Observed) {
+    let acts = carry_out(&mut seen, 20, &spec());
+    assert!(acts.contains(&Act::ScaleTarget(2)), "{acts:?}");
+    assert_eq!(seen.status.phase, Some(Phase::Initializing));
+    let hold = seen.status.hold.clone().unwrap();
+    assert_eq!(hold.reason, HoldReason::NotReached);
+    let target = seen.target.as_mut().unwrap();
+    (target.desired, target.total) = (2, 2);
+    for now in 21..30 {
+        let acts = carry_out(&mut seen, now, &spec());
+        assert!(!acts.contains(&Act::ScaleTarget(0)), "{acts:?}");
+        assert_eq!(seen.routes, at_weight(0), "nobody else serves yet");
+    }
+    seen.target = Some(workload("a", "2"));
+    for now in 30..33 {
+        carry_out(&mut seen, now, &spec());
+    }
+    assert_eq!(seen.routes, at_weight(100));
+    assert_eq!(seen.apex.serves, Some(Serves::Target));
+    let again = (33..200).find(|now| {
+        let last = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        last.at = at(*now);
+        carry_out(&mut seen, *now, &spec()).contains(&Act::Route(Weight::saturating(95)))
+    });
+    assert!(again.is_some_and(|at| at > 80), "{again:?}: after a minute");
+}
+
+#[test]
+fn target_gets_the_service_back_from_a_primary_that_turns_its_first_callers_away() {
+    let mut seen = after_the_night();
+    calls(&mut seen, 20, refusing(4.0, 4.0), None);
+    assert_eq!(carry_out(&mut seen, 20, &spec()), [], "too few to tell");
+    calls(&mut seen, 20, refusing(40.0, 40.0), None);
+    gives_back(seen);
+}
+
+#[test]
+fn target_gets_the_service_back_from_a_primary_that_its_first_callers_do_not_reach() {
+    let mut seen = after_the_night();
+    let failed = Counts {
+        requests: 40.0,
+        bad: 40.0,
+        ..Counts::default()
+    };
+    calls(&mut seen, 20, refusing(0.0, 0.0), Some(failed));
+    gives_back(seen);
+}
+
+#[test]
+fn probes_are_no_first_callers() {
+    let mut seen = after_the_night();
+    let probes = Counts {
+        requests: 40.0,
+        denied: 40.0,
+        strangers: 40.0,
+        ..Counts::default()
+    };
+    calls(&mut seen, 20, Some(probes), None);
+    assert_eq!(carry_out(&mut seen, 20, &spec()), []);
+}
+
+#[test]
+fn another_template_is_no_better_than_a_primary_that_is_not_reached() {
+    let mut seen = after_the_night();
+    calls(&mut seen, 20, refusing(40.0, 40.0), None);
+    let target = seen.target.as_mut().unwrap();
+    (target.revision, target.mark) = ("b".to_owned(), Some("3".to_owned()));
+    let acts = carry_out(&mut seen, 20, &spec());
+    assert_eq!(seen.status.phase, Some(Phase::Progressing), "{acts:?}");
+}
