@@ -11,8 +11,8 @@ use chrono::DateTime;
 use super::{
     Durations, Freshness, Requests, Row, Scope, SourceError, WorkloadKey, pod_name,
     query::{
-        BAD, CLASS_LABEL, CONNECTIONS, DENIED, GONE, LEARNT_OVER, NAMESPACE_LABEL, NEWEST, PART_LABEL,
-        STRANGER_LABEL, WORKLOAD_LABEL, name, range,
+        ABSENT, BAD, CLASS_LABEL, CONNECTIONS, DENIED, GONE, LEARNT_OVER, NAMESPACE_LABEL, NEWEST,
+        PART_LABEL, STRANGER_LABEL, WORKLOAD_LABEL, name, range,
     },
 };
 use crate::judge::{Bucket, Counts, Reporter};
@@ -42,20 +42,24 @@ pub(super) fn requests(rows: Vec<Row>) -> Result<Requests, SourceError> {
 }
 
 fn count(counts: &mut Counts, class: &str, stranger: bool, value: f64) -> Result<(), SourceError> {
-    counts.requests += value;
-    if stranger {
-        counts.strangers += value;
-    }
-    match class {
-        "" | CONNECTIONS => {}
-        BAD => counts.bad += value,
-        DENIED => counts.denied += value,
-        GONE => counts.disconnects += value,
+    let strangers = &mut counts.strangers;
+    let (of_all, of_strangers) = match class {
+        "" | CONNECTIONS => (None, None),
+        BAD => (Some(&mut counts.bad), Some(&mut strangers.bad)),
+        DENIED => (Some(&mut counts.denied), Some(&mut strangers.denied)),
+        ABSENT => (Some(&mut counts.absent), Some(&mut strangers.absent)),
+        GONE => (Some(&mut counts.disconnects), Some(&mut strangers.disconnects)),
         other => {
             return Err(SourceError::Malformed(format!(
                 "a series has {other:?} in its label {CLASS_LABEL}"
             )));
         }
+    };
+    counts.requests += value;
+    of_all.into_iter().for_each(|sum| *sum += value);
+    if stranger {
+        of_strangers.into_iter().for_each(|sum| *sum += value);
+        strangers.requests += value;
     }
     Ok(())
 }
@@ -176,6 +180,7 @@ fn twice(key: &WorkloadKey) -> SourceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::Tally;
 
     fn row(labels: &[(&str, &str)], value: f64) -> Row {
         Row {
@@ -204,11 +209,11 @@ mod tests {
     #[test]
     fn classes_add_up_to_the_requests_of_each_reporter() {
         let at = |class: &'static str| [("reporter", "destination"), (CLASS_LABEL, class)];
-        let mut stranger = at("").to_vec();
-        stranger.push((STRANGER_LABEL, "yes"));
+        let stranger = |class| [at(class).as_slice(), &[(STRANGER_LABEL, "yes")]].concat();
         let found = requests(vec![
             of("a", &at(""), 90.0),
-            of("a", &stranger, 5.0),
+            of("a", &stranger(""), 5.0),
+            of("a", &stranger(ABSENT), 4.0),
             of("a", &at(BAD), 3.0),
             of("a", &at(DENIED), 2.0),
             of("a", &at(GONE), 1.0),
@@ -218,11 +223,16 @@ mod tests {
         ])
         .unwrap();
         let expected = Counts {
-            requests: 101.0,
+            requests: 105.0,
             bad: 3.0,
             denied: 2.0,
+            absent: 4.0,
             disconnects: 1.0,
-            strangers: 5.0,
+            strangers: Tally {
+                requests: 9.0,
+                absent: 4.0,
+                ..Tally::default()
+            },
             buckets: vec![],
         };
         assert_eq!(

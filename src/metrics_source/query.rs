@@ -19,6 +19,7 @@ pub const CLASS_LABEL: &str = "bellwether_class";
 pub const BAD: &str = "bad";
 /// Turned away.
 pub const DENIED: &str = "denied";
+pub const ABSENT: &str = "absent";
 /// Given up by the caller.
 pub const GONE: &str = "gone";
 /// No requests, but connections.
@@ -36,8 +37,9 @@ pub const LEARNT_OVER: [Duration; 2] = [Duration::from_secs(300), Duration::from
 const BY: &str = "destination_workload_namespace, destination_workload";
 
 /// Which of a request's labels put it into which class; a later rule wins.
-const CLASSES: [(&str, &str, &str); 5] = [
-    ("response_code", "403|404", DENIED),
+const CLASSES: [(&str, &str, &str); 6] = [
+    ("response_code", "403", DENIED),
+    ("response_code", "404", ABSENT),
     // A gRPC call is HTTP 200 however it ended.
     ("grpc_response_status", "7", DENIED),
     ("grpc_response_status", "2|4|12|13|14|15", BAD),
@@ -239,9 +241,10 @@ mod tests {
             of_one(&[Reporter::Destination]),
             "sum by (destination_workload_namespace, destination_workload, reporter, bellwether_class, \
              bellwether_stranger) (label_replace(label_replace(label_replace(label_replace(label_replace(\
-             label_replace(increase(istio_requests_total{reporter=\"destination\",\
+             label_replace(label_replace(increase(istio_requests_total{reporter=\"destination\",\
              destination_workload_namespace=~\"n\",destination_workload=~\"x\"}[60s]), \
-             \"bellwether_class\", \"denied\", \"response_code\", \"403|404\"), \
+             \"bellwether_class\", \"denied\", \"response_code\", \"403\"), \
+             \"bellwether_class\", \"absent\", \"response_code\", \"404\"), \
              \"bellwether_class\", \"denied\", \"grpc_response_status\", \"7\"), \
              \"bellwether_class\", \"bad\", \"grpc_response_status\", \"2|4|12|13|14|15\"), \
              \"bellwether_class\", \"bad\", \"response_code\", \"5..\"), \

@@ -46,20 +46,70 @@ pub struct Counts {
     pub bad: f64,
     /// Those whose caller went away before there was an answer (response code 0).
     pub disconnects: f64,
-    /// Those that were turned away: 403, 404, gRPC status 7.
+    /// Those that were turned away: 403, gRPC status 7.
     pub denied: f64,
+    /// Those that asked for something that is not there: 404.
+    pub absent: f64,
     /// Those of callers that the mesh does not know, such as probes, health checks, or a gateway without a proxy. They are
     /// counted in the other fields as well.
-    pub strangers: f64,
+    pub strangers: Tally,
     /// Histogram of the durations of all requests, by rising bound; empty where nobody asked for it.
     pub buckets: Vec<Bucket>,
 }
 
+/// Requests by how they ended, as in [`Counts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// All of them.
+    pub requests: f64,
+    /// Those that failed.
+    pub bad: f64,
+    /// Those whose caller went away.
+    pub disconnects: f64,
+    /// Those that were turned away.
+    pub denied: f64,
+    /// Those that asked for something that is not there.
+    pub absent: f64,
+}
+
+impl Tally {
+    /// Whether there is a request.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.requests >= 0.5
+    }
+
+    /// Requests that were not answered as a caller wants it.
+    #[must_use]
+    pub fn refused(&self) -> f64 {
+        (self.bad + self.denied + self.absent + self.disconnects).min(self.requests)
+    }
+
+    /// Share of the requests that are refused, from 0 to 1; `None` without requests.
+    #[must_use]
+    pub fn refused_share(&self) -> Option<f64> {
+        self.any().then(|| self.refused() / self.requests)
+    }
+}
+
 impl Counts {
+    /// The requests of callers that the mesh knows: what probes and scrapes get says nothing about anybody else.
+    #[must_use]
+    pub fn of_callers(&self) -> Tally {
+        let strangers = &self.strangers;
+        Tally {
+            requests: (self.requests - strangers.requests).max(0.0),
+            bad: (self.bad - strangers.bad).max(0.0),
+            disconnects: (self.disconnects - strangers.disconnects).max(0.0),
+            denied: (self.denied - strangers.denied).max(0.0),
+            absent: (self.absent - strangers.absent).max(0.0),
+        }
+    }
+
     /// Requests that were not answered as a caller wants it: failed, denied, or given up.
     #[must_use]
     pub fn refused(&self) -> f64 {
-        (self.bad + self.denied + self.disconnects).min(self.requests)
+        (self.bad + self.denied + self.absent + self.disconnects).min(self.requests)
     }
 
     /// Requests that were answered and not refused.

@@ -148,11 +148,16 @@ impl Seen {
         self.called.as_ref().is_some_and(|counts| counts.requests >= 0.5)
     }
 
-    /// Share of the requests that are refused, from 0 to 1; `None` without requests.
+    /// Share of the callers' requests that are refused, from 0 to 1; `None` without requests.
     #[must_use]
     pub fn refused_share(&self) -> Option<f64> {
-        let counts = self.counts().filter(|counts| counts.requests >= 0.5)?;
-        Some(counts.refused() / counts.requests)
+        self.counts()?.of_callers().refused_share()
+    }
+
+    /// Share of the callers' requests that are refused or do not arrive, by their own proxies; `None` if those count none.
+    #[must_use]
+    pub fn lost_share(&self) -> Option<f64> {
+        self.called.as_ref()?.of_callers().refused_share()
     }
 }
 
