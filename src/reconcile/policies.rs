@@ -1,5 +1,7 @@
 //! Reads the policies that may be in the way of a primary. They are never watched, for they concern no release.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use kube::{
     api::{Api, ApiResource, DynamicObject, ListParams},
@@ -13,6 +15,9 @@ use crate::{
     rollout::{self, RolloutSpec},
     workload::policies::{Effect, KINDS, Policies, PolicyKind},
 };
+
+/// How long a list may take: a round has to decide whatever becomes of it.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// The policies of the Canary's namespace that do not select the pods of target and primary alike: as they were read last, or
 /// anew where the decision wants that. A read that fails is part of the answer, and keeps no round from deciding.
@@ -54,7 +59,10 @@ async fn list(client: &kube::Client, kind: &PolicyKind, namespace: &str) -> Resu
     let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
     let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
     let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
-    let found = api.list(&ListParams::default().match_any()).await?;
+    let params = ListParams::default().match_any();
+    let found = tokio::time::timeout(ANSWER, api.list(&params)).await;
+    let found = found
+        .map_err(|_| kube::Error::Service(format!("no answer within {} s", ANSWER.as_secs()).into()))??;
     let objects = found.items.iter().map(serde_json::to_value);
     objects.collect::<Result<_, _>>().map_err(kube::Error::SerdeError)
 }
