@@ -77,7 +77,7 @@ impl<'a> Round<'a> {
                 continue;
             }
             let Err(error) = self.write(act).await else {
-                recorded |= matches!(act, Act::Record(_));
+                recorded |= matches!(act, Act::Record(status) if status.retirement.is_some());
                 continue;
             };
             if let Some(earlier) = refused.take() {

@@ -253,7 +253,8 @@ async fn refuse(
 }
 
 /// Distance of samples where nothing but the first callers of a service are looked for.
-const OCCASIONAL_PERIOD: Duration = Duration::from_mins(1);
+/// A window of the requests is as long with the usual scrapes, so hardly one is missed.
+const OCCASIONAL_PERIOD: Duration = Duration::from_secs(30);
 
 fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {
     match decision.sampling {

@@ -74,6 +74,9 @@ pub struct CanaryStatus {
     /// The traffic is being handed over to other pods, outside of a release's steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferStatus>,
+    /// Since when the primary serves without anybody having been known to call it; absent once requests are known to arrive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncalled_since: Option<DateTime<Utc>>,
     /// Somebody's order to take no further step with the present revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,

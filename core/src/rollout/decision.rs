@@ -144,7 +144,7 @@ impl Act {
 pub enum Sampling {
     /// They are.
     Wanted,
-    /// Once a minute is enough: whether requests arrive, and no metric of the analysis.
+    /// Twice a minute is enough: whether requests arrive, and no metric of the analysis.
     Occasional,
     /// They are not.
     Unwanted,

@@ -30,6 +30,9 @@ pub struct TransferStatus {
     /// Whether somebody said that they arrive (`advance`), since nothing could tell.
     #[serde(default)]
     pub assumed: bool,
+    /// Whether requests were known not to arrive in an attempt before, and have not been known to arrive since.
+    #[serde(default)]
+    pub missed: bool,
     /// Whether the traffic moved because nobody else served, so that it goes back when somebody does.
     #[serde(default)]
     pub forced: bool,

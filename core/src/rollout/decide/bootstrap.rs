@@ -44,6 +44,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     }
     give_back(plan, target);
     plan.mend_children();
+    if pushed_meanwhile(plan, target) {
+        return;
+    }
     if !primary_ready(plan, target) {
         return;
     }
@@ -62,6 +65,27 @@ fn carried_over(plan: &mut Plan<'_>) -> bool {
     }
     let fits = transition::routes_fit(plan);
     policies::cover(plan) && fits
+}
+
+/// The service was to be given back to the target, and before that had any of it, another template was pushed: it is released
+/// like any other, with its gates and its analysis.
+fn pushed_meanwhile(plan: &mut Plan<'_>, target: &Workload) -> bool {
+    let promoted = plan.next.revision.promoted.as_ref();
+    let another = promoted.is_some() && promoted != Some(&target.revision) && target.up_to_date;
+    let primary_has_it =
+        plan.seen.routes.weight() == Some(Weight::ZERO) && plan.seen.apex.serves != Some(Serves::Target);
+    let serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
+    if !another || !primary_has_it || !serves {
+        return false;
+    }
+    plan.next.transfer = None;
+    plan.clear_holds();
+    plan.enter(Phase::Initialized);
+    plan.say(format!(
+        "{} keeps the service: {} has another template now",
+        plan.spec.names.primary, plan.spec.names.target
+    ));
+    true
 }
 
 /// While the target has all of the traffic after an attempt, that is put right before everything else: a write that was lost
@@ -227,7 +251,7 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
     if known.is_some_and(|transfer| transfer.reached) {
         match reach::look(plan, Serves::Primary, Weight::FULL) {
             Reach::Reached | Reach::Idle => {}
-            Reach::Wait => return,
+            Reach::Wait => return plan.keep_holds(&[HoldReason::NotReached]),
             Reach::Missing(text) => return go_back(plan, &text),
             Reach::Unknown(reason, text) => return held(plan, reason, &text),
         }
@@ -266,11 +290,13 @@ fn idle_still(plan: &mut Plan<'_>) -> bool {
         Reach::Reached => {
             if let Some(transfer) = &mut plan.next.transfer {
                 transfer.reached = true;
+                transfer.missed = false;
             }
             true
         }
         Reach::Idle => true,
         Reach::Wait => {
+            plan.keep_holds(&[HoldReason::NotReached]);
             // Known to be idle for a minute already; only a caller that shows up makes it worth waiting.
             !reach::has_callers(plan)
                 && plan
@@ -383,8 +409,11 @@ fn finish(plan: &mut Plan<'_>) {
     plan.next.revision.promoted = revision;
     plan.next.revision.mark = mark;
     plan.clear_holds();
-    // That nobody called is remembered: the condition Reached says so until the next release.
-    plan.next.transfer = plan.next.transfer.take().filter(|transfer| !transfer.reached);
+    // Somebody's word is remembered until the pods are gone that it was about.
+    let transfer = plan.next.transfer.take();
+    let reached = plan.spec.reach_assumed || transfer.as_ref().is_some_and(|known| known.reached);
+    plan.next.uncalled_since = (!reached).then_some(plan.now);
+    plan.next.transfer = transfer.filter(|known| known.assumed);
     plan.enter(Phase::Initialized);
     plan.say(format!(
         "{} serves; the next change of {} is released gradually",

@@ -6,7 +6,10 @@ use super::{plan::Plan, side};
 use crate::{
     api::{CheckStatus, HoldReason, NoticeKind, StepStatus},
     defect::{Defect, planted},
-    judge::{Check, Outcome, Reading, Sample, follows, has_requests, is_dark, is_dark_for, judge, quantile},
+    judge::{
+        Check, MetricSpec, Outcome, Reading, Sample, follows, has_requests, is_dark, is_dark_for, judge,
+        quantile,
+    },
     rollout::{Serves, Weight},
 };
 
@@ -86,7 +89,7 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
             .join("; ");
         return count_failed(plan, &checks, &text, sample.at);
     }
-    if let Some(blind) = blindness(&checks, &sample) {
+    if let Some(blind) = blindness(plan, &checks, &sample) {
         if planted(Defect::TakesBlindnessForBad) {
             return count_failed(plan, &checks, "no data", sample.at);
         }
@@ -285,7 +288,7 @@ fn dark_text(plan: &Plan<'_>, sample: &Sample) -> String {
 
 /// What keeps a sample from being evidence: a metric without an answer, or, where nothing is to be judged, requests that
 /// nobody can count.
-fn blindness(checks: &[Check], sample: &Sample) -> Option<Verdict> {
+fn blindness(plan: &Plan<'_>, checks: &[Check], sample: &Sample) -> Option<Verdict> {
     let text = |outcome: Outcome| {
         let told: Vec<_> = checks
             .iter()
@@ -298,11 +301,38 @@ fn blindness(checks: &[Check], sample: &Sample) -> Option<Verdict> {
         return Some(Verdict::Blind(HoldReason::MetricsUnavailable, error));
     }
     if let Some(missing) = text(Outcome::NoData) {
-        return Some(Verdict::Blind(HoldReason::NoData, missing));
+        return Some(Verdict::Blind(
+            HoldReason::NoData,
+            missing + &too_short(plan, checks, sample),
+        ));
     }
     let error = sample.unanswered()?;
     let text = format!("the requests of the canary cannot be counted: {error}");
     Some(Verdict::Blind(HoldReason::MetricsUnavailable, text))
+}
+
+/// Which of the metrics without data can hardly have any: two samples do not lie within what they look back. Ends the sentence
+/// that there is none.
+fn too_short(plan: &Plan<'_>, checks: &[Check], sample: &Sample) -> String {
+    let Some(scrape) = sample.scrape_interval else {
+        return String::new();
+    };
+    let missing = |name: &str| {
+        let mut checks = checks.iter();
+        checks.any(|check| check.metric == name && check.outcome == Outcome::NoData)
+    };
+    let short = |metric: &&MetricSpec| metric.window < scrape * 2 && missing(&metric.name);
+    let metrics = plan.spec.metrics.iter().filter(short);
+    let texts = metrics.map(|metric| {
+        format!(
+            "; {} looks back {} s, which is less than two scrapes of {} s: an interval of {} s would do",
+            metric.name,
+            metric.window.as_secs(),
+            scrape.as_secs(),
+            scrape.mul_f64(2.5).as_secs_f64().ceil()
+        )
+    });
+    texts.collect()
 }
 
 fn shifting(plan: &Plan<'_>, sample: &Sample) -> Option<Verdict> {

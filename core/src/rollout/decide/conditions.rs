@@ -210,10 +210,9 @@ fn stalled(status: &CanaryStatus) -> Fact {
 }
 
 /// Whether requests are known to reach the primary. A service that nobody called when the primary took it over shows that
-/// with its first release.
+/// with its first callers.
 fn reached(status: &CanaryStatus) -> Fact {
-    let idle = status.phase.is_some_and(Phase::at_rest) && status.transfer.is_some();
-    let (value, reason, message) = if idle {
+    let (value, reason, message) = if status.uncalled_since.is_some() {
         (
             "Unknown",
             "NoCallers",

@@ -126,6 +126,10 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
             .then(|| format!("it names another revision than the {what} one, which is {there}"))
     };
     match order.verb {
+        // A hand-over of a release is meant by its revision; of others there is one alone.
+        Verb::Advance if transfer::waits(plan) && plan.next.phase == Some(Phase::Promoting) => {
+            meant(&revision.current, "present")
+        }
         Verb::Advance if transfer::waits(plan) => None,
         Verb::Abort
         | Verb::Pause

@@ -37,6 +37,12 @@ impl<'a> Plan<'a> {
             .filter(|hold| hold.retreated && next.retreat.is_none());
         // The version before kept a retreat in its hold.
         next.retreat = retreated.map(Retreat::from).or(next.retreat.take());
+        // The version before remembered a set-up without callers as a hand-over.
+        if next.phase == Some(Phase::Initialized)
+            && let Some(known) = next.transfer.take_if(|known| !known.assumed)
+        {
+            next.uncalled_since = next.uncalled_since.or((!known.reached).then_some(known.since));
+        }
         Plan {
             spec,
             seen,
@@ -197,7 +203,7 @@ impl<'a> Plan<'a> {
         self.sampling = Sampling::Wanted;
     }
 
-    /// Asks for a sample once a minute, where nothing but a first caller can change anything.
+    /// Asks for a sample twice a minute, where nothing but a first caller can change anything.
     pub(super) fn sample_now_and_then(&mut self) {
         if self.sampling != Sampling::Wanted {
             self.sampling = Sampling::Occasional;

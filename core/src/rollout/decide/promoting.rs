@@ -370,7 +370,14 @@ fn succeed(plan: &mut Plan<'_>) {
         plan.next.revision.previous = before;
     }
     plan.remember(outcome, &text);
-    plan.next.transfer = None;
+    let confirmed = plan
+        .next
+        .transfer
+        .take()
+        .is_some_and(|transfer| transfer.confirmed);
+    if confirmed {
+        plan.next.uncalled_since = None;
+    }
     plan.next.step = None;
     plan.clear_holds();
     plan.enter(Phase::Succeeded);

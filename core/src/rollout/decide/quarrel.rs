@@ -46,13 +46,7 @@ fn put_off(plan: &mut Plan<'_>) {
 
 /// Writes that somebody undoes wait for their time.
 fn take_back_worn(plan: &mut Plan<'_>) {
-    let seen = plan.seen;
-    let now = plan.now;
-    let due = |act: &Act| {
-        let mut repeats = seen.repeats.iter();
-        let worn = repeats.find(|repeat| repeat.act == *act && is_worn(repeat, now))?;
-        Some(worn.last + pause(plan, act)).filter(|due| now < *due)
-    };
+    let due = |act: &Act| puts_off(plan, act);
     let acts = plan.acts().iter().enumerate();
     let Some((at, first)) = acts.filter_map(|(at, act)| Some((at, due(act)?))).next() else {
         return;
@@ -72,6 +66,13 @@ fn take_back_worn(plan: &mut Plan<'_>) {
     let waits = plan.acts().get(at..).unwrap_or_default().to_vec();
     plan.take_back(&waits);
     plan.wake(first);
+}
+
+/// Until when this write waits because it is undone again and again; `None` if it may be carried out.
+pub(super) fn puts_off(plan: &Plan<'_>, act: &Act) -> Option<DateTime<Utc>> {
+    let mut repeats = plan.seen.repeats.iter();
+    let worn = repeats.find(|repeat| repeat.act == *act && is_worn(repeat, plan.now))?;
+    Some(worn.last + pause(plan, act)).filter(|due| plan.now < *due)
 }
 
 /// Whether this write is undone again and again.

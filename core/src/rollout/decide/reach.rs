@@ -4,11 +4,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{orders, plan::Plan, side};
+use super::{orders, plan::Plan, side, transfer};
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
     defect::{Defect, planted},
-    judge::{Reading, Sample, has_requests},
+    judge::{Counts, Reading, Sample, has_requests},
     rollout::{HandBack, Serves, Weight},
 };
 
@@ -91,7 +91,7 @@ fn arrived(
             unknown(sample.unanswered().unwrap_or_default()),
         );
     }
-    if let Some(reach) = answered(plan, sample, to, from, transfer) {
+    if let Some(reach) = answered(plan, sample, to, (share, from), transfer) {
         return reach;
     }
     let unread = [Serves::Target, Serves::Primary]
@@ -107,7 +107,6 @@ fn arrived(
     }
     let called = sample.seen.canary.is_called() || sample.seen.primary.is_called();
     let calls_seen = called || has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
-    let rest = f64::from(share.complement().percent());
     let recently = sample
         .traffic
         .reached_at
@@ -116,26 +115,23 @@ fn arrived(
     // may as well fail: at pods that proxies were told nothing of, or at two sides that do not answer.
     let called_before =
         recently || (transfer.rate.is_some_and(|rate| rate > 0.0) && sample.at - transfer.since < CALLERS);
-    let left = rest > 0.0 && !has_requests(old) && !called && !called_before;
+    let left = share != Weight::FULL && !has_requests(old) && !called && !called_before;
     let idle = transfer.rate == Some(0.0) || (transfer.rate.is_none() && !recently);
     if (idle && !calls_seen) || left {
         let quiet = IDLE.max(side::window(sample) * 3);
         return if plan.elapsed(from, quiet) {
-            Reach::Idle
+            nobody_calls(transfer)
         } else {
             Reach::Wait
         };
     }
-    let seconds = (sample.at - from).as_seconds_f64();
-    let rate = if rest > 0.0 {
-        let window = sample.traffic.window.as_secs_f64().max(1.0);
-        old.value().unwrap_or(0.0) / window * 100.0 / rest
-    } else {
-        transfer.rate.unwrap_or(0.0)
-    };
-    let expected = rate * f64::from(share.percent()) / 100.0 * seconds;
+    let expected = expected(sample, to, (share, from), transfer);
     if expected >= EXPECTED && plan.elapsed(from, ARRIVAL) {
         let name = side::name(plan, to);
+        // Where all of the traffic moved, callers who went home look the same.
+        if share != Weight::FULL {
+            transfer::miss(plan);
+        }
         return Reach::Missing(format!(
             "no request reaches {name}, though it has {share} of the traffic since {} and {expected:.0} were expected; look at \
              NetworkPolicies, AuthorizationPolicies, Sidecars and ports that name the pods or Services of before",
@@ -145,12 +141,39 @@ fn arrived(
     if plan.elapsed(from, THIN) {
         if !calls_seen && transfer.rate.is_none() {
             // Who called before has not for ten minutes, on either side.
-            return Reach::Idle;
+            return nobody_calls(transfer);
         }
         let text = "too few requests arrive to tell whether they reach the pods that are to take over";
         return Reach::Unknown(HoldReason::ReachUnknown, text.to_owned());
     }
     Reach::Wait
+}
+
+/// How many requests are to be expected at `to` since `from`.
+fn expected(
+    sample: &Sample,
+    to: Serves,
+    (share, from): (Weight, DateTime<Utc>),
+    transfer: &TransferStatus,
+) -> f64 {
+    let rest = f64::from(share.complement().percent());
+    let rate = if rest > 0.0 {
+        let window = sample.traffic.window.as_secs_f64().max(1.0);
+        let old = side::count(sample, side::other(to));
+        old.value().unwrap_or(0.0) / window * 100.0 / rest
+    } else {
+        transfer.rate.unwrap_or(0.0)
+    };
+    rate * f64::from(share.percent()) / 100.0 * (sample.at - from).as_seconds_f64()
+}
+
+/// Nobody calls: that is no proof where requests were known not to arrive before.
+fn nobody_calls(transfer: &TransferStatus) -> Reach {
+    if !transfer.missed {
+        return Reach::Idle;
+    }
+    let text = "requests did not arrive before, and nobody calls now who could show that they do; nothing is scaled away";
+    Reach::Unknown(HoldReason::ReachUnknown, text.to_owned())
 }
 
 /// What the requests say that arrived at the new side: that callers are answered, or refused much more often than before. Calls
@@ -159,51 +182,86 @@ fn answered(
     plan: &mut Plan<'_>,
     sample: &Sample,
     to: Serves,
-    from: DateTime<Utc>,
+    (share, from): (Weight, DateTime<Utc>),
     transfer: &TransferStatus,
 ) -> Option<Reach> {
-    let Some(counts) = side::seen(sample, to).counts() else {
+    let (new, old) = (side::seen(sample, to), side::seen(sample, side::other(to)));
+    let Some(callers) = new.counts().map(Counts::of_callers) else {
         return has_requests(side::count(sample, to)).then_some(Reach::Reached);
     };
-    if counts.requests - counts.strangers < 0.5 {
-        return None;
-    }
     // Who skipped the analysis, or wants a rejected template as it is, takes the errors of the revision itself; who is denied
     // reaches no application.
     let skipped = plan.next.phase == Some(Phase::Finalising) && orders::skips_analysis(plan);
     let as_it_is = plan.spec.deleting && plan.spec.hand_back == Some(HandBack::AsIs);
+    // Some callers may arrive, and others not at all: only their own proxies count those.
+    let lost = new.called.as_ref().map(Counts::of_callers);
+    if let Some(lost) = lost.filter(|lost| lost.requests >= EXPECTED && !skipped && !as_it_is) {
+        let (now, before) = (lost.refused_share().unwrap_or_default(), old.lost_share());
+        if now > before.map_or(NEARLY_ALL, |before| before + REFUSED_MORE) {
+            transfer::miss(plan);
+            return Some(Reach::Missing(refused_text(
+                plan,
+                to,
+                "that callers send to",
+                now,
+                before,
+            )));
+        }
+    }
+    if !callers.any() {
+        return None;
+    }
     let refused = if skipped || as_it_is {
-        counts.denied
+        callers.denied + callers.absent
     } else {
-        counts.refused()
+        callers.refused()
     };
-    let refused = refused / counts.requests;
+    let refused = refused / callers.requests;
     // Where nothing was measured before, those that still get traffic are the measure; if nobody does, only what refuses
     // nearly everything is known to be in the way.
-    let before = transfer
-        .refused
-        .or_else(|| side::seen(sample, side::other(to)).refused_share());
+    let before = transfer.refused.or_else(|| old.refused_share());
     let bound = before.map_or(NEARLY_ALL, |before| before + REFUSED_MORE);
-    if refused <= bound {
-        return Some(Reach::Reached);
-    }
-    if counts.requests < EXPECTED && !plan.elapsed(from, THIN) {
+    let reached = refused <= bound;
+    // Half of what is expected within the window is enough, and ten in any case.
+    let begin = from.max(sample.at - side::window(sample));
+    let enough = if reached {
+        EXPECTED.min(expected(sample, to, (share, begin), transfer) / 2.0)
+    } else {
+        EXPECTED
+    };
+    if callers.requests < enough && !plan.elapsed(from, THIN) {
         return Some(Reach::Wait);
     }
-    Some(Reach::Missing(format!(
-        "{:.0} % of the requests that reach {} are refused, and {:.0} % were before; look at AuthorizationPolicies that name the \
-         pods of before",
-        refused * 100.0,
-        side::name(plan, to),
-        before.unwrap_or(0.0) * 100.0
+    if reached {
+        return Some(Reach::Reached);
+    }
+    transfer::miss(plan);
+    Some(Reach::Missing(refused_text(
+        plan,
+        to,
+        "that reach",
+        refused,
+        before,
     )))
+}
+
+fn refused_text(plan: &Plan<'_>, to: Serves, which: &str, now: f64, before: Option<f64>) -> String {
+    let before = before.map_or(String::new(), |before| {
+        format!(", and {:.0} % were before", before * 100.0)
+    });
+    format!(
+        "{:.0} % of the requests {which} {} are refused{before}; look at AuthorizationPolicies and NetworkPolicies that name the \
+         pods of before",
+        now * 100.0,
+        side::name(plan, to)
+    )
 }
 
 /// Whether callers whom the mesh knows are counted at the primary, whatever becomes of their requests.
 pub(super) fn has_callers(plan: &Plan<'_>) -> bool {
     let sample = plan.seen.sample.as_deref();
     let counts = sample.and_then(|sample| sample.seen.primary.counts());
-    counts.is_some_and(|counts| counts.requests - counts.strangers >= 0.5)
+    counts.is_some_and(|counts| counts.of_callers().any())
 }
 
 /// Why nothing is handed over without metrics.

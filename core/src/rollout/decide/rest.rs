@@ -131,8 +131,12 @@ fn hold_edited(plan: &mut Plan<'_>) -> bool {
 /// Whether the primary runs the revision before the promoted one, which nobody here gave it.
 fn is_rolled_back(plan: &Plan<'_>) -> bool {
     let revision = &plan.next.revision;
-    let runs = plan.primary().map(|primary| &primary.revision);
-    runs.is_some() && runs == revision.previous.as_ref() && revision.promoted != revision.previous
+    let Some(runs) = plan.primary().map(|primary| &primary.revision) else {
+        return false;
+    };
+    // What a promotion gave it that failed is ours.
+    let given = revision.current.as_ref() == Some(runs);
+    !given && revision.previous.as_ref() == Some(runs) && revision.promoted != revision.previous
 }
 
 /// Replicas that a user asks for on the target belong to the primary. Only ever more: whoever wants less scales the

@@ -103,7 +103,7 @@ fn only_strangers(plan: &mut Plan<'_>, sample: &Sample, side: Serves) -> bool {
     let strangers = seen(sample, side)
         .arrived
         .as_ref()
-        .is_some_and(|counts| counts.requests - counts.strangers < 0.5);
+        .is_some_and(|counts| !counts.of_callers().any());
     strangers && plan.elapsed(plan.seen.routing_since, STRANGERS)
 }
 

@@ -72,8 +72,9 @@ fn step_from(plan: &Plan<'_>, weight: Weight) -> usize {
 /// The routes were changed by someone, or our own write after the intent was lost: the step's clock starts again, so
 /// that its evidence is of this weight alone (I5).
 pub(super) fn restore_weight(plan: &mut Plan<'_>, weight: Weight) {
-    if quarrel::is_about(plan, &Act::Route(weight)) {
-        // Somebody insists on other weights: the evidence of this one does not begin anew with each of their writes.
+    let writes = [Act::Route(weight), Act::ApplyRoutes(weight)];
+    if writes.iter().any(|act| quarrel::puts_off(plan, act).is_some()) {
+        // Somebody insists on other weights: the step begins anew with our writes, and not with each of theirs.
         return plan.route(weight);
     }
     let fresh = plan.next.step.as_ref().is_some_and(|s| s.started_at == plan.now);

@@ -54,7 +54,8 @@ pub(super) fn begin_anyhow(plan: &mut Plan<'_>, to: Serves, old_share: Weight) {
 
 /// What was measured before the first attempt stays the measure while samples still contain the one that failed.
 fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) {
-    let assumed = plan.next.transfer.as_ref().is_some_and(|known| known.assumed);
+    let before = plan.next.transfer.as_ref();
+    let assumed = before.is_some_and(|known| known.assumed);
     let known = plan.next.transfer.clone().filter(|known| known.attempts > 0);
     let attempts = known.as_ref().map_or(0, |known| known.attempts);
     let spoilt = known.as_ref().is_some_and(|known| {
@@ -65,6 +66,10 @@ fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) 
         .as_ref()
         .and_then(|known| known.rate)
         .filter(|rate| spoilt && *rate > 0.0);
+    // Whoever calls again where the traffic was before did call all the while.
+    let missed = known
+        .as_ref()
+        .is_some_and(|known| known.missed || (!spoilt && rate.is_some_and(|rate| rate > 0.0)));
     let rate = earlier.or(rate);
     let refused = known
         .and_then(|known| known.refused)
@@ -78,6 +83,7 @@ fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) 
         confirmed: false,
         refused,
         assumed,
+        missed,
         forced: false,
     });
 }
@@ -98,6 +104,7 @@ pub(super) fn go_on(plan: &mut Plan<'_>, old_share: Weight, found: &Reach) {
     transfer.old_share = i32::from(old_share.percent());
     transfer.since = now;
     transfer.reached = *found == Reach::Reached;
+    transfer.missed &= !transfer.reached;
     transfer.rate = match found {
         Reach::Reached => counted
             .filter(|rate| *rate > 0.0)
@@ -130,11 +137,22 @@ pub(super) fn give_up(plan: &mut Plan<'_>, failed: bool) {
     }
 }
 
+/// Requests are known not to arrive: from now on only requests that do are a proof, and nobody is taken for idle.
+pub(super) fn miss(plan: &mut Plan<'_>) {
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.missed = true;
+    }
+}
+
 /// Whether the pause after the failed attempts is over; looks again then.
 pub(super) fn may_try_again(plan: &mut Plan<'_>) -> bool {
     let Some(known) = plan.next.transfer.clone() else {
         return true;
     };
+    if known.attempts > 0 {
+        // Whether anybody calls meanwhile tells what it meant that no request arrived.
+        plan.sample();
+    }
     known.attempts == 0 || plan.elapsed(known.since, retry_after(known.attempts))
 }
 
@@ -143,6 +161,7 @@ pub(super) fn confirm(plan: &mut Plan<'_>) {
     if let Some(transfer) = &mut plan.next.transfer {
         transfer.reached = true;
         transfer.confirmed = true;
+        transfer.missed = false;
     }
 }
 
@@ -211,6 +230,7 @@ pub(super) fn waits(plan: &Plan<'_>) -> bool {
 
 /// Somebody says that requests arrive where they are routed.
 pub(super) fn assume(plan: &mut Plan<'_>) {
+    plan.next.uncalled_since = None;
     if plan.next.transfer.is_none() {
         let share = plan.weight();
         begin_anyhow(plan, Serves::Primary, share);
@@ -218,6 +238,7 @@ pub(super) fn assume(plan: &mut Plan<'_>) {
     if let Some(transfer) = &mut plan.next.transfer {
         transfer.assumed = true;
         transfer.reached = true;
+        transfer.missed = false;
     }
     plan.clear_holds();
 }

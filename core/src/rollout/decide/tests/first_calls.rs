@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::{
-    api::TransferStatus,
-    judge::{Counts, Seen},
+    judge::{Counts, Seen, Tally},
     rollout::Sampling,
 };
 
@@ -15,17 +14,7 @@ fn after_the_night() -> Observed {
     seen.status.step = None;
     seen.status.revision.current = Some("a".to_owned());
     seen.status.revision.promoted = Some("a".to_owned());
-    seen.status.transfer = Some(TransferStatus {
-        old_share: 0,
-        since: at(-3600),
-        rate: None,
-        attempts: 0,
-        reached: false,
-        confirmed: false,
-        refused: None,
-        assumed: false,
-        forced: false,
-    });
+    seen.status.uncalled_since = Some(at(-3600));
     seen.routes = at_weight(0);
     seen.routing_since = at(-3600);
     seen.apex.serves = Some(Serves::Primary);
@@ -75,9 +64,15 @@ fn answered_callers_end_the_watch() {
         (decision.acts.len(), decision.sampling),
         (0, Sampling::Occasional)
     );
-    calls(&mut seen, 20, refusing(3.0, 1.0), None);
+    calls(&mut seen, 15, refusing(3.0, 1.0), None);
+    assert_eq!(
+        carry_out(&mut seen, 15, &spec()),
+        [],
+        "a probe of a gateway is no proof"
+    );
+    calls(&mut seen, 20, refusing(30.0, 1.0), None);
     carry_out(&mut seen, 20, &spec());
-    assert_eq!(seen.status.transfer, None);
+    assert_eq!(seen.status.uncalled_since, None);
     let mut conditions = seen.status.conditions.iter();
     let reached = conditions.find(|condition| condition.type_ == "Reached").unwrap();
     assert_eq!(reached.status, "True");
@@ -116,8 +111,6 @@ fn gives_back(mut seen: Observed) {
 #[test]
 fn target_gets_the_service_back_from_a_primary_that_turns_its_first_callers_away() {
     let mut seen = after_the_night();
-    calls(&mut seen, 20, refusing(4.0, 4.0), None);
-    assert_eq!(carry_out(&mut seen, 20, &spec()), [], "too few to tell");
     calls(&mut seen, 20, refusing(40.0, 40.0), None);
     gives_back(seen);
 }
@@ -140,7 +133,11 @@ fn probes_are_no_first_callers() {
     let probes = Counts {
         requests: 40.0,
         denied: 40.0,
-        strangers: 40.0,
+        strangers: Tally {
+            requests: 40.0,
+            denied: 40.0,
+            ..Tally::default()
+        },
         ..Counts::default()
     };
     calls(&mut seen, 20, Some(probes), None);
@@ -155,4 +152,84 @@ fn another_template_is_no_better_than_a_primary_that_is_not_reached() {
     (target.revision, target.mark) = ("b".to_owned(), Some("3".to_owned()));
     let acts = carry_out(&mut seen, 20, &spec());
     assert_eq!(seen.status.phase, Some(Phase::Progressing), "{acts:?}");
+}
+
+#[test]
+fn few_callers_that_are_turned_away_are_named_and_waited_for() {
+    let mut seen = after_the_night();
+    let mut began = None;
+    for now in (20..2000).step_by(60) {
+        // Every other window has none.
+        let requests = if now % 120 == 20 { 4.0 } else { 0.0 };
+        calls(&mut seen, now, refusing(requests, requests), None);
+        seen.told = seen.status.outbox.seq;
+        carry_out(&mut seen, now, &spec());
+        if seen.status.phase == Some(Phase::Initializing) {
+            began = Some(now);
+            break;
+        }
+        let hold = seen.status.hold.clone().unwrap();
+        assert_eq!(hold.reason, HoldReason::ReachUnknown, "at {now}");
+    }
+    assert!(began.is_some_and(|at| (620..700).contains(&at)), "{began:?}");
+}
+
+#[test]
+fn callers_that_are_kept_away_are_seen_beside_those_that_arrive() {
+    let mut seen = after_the_night();
+    let called = Counts {
+        requests: 60.0,
+        bad: 40.0,
+        ..Counts::default()
+    };
+    calls(&mut seen, 20, refusing(20.0, 0.0), Some(called));
+    gives_back(seen);
+}
+
+/// It is no reason to take the service from a primary that was reached.
+#[test]
+fn what_the_application_answers_to_a_scanner_gives_nothing_back() {
+    let mut seen = after_the_night();
+    let scanned = Counts {
+        requests: 40.0,
+        absent: 30.0,
+        bad: 10.0,
+        ..Counts::default()
+    };
+    calls(&mut seen, 20, Some(scanned.clone()), Some(scanned));
+    carry_out(&mut seen, 20, &spec());
+    assert_eq!(seen.status.phase, Some(Phase::Initialized));
+}
+
+#[test]
+fn release_in_between_does_not_end_the_watch() {
+    let mut seen = after_the_night();
+    let target = seen.target.as_mut().unwrap();
+    (target.revision, target.mark) = ("b".to_owned(), Some("3".to_owned()));
+    carry_out(&mut seen, 20, &spec());
+    assert_eq!(seen.status.phase, Some(Phase::Progressing));
+    assert_eq!(seen.status.uncalled_since, Some(at(-3600)));
+    let mut conditions = seen.status.conditions.iter();
+    let reached = conditions.find(|condition| condition.type_ == "Reached").unwrap();
+    assert_eq!(reached.status, "Unknown");
+}
+
+#[test]
+fn push_before_the_target_has_the_service_again_is_released_like_any_other() {
+    let mut seen = after_the_night();
+    calls(&mut seen, 20, refusing(40.0, 40.0), None);
+    carry_out(&mut seen, 20, &spec());
+    assert_eq!(seen.status.phase, Some(Phase::Initializing));
+    let target = seen.target.as_mut().unwrap();
+    (target.revision, target.mark) = ("b".to_owned(), Some("3".to_owned()));
+    for now in 21..25 {
+        seen.told = seen.status.outbox.seq;
+        let acts = carry_out(&mut seen, now, &spec());
+        assert!(
+            !acts.iter().any(|act| matches!(act, Act::Promote { .. })),
+            "{acts:?}"
+        );
+    }
+    assert_eq!(seen.status.phase, Some(Phase::Progressing));
+    assert_eq!(seen.routes, at_weight(0));
 }

@@ -5,6 +5,7 @@ mod capacity; // enough pods for a share of the traffic
 mod clock; // clocks, and controllers that die
 mod first_calls;
 mod identity; // templates that are known by another digest
+mod missed;
 mod orders; // what somebody orders
 mod promoting; // the primary takes over
 mod quarrel; // somebody else keeps changing what is written

@@ -158,6 +158,31 @@ fn robot_that_undoes_every_weight_is_answered_no_sooner_at_the_next_one() {
     assert!(!decision.acts.contains(&weight(20)), "{:?}", decision.acts);
     let decision = decide(&spec(), &seen, at(121));
     assert!(decision.acts.contains(&weight(20)), "{:?}", decision.acts);
+    let step = recorded(&decision.acts[0]).step.clone().unwrap();
+    assert_eq!(
+        step.started_at,
+        at(121),
+        "what follows is evidence of a whole interval"
+    );
     // Ten minutes after the last repair it is over, whatever was written since.
     assert_eq!(repeated(Some(&known), &weight(30), at(612)).times, 0);
+}
+
+#[test]
+fn routes_of_ours_that_a_robot_replaces_cost_no_write_each_round() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.canary_weight = 10;
+    seen.routes = Routes::Missing;
+    seen.repeats = vec![Repeat {
+        act: Act::ApplyRoutes(Weight::saturating(10)),
+        times: 12,
+        last: at(0),
+        repaired: Some(at(0)),
+    }];
+    let first = carry_out(&mut seen, 5, &spec());
+    assert!(first.iter().all(|act| matches!(act, Act::Record(_))), "{first:?}");
+    for now in 6..9 {
+        seen.told = seen.status.outbox.seq;
+        assert_eq!(carry_out(&mut seen, now, &spec()), [], "at {now}");
+    }
 }

@@ -208,3 +208,19 @@ fn one_empty_window_after_requests_that_should_not_be_takes_no_pods_away() {
         assert!(!acts.contains(&Act::ScaleTarget(0)), "{acts:?}");
     }
 }
+
+/// A revision comes back, its promotion fails, and the primary cannot be given the promoted template yet.
+#[test]
+fn what_a_failed_promotion_left_on_the_primary_is_nobodys_rollback() {
+    let mut seen = at_rest(without_pods("a", "2"));
+    seen.status.phase = Some(Phase::Failed);
+    seen.status.revision.promoted = Some("b".to_owned());
+    seen.status.revision.previous = Some("a".to_owned());
+    seen.status.revision.current = Some("a".to_owned());
+    seen.primary = Some(workload("a", "1"));
+    let acts = carry_out(&mut seen, 30, &spec());
+    let restore = Act::Restore {
+        revision: "b".to_owned(),
+    };
+    assert!(acts.contains(&restore), "{acts:?}");
+}

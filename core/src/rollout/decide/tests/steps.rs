@@ -111,6 +111,28 @@ fn missing_data_holds_the_weight_and_is_no_failed_check() {
 }
 
 #[test]
+fn metric_that_looks_back_less_than_two_scrapes_is_named_with_an_interval_that_would_do() {
+    let mut seen = first_step(Reading::NoData);
+    let spec = RolloutSpec {
+        metrics: vec![MetricSpec {
+            window: Duration::from_secs(60),
+            ..spec().metrics[0].clone()
+        }],
+        ..spec()
+    };
+    for (scrape, named) in [(30, false), (60, true)] {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(200);
+        sample.scrape_interval = Some(Duration::from_secs(scrape));
+        let decision = decide(&spec, &seen, at(200));
+        let hold = recorded(&decision.acts[0]).hold.clone().unwrap();
+        assert_eq!(hold.reason, HoldReason::NoData);
+        let text = "looks back 60 s, which is less than two scrapes of 60 s: an interval of 150 s would do";
+        assert_eq!(hold.message.contains(text), named, "{}", hold.message);
+    }
+}
+
+#[test]
 fn revert_to_the_promoted_template_is_an_abort_at_once() {
     let mut seen = first_step(Reading::Value(100.0));
     seen.target = Some(workload("a", "3"));

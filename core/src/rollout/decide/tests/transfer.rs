@@ -3,7 +3,7 @@
 use super::*;
 
 /// Initializing: the primary is ready, and both sides count these requests within a window of three seconds.
-fn setting_up(canary: Reading, primary: Reading) -> Observed {
+pub(super) fn setting_up(canary: Reading, primary: Reading) -> Observed {
     let mut seen = first_step(Reading::NoData);
     seen.status.phase = Some(Phase::Initializing);
     seen.status.last_transition_time = Some(at(-100));
