@@ -19,6 +19,7 @@ pub const CLASS_LABEL: &str = "bellwether_class";
 pub const BAD: &str = "bad";
 /// Turned away.
 pub const DENIED: &str = "denied";
+/// Class of requests for something that is not there: 404.
 pub const ABSENT: &str = "absent";
 /// Given up by the caller.
 pub const GONE: &str = "gone";

@@ -26,9 +26,9 @@ pub use promotion::{
     PromotionSpec, PromotionStatus, Requester,
 };
 pub use status::{
-    CanaryStatus, CheckStatus, Condition, Hold, HoldReason, Intervention, Notice, NoticeKind, Outbox,
-    Outcome, PastRollout, Pause, Phase, RejectedRevision, Retirement, RetirementKind, Retreat,
-    RevisionStatus, Stand, StepStatus, TransferStatus,
+    CanaryStatus, CheckStatus, Condition, FirstCallsStatus, Hold, HoldReason, Intervention, Notice,
+    NoticeKind, Outbox, Outcome, PastRollout, Pause, Phase, RejectedRevision, Retirement, RetirementKind,
+    Retreat, RevisionStatus, Stand, StepStatus, TransferStatus,
 };
 
 /// The API group of every resource here.

@@ -22,7 +22,7 @@ pub use intervention::Intervention;
 pub use outbox::{Notice, NoticeKind, Outbox, Stand};
 pub use outcome::{Outcome, PastRollout, Retirement, RetirementKind};
 pub use revision::{RejectedRevision, RevisionStatus, StepStatus};
-pub use transfer::TransferStatus;
+pub use transfer::{FirstCallsStatus, TransferStatus};
 
 /// What is known and remembered of a Canary.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -74,9 +74,9 @@ pub struct CanaryStatus {
     /// The traffic is being handed over to other pods, outside of a release's steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferStatus>,
-    /// Since when the primary serves without anybody having been known to call it; absent once requests are known to arrive.
+    /// The primary was set up without callers, and whether they arrive shows now; absent once they are known to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uncalled_since: Option<DateTime<Utc>>,
+    pub first_calls: Option<FirstCallsStatus>,
     /// Somebody's order to take no further step with the present revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,

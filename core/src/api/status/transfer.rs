@@ -33,7 +33,36 @@ pub struct TransferStatus {
     /// Whether requests were known not to arrive in an attempt before, and have not been known to arrive since.
     #[serde(default)]
     pub missed: bool,
+    /// Whether no request arrived in the last attempt, which callers who went home explain as well.
+    #[serde(default)]
+    pub perhaps_missed: bool,
     /// Whether the traffic moved because nobody else served, so that it goes back when somebody does.
     #[serde(default)]
     pub forced: bool,
+}
+
+/// What is known of the first callers of a service that nobody called when the primary took it over.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstCallsStatus {
+    /// When the primary was set up.
+    pub since: DateTime<Utc>,
+    /// Requests that were answered since then, as far as they were counted; ten are a proof.
+    #[serde(default)]
+    pub answered: i32,
+    /// The latest sample that was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_at: Option<DateTime<Utc>>,
+}
+
+impl FirstCallsStatus {
+    /// Nobody has called yet.
+    #[must_use]
+    pub fn since(since: DateTime<Utc>) -> FirstCallsStatus {
+        FirstCallsStatus {
+            since,
+            answered: 0,
+            counted_at: None,
+        }
+    }
 }

@@ -212,7 +212,7 @@ fn stalled(status: &CanaryStatus) -> Fact {
 /// Whether requests are known to reach the primary. A service that nobody called when the primary took it over shows that
 /// with its first callers.
 fn reached(status: &CanaryStatus) -> Fact {
-    let (value, reason, message) = if status.uncalled_since.is_some() {
+    let (value, reason, message) = if status.first_calls.is_some() {
         (
             "Unknown",
             "NoCallers",

@@ -7,74 +7,87 @@ use chrono::TimeDelta;
 
 use super::{capacity, plan::Plan, policies, reach, side, transfer};
 use crate::{
-    api::{HoldReason, NoticeKind, Phase},
-    judge::{Counts, Seen},
+    api::{FirstCallsStatus, HoldReason, NoticeKind, Phase},
+    judge::{Counts, Reading, Seen},
     rollout::{Act, Serves, Weight},
 };
 
 /// Share of the callers' requests that do not arrive, from which on somebody is taken to be kept away.
 const LOST: f64 = 0.5;
-/// How long so few requests are waited for that nearly nothing can be told by them.
+/// For how long few callers must find the same before it counts.
 const FEW: TimeDelta = TimeDelta::minutes(10);
 
 /// What the first callers found.
 enum First {
-    /// Enough of them are answered.
-    Answered,
+    /// This many are answered, and hardly one is not.
+    Answered(f64),
     /// This share of so many requests, from 0 to 1, is turned away, or does not arrive.
     Refused(f64, f64),
 }
 
 /// Looks for the first callers while nobody is known to have called; returns whether the target gets the service back.
 pub(super) fn watch(plan: &mut Plan<'_>) -> bool {
-    if plan.next.uncalled_since.is_none() || plan.spec.reach_assumed {
+    let Some(known) = plan.next.first_calls.clone().filter(|_| !plan.spec.reach_assumed) else {
         return false;
-    }
+    };
     plan.sample_now_and_then();
-    // What few callers found stays named until more is known.
-    plan.keep_holds(&[HoldReason::ReachUnknown]);
+    // What the latest callers found stays named until others find something else.
+    plan.keep_holds(&[HoldReason::NotReached]);
     let from = plan.seen.routing_since + plan.spec.drain;
-    let Some(sample) = plan
-        .seen
-        .sample
-        .clone()
-        .filter(|sample| sample.at - side::window(sample) >= from && sample.at <= plan.now)
-    else {
+    let counted = known.counted_at;
+    let Some(sample) = plan.seen.sample.clone().filter(|sample| {
+        let new = counted.is_none_or(|counted| sample.at > counted);
+        new && sample.at - side::window(sample) >= from && sample.at <= plan.now
+    }) else {
         return false;
     };
-    let (share, requests) = match first(side::seen(&sample, Serves::Primary)) {
-        None => return false,
-        Some(First::Answered) => {
-            plan.next.uncalled_since = None;
-            plan.end_holds(&[HoldReason::ReachUnknown]);
-            return false;
+    match first(side::seen(&sample, Serves::Primary)) {
+        None => false,
+        Some(First::Answered(requests)) => {
+            plan.end_holds(&[HoldReason::NotReached]);
+            let answered = known.answered.saturating_add(requests.round() as i32);
+            let proven = f64::from(answered) >= reach::EXPECTED;
+            plan.next.first_calls = (!proven).then_some(FirstCallsStatus {
+                answered,
+                counted_at: Some(sample.at),
+                ..known
+            });
+            false
         }
-        Some(First::Refused(share, requests)) => (share, requests),
-    };
-    let text = format!(
-        "{:.0} % of the first {requests:.0} requests since {} took the service over are turned away or do not arrive{}",
-        share * 100.0,
-        plan.spec.names.primary,
-        policies::suspects(plan)
-    );
-    let long = plan
-        .held_since(HoldReason::ReachUnknown)
-        .is_some_and(|since| sample.at - since >= FEW);
-    if requests < reach::EXPECTED && !long {
-        let text = plan.hold(HoldReason::ReachUnknown, &text);
-        plan.say(text);
-        return false;
+        Some(First::Refused(share, requests)) => {
+            let text = format!(
+                "{:.0} % of {requests:.0} requests to {}, which nobody called before, are turned away or do not arrive{}",
+                share * 100.0,
+                plan.spec.names.primary,
+                policies::suspects(plan)
+            );
+            let long = plan
+                .held_since(HoldReason::NotReached)
+                .is_some_and(|since| sample.at - since >= FEW);
+            if requests < reach::EXPECTED && !long {
+                let text = plan.hold(HoldReason::NotReached, &text);
+                plan.say(text);
+                return false;
+            }
+            let rate = requests / sample.traffic.window.as_secs_f64().max(1.0);
+            give_back(plan, &text, rate)
+        }
     }
-    let rate = requests / sample.traffic.window.as_secs_f64().max(1.0);
-    give_back(plan, &text, rate)
 }
 
-/// What is told by requests that callers sent, and by those that arrived at the pods.
+/// What is told by requests that callers sent, and by those that arrived at the pods. Of pods that are not known to be scraped it is
+/// not known what arrived.
 fn first(seen: &Seen) -> Option<First> {
     let arrived = seen.arrived.as_ref().map(Counts::of_callers).unwrap_or_default();
     let called = seen.called.as_ref().map(Counts::of_callers).unwrap_or_default();
-    let lost = (called.requests - arrived.requests).clamp(0.0, called.refused());
-    if called.any() && lost > called.requests * LOST {
+    let failed = (called.bad + called.disconnects).min(called.requests);
+    let (lost, least) = match (&seen.arrived, &seen.pods) {
+        (Some(_), _) => ((called.requests - arrived.requests).clamp(0.0, failed), LOST),
+        // Nobody ever called these pods, or their proxies do not count requests.
+        (None, Reading::Value(pods)) if *pods > 0.0 => (failed, reach::NEARLY_ALL),
+        (None, _) => (0.0, LOST),
+    };
+    if called.any() && lost > called.requests * least {
         return Some(First::Refused(lost / called.requests, called.requests));
     }
     if arrived.any() && arrived.denied > arrived.requests * reach::NEARLY_ALL {
@@ -84,16 +97,19 @@ fn first(seen: &Seen) -> Option<First> {
         ));
     }
     let answered = (arrived.requests - arrived.denied).max(called.requests - called.refused());
-    (answered >= reach::EXPECTED).then_some(First::Answered)
+    (answered >= 0.5).then_some(First::Answered(answered))
 }
 
 /// The target gets pods, and the service as soon as they serve. One that has another template is no better: it is released
-/// in the usual way, and the reason is named.
+/// in the usual way, and the reason is named. So it is where somebody mends the primary.
 fn give_back(plan: &mut Plan<'_>, text: &str, rate: f64) -> bool {
     let promoted = plan.next.revision.promoted.as_ref();
     let same = plan
         .target()
-        .is_some_and(|target| Some(&target.revision) == promoted);
+        .is_some_and(|target| Some(&target.revision) == promoted)
+        && plan
+            .primary()
+            .is_some_and(|primary| Some(&primary.revision) == promoted && primary.edited_by.is_none());
     if !same {
         let text = plan.hold(HoldReason::NotReached, text);
         plan.say(text);

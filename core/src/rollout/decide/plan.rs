@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{change, checks, conditions, facts, holds::Holds, quarrel, stand};
 use crate::{
-    api::{CanaryStatus, Notice, NoticeKind, Outcome, PastRollout, Phase, Retreat},
+    api::{CanaryStatus, FirstCallsStatus, Notice, NoticeKind, Outcome, PastRollout, Phase, Retreat},
     defect::{Defect, planted},
     rollout::{Act, Decision, Observed, RolloutSpec, Sampling, Weight, Workload},
 };
@@ -41,7 +41,8 @@ impl<'a> Plan<'a> {
         if next.phase == Some(Phase::Initialized)
             && let Some(known) = next.transfer.take_if(|known| !known.assumed)
         {
-            next.uncalled_since = next.uncalled_since.or((!known.reached).then_some(known.since));
+            let unknown = (!known.reached).then(|| FirstCallsStatus::since(known.since));
+            next.first_calls = next.first_calls.take().or(unknown);
         }
         Plan {
             spec,

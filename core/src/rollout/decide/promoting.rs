@@ -376,7 +376,7 @@ fn succeed(plan: &mut Plan<'_>) {
         .take()
         .is_some_and(|transfer| transfer.confirmed);
     if confirmed {
-        plan.next.uncalled_since = None;
+        plan.next.first_calls = None;
     }
     plan.next.step = None;
     plan.clear_holds();

@@ -91,7 +91,7 @@ fn arrived(
             unknown(sample.unanswered().unwrap_or_default()),
         );
     }
-    if let Some(reach) = answered(plan, sample, to, (share, from), transfer) {
+    if let Some(reach) = answered(plan, sample, to, from, transfer) {
         return reach;
     }
     let unread = [Serves::Target, Serves::Primary]
@@ -129,7 +129,9 @@ fn arrived(
     if expected >= EXPECTED && plan.elapsed(from, ARRIVAL) {
         let name = side::name(plan, to);
         // Where all of the traffic moved, callers who went home look the same.
-        if share != Weight::FULL {
+        if share == Weight::FULL {
+            transfer::miss_perhaps(plan);
+        } else {
             transfer::miss(plan);
         }
         return Reach::Missing(format!(
@@ -182,7 +184,7 @@ fn answered(
     plan: &mut Plan<'_>,
     sample: &Sample,
     to: Serves,
-    (share, from): (Weight, DateTime<Utc>),
+    from: DateTime<Utc>,
     transfer: &TransferStatus,
 ) -> Option<Reach> {
     let (new, old) = (side::seen(sample, to), side::seen(sample, side::other(to)));
@@ -196,8 +198,16 @@ fn answered(
     // Some callers may arrive, and others not at all: only their own proxies count those.
     let lost = new.called.as_ref().map(Counts::of_callers);
     if let Some(lost) = lost.filter(|lost| lost.requests >= EXPECTED && !skipped && !as_it_is) {
-        let (now, before) = (lost.refused_share().unwrap_or_default(), old.lost_share());
-        if now > before.map_or(NEARLY_ALL, |before| before + REFUSED_MORE) {
+        let others = old.called.as_ref().map(Counts::of_callers);
+        let others = others
+            .filter(|others| others.requests >= EXPECTED)
+            .and_then(|others| others.refused_share());
+        let before = match (others, transfer.refused) {
+            (Some(now), Some(then)) => Some(now.max(then)),
+            (one, other) => one.or(other),
+        };
+        let now = lost.refused_share().unwrap_or_default();
+        if now > refused_at_most(before, lost.requests) {
             transfer::miss(plan);
             return Some(Reach::Missing(refused_text(
                 plan,
@@ -220,20 +230,11 @@ fn answered(
     // Where nothing was measured before, those that still get traffic are the measure; if nobody does, only what refuses
     // nearly everything is known to be in the way.
     let before = transfer.refused.or_else(|| old.refused_share());
-    let bound = before.map_or(NEARLY_ALL, |before| before + REFUSED_MORE);
-    let reached = refused <= bound;
-    // Half of what is expected within the window is enough, and ten in any case.
-    let begin = from.max(sample.at - side::window(sample));
-    let enough = if reached {
-        EXPECTED.min(expected(sample, to, (share, begin), transfer) / 2.0)
-    } else {
-        EXPECTED
-    };
-    if callers.requests < enough && !plan.elapsed(from, THIN) {
-        return Some(Reach::Wait);
-    }
-    if reached {
+    if refused <= refused_at_most(before, callers.requests) {
         return Some(Reach::Reached);
+    }
+    if callers.requests < EXPECTED && !plan.elapsed(from, THIN) {
+        return Some(Reach::Wait);
     }
     transfer::miss(plan);
     Some(Reach::Missing(refused_text(
@@ -243,6 +244,15 @@ fn answered(
         refused,
         before,
     )))
+}
+
+/// Up to which share of so many requests may be refused where `before` was: more by [`REFUSED_MORE`], or by three standard errors
+/// of a binomial share if that is more.
+fn refused_at_most(before: Option<f64>, requests: f64) -> f64 {
+    before.map_or(NEARLY_ALL, |before| {
+        let chance = 3.0 * (before * (1.0 - before).max(0.0) / requests.max(1.0)).sqrt();
+        before + REFUSED_MORE.max(chance)
+    })
 }
 
 fn refused_text(plan: &Plan<'_>, to: Serves, which: &str, now: f64, before: Option<f64>) -> String {

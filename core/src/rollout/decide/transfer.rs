@@ -67,9 +67,9 @@ fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) 
         .and_then(|known| known.rate)
         .filter(|rate| spoilt && *rate > 0.0);
     // Whoever calls again where the traffic was before did call all the while.
-    let missed = known
-        .as_ref()
-        .is_some_and(|known| known.missed || (!spoilt && rate.is_some_and(|rate| rate > 0.0)));
+    let missed = known.as_ref().is_some_and(|known| {
+        known.missed || (known.perhaps_missed && !spoilt && rate.is_some_and(|rate| rate > 0.0))
+    });
     let rate = earlier.or(rate);
     let refused = known
         .and_then(|known| known.refused)
@@ -84,6 +84,7 @@ fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) 
         refused,
         assumed,
         missed,
+        perhaps_missed: false,
         forced: false,
     });
 }
@@ -141,6 +142,13 @@ pub(super) fn give_up(plan: &mut Plan<'_>, failed: bool) {
 pub(super) fn miss(plan: &mut Plan<'_>) {
     if let Some(transfer) = &mut plan.next.transfer {
         transfer.missed = true;
+    }
+}
+
+/// No request arrives, and nobody is left who could tell whether anybody calls: that shows where the traffic was before.
+pub(super) fn miss_perhaps(plan: &mut Plan<'_>) {
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.perhaps_missed = true;
     }
 }
 
@@ -222,15 +230,17 @@ pub(super) fn waits(plan: &Plan<'_>) -> bool {
         Some(phase) => phase.at_rest() || plan.next.retirement.is_some(),
         None => false,
     };
-    handed_over
-        && for_knowledge
-            .iter()
-            .any(|reason| plan.held_since(*reason).is_some())
+    let first_callers = plan.next.first_calls.is_some() && plan.held_since(HoldReason::NotReached).is_some();
+    (first_callers && plan.at_rest())
+        || handed_over
+            && for_knowledge
+                .iter()
+                .any(|reason| plan.held_since(*reason).is_some())
 }
 
 /// Somebody says that requests arrive where they are routed.
 pub(super) fn assume(plan: &mut Plan<'_>) {
-    plan.next.uncalled_since = None;
+    plan.next.first_calls = None;
     if plan.next.transfer.is_none() {
         let share = plan.weight();
         begin_anyhow(plan, Serves::Primary, share);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    api::FirstCallsStatus,
     judge::{Counts, Seen, Tally},
     rollout::Sampling,
 };
@@ -14,7 +15,7 @@ fn after_the_night() -> Observed {
     seen.status.step = None;
     seen.status.revision.current = Some("a".to_owned());
     seen.status.revision.promoted = Some("a".to_owned());
-    seen.status.uncalled_since = Some(at(-3600));
+    seen.status.first_calls = Some(FirstCallsStatus::since(at(-3600)));
     seen.routes = at_weight(0);
     seen.routing_since = at(-3600);
     seen.apex.serves = Some(Serves::Primary);
@@ -64,15 +65,14 @@ fn answered_callers_end_the_watch() {
         (decision.acts.len(), decision.sampling),
         (0, Sampling::Occasional)
     );
-    calls(&mut seen, 15, refusing(3.0, 1.0), None);
-    assert_eq!(
-        carry_out(&mut seen, 15, &spec()),
-        [],
-        "a probe of a gateway is no proof"
-    );
-    calls(&mut seen, 20, refusing(30.0, 1.0), None);
+    calls(&mut seen, 15, refusing(4.0, 0.0), None);
+    carry_out(&mut seen, 15, &spec());
+    assert_eq!(carry_out(&mut seen, 16, &spec()), [], "a sample counts once");
+    let known = seen.status.first_calls.clone().unwrap();
+    assert_eq!(known.answered, 4, "a probe of a gateway is no proof");
+    calls(&mut seen, 20, refusing(7.0, 1.0), None);
     carry_out(&mut seen, 20, &spec());
-    assert_eq!(seen.status.uncalled_since, None);
+    assert_eq!(seen.status.first_calls, None);
     let mut conditions = seen.status.conditions.iter();
     let reached = conditions.find(|condition| condition.type_ == "Reached").unwrap();
     assert_eq!(reached.status, "True");
@@ -169,7 +169,7 @@ fn few_callers_that_are_turned_away_are_named_and_waited_for() {
             break;
         }
         let hold = seen.status.hold.clone().unwrap();
-        assert_eq!(hold.reason, HoldReason::ReachUnknown, "at {now}");
+        assert_eq!(hold.reason, HoldReason::NotReached, "at {now}");
     }
     assert!(began.is_some_and(|at| (620..700).contains(&at)), "{began:?}");
 }
@@ -184,6 +184,33 @@ fn callers_that_are_kept_away_are_seen_beside_those_that_arrive() {
     };
     calls(&mut seen, 20, refusing(20.0, 0.0), Some(called));
     gives_back(seen);
+}
+
+#[test]
+fn caller_who_is_answered_ends_what_a_single_refusal_began() {
+    let mut seen = after_the_night();
+    for now in (20..3000).step_by(60) {
+        // One refusal each twenty minutes, and some who are answered in between.
+        let denied = if now % 1200 == 20 { 1.0 } else { 0.0 };
+        calls(&mut seen, now, refusing(1.0, denied), None);
+        seen.told = seen.status.outbox.seq;
+        carry_out(&mut seen, now, &spec());
+        assert_eq!(seen.status.phase, Some(Phase::Initialized), "at {now}");
+    }
+    assert_eq!(seen.status.first_calls, None);
+}
+
+#[test]
+fn proxies_of_pods_that_count_nothing_are_no_reason_to_give_back_what_is_answered() {
+    let mut seen = after_the_night();
+    let called = Counts {
+        requests: 40.0,
+        absent: 40.0,
+        ..Counts::default()
+    };
+    calls(&mut seen, 20, None, Some(called));
+    carry_out(&mut seen, 20, &spec());
+    assert_eq!(seen.status.phase, Some(Phase::Initialized));
 }
 
 /// It is no reason to take the service from a primary that was reached.
@@ -208,7 +235,7 @@ fn release_in_between_does_not_end_the_watch() {
     (target.revision, target.mark) = ("b".to_owned(), Some("3".to_owned()));
     carry_out(&mut seen, 20, &spec());
     assert_eq!(seen.status.phase, Some(Phase::Progressing));
-    assert_eq!(seen.status.uncalled_since, Some(at(-3600)));
+    assert!(seen.status.first_calls.is_some());
     let mut conditions = seen.status.conditions.iter();
     let reached = conditions.find(|condition| condition.type_ == "Reached").unwrap();
     assert_eq!(reached.status, "Unknown");

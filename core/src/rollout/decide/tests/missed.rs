@@ -69,3 +69,35 @@ fn what_scrapes_get_says_nothing_about_callers() {
     let acts = carry_out(&mut seen, 20, &spec());
     assert!(acts.contains(&Act::Route(Weight::FULL)), "{acts:?}");
 }
+
+/// It answers 404 by itself, at the target as at the primary.
+#[test]
+fn service_that_refuses_nearly_all_by_itself_is_taken_over() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    let counts = |requests: f64| {
+        Some(Counts {
+            requests,
+            absent: requests,
+            ..Counts::default()
+        })
+    };
+    let both = |seen: &mut Observed, canary: f64, primary: f64| {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        (sample.seen.canary.arrived, sample.seen.canary.called) = (counts(canary), counts(canary));
+        (sample.seen.primary.arrived, sample.seen.primary.called) = (counts(primary), counts(primary));
+    };
+    both(&mut seen, 300.0, 0.0);
+    carry_out(&mut seen, 10, &spec());
+    measure(&mut seen, 20, 285.0, 15.0);
+    both(&mut seen, 285.0, 15.0);
+    carry_out(&mut seen, 20, &spec());
+    assert_eq!(seen.routes, at_weight(0));
+    let mut acts = Vec::new();
+    for now in 30..60 {
+        measure(&mut seen, now, 0.0, 300.0);
+        both(&mut seen, 0.0, 300.0);
+        seen.told = seen.status.outbox.seq;
+        acts.extend(carry_out(&mut seen, now, &spec()));
+    }
+    assert!(acts.contains(&Act::ScaleTarget(0)), "{acts:?}");
+}

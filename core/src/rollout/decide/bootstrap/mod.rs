@@ -3,6 +3,10 @@
 //! Order: primary ready, then a small share of the traffic, then all of it once requests are known to arrive, then the apex
 //! Service; then the target is scaled away.
 
+mod primary; // the primary that is set up
+
+use primary::{primary_died, primary_ready};
+
 use super::{
     capacity,
     plan::Plan,
@@ -13,7 +17,7 @@ use super::{
     transition,
 };
 use crate::{
-    api::{HoldReason, NoticeKind, Phase},
+    api::{FirstCallsStatus, HoldReason, NoticeKind, Phase},
     defect::{Defect, planted},
     rollout::{Act, Serves, Weight, Workload},
 };
@@ -248,6 +252,17 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
         follow(plan);
         return plan.point_apex(Serves::Target);
     }
+    if known
+        .as_ref()
+        .is_some_and(|transfer| transfer.forced && transfer.missed)
+    {
+        // Requests are known not to arrive here: the pods there are waited for.
+        plan.keep_holds(&[HoldReason::NotReached]);
+        if target.desired == 0 {
+            plan.act(Act::ScaleTarget(capacity::full(plan)));
+        }
+        return;
+    }
     if known.is_some_and(|transfer| transfer.reached) {
         match reach::look(plan, Serves::Primary, Weight::FULL) {
             Reach::Reached | Reach::Idle => {}
@@ -303,7 +318,7 @@ fn idle_still(plan: &mut Plan<'_>) -> bool {
                     .next
                     .transfer
                     .as_ref()
-                    .is_some_and(|known| known.rate == Some(0.0))
+                    .is_some_and(|known| known.rate == Some(0.0) && !known.missed)
         }
         Reach::Missing(text) => {
             go_back(plan, &text);
@@ -314,89 +329,6 @@ fn idle_still(plan: &mut Plan<'_>) -> bool {
             false
         }
     }
-}
-
-/// The primary was ready and is not any more: nothing is moved or scaled away for it, and the target gets back what
-/// was moved already. A primary that dies under its traffic is tried again ever later.
-fn primary_died(plan: &mut Plan<'_>, target: &Workload) {
-    let text = format!("{}: no pod is ready any more", plan.spec.names.primary);
-    plan.say(text.clone());
-    plan.hold(HoldReason::WorkloadNotReady, &text);
-    let moved = old_share(plan).is_some_and(|share| share != Weight::FULL);
-    if moved && target.serving() > 0 {
-        plan.towards_safety();
-        transfer::give_up(plan, true);
-        follow(plan);
-        plan.point_apex(Serves::Target);
-    }
-}
-
-/// Creates the primary, follows the target while no traffic depends on it, and waits until it is ready.
-fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
-    let takes_traffic = old_share(plan).map_or_else(
-        || plan.seen.routes.weight() == Some(Weight::ZERO),
-        |share| share != Weight::FULL,
-    );
-    match plan.primary() {
-        None => {
-            let replicas = Some(capacity::full(plan));
-            plan.act(Act::Promote {
-                revision: target.revision.clone(),
-                replicas,
-            });
-            false
-        }
-        // What was pushed meanwhile does not serve, and the primary does: it takes over, and the push is the first release.
-        Some(primary) if primary.ready() && target.serving() == 0 => true,
-        // Whoever serves has the traffic, also with pods of a template that is being replaced.
-        Some(primary) if plan.next.transfer.is_some() && primary.serving() > 0 && target.serving() == 0 => {
-            true
-        }
-        Some(primary) if primary.revision != target.revision && !takes_traffic => {
-            if left_alone(plan, target, primary) {
-                plan.act(Act::Promote {
-                    revision: target.revision.clone(),
-                    replicas: None,
-                });
-            }
-            false
-        }
-        Some(_) if planted(Defect::DoesNotAwaitThePrimary) => true,
-        Some(primary) if !takes_traffic && !primary.ready() => {
-            let names = &plan.spec.names;
-            let text = format!(
-                "{}: {} of {} pods are ready",
-                names.primary,
-                primary.serving(),
-                primary.desired
-            );
-            let since = plan.phase_since();
-            if plan.elapsed(since, plan.spec.progress_deadline) {
-                plan.hold(HoldReason::WorkloadNotReady, &text);
-            }
-            plan.say(format!("waiting for {text}"));
-            false
-        }
-        Some(_) => true,
-    }
-}
-
-/// Whether no request reaches the primary any more, after it had a share and gave it back: its pods may be replaced, whatever
-/// proxies know of them. If only they serve, they go on.
-fn left_alone(plan: &mut Plan<'_>, target: &Workload, primary: &Workload) -> bool {
-    if plan.next.transfer.is_none() || (target.serving() == 0 && primary.serving() == 0) {
-        return true;
-    }
-    if target.serving() == 0 {
-        let text = format!(
-            "{}: no pod is ready, and some of {} are",
-            plan.spec.names.target, plan.spec.names.primary
-        );
-        held(plan, HoldReason::WorkloadNotReady, &text);
-        return false;
-    }
-    plan.route(Weight::FULL);
-    !plan.acting() && plan.settled_at(Weight::FULL) && silence::silent(plan, Serves::Primary)
 }
 
 fn finish(plan: &mut Plan<'_>) {
@@ -412,7 +344,7 @@ fn finish(plan: &mut Plan<'_>) {
     // Somebody's word is remembered until the pods are gone that it was about.
     let transfer = plan.next.transfer.take();
     let reached = plan.spec.reach_assumed || transfer.as_ref().is_some_and(|known| known.reached);
-    plan.next.uncalled_since = (!reached).then_some(plan.now);
+    plan.next.first_calls = (!reached).then(|| FirstCallsStatus::since(plan.now));
     plan.next.transfer = transfer.filter(|known| known.assumed);
     plan.enter(Phase::Initialized);
     plan.say(format!(
