@@ -55,6 +55,8 @@ pub struct SimCluster {
     pub drain: TimeDelta,
     /// The labels by which the controller tells the primary's pods from the target's; read when it starts.
     pub selector_labels: Vec<String>,
+    /// Whether the controller is told how often pods are scraped, or has to learn it; read when it starts.
+    pub tells_scrapes: bool,
     /// Makes the sinks that the controller tells besides Kubernetes Events; asked when it starts.
     pub sinks: Option<Box<dyn Fn() -> Vec<Sink> + Send + Sync>>,
     clock: SimClock,
@@ -133,6 +135,7 @@ impl SimCluster {
             server,
             drain: TimeDelta::seconds(3),
             selector_labels: SELECTOR_LABELS.map(str::to_owned).to_vec(),
+            tells_scrapes: true,
             sinks: None,
             clock,
             world: Arc::new(Mutex::new(world)),
@@ -228,7 +231,7 @@ impl SimCluster {
         let (woken, sampled) = unbounded_channel();
         let told = woken.clone();
         let sampling = metrics_source::Settings {
-            scrape_interval: self.scrape_interval.to_std().ok(),
+            scrape_interval: self.scrape_interval.to_std().ok().filter(|_| self.tells_scrapes),
             ..Default::default()
         };
         let source = Arc::new(SimMetrics::new(self.world.clone(), self.clock));

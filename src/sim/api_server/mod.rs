@@ -124,6 +124,8 @@ struct Inner {
     seen: u64,
     stopped: bool,
     denied: BTreeSet<Key>,
+    /// Kinds and namespaces of which a quota lets nobody make another object.
+    full: BTreeSet<(Kind, String)>,
     pages: Pages,
 }
 
@@ -139,14 +141,19 @@ impl ApiServer {
     /// An empty server.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> ApiServer {
+        let mut writer = Writer::default();
+        for kind in Kind::POLICIES {
+            writer.store.set_served(kind, false);
+        }
         ApiServer {
             inner: Arc::new(Mutex::new(Inner {
-                writer: Writer::default(),
+                writer,
                 faults: Box::new(NoFaults),
                 witnesses: Vec::new(),
                 seen: 0,
                 stopped: false,
                 denied: BTreeSet::new(),
+                full: BTreeSet::new(),
                 pages: Pages::default(),
             })),
             clock,
@@ -194,6 +201,17 @@ impl ApiServer {
             denied.insert(key);
         } else {
             denied.remove(&key);
+        }
+    }
+
+    /// Lets nobody make another object of a kind in a namespace, as a quota would, or everybody again.
+    pub fn set_full(&self, kind: Kind, namespace: &str, on: bool) {
+        let full = &mut self.lock().full;
+        let place = (kind, namespace.to_owned());
+        if on {
+            full.insert(place);
+        } else {
+            full.remove(&place);
         }
     }
 

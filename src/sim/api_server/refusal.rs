@@ -50,6 +50,21 @@ impl Refusal {
         }
     }
 
+    /// 403: a quota lets nobody make another one.
+    #[must_use]
+    pub fn over_quota(kind: Kind, name: &str) -> Refusal {
+        let qualified = kind.resource().qualified();
+        let count = format!("count/{qualified}=1");
+        Refusal {
+            code: 403,
+            reason: "Forbidden",
+            message: format!(
+                "{qualified} \"{name}\" is forbidden: exceeded quota: full, requested: {count}, used: {count}, limited: \
+                 {count}"
+            ),
+        }
+    }
+
     /// 409: the object is there already.
     #[must_use]
     pub fn exists(kind: Kind, name: &str) -> Refusal {

@@ -97,6 +97,14 @@ impl Kind {
     /// `bellwether.dev/v1beta1` ClusterFreeze; its namespace is empty.
     pub const CLUSTER_FREEZE: Kind = Kind(14);
 
+    /// `networking.k8s.io/v1` NetworkPolicy.
+    pub const NETWORK_POLICY: Kind = Kind(15);
+    /// `security.istio.io/v1` AuthorizationPolicy.
+    pub const AUTHORIZATION_POLICY: Kind = Kind(16);
+
+    /// Kinds that nobody obeys here, and that are not served unless somebody wants them.
+    pub const POLICIES: [Kind; 2] = [Kind::NETWORK_POLICY, Kind::AUTHORIZATION_POLICY];
+
     /// What is known of the kind.
     #[must_use]
     pub fn resource(self) -> &'static Resource {
@@ -156,7 +164,7 @@ const fn statusless(plural: &'static str, kind: &'static str) -> Resource {
     }
 }
 
-static RESOURCES: [Resource; 15] = [
+static RESOURCES: [Resource; 17] = [
     resource("apps", "v1", "deployments", "Deployment", Generation::Spec),
     resource("apps", "v1", "replicasets", "ReplicaSet", Generation::Spec),
     resource("", "v1", "services", "Service", Generation::None),
@@ -222,4 +230,21 @@ static RESOURCES: [Resource; 15] = [
     ),
     statusless("freezes", "Freeze"),
     statusless("clusterfreezes", "ClusterFreeze"),
+    Resource {
+        status: false,
+        ..resource(
+            "networking.k8s.io",
+            "v1",
+            "networkpolicies",
+            "NetworkPolicy",
+            Generation::Spec,
+        )
+    },
+    resource(
+        "security.istio.io",
+        "v1",
+        "authorizationpolicies",
+        "AuthorizationPolicy",
+        Generation::AllButStatus,
+    ),
 ];

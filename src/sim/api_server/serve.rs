@@ -72,6 +72,10 @@ impl Connection {
         if self.server.stopped() {
             return Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         }
+        // Before anything can go wrong with it: a kind that is not there takes no part in a play.
+        if !self.server.read(|store| store.serves(request.kind())) {
+            return Ok(refused(&Refusal::not_served()));
+        }
         let (fault, latency) = self.server.strike(self.actor, &request);
         pause(latency / 2).await;
         match fault {
@@ -115,6 +119,12 @@ impl Connection {
             && self.server.lock().denied.contains(key)
         {
             return refused(&Refusal::denied(key.kind, &key.name));
+        }
+        if let Request::Create(kind, namespace, object, _) = &request
+            && self.server.lock().full.contains(&(*kind, namespace.clone()))
+        {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            return refused(&Refusal::over_quota(*kind, name));
         }
         match request {
             Request::Get(key) => self.answer_one(&key),

@@ -45,7 +45,11 @@ impl Behaviour {
             "neverready" => behaviour.ready_after = None,
             "dark" => behaviour.dark_after = Some(TimeDelta::seconds(12)),
             _ => {
-                if let Some(percent) = preset.strip_prefix("errors").and_then(|p| p.parse::<f64>().ok()) {
+                // What a call of gRPC ends with is not told apart from a code of HTTP.
+                let percent = preset
+                    .strip_prefix("errors")
+                    .or_else(|| preset.strip_prefix("grpc"));
+                if let Some(percent) = percent.and_then(|p| p.parse::<f64>().ok()) {
                     behaviour.error_rate = percent / 100.0;
                 }
             }
