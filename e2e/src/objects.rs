@@ -47,6 +47,10 @@ pub enum Kind {
     VirtualService,
     /// `networking.istio.io/v1` DestinationRule
     DestinationRule,
+    /// `networking.k8s.io/v1` NetworkPolicy
+    NetworkPolicy,
+    /// `security.istio.io/v1` AuthorizationPolicy
+    AuthorizationPolicy,
 }
 
 impl Kind {
@@ -87,6 +91,8 @@ impl Kind {
             Self::Lease => ("coordination.k8s.io", "v1", "Lease"),
             Self::VirtualService => ("networking.istio.io", "v1", "VirtualService"),
             Self::DestinationRule => ("networking.istio.io", "v1", "DestinationRule"),
+            Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy"),
+            Self::AuthorizationPolicy => ("security.istio.io", "v1", "AuthorizationPolicy"),
         }
     }
 
@@ -101,6 +107,16 @@ impl Kind {
 
 /// Applies an object as `kubectl apply --server-side --force-conflicts` does; in `namespace`, unless it is cluster-wide.
 pub async fn apply(client: &Client, namespace: Option<&str>, object: &Value) -> Result<DynamicObject> {
+    apply_as(client, FIELD_MANAGER, namespace, object).await
+}
+
+/// The same in somebody else's name.
+pub async fn apply_as(
+    client: &Client,
+    manager: &str,
+    namespace: Option<&str>,
+    object: &Value,
+) -> Result<DynamicObject> {
     let types: TypeMeta =
         serde_json::from_value(object.clone()).context("an object without apiVersion and kind")?;
     let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
@@ -112,13 +128,9 @@ pub async fn apply(client: &Client, namespace: Option<&str>, object: &Value) -> 
         .pointer("/metadata/name")
         .and_then(Value::as_str)
         .context("an object without a name")?;
-    api.patch(
-        name,
-        &PatchParams::apply(FIELD_MANAGER).force(),
-        &Patch::Apply(object),
-    )
-    .await
-    .with_context(|| format!("cannot apply {} {name}", resource.kind))
+    api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(object))
+        .await
+        .with_context(|| format!("cannot apply {} {name}", resource.kind))
 }
 
 /// Waits until exactly so many pods with this `app` label are there, all of them ready, and returns them.

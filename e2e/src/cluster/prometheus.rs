@@ -1,4 +1,4 @@
-//! Prometheus, which scrapes what the pods count, every second.
+//! Prometheus, which scrapes what the pods count, every second, or every 30 seconds where a story asks for it.
 
 use std::fs;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::Layout;
+use crate::pods::{METRICS_ADDRESS, METRICS_PATH, RARE_METRICS_PATH};
 use crate::process::Process;
 
 /// Where Prometheus listens.
@@ -25,18 +26,25 @@ impl Prometheus {
     /// Describes the process and writes what it reads; it is not started.
     pub fn prepare(layout: &Layout, http: reqwest::Client) -> Result<Self> {
         let config = layout.folder.join("prometheus.yaml");
-        let scrape = json!({
-            "job_name": "pods",
-            "scrape_interval": "1s",
-            "scrape_timeout": "1s",
-            "fallback_scrape_protocol": "PrometheusText0.0.4",
-            // The pods say themselves who they are.
-            "honor_labels": true,
-            "static_configs": [{"targets": [crate::pods::METRICS_ADDRESS]}],
-        });
+        let scrape = |name: &str, path: &str, interval: &str| {
+            json!({
+                "job_name": name,
+                "metrics_path": path,
+                "scrape_interval": interval,
+                "scrape_timeout": "1s",
+                "fallback_scrape_protocol": "PrometheusText0.0.4",
+                // The pods say themselves who they are.
+                "honor_labels": true,
+                "static_configs": [{"targets": [METRICS_ADDRESS]}],
+            })
+        };
+        let scrapes = [
+            scrape("pods", METRICS_PATH, "1s"),
+            scrape("rare-pods", RARE_METRICS_PATH, "30s"),
+        ];
         fs::write(
             &config,
-            serde_json::to_vec_pretty(&json!({"scrape_configs": [scrape]}))?,
+            serde_json::to_vec_pretty(&json!({"scrape_configs": scrapes}))?,
         )?;
         let address = PROMETHEUS.trim_start_matches("http://");
         let process = Process::new("prometheus", layout.tool("prometheus"), &layout.logs)

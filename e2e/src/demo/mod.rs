@@ -16,7 +16,7 @@ use self::timeline::{Row, Side};
 use crate::cluster::Cluster;
 use crate::namespace::Inside;
 use crate::objects::Kind;
-use crate::story::Stage;
+use crate::story::{Scrapes, Stage};
 use crate::traffic::{Stats, Traffic};
 use crate::wait;
 
@@ -39,7 +39,7 @@ pub async fn show(inside: &Inside) -> Result<ExitCode> {
 async fn play(inside: &Inside) -> Result<ExitCode> {
     println!("starting Kubernetes, Istio, Envoy and Prometheus …");
     let cluster = Arc::new(Cluster::start(inside).await?);
-    let stage = Stage::set(cluster, "demo").await?;
+    let stage = Stage::set(cluster, "demo", Scrapes::Often).await?;
     let show = Show {
         paint: Paint::for_stdout(),
         stage,

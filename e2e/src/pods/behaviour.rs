@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use bellwether::sim::traffic::Barrier;
 use k8s_openapi::api::core::v1::Pod;
 
 const PREFIX: &str = "sim.bellwether.dev/";
@@ -21,7 +22,7 @@ const GOES_DARK_AFTER: Duration = Duration::from_secs(12);
 /// How a pod behaves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Behaviour {
-    /// Share of the requests that are answered with 500.
+    /// Share of the requests that are answered with an error: 500.
     pub error_rate: f64,
     /// Mean time to an answer.
     pub latency: Duration,
@@ -33,6 +34,10 @@ pub struct Behaviour {
     pub close_ports_after: Option<Duration>,
     /// It does not listen at present, although it is ready.
     pub ports_closed: bool,
+    /// Its proxy answers every request with 403.
+    pub denies: bool,
+    /// It speaks gRPC: what is an error otherwise is status 14 in an answer that is HTTP 200.
+    pub grpc: bool,
 }
 
 impl Default for Behaviour {
@@ -44,6 +49,8 @@ impl Default for Behaviour {
             crash_after: None,
             close_ports_after: None,
             ports_closed: false,
+            denies: false,
+            grpc: false,
         }
     }
 }
@@ -62,6 +69,13 @@ impl Behaviour {
         Ok(behaviour)
     }
 
+    /// The same where requests are kept from it: a connection that is dropped is refused here, which callers hear of at once.
+    pub fn behind(mut self, barrier: Option<Barrier>) -> Self {
+        self.ports_closed |= barrier == Some(Barrier::Drops);
+        self.denies = barrier == Some(Barrier::Denies);
+        self
+    }
+
     fn of_image(image: &str) -> Result<Self> {
         let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
         let preset = tag.split_once('-').map_or(tag, |(preset, _)| preset);
@@ -72,7 +86,11 @@ impl Behaviour {
             "neverready" => behaviour.ready_after = None,
             "dark" => behaviour.close_ports_after = Some(GOES_DARK_AFTER),
             _ => {
-                if let Some(percent) = preset.strip_prefix("errors") {
+                behaviour.grpc = preset.starts_with("grpc");
+                let percent = preset
+                    .strip_prefix("errors")
+                    .or_else(|| preset.strip_prefix("grpc"));
+                if let Some(percent) = percent {
                     behaviour.error_rate = parse_share(percent)? / 100.0;
                 }
             }
@@ -171,6 +189,8 @@ mod tests {
             Behaviour::default()
         );
         assert!((Behaviour::of_image("shop:errors5-1").unwrap().error_rate - 0.05).abs() < 1e-9);
+        let grpc = Behaviour::of_image("shop:grpc20-1").unwrap();
+        assert!(grpc.grpc && (grpc.error_rate - 0.2).abs() < 1e-9);
         assert_eq!(
             Behaviour::of_image("shop:neverready-1").unwrap().ready_after,
             None

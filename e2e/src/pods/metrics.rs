@@ -5,6 +5,11 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use hyper::StatusCode;
+
+/// gRPC's status of a server that cannot answer.
+const UNAVAILABLE: u16 = 14;
+
 /// Upper bounds of the latency histogram, in milliseconds.
 const BOUNDS: [f64; 19] = [
     0.5,
@@ -34,10 +39,11 @@ pub struct Registry(Arc<Mutex<Vec<Weak<Meter>>>>);
 
 impl Registry {
     /// Counters for a pod; they are dropped with it.
-    pub fn meter(&self, labels: String) -> Arc<Meter> {
+    pub fn meter(&self, namespace: &str, labels: String) -> Arc<Meter> {
         let meter = Arc::new(Meter {
+            namespace: namespace.to_owned(),
             labels,
-            by_code: Mutex::default(),
+            by_answer: Mutex::default(),
         });
         let mut meters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         meters.retain(|meter| meter.strong_count() > 0);
@@ -45,18 +51,19 @@ impl Registry {
         meter
     }
 
-    /// Everything in Prometheus' text format.
-    pub fn render(&self) -> String {
+    /// What pods of these namespaces count, in Prometheus' text format.
+    pub fn render(&self, of: impl Fn(&str) -> bool) -> String {
         let meters: Vec<_> = self
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
             .filter_map(Weak::upgrade)
+            .filter(|meter| of(&meter.namespace))
             .collect();
         let mut text = String::from("# TYPE istio_requests_total counter\n");
         for meter in &meters {
-            meter.for_each_code(|labels, series| {
+            meter.for_each_answer(|labels, series| {
                 _ = writeln!(text, "istio_requests_total{{{labels}}} {}", series.count);
             });
         }
@@ -68,7 +75,7 @@ impl Registry {
         }
         text += "# TYPE istio_request_duration_milliseconds histogram\n";
         for meter in &meters {
-            meter.for_each_code(|labels, series| series.render_histogram(&labels, &mut text));
+            meter.for_each_answer(|labels, series| series.render_histogram(&labels, &mut text));
         }
         text
     }
@@ -76,8 +83,53 @@ impl Registry {
 
 /// The counters of one pod.
 pub struct Meter {
+    namespace: String,
     labels: String,
-    by_code: Mutex<BTreeMap<u16, Series>>,
+    by_answer: Mutex<BTreeMap<Answer, Series>>,
+}
+
+/// How a request was answered, as the labels of a counter tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Answer {
+    /// The code of HTTP.
+    pub code: u16,
+    /// The status of gRPC, if the call was one.
+    pub grpc: Option<u16>,
+}
+
+impl Answer {
+    /// An answer that knows nothing of gRPC.
+    pub fn http(code: StatusCode) -> Self {
+        Self {
+            code: code.as_u16(),
+            grpc: None,
+        }
+    }
+
+    /// A good answer, or one that is an error.
+    pub fn of(failed: bool, grpc: bool) -> Self {
+        // Not 503: the mesh tries that again by itself, and the share of failures would not be the one asked for.
+        match (failed, grpc) {
+            (false, false) => Self::http(StatusCode::OK),
+            (true, false) => Self::http(StatusCode::INTERNAL_SERVER_ERROR),
+            (_, true) => Self {
+                grpc: Some(if failed { UNAVAILABLE } else { 0 }),
+                ..Self::http(StatusCode::OK)
+            },
+        }
+    }
+
+    fn labels(self) -> String {
+        let code = self.code;
+        match self.grpc {
+            None => format!("request_protocol=\"http\",response_code=\"{code}\""),
+            Some(status) => {
+                format!(
+                    "request_protocol=\"grpc\",response_code=\"{code}\",grpc_response_status=\"{status}\""
+                )
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -90,10 +142,10 @@ struct Series {
 
 impl Meter {
     /// Counts an answer.
-    pub fn record(&self, code: u16, took: Duration) {
+    pub fn record(&self, answer: Answer, took: Duration) {
         let milliseconds = took.as_secs_f64() * 1_000.0;
-        let mut by_code = self.by_code.lock().unwrap_or_else(PoisonError::into_inner);
-        let series = by_code.entry(code).or_default();
+        let mut by_answer = self.by_answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let series = by_answer.entry(answer).or_default();
         series.count += 1;
         series.sum += milliseconds;
         let place = BOUNDS.partition_point(|bound| *bound < milliseconds);
@@ -109,9 +161,9 @@ impl Meter {
             .and_then(|at| self.labels.get(at + 1..))
     }
 
-    fn for_each_code(&self, mut visit: impl FnMut(String, &Series)) {
-        for (code, series) in &*self.by_code.lock().unwrap_or_else(PoisonError::into_inner) {
-            visit(format!("{},response_code=\"{code}\"", self.labels), series);
+    fn for_each_answer(&self, mut visit: impl FnMut(String, &Series)) {
+        for (answer, series) in &*self.by_answer.lock().unwrap_or_else(PoisonError::into_inner) {
+            visit(format!("{},{}", self.labels, answer.labels()), series);
         }
     }
 }
@@ -137,16 +189,15 @@ mod tests {
     #[test]
     fn a_request_is_counted_in_every_bucket_above_it_and_dropped_with_its_pod() {
         let registry = Registry::default();
-        let meter = registry.meter("pod=\"a\"".into());
-        meter.record(200, Duration::from_millis(30));
-        let text = registry.render();
-        assert!(
-            text.contains("istio_requests_total{pod=\"a\",response_code=\"200\"} 1\n"),
-            "{text}"
-        );
+        let meter = registry.meter("here", "pod=\"a\"".into());
+        meter.record(Answer::of(false, false), Duration::from_millis(30));
+        let text = registry.render(|namespace| namespace == "here");
+        let series = "istio_requests_total{pod=\"a\",request_protocol=\"http\",response_code=\"200\"} 1\n";
+        assert!(text.contains(series), "{text}");
         assert!(text.contains("le=\"25\"} 0\n"), "{text}");
         assert!(text.contains("le=\"50\"} 1\n"), "{text}");
+        assert!(!registry.render(|namespace| namespace == "there").contains("pod="));
         drop(meter);
-        assert!(!registry.render().contains("pod="));
+        assert!(!registry.render(|_| true).contains("pod="));
     }
 }

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod metrics;
+mod namespaces;
 mod serve;
 
 use std::collections::HashMap;
@@ -12,12 +13,14 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use futures::future::Either;
+use futures::stream::select;
 use http_body_util::Full;
-use hyper::Response;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::net::TcpListener;
@@ -26,10 +29,16 @@ use tokio::task::JoinSet;
 
 use self::behaviour::{Behaviour, Spread};
 use self::metrics::Registry;
+use self::namespaces::Namespaces;
+pub use self::namespaces::{BARS, RARELY_SCRAPED};
 use self::serve::Server;
 
 /// Where Prometheus finds what the pods count.
 pub const METRICS_ADDRESS: &str = "10.250.0.1:15090";
+/// The path of those that are scraped often.
+pub const METRICS_PATH: &str = "/metrics";
+/// The path of those that are scraped rarely.
+pub const RARE_METRICS_PATH: &str = "/metrics/rare";
 
 /// The port of a container that names none.
 const DEFAULT_PORT: u16 = 8080;
@@ -46,75 +55,123 @@ impl PodServer {
         let listener = TcpListener::bind(METRICS_ADDRESS)
             .await
             .with_context(|| format!("cannot listen on {METRICS_ADDRESS}"))?;
+        let namespaces = Namespaces::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve_metrics(listener, registry.clone()));
-        tasks.spawn(follow_pods(client, registry));
+        tasks.spawn(serve_metrics(listener, registry.clone(), namespaces.clone()));
+        tasks.spawn(follow_pods(client, registry, namespaces));
         Ok(Self { _tasks: tasks })
     }
 }
 
 /// A pod that has an address: its task, and a way to tell it how to behave.
 struct Running {
+    /// As it is now.
+    pod: Pod,
     behaviour: watch::Sender<Behaviour>,
     _task: JoinSet<()>,
 }
 
+/// The pods that there are, and what is known of their namespaces.
+struct Pods {
+    client: Client,
+    registry: Registry,
+    namespaces: Namespaces,
+    running: HashMap<String, Running>,
+}
+
 /// Starts a server for every pod with an address, and ends it when the pod is gone.
-async fn follow_pods(client: Client, registry: Registry) {
-    let mut running: HashMap<String, Running> = HashMap::new();
+async fn follow_pods(client: Client, registry: Registry, known: Namespaces) {
+    let watching = watcher::Config::default;
+    let pods = watcher::watcher(Api::<Pod>::all(client.clone()), watching()).default_backoff();
+    let namespaces = watcher::watcher(Api::<Namespace>::all(client.clone()), watching()).default_backoff();
+    let mut events = pin!(select(pods.map(Either::Left), namespaces.map(Either::Right)));
     let mut listed: Vec<String> = Vec::new();
-    let mut events =
-        pin!(watcher::watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff());
+    let mut all = Pods {
+        client,
+        registry,
+        namespaces: known,
+        running: HashMap::new(),
+    };
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Init) => listed.clear(),
-            Ok(watcher::Event::InitApply(pod)) => {
+            Either::Left(Ok(watcher::Event::Init)) => listed.clear(),
+            Either::Left(Ok(watcher::Event::InitApply(pod))) => {
                 listed.extend(pod.uid());
-                update(&mut running, &client, &registry, pod);
+                all.update(pod);
             }
-            Ok(watcher::Event::InitDone) => running.retain(|uid, _| listed.contains(uid)),
-            Ok(watcher::Event::Apply(pod)) => update(&mut running, &client, &registry, pod),
-            Ok(watcher::Event::Delete(pod)) => {
+            Either::Left(Ok(watcher::Event::InitDone)) => all.running.retain(|uid, _| listed.contains(uid)),
+            Either::Left(Ok(watcher::Event::Apply(pod))) => all.update(pod),
+            Either::Left(Ok(watcher::Event::Delete(pod))) => {
                 if let Some(uid) = pod.uid() {
-                    running.remove(&uid);
+                    all.running.remove(&uid);
                 }
             }
-            // The API server is away; the pods stay as they are until it is back.
-            Err(_) => {}
+            Either::Right(Ok(watcher::Event::InitApply(namespace) | watcher::Event::Apply(namespace))) => {
+                all.namespaces.set(&namespace);
+                all.update_all_in(&namespace.name_any());
+            }
+            // The API server is away; everything stays as it is until it is back.
+            Either::Left(Err(_)) | Either::Right(_) => {}
         }
     }
 }
 
-fn update(running: &mut HashMap<String, Running>, client: &Client, registry: &Registry, pod: Pod) {
-    let Some(uid) = pod.uid() else { return };
-    let behaviour = match Behaviour::of(&pod) {
-        Ok(behaviour) => behaviour,
-        Err(error) => {
-            eprintln!("pod {}: {error:#}", pod.name_any());
-            return;
+impl Pods {
+    fn update(&mut self, pod: Pod) {
+        let Some(uid) = pod.uid() else { return };
+        let barrier = self
+            .namespaces
+            .barrier(&pod.namespace().unwrap_or_default(), &workload(&pod));
+        let behaviour = match Behaviour::of(&pod) {
+            Ok(behaviour) => behaviour.behind(barrier),
+            Err(error) => {
+                eprintln!("pod {}: {error:#}", pod.name_any());
+                return;
+            }
+        };
+        if let Some(known) = self.running.get_mut(&uid) {
+            known.pod = pod;
+            known
+                .behaviour
+                .send_if_modified(|now| std::mem::replace(now, behaviour.clone()) != behaviour);
+        } else if let Some(addresses) = addresses(&pod) {
+            let running = run(&self.client, &self.registry, pod, addresses, behaviour);
+            self.running.insert(uid, running);
         }
-    };
-    if let Some(known) = running.get(&uid) {
-        known
-            .behaviour
-            .send_if_modified(|now| std::mem::replace(now, behaviour.clone()) != behaviour);
-    } else if let Some(address) = address(&pod) {
-        running.insert(uid, run(client, registry, pod, address, behaviour));
+    }
+
+    /// The namespace says something else now.
+    fn update_all_in(&mut self, namespace: &str) {
+        let pods = self.running.values().map(|running| &running.pod);
+        let pods: Vec<Pod> = pods
+            .filter(|pod| pod.namespace().as_deref() == Some(namespace))
+            .cloned()
+            .collect();
+        for pod in pods {
+            self.update(pod);
+        }
     }
 }
 
-fn run(client: &Client, registry: &Registry, pod: Pod, address: SocketAddr, behaviour: Behaviour) -> Running {
+fn run(
+    client: &Client,
+    registry: &Registry,
+    pod: Pod,
+    addresses: Vec<SocketAddr>,
+    behaviour: Behaviour,
+) -> Running {
     let (sender, receiver) = watch::channel(behaviour);
     let name = pod.name_any();
     let workload = workload(&pod);
+    let namespace = pod.namespace().unwrap_or_default();
     let server = Server {
-        address,
-        api: Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default()),
+        addresses,
+        api: Api::namespaced(client.clone(), &namespace),
         behaviour: receiver,
-        meter: registry.meter(labels(&pod, &workload)),
+        meter: registry.meter(&namespace, labels(&pod, &workload)),
         spread: Mutex::new(Spread::new(&name)),
         workload,
-        pod,
+        pod: pod.clone(),
     };
     let mut task = JoinSet::new();
     task.spawn(async move {
@@ -123,22 +180,24 @@ fn run(client: &Client, registry: &Registry, pod: Pod, address: SocketAddr, beha
         }
     });
     Running {
+        pod,
         behaviour: sender,
         _task: task,
     }
 }
 
-/// Where a pod listens, once it has an address.
-fn address(pod: &Pod) -> Option<SocketAddr> {
+/// Where a pod listens, once it has an address: on every port of its container.
+fn addresses(pod: &Pod) -> Option<Vec<SocketAddr>> {
     let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     let container = pod.spec.as_ref()?.containers.first()?;
-    let port = container
-        .ports
-        .iter()
-        .flatten()
-        .next()
-        .and_then(|port| u16::try_from(port.container_port).ok());
-    Some(SocketAddr::new(ip, port.unwrap_or(DEFAULT_PORT)))
+    let ports = container.ports.iter().flatten();
+    let mut ports: Vec<u16> = ports
+        .filter_map(|port| u16::try_from(port.container_port).ok())
+        .collect();
+    if ports.is_empty() {
+        ports.push(DEFAULT_PORT);
+    }
+    Some(ports.into_iter().map(|port| SocketAddr::new(ip, port)).collect())
 }
 
 /// The Deployment or other workload that a pod belongs to, as Istio names it.
@@ -167,18 +226,20 @@ fn labels(pod: &Pod, workload: &str) -> String {
          destination_workload_namespace=\"{namespace}\",destination_app=\"{app}\",\
          destination_service=\"{workload}.{namespace}.svc.cluster.local\",\
          destination_service_name=\"{workload}\",destination_service_namespace=\"{namespace}\",\
-         request_protocol=\"http\",namespace=\"{namespace}\",pod=\"{}\"",
+         namespace=\"{namespace}\",pod=\"{}\"",
         pod.name_any()
     )
 }
 
-async fn serve_metrics(listener: TcpListener, registry: Registry) {
+async fn serve_metrics(listener: TcpListener, registry: Registry, namespaces: Namespaces) {
     let mut connections = JoinSet::new();
     while let Ok((connection, _)) = listener.accept().await {
-        let registry = registry.clone();
+        let (registry, namespaces) = (registry.clone(), namespaces.clone());
         connections.spawn(async move {
-            let answer = service_fn(|_| {
-                let body = Full::<Bytes>::from(registry.render());
+            let answer = service_fn(|request: Request<Incoming>| {
+                let rare = request.uri().path() == RARE_METRICS_PATH;
+                let asked = |namespace: &str| namespaces.rarely_scraped(namespace) == rare;
+                let body = Full::<Bytes>::from(registry.render(asked));
                 async { Ok::<_, Infallible>(Response::new(body)) }
             });
             // Prometheus may go away in the middle, when a story kills it.

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::FutureExt;
+use futures::future::select_all;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -22,12 +24,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::behaviour::{Behaviour, Spread, time_around};
-use super::metrics::Meter;
+use super::metrics::{Answer, Meter};
 
 /// What a pod has to answer a request.
 pub struct Server {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens, on each of its ports.
+    pub addresses: Vec<SocketAddr>,
     /// Its pod as it was when it started.
     pub pod: Pod,
     /// The workload it belongs to.
@@ -54,13 +56,13 @@ impl Server {
             }
             wait_for(started, ready_after, behaviour.clone()).await;
         }
-        let mut listener = Some(self.listen().await?);
+        let mut listeners = Some(self.listen().await?);
         self.say_ready(true).await?;
         let ready = Instant::now();
         loop {
             let now = behaviour.borrow_and_update().clone();
             if elapsed(ready, now.crash_after) {
-                drop(listener);
+                drop(listeners);
                 return self.say_ready(false).await;
             }
             let closed = now.ports_closed || elapsed(ready, now.close_ports_after);
@@ -70,25 +72,25 @@ impl Server {
                 .min();
             let turn = wait_for(ready, next, behaviour.clone());
             if closed {
-                listener = None;
+                listeners = None;
                 turn.await;
             } else {
-                let open = match listener.take() {
+                let open = match listeners.take() {
                     Some(open) => open,
                     None => self.listen().await?,
                 };
-                listener = Some(self.answer_until(open, behaviour.clone(), ready).await?);
+                listeners = Some(self.answer_until(open, behaviour.clone(), ready).await?);
             }
         }
     }
 
-    /// Accepts until the port has to close, or the pod crashes; connections end with it.
+    /// Accepts until the ports have to close, or the pod crashes; connections end with it.
     async fn answer_until(
         self: &Arc<Self>,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         mut behaviour: watch::Receiver<Behaviour>,
         ready: Instant,
-    ) -> Result<TcpListener> {
+    ) -> Result<Vec<TcpListener>> {
         let mut connections = JoinSet::new();
         loop {
             let now = behaviour.borrow_and_update().clone();
@@ -97,11 +99,12 @@ impl Server {
                 .flatten()
                 .min();
             if now.ports_closed || elapsed(ready, end) {
-                return Ok(listener);
+                return Ok(listeners);
             }
+            let accepting = select_all(listeners.iter().map(|listener| listener.accept().boxed()));
             tokio::select! {
                 () = wait_for(ready, end, behaviour.clone()) => {}
-                accepted = listener.accept() => {
+                (accepted, ..) = accepting => {
                     let (connection, _) = accepted.context("cannot accept")?;
                     connections.spawn(Arc::clone(self).converse(connection));
                 }
@@ -121,40 +124,50 @@ impl Server {
     }
 
     async fn answer(&self, _request: Request<Incoming>) -> Result<Response<http_body_util::Full<Bytes>>> {
+        if self.behaviour.borrow().denies {
+            // The proxy's answer, which names no workload.
+            self.meter
+                .record(Answer::http(StatusCode::FORBIDDEN), Duration::ZERO);
+            let denied = http_body_util::Full::from("RBAC: access denied");
+            return Ok(Response::builder().status(StatusCode::FORBIDDEN).body(denied)?);
+        }
         let (luck, position) = {
             let mut spread = self.spread.lock().unwrap_or_else(PoisonError::into_inner);
             (spread.draw(), spread.draw())
         };
-        let (failed, latency) = {
+        let (answer, latency) = {
             let behaviour = self.behaviour.borrow();
+            let failed = luck < behaviour.error_rate;
             (
-                luck < behaviour.error_rate,
+                Answer::of(failed, behaviour.grpc),
                 time_around(behaviour.latency, position),
             )
         };
         let arrived = Instant::now();
         sleep(latency).await;
-        // Not 503: the mesh tries that again by itself, and the share of failures would not be the one asked for.
-        let code = if failed {
-            StatusCode::INTERNAL_SERVER_ERROR
-        } else {
-            StatusCode::OK
-        };
-        self.meter.record(code.as_u16(), arrived.elapsed());
+        self.meter.record(answer, arrived.elapsed());
         let pod = self.pod.name_any();
         let image = image(&self.pod);
-        let response = Response::builder()
-            .status(code)
+        let mut response = Response::builder()
+            .status(answer.code)
             .header("x-pod", &pod)
-            .header("x-workload", &self.workload)
-            .body(http_body_util::Full::from(format!("{pod} {image}\n")))?;
-        Ok(response)
+            .header("x-workload", &self.workload);
+        if let Some(status) = answer.grpc {
+            // An answer of trailers alone has them in its head.
+            response = response
+                .header("content-type", "application/grpc")
+                .header("grpc-status", status);
+        }
+        Ok(response.body(http_body_util::Full::from(format!("{pod} {image}\n")))?)
     }
 
-    async fn listen(&self) -> Result<TcpListener> {
-        TcpListener::bind(self.address)
-            .await
-            .with_context(|| format!("cannot listen on {}", self.address))
+    async fn listen(&self) -> Result<Vec<TcpListener>> {
+        let mut listeners = Vec::new();
+        for address in &self.addresses {
+            let bound = TcpListener::bind(address).await;
+            listeners.push(bound.with_context(|| format!("cannot listen on {address}"))?);
+        }
+        Ok(listeners)
     }
 
     /// Reports what a readiness probe would have found.

@@ -15,7 +15,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use futures::{FutureExt, StreamExt, stream};
 
-pub use self::plan::{Choice, Isolation, Runs, Story, Where, choose, needed, print_names};
+pub use self::plan::{Choice, Isolation, Runs, Scrapes, Story, Where, choose, needed, print_names};
 pub use self::real::controller;
 use self::report::Outcome;
 pub use self::simulate::simulate;
@@ -56,7 +56,7 @@ async fn run_chosen(inside: &Inside, chosen: Vec<Story>, jobs: usize) -> Result<
 /// Plays one story to its end, whatever that is.
 async fn play(cluster: &Arc<Cluster>, story: &Story) -> Outcome {
     let started = Instant::now();
-    let stage = match Stage::set(Arc::clone(cluster), story.name).await {
+    let stage = match Stage::set(Arc::clone(cluster), story.name, story.scrapes).await {
         Ok(stage) => Arc::new(stage),
         Err(error) => return Outcome::new(story.name, started.elapsed(), Vec::new(), Err(error)),
     };

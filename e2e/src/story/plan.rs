@@ -54,6 +54,17 @@ pub struct Story {
     runs_on: Where,
     runs: Runs,
     needs: Option<Tool>,
+    pub(super) scrapes: Scrapes,
+}
+
+/// How often the pods of a story are scraped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scrapes {
+    /// Every second, which the controller is told.
+    #[default]
+    Often,
+    /// Every 30 seconds, of which the controller is told nothing.
+    Rarely,
 }
 
 impl Story {
@@ -71,6 +82,7 @@ impl Story {
             runs_on: Where::Both,
             runs: Runs::Full("every run plays it on the simulated cluster"),
             needs: None,
+            scrapes: Scrapes::Often,
         }
     }
 
@@ -95,6 +107,12 @@ impl Story {
     /// Gives it more or less time.
     pub fn within(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Has its pods scraped every 30 seconds only, as elsewhere, and the controller run without a word about it.
+    pub fn rarely_scraped(mut self) -> Self {
+        self.scrapes = Scrapes::Rarely;
         self
     }
 

@@ -8,11 +8,15 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::Stage;
+use super::{Scrapes, Stage};
 use crate::cluster::{Cluster, GATEWAY_PORT, PROMETHEUS, User};
 use crate::objects::{self, Kind};
+use crate::pods::RARELY_SCRAPED;
 use crate::process::Process;
 use crate::run_folder;
+
+/// How often Prometheus scrapes, as most controllers are told.
+const EVERY_SECOND: [&str; 2] = ["--scrape-interval-seconds", "1"];
 
 /// What a stage on the real cluster has.
 pub(super) struct Real {
@@ -22,22 +26,28 @@ pub(super) struct Real {
 }
 
 impl Real {
-    pub(super) fn new(cluster: Arc<Cluster>, namespace: &str) -> Result<Self> {
-        let controller = controller(&cluster, namespace, namespace)?;
+    pub(super) fn new(cluster: Arc<Cluster>, namespace: &str, scrapes: Scrapes) -> Result<Self> {
+        let controller = untold(&cluster, namespace, namespace)?;
+        let controller = match scrapes {
+            Scrapes::Often => controller.args(EVERY_SECOND),
+            Scrapes::Rarely => controller,
+        };
         Ok(Self { cluster, controller })
     }
 
     /// Makes the namespace, with a gateway in it.
-    pub(super) async fn open(stage: &Stage) -> Result<()> {
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace}});
+    pub(super) async fn open(stage: &Stage, scrapes: Scrapes) -> Result<()> {
+        let rarely = (scrapes == Scrapes::Rarely).to_string();
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": stage.namespace, "annotations": { RARELY_SCRAPED: rarely },
+        }});
         objects::apply(&stage.client, None, &namespace).await?;
         let gateway = json!({
             "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "gateway"}, "spec": {
                 "selector": {"istio": "ingressgateway"},
                 "servers": [{
                     "port": {"number": GATEWAY_PORT, "name": "http", "protocol": "HTTP"},
-                    "hosts": [stage.host],
+                    "hosts": [stage.host, format!("*.{}", stage.host)],
                 }],
             },
         });
@@ -100,6 +110,11 @@ async fn free_canaries(stage: &Stage) -> Result<()> {
 
 /// The controller for one namespace; `name` is that of its log.
 pub fn controller(cluster: &Cluster, namespace: &str, name: &str) -> Result<Process> {
+    Ok(untold(cluster, namespace, name)?.args(EVERY_SECOND))
+}
+
+/// The same without a word about how often Prometheus scrapes.
+fn untold(cluster: &Cluster, namespace: &str, name: &str) -> Result<Process> {
     let program = match std::env::var_os("BELLWETHER_BIN") {
         Some(program) => PathBuf::from(program),
         None => {
@@ -121,8 +136,6 @@ pub fn controller(cluster: &Cluster, namespace: &str, name: &str) -> Result<Proc
                 namespace,
                 "--metrics-server",
                 PROMETHEUS,
-                "--scrape-interval-seconds",
-                "1",
                 "--drain-seconds",
                 "3",
                 "--port",

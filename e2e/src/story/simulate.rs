@@ -42,7 +42,7 @@ pub fn simulate(story: &Story, seed: u64) -> Result<Simulation> {
 
 async fn play(story: &Story, seed: u64, log: &Log) -> Result<Simulation> {
     let started = Instant::now();
-    let stage = Arc::new(Stage::simulated(story.name, seed));
+    let stage = Arc::new(Stage::simulated(story.name, seed, story.scrapes));
     let run = AssertUnwindSafe((story.play)(Arc::clone(&stage))).catch_unwind();
     let result = match timeout(story.timeout, run).await {
         Ok(Ok(result)) => result.and_then(|()| ensure_no_defect(&log.text())),

@@ -10,12 +10,14 @@ use bellwether::sim::api_server::{
     store::{Change, Store},
 };
 use bellwether::sim::cluster::{SimCluster, by_controller};
+use bellwether::sim::traffic::Barrier;
 use bellwether::sim::traffic::metrics::Trouble;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Client;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use super::Scrapes;
 use crate::traffic::Traffic;
 
 /// How long an API server takes to come back.
@@ -44,8 +46,13 @@ impl Witness for Writes {
 }
 
 impl Simulated {
-    pub(super) fn new(namespace: &str, seed: u64) -> Self {
-        let cluster = SimCluster::start(seed, TimeDelta::seconds(1));
+    pub(super) fn new(namespace: &str, seed: u64, scrapes: Scrapes) -> Self {
+        let seconds = if scrapes == Scrapes::Rarely { 30 } else { 1 };
+        let mut cluster = SimCluster::start(seed, TimeDelta::seconds(seconds));
+        cluster.tells_scrapes = scrapes == Scrapes::Often;
+        for kind in Kind::POLICIES {
+            cluster.server.serve(kind, true);
+        }
         let writes = Arc::default();
         cluster.server.add_witness(Box::new(Writes(Arc::clone(&writes))));
         Self {
@@ -95,6 +102,22 @@ impl Simulated {
             let key = Key::new(kind, &self.namespace, name);
             self.lock().server.deny(key, on);
         }
+    }
+
+    pub(super) fn set_full(&self, kind: crate::objects::Kind, on: bool) {
+        if let Some(kind) = Kind::named(&kind.api_version(), kind.name()) {
+            self.lock().server.set_full(kind, &self.namespace, on);
+        }
+    }
+
+    pub(super) fn bar(&self, workload: &str, barrier: Option<Barrier>) {
+        let cluster = self.lock();
+        let barred = &mut cluster.world().traffic.barred;
+        let place = (self.namespace.clone(), workload.to_owned());
+        match barrier {
+            Some(barrier) => barred.insert(place, barrier),
+            None => barred.remove(&place),
+        };
     }
 
     /// Kills so many running pods with this `app` label; returns how many.

@@ -3,17 +3,20 @@
 //! A stage stands in one of two worlds, the real cluster or the simulated one, and a story cannot tell which: what it
 //! says and reads goes through a `kube::Client` in both, and what a client cannot do is a method here.
 
+mod switches; // what goes wrong, and is put right again
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::Scrapes;
 use super::real::Real;
 use super::simulated::Simulated;
 use crate::cluster::Cluster;
@@ -41,16 +44,17 @@ enum World {
 
 impl Stage {
     /// Makes a namespace with a gateway that is open for its host, on the real cluster.
-    pub async fn set(cluster: Arc<Cluster>, name: &str) -> Result<Self> {
+    pub async fn set(cluster: Arc<Cluster>, name: &str, scrapes: Scrapes) -> Result<Self> {
         let client = cluster.client.clone();
-        let stage = Self::new(name, client, World::Real(Box::new(Real::new(cluster, name)?)));
-        Real::open(&stage).await?;
+        let real = Real::new(cluster, name, scrapes)?;
+        let stage = Self::new(name, client, World::Real(Box::new(real)));
+        Real::open(&stage, scrapes).await?;
         Ok(stage)
     }
 
     /// The same in a simulated cluster of its own; one seed is one run.
-    pub fn simulated(name: &str, seed: u64) -> Self {
-        let world = Simulated::new(name, seed);
+    pub fn simulated(name: &str, seed: u64, scrapes: Scrapes) -> Self {
+        let world = Simulated::new(name, seed, scrapes);
         Self::new(name, world.client(), World::Simulated(world))
     }
 
@@ -99,6 +103,19 @@ impl Stage {
         }
     }
 
+    /// The same to `<route>.<host of this story>`, the host of another VirtualService.
+    pub fn traffic_below(&self, route: &str, per_second: u32) -> Traffic {
+        match &self.world {
+            World::Real(_) => Traffic::through_gateway(&self.host_below(route), per_second),
+            World::Simulated(simulated) => simulated.traffic(route, per_second),
+        }
+    }
+
+    /// A host of this story beside the one that it has.
+    pub fn host_below(&self, name: &str) -> String {
+        format!("{name}.{}", self.host)
+    }
+
     /// Applies an object that belongs to no namespace.
     pub async fn apply_to_cluster(&self, object: &Value) -> Result<DynamicObject> {
         objects::apply(&self.client, None, object).await
@@ -107,6 +124,11 @@ impl Stage {
     /// Applies an object to the namespace.
     pub async fn apply(&self, object: &Value) -> Result<DynamicObject> {
         objects::apply(&self.client, Some(&self.namespace), object).await
+    }
+
+    /// Applies an object to the namespace in somebody else's name.
+    pub async fn apply_as(&self, manager: &str, object: &Value) -> Result<DynamicObject> {
+        objects::apply_as(&self.client, manager, Some(&self.namespace), object).await
     }
 
     /// The objects of a kind in the namespace.
@@ -163,90 +185,6 @@ impl Stage {
         }
     }
 
-    /// Lets no new pod find a node, or every one again.
-    pub async fn set_schedulable(&self, on: bool) -> Result<()> {
-        match &self.world {
-            World::Real(_) => {
-                let verb = if on { "uncordon" } else { "cordon" };
-                self.kubectl(&[verb, "node"]).await.map(drop)
-            }
-            World::Simulated(simulated) => {
-                simulated.set_schedulable(on);
-                Ok(())
-            }
-        }
-    }
-
-    /// Lets so many ready pods with this `app` label crash; they do not come back.
-    pub async fn crash_pods(&self, app: &str, count: usize) -> Result<()> {
-        let crashed = match &self.world {
-            World::Real(_) => {
-                let labels = ListParams::default().labels(&format!("app={app}"));
-                let pods = self.api(Kind::Pod).list(&labels).await?.items;
-                let running = pods
-                    .iter()
-                    .filter(|pod| pod.metadata.deletion_timestamp.is_none());
-                let chosen: Vec<_> = running.take(count).map(ResourceExt::name_any).collect();
-                for name in &chosen {
-                    let crash =
-                        json!({"metadata": {"annotations": {"sim.bellwether.dev/crash-after": "1ms"}}});
-                    self.merge(Kind::Pod, name, crash).await?;
-                }
-                chosen.len()
-            }
-            World::Simulated(simulated) => simulated.crash(app, count),
-        };
-        ensure!(crashed == count, "only {crashed} pods of {app} could crash");
-        Ok(())
-    }
-
-    /// Lets nobody change an object, by an admission policy, or everybody again.
-    pub async fn deny_changes(&self, kind: Kind, name: &str, on: bool) -> Result<()> {
-        match &self.world {
-            World::Real(_) => self.set_policy(kind, name, on).await,
-            World::Simulated(simulated) => {
-                simulated.deny(kind, name, on);
-                Ok(())
-            }
-        }
-    }
-
-    async fn set_policy(&self, kind: Kind, name: &str, on: bool) -> Result<()> {
-        let policy = format!("deny-{name}");
-        if !on {
-            for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-                self.kubectl(&["delete", kind, &policy]).await?;
-            }
-            return Ok(());
-        }
-        let (group, version) = ("admissionregistration.k8s.io/v1", kind.api_version());
-        let (of, version) = version.split_once('/').unwrap_or(("", version.as_str()));
-        let here = json!({"matchLabels": {"kubernetes.io/metadata.name": self.namespace}});
-        let rule = json!({"apiGroups": [of], "apiVersions": [version], "operations": ["UPDATE"],
-            "resources": [kind.plural()], "resourceNames": [name]});
-        self.apply_to_cluster(&json!({"apiVersion": group, "kind": "ValidatingAdmissionPolicy",
-            "metadata": {"name": policy}, "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {"namespaceSelector": here, "resourceRules": [rule]},
-                "validations": [{"expression": "false", "message": "nobody may change it", "reason": "Forbidden"}],
-            }}))
-        .await?;
-        self.apply_to_cluster(
-            &json!({"apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": policy}, "spec": {"policyName": policy, "validationActions": ["Deny"]}}),
-        )
-        .await?;
-        // It takes effect a moment after it was applied.
-        let (api, try_it) = (self.api(kind), PatchParams::default());
-        let change = Patch::Merge(json!({"metadata": {"annotations": {"example.com/tried": "yes"}}}));
-        wait::until("the policy is in force", Duration::from_secs(30), async || {
-            let refused = api.patch(name, &try_it.clone().dry_run(), &change).await.is_err();
-            ensure!(refused, "it may still be changed");
-            Ok(())
-        })
-        .await
-    }
-
     /// What the controller wrote since then, by the name of the kind in paths; its own status counts as `canaries`.
     pub async fn writes_since(&self, from: Instant) -> Result<BTreeMap<String, usize>> {
         let real = match &self.world {
@@ -266,83 +204,6 @@ impl Stage {
             *writes.entry(plural.to_owned()).or_default() += times;
         }
         Ok(writes)
-    }
-
-    /// Stops Prometheus, or starts it again with what it had.
-    pub async fn set_metrics(&self, on: bool) -> Result<()> {
-        match &self.world {
-            World::Real(real) if on => real.cluster.prometheus.start().await,
-            World::Real(real) => real.cluster.prometheus.process.kill().await,
-            World::Simulated(simulated) => {
-                simulated.set_metrics(on);
-                Ok(())
-            }
-        }
-    }
-
-    /// Stops the control plane of the mesh, or starts it again: without it proxies hear of no change.
-    pub async fn set_mesh(&self, on: bool) -> Result<()> {
-        match &self.world {
-            World::Real(real) if on => real.cluster.mesh.start_control_plane(&real.cluster.http).await,
-            World::Real(real) => real.cluster.mesh.istiod.kill().await,
-            World::Simulated(simulated) => {
-                simulated.set_mesh(on);
-                Ok(())
-            }
-        }
-    }
-
-    /// Kills the API server and starts it again on the same store.
-    pub async fn restart_api_server(&self) -> Result<()> {
-        match &self.world {
-            World::Real(real) => real.cluster.restart_api_server().await,
-            World::Simulated(simulated) => {
-                simulated.restart_api_server().await;
-                Ok(())
-            }
-        }
-    }
-
-    /// Deletes the kinds of Istio that the controller uses, with their objects, or installs them again.
-    pub async fn set_istio_kinds(&self, on: bool) -> Result<()> {
-        match &self.world {
-            World::Real(real) if on => real.cluster.install_istio_kinds().await,
-            World::Real(_) => {
-                let kinds = [
-                    "virtualservices.networking.istio.io",
-                    "destinationrules.networking.istio.io",
-                ];
-                let verb = ["delete", "customresourcedefinition", "--timeout=60s"];
-                self.kubectl(&[&verb[..], &kinds].concat()).await.map(drop)
-            }
-            World::Simulated(simulated) => {
-                simulated.set_istio_kinds(on);
-                Ok(())
-            }
-        }
-    }
-
-    /// Deletes the Canary kind itself, and returns when its last object is gone; or installs it again.
-    pub async fn set_canary_kind(&self, on: bool) -> Result<()> {
-        match &self.world {
-            World::Real(real) if on => real.cluster.apply_kinds().await,
-            World::Real(_) => {
-                let crd = "customresourcedefinition/canaries.bellwether.dev";
-                self.kubectl(&["delete", crd, "--timeout=60s"]).await.map(drop)
-            }
-            World::Simulated(simulated) => {
-                if !on {
-                    let canaries = self.api(Kind::Canary);
-                    for canary in canaries.list(&ListParams::default()).await?.items {
-                        self.delete(Kind::Canary, &canary.name_any()).await?;
-                        let within = Duration::from_secs(60);
-                        self.wait_gone(Kind::Canary, &canary.name_any(), within).await?;
-                    }
-                }
-                simulated.set_canary_kind(on);
-                Ok(())
-            }
-        }
     }
 
     /// The real cluster, shared with the other stories; for stories that only it can tell.

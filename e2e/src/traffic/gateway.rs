@@ -102,10 +102,12 @@ async fn exchange(connections: &Connections, host: &str) -> Result<Fate> {
         .body(Empty::new())?;
     let response = connections.request(request).await?;
     let code = response.status().as_u16();
-    let workload = response
-        .headers()
-        .get("x-workload")
-        .map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
+    let header = |name: &str| {
+        let value = response.headers().get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let workload = header("x-workload");
+    let grpc = header("grpc-status").and_then(|status| status.parse().ok());
     response.into_body().collect().await?;
-    Ok(Fate::Answered { code, workload })
+    Ok(Fate::Answered { code, grpc, workload })
 }

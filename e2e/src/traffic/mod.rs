@@ -41,7 +41,12 @@ struct Sample {
 
 #[derive(Clone, Debug)]
 enum Fate {
-    Answered { code: u16, workload: Option<String> },
+    Answered {
+        code: u16,
+        /// The status of gRPC, if the call was one.
+        grpc: Option<u16>,
+        workload: Option<String>,
+    },
     Lost(String),
 }
 

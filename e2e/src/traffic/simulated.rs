@@ -98,6 +98,7 @@ fn fate(request: Request) -> Fate {
     };
     Fate::Answered {
         code,
+        grpc: None,
         workload: request.workload,
     }
 }

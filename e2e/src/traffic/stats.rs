@@ -33,9 +33,11 @@ impl Stats {
         for sample in samples {
             stats.requests += 1;
             match &sample.fate {
-                Fate::Answered { code, workload } => {
+                Fate::Answered { code, grpc, workload } => {
                     times.push(sample.took);
-                    if *code >= 500 || workload.is_none() {
+                    if let Some(status) = grpc.filter(|status| *status != 0) {
+                        *stats.failures.entry(format!("grpc {status}")).or_default() += 1;
+                    } else if *code >= 500 || workload.is_none() {
                         *stats.failures.entry(code.to_string()).or_default() += 1;
                     }
                     if let Some(workload) = workload {
@@ -162,21 +164,29 @@ mod tests {
         let samples = [
             sample(Fate::Answered {
                 code: 200,
+                grpc: None,
                 workload: Some("primary".into()),
             }),
             sample(Fate::Answered {
                 code: 500,
+                grpc: None,
+                workload: Some("canary".into()),
+            }),
+            sample(Fate::Answered {
+                code: 200,
+                grpc: Some(14),
                 workload: Some("canary".into()),
             }),
             // An answer of the gateway's own.
             sample(Fate::Answered {
                 code: 404,
+                grpc: None,
                 workload: None,
             }),
             sample(Fate::Lost("connection reset".into())),
         ];
         let stats = Stats::of(samples.iter());
-        assert_eq!((stats.requests, stats.failed()), (4, 3));
+        assert_eq!((stats.requests, stats.failed()), (5, 4));
         assert!(stats.ensure_none_failed().is_err());
     }
 }
