@@ -11,6 +11,7 @@ mod people;
 mod pipelines;
 mod platform;
 mod probing;
+mod reach;
 mod releases;
 mod replicas;
 mod robots;
@@ -90,6 +91,9 @@ pub fn all() -> Vec<Story> {
         Story::new("robot-at-deletion", Shared, robots::robot_at_deletion).within(LONG),
         Story::new("paused", Shared, people::paused),
         Story::new("adopted-at-night", Shared, people::adopted_at_night),
+        Story::new("unreachable", Shared, reach::unreachable).within(LONG),
+        Story::new("only-denied", Shared, reach::only_403).within(LONG),
+        Story::new("policy-not-covering", Shared, reach::policy_not_covering),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
         Story::new("promotion", Shared, pipelines::promotion).within(LONG),
         Story::new("pipeline", Shared, pipelines::pipeline)
