@@ -80,6 +80,8 @@ stories! {
     unreachable: "unreachable",
     only_denied: "only-denied",
     policy_not_covering: "policy-not-covering",
+    quota: "quota",
+    refused_workload: "refused-workload",
     edited_by_hand: "edited-by-hand",
     promotion: "promotion",
     gates: "gates",

@@ -12,6 +12,7 @@ mod pipelines;
 mod platform;
 mod probing;
 mod reach;
+mod refusals;
 mod releases;
 mod replicas;
 mod robots;
@@ -94,6 +95,8 @@ pub fn all() -> Vec<Story> {
         Story::new("unreachable", Shared, reach::unreachable).within(LONG),
         Story::new("only-denied", Shared, reach::only_403).within(LONG),
         Story::new("policy-not-covering", Shared, reach::policy_not_covering),
+        Story::new("quota", Shared, refusals::quota).within(LONG),
+        Story::new("refused-workload", Shared, refusals::refused_workload).within(LONG),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
         Story::new("promotion", Shared, pipelines::promotion).within(LONG),
         Story::new("pipeline", Shared, pipelines::pipeline)
