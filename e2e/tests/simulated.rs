@@ -91,6 +91,7 @@ stories! {
     bad_input: "bad-input",
     metrics_lost: "metrics-lost",
     api_server_restarts: "api-server-restarts",
+    defaults_change: "defaults-change",
     mesh_stops: "mesh-stops",
     kind_deleted: "kind-deleted",
     istio_missing: "istio-missing",

@@ -134,6 +134,7 @@ pub fn all() -> Vec<Story> {
         Story::new("api-server-restarts", Alone, faults::api_server_restarts)
             .within(LONG)
             .in_every_run("connections and watches that really break"),
+        Story::new("defaults-change", Alone, platform::defaults_change).within(LONG),
         Story::new("mesh-stops", Alone, platform::mesh_stops),
         Story::new("kind-deleted", Alone, platform::kind_deleted).within(LONG),
         Story::new("cost", Alone, cost::cost)

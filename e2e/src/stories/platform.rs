@@ -1,8 +1,10 @@
-//! What goes wrong around the platform: the mesh's control plane stops, kinds are missing or deleted.
+//! What goes wrong around the platform: the mesh's control plane stops, kinds are missing or deleted, a newer version of Kubernetes.
 
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use serde_json::json;
+use tokio::time::Instant;
 
 use super::shop::{self, RATE, SOON};
 use crate::objects::Kind;
@@ -86,4 +88,39 @@ pub async fn istio_missing(stage: Arc<Stage>) -> Result<()> {
     stage.set_istio_kinds(true).await?;
     shop::wait_phase(&stage, "Initialized", SOON).await?;
     shop::ensure_on_primary(&stage, "shop:good-1").await
+}
+
+/// A newer API server fills in a field that the older one left out: nothing is released, and nothing is written. No server here
+/// has another version, so the field is written into the templates after a restart: the one that a server fills in for pods
+/// and not for templates yet.
+pub async fn defaults_change(stage: Arc<Stage>) -> Result<()> {
+    shop::under_canary(&stage, &shop::canary()).await?;
+    let traffic = stage.traffic(RATE);
+    let from = Instant::now();
+    stage.restart_api_server().await?;
+    let filled_in = json!({"spec": {"template": {"spec": {"enableServiceLinks": true}}}});
+    for name in ["shop", "shop-primary"] {
+        stage.merge(Kind::Deployment, name, filled_in.clone()).await?;
+    }
+    // The controller is replaced as well, and remembers nothing.
+    traffic.requests(10 * RATE as usize).await?;
+    stage.kill_controller().await?;
+    stage.start_controller().await?;
+    traffic.requests(30 * RATE as usize).await?;
+    let mut writes = stage.writes_since(from).await?;
+    stage.note(format!("written: {writes:?}"));
+    // Its own epoch in the status, and events that could not be told while the server was away.
+    writes.retain(|kind, _| kind != "canaries" && kind != "events");
+    ensure!(
+        writes.is_empty(),
+        "nobody changed anything, and it wrote {writes:?}"
+    );
+    let now = stage.api(Kind::Canary).get("shop").await?.data;
+    let phase = &now["status"]["phase"];
+    ensure!(*phase == "Initialized", "nobody released anything: {phase}");
+    shop::ensure_on_primary(&stage, "shop:good-1").await?;
+    shop::ship(&stage, "shop:good-2").await?;
+    shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    shop::ensure_on_primary(&stage, "shop:good-2").await?;
+    shop::end_without_failure(&stage, traffic).await
 }
