@@ -172,16 +172,23 @@ fn destinations(http: &Value, field: &str) -> Vec<(String, i64, Value)> {
     entries.map(one).collect()
 }
 
-/// Two ports behind one gateway: each route keeps its port on both sides, and both Services have both.
+/// Two ports behind one gateway: each route keeps its port on both sides, both Services have both, and callers of either lose
+/// nothing, from the adoption to the deletion.
 pub async fn two_ports(stage: Arc<Stage>) -> Result<()> {
-    shop::open(&stage).await?;
+    shop::open_with(&stage, |deployment| {
+        let ports = &mut deployment["spec"]["template"]["spec"]["containers"][0]["ports"];
+        *ports = json!([{"name": "http", "containerPort": 8080}, {"name": "rpc", "containerPort": 9000}]);
+    })
+    .await?;
     let mut service = stage.service("shop");
-    let rpc = json!({"name": "grpc", "port": 9000, "targetPort": 9000});
+    let rpc = json!({"name": "http-rpc", "port": 9000, "targetPort": 9000});
     service["spec"]["ports"]
         .as_array_mut()
         .context("no ports")?
         .push(rpc);
     stage.apply(&service).await?;
+    let mut rpc = shop::route(&stage.host_below("rpc"));
+    rpc["metadata"]["name"] = json!("rpc");
     let mut route = shop::route(&stage.host);
     let to = |port: u16| json!([{"destination": {"host": "shop", "port": {"number": port}}}]);
     route["spec"]["http"] = json!([
@@ -189,8 +196,21 @@ pub async fn two_ports(stage: Arc<Stage>) -> Result<()> {
         {"name": "web", "route": to(80)},
     ]);
     stage.apply(&route).await?;
+    rpc["spec"]["http"][0]["route"] = to(9000);
+    stage.apply(&rpc).await?;
     shop::answers(&stage).await?;
-    let kept = [(Kind::VirtualService, "shop"), (Kind::Service, "shop")];
+    crate::wait::until("the second port answers", SOON, async || {
+        let traffic = stage.traffic_below("rpc", 100);
+        traffic.requests(20).await?;
+        traffic.stop().await.ensure_none_failed()
+    })
+    .await?;
+    let calls = stage.traffic_below("rpc", RATE / 2);
+    let kept = [
+        (Kind::VirtualService, "shop"),
+        (Kind::VirtualService, "rpc"),
+        (Kind::Service, "shop"),
+    ];
     there_and_back(&stage, "shop", &kept, async |stage, _, split| {
         for (i, port) in [(0, 9000), (1, 80)] {
             let port = json!({"number": port});
@@ -210,7 +230,13 @@ pub async fn two_ports(stage: Arc<Stage>) -> Result<()> {
         }
         Ok(())
     })
-    .await
+    .await?;
+    let stats = calls.so_far();
+    ensure!(
+        stats.share("shop-primary") > 0.0,
+        "the primary got no call: {stats}"
+    );
+    shop::end_without_failure(&stage, calls).await
 }
 
 /// Routes name a subset of a DestinationRule: both sides get the subset and the rule's policy.
