@@ -82,6 +82,8 @@ stories! {
     policy_not_covering: "policy-not-covering",
     quota: "quota",
     refused_workload: "refused-workload",
+    grpc_errors: "grpc-errors",
+    rare_scrapes: "rare-scrapes",
     edited_by_hand: "edited-by-hand",
     promotion: "promotion",
     gates: "gates",

@@ -7,6 +7,7 @@ mod capacity;
 mod cost;
 mod faults;
 mod gates;
+mod measures;
 mod people;
 mod pipelines;
 mod platform;
@@ -28,6 +29,9 @@ use crate::tools::Tool;
 
 /// For stories that release more than once.
 const LONG: Duration = Duration::from_mins(5);
+
+/// For windows of rare scrapes.
+const LONGEST: Duration = Duration::from_mins(10);
 
 const PROCESSES: &str = "it is about processes";
 const COUNTED: &str = "it counts requests to the API server and to Prometheus";
@@ -97,6 +101,10 @@ pub fn all() -> Vec<Story> {
         Story::new("policy-not-covering", Shared, reach::policy_not_covering),
         Story::new("quota", Shared, refusals::quota).within(LONG),
         Story::new("refused-workload", Shared, refusals::refused_workload).within(LONG),
+        Story::new("grpc-errors", Shared, measures::grpc_errors),
+        Story::new("rare-scrapes", Shared, measures::rare_scrapes)
+            .within(LONGEST)
+            .rarely_scraped(),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
         Story::new("promotion", Shared, pipelines::promotion).within(LONG),
         Story::new("pipeline", Shared, pipelines::pipeline)
