@@ -84,6 +84,8 @@ stories! {
     refused_workload: "refused-workload",
     grpc_errors: "grpc-errors",
     rare_scrapes: "rare-scrapes",
+    flux: "flux",
+    argocd: "argocd",
     edited_by_hand: "edited-by-hand",
     promotion: "promotion",
     gates: "gates",

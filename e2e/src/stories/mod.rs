@@ -7,6 +7,7 @@ mod capacity;
 mod cost;
 mod faults;
 mod gates;
+mod gitops;
 mod measures;
 mod people;
 mod pipelines;
@@ -105,6 +106,8 @@ pub fn all() -> Vec<Story> {
         Story::new("rare-scrapes", Shared, measures::rare_scrapes)
             .within(LONGEST)
             .rarely_scraped(),
+        Story::new("flux", Shared, gitops::flux),
+        Story::new("argocd", Shared, gitops::argocd),
         Story::new("edited-by-hand", Shared, people::edited_by_hand),
         Story::new("promotion", Shared, pipelines::promotion).within(LONG),
         Story::new("pipeline", Shared, pipelines::pipeline)
