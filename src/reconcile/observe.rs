@@ -274,7 +274,13 @@ fn existing(snap: &Snapshot) -> Vec<Child> {
     let marked = |object: &Value| {
         let annotations = object.pointer("/metadata/annotations");
         let carries = |mark| annotations.is_some_and(|a| a.get(mark).is_some());
-        snap.owner.created(object) || carries(SELECTOR_ANNOTATION) || carries(EPOCH_ANNOTATION)
+        // Somebody may have undone the split itself: our notes on it are left.
+        let noted = carries(virtual_service::IMPLICIT_WEIGHT_ANNOTATION)
+            || carries(virtual_service::WEIGHT_SCALE_ANNOTATION);
+        snap.owner.created(object)
+            || carries(SELECTOR_ANNOTATION)
+            || carries(EPOCH_ANNOTATION)
+            || (noted && !virtual_service::divided(object))
     };
     // What is divided still is so for another Canary: the marks are its own by then.
     let others = &snap.other_routes;
