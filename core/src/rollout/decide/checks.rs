@@ -261,6 +261,13 @@ pub(super) fn requests_expected(plan: &Plan<'_>) -> bool {
     sample.is_some_and(|sample| is_dark(&sample.traffic, plan.weight()))
 }
 
+/// Whether requests arrive at the canary. Where metrics are missing all the same, as with a window that holds no two scrapes,
+/// nobody judges what callers meet.
+pub(super) fn requests_arrive(plan: &Plan<'_>) -> bool {
+    let sample = plan.seen.sample.as_ref();
+    sample.is_some_and(|sample| has_requests(&sample.traffic.canary))
+}
+
 /// Whether metrics are missing for the primary as well, so that nothing at all can be said.
 pub(super) fn blind_for_both(plan: &Plan<'_>) -> bool {
     plan.seen

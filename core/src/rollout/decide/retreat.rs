@@ -125,7 +125,7 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     }
     if checks::blind_for_both(plan) {
         retreat(plan, reason, &text, true);
-    } else if checks::requests_expected(plan) {
+    } else if checks::requests_expected(plan) || checks::requests_arrive(plan) {
         for_now(plan, reason, &text);
     }
 }

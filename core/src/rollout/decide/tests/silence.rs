@@ -118,6 +118,24 @@ fn series_that_vanish_are_no_verdict_before_max_blind() {
 }
 
 #[test]
+fn callers_do_not_stay_on_what_no_metric_judges() {
+    let mut seen = first_step(Reading::NoData);
+    let held = decide(&spec(), &seen, at(10));
+    seen.status = recorded(&held.acts[0]).clone();
+    assert_eq!((held.acts.len(), seen.status.canary_weight), (1, 10));
+
+    seen.sample.as_mut().map(Arc::make_mut).unwrap().at = at(71);
+    let retreats = decide(&spec(), &seen, at(71));
+    assert_eq!(retreats.acts[0], Act::Route(Weight::ZERO), "maxBlind is 60 s");
+    let status = recorded(&retreats.acts[1]);
+    assert_eq!(status.step.as_ref().map(|step| step.retreats), Some(1));
+    assert_eq!(
+        status.retreat.as_ref().map(|r| r.reason),
+        Some(HoldReason::NoData)
+    );
+}
+
+#[test]
 fn requests_that_last_longer_than_the_window_are_no_verdict() {
     let mut spec = spec();
     spec.interval = TimeDelta::seconds(600);
