@@ -22,7 +22,10 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     }
     plan.mend_children();
     let home = plan.route_home();
-    plan.point_apex(Serves::Primary);
+    let stranded = leads_to_the_only_pods(plan);
+    if !stranded {
+        plan.point_apex(Serves::Primary);
+    }
     let Some(target) = plan.target() else {
         let text = format!(
             "Deployment {} does not exist; the primary serves",
@@ -68,7 +71,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         // What somebody said was about these pods.
         plan.next.transfer = None;
     }
-    if stands_behind_the_service(plan, target) {
+    if stranded || stands_behind_the_service(plan, target) {
         return;
     }
     if target.desired > 0 && target.up_to_date {
@@ -77,6 +80,14 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         // while the canary was to be scaled away, and was set back.
         silence::scale_away(plan);
     }
+}
+
+/// Somebody pointed the apex Service at the target, whose pods serve, and none of the primary's does: callers keep what they
+/// have until it is there again.
+fn leads_to_the_only_pods(plan: &Plan<'_>) -> bool {
+    let apex = &plan.seen.apex;
+    let served = apex.serves == Some(Serves::Target) && apex.endpoints > 0;
+    served && plan.primary().is_none_or(|primary| primary.serving() == 0)
 }
 
 /// Somebody insists on the target's pods behind the apex Service: as long as it has the promoted template it gets some, for

@@ -223,4 +223,23 @@ fn what_a_failed_promotion_left_on_the_primary_is_nobodys_rollback() {
         revision: "b".to_owned(),
     };
     assert!(acts.contains(&restore), "{acts:?}");
+
+/// Somebody keeps pointing the callers' Service at the target, and the primary is deleted meanwhile.
+#[test]
+fn callers_are_not_taken_from_the_only_pods_that_serve() {
+    let mut seen = at_rest(workload("a", "1"));
+    seen.primary = None;
+    seen.apex.serves = Some(Serves::Target);
+    let decision = decide(&spec(), &seen, at(600));
+    let points = |act: &Act| matches!(act, Act::PointApex(_) | Act::ScaleTarget(_));
+    assert!(!decision.acts.iter().any(points), "{:?}", decision.acts);
+    assert!(
+        decision.acts.iter().any(|act| matches!(act, Act::Promote { .. })),
+        "{:?}",
+        decision.acts
+    );
+
+    seen.primary = Some(workload("a", "1"));
+    let decision = decide(&spec(), &seen, at(600));
+    assert_eq!(decision.acts[0], Act::PointApex(Serves::Primary));
 }
