@@ -81,6 +81,8 @@ pub struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
     log: VecDeque<Change>,
     version: u64,
+    /// The version of the latest change of what proxies are told.
+    routed: u64,
     compacted: u64,
     missing: BTreeSet<Kind>,
 }
@@ -93,6 +95,12 @@ impl Store {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The version of the latest change of what proxies are told.
+    #[must_use]
+    pub fn routed(&self) -> u64 {
+        self.routed
     }
 
     /// The oldest version from which a watch can go on.
@@ -185,6 +193,15 @@ impl Store {
         before: Option<Arc<Value>>,
         actor: &'static str,
     ) {
+        let routes = [
+            Kind::VIRTUAL_SERVICE,
+            Kind::DESTINATION_RULE,
+            Kind::SERVICE,
+            Kind::ENDPOINT_SLICE,
+        ];
+        if routes.contains(&key.kind) {
+            self.routed = self.version;
+        }
         tracing::trace!(
             version = self.version, actor, kind = key.kind.resource().kind, namespace = %key.namespace, name = %key.name,
             ?happened, spec = %object["spec"], "written"

@@ -68,7 +68,8 @@ fn items_of(writer: &Writer) -> Vec<Item> {
     writer
         .store
         .all()
-        .filter(|(_, object)| concerned(object))
+        // Nothing owns an Event, and there are many.
+        .filter(|(key, object)| key.kind != Kind::EVENT && concerned(object))
         .map(|(key, object)| Item {
             key: key.clone(),
             object: object.clone(),

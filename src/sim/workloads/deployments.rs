@@ -23,7 +23,7 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 pub fn step(workloads: &mut Workloads, writer: &mut Writer, by: By<'_>, key: &Key, object: &Arc<Value>) {
     let spec = &object["spec"];
     let paused = spec["paused"] == Value::Bool(true);
-    let hash = template_hash(&spec["template"]);
+    let hash = workloads.template_hash(key, object);
     let current = if paused {
         let kept = object["metadata"]["annotations"]
             .get(REVISION)
@@ -36,16 +36,31 @@ pub fn step(workloads: &mut Workloads, writer: &mut Writer, by: By<'_>, key: &Ke
         kept
     } else {
         ensure_replica_set(writer, by, key, object, &hash);
-        hash
+        hash.clone()
     };
     scale(workloads, by.now, key, spec, &current);
     count_replicas(workloads, writer, by, key);
     write_status(workloads, writer, by, key, &current);
-    trim_history(workloads, writer, by, key, spec);
+    trim_history(workloads, writer, by, key, (spec, &hash));
 }
 
-fn template_hash(template: &Value) -> String {
-    raw_revision(template).chars().take(10).collect()
+impl Workloads {
+    /// The hash of a Deployment's template; it is taken anew with each generation only.
+    fn template_hash(&mut self, key: &Key, object: &Value) -> String {
+        let metadata = &object["metadata"];
+        let version = (metadata["uid"].clone(), metadata["generation"].clone());
+        if let Some((known, hash)) = self.hashes.get(key)
+            && *known == version
+        {
+            return hash.clone();
+        }
+        let hash: String = raw_revision(&object["spec"]["template"])
+            .chars()
+            .take(10)
+            .collect();
+        self.hashes.insert(key.clone(), (version, hash.clone()));
+        hash
+    }
 }
 
 fn sets_of(writer: &Writer, key: &Key) -> Vec<(Key, Arc<Value>)> {
@@ -280,13 +295,19 @@ fn write_status(workloads: &Workloads, writer: &mut Writer, by: By<'_>, key: &Ke
     }
 }
 
-fn trim_history(workloads: &Workloads, writer: &mut Writer, by: By<'_>, key: &Key, spec: &Value) {
+fn trim_history(
+    workloads: &Workloads,
+    writer: &mut Writer,
+    by: By<'_>,
+    key: &Key,
+    (spec, present): (&Value, &str),
+) {
     let limit = usize::try_from(spec["revisionHistoryLimit"].as_u64().unwrap_or(10)).unwrap_or(10);
     let in_use = |set: &Key| {
         let hash = set.name.rsplit_once('-').map(|(_, hash)| hash);
         hash.is_some_and(|hash| {
             let pods = workloads.pods.get(key).into_iter().flatten();
-            pods.into_iter().any(|pod| pod.hash == hash) || template_hash(&spec["template"]) == hash
+            pods.into_iter().any(|pod| pod.hash == hash) || present == hash
         })
     };
     let mut idle: Vec<_> = sets_of(writer, key)

@@ -11,6 +11,7 @@ pub mod pods;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::api_server::{
     Key, Kind,
@@ -33,6 +34,8 @@ pub struct Workloads {
     /// Whether new pods find a node.
     pub schedulable: bool,
     addresses: u32,
+    /// Hashes of templates, with the UID and generation of the Deployment that has it.
+    hashes: BTreeMap<Key, ((Value, Value), String)>,
 }
 
 impl Workloads {
