@@ -55,6 +55,8 @@ pub struct Control {
     pub outage: bool,
     /// The process that the API server cannot be reached from.
     pub cut_off: Option<&'static str>,
+    /// Writes of this kind are refused with this status, as by a quota or a webhook.
+    pub refused: Option<(Kind, u16)>,
     /// Every strike so far.
     pub struck: Vec<Strike>,
 }
@@ -141,7 +143,7 @@ pub fn fault_name(fault: Fault) -> String {
 }
 
 impl Faults for Chaos {
-    fn strike(&mut self, actor: &'static str, verb: Verb, _: Kind) -> Fault {
+    fn strike(&mut self, actor: &'static str, verb: Verb, kind: Kind) -> Fault {
         if !by_controller(actor) {
             return Fault::None;
         }
@@ -153,6 +155,9 @@ impl Faults for Chaos {
         }
         if control.outage || control.cut_off == Some(actor) {
             return Fault::LoseRequest;
+        }
+        if let Some((_, code)) = control.refused.filter(|(of, _)| verb.writes() && *of == kind) {
+            return Fault::Refuse(code);
         }
         let mut rng = self.chance(1, request);
         let by_chance = rng.f64() < self.rate();

@@ -1,5 +1,7 @@
 //! Virtual time: tokio's, which a simulation pauses, beside a calendar.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
@@ -12,8 +14,13 @@ const EPOCH: i64 = 1_767_225_600;
 #[derive(Clone, Copy, Debug)]
 pub struct SimClock {
     began: Instant,
-    skew: TimeDelta,
+    /// By how many milliseconds it is wrong. Clocks are copied into everything that tells the time, and are few: one is
+    /// never given back.
+    skew: &'static AtomicI64,
 }
+
+/// By how much a clock is wrong that is right.
+static RIGHT: AtomicI64 = AtomicI64::new(0);
 
 impl SimClock {
     /// A clock that begins now.
@@ -21,14 +28,22 @@ impl SimClock {
     pub fn start() -> SimClock {
         SimClock {
             began: Instant::now(),
-            skew: TimeDelta::zero(),
+            skew: &RIGHT,
         }
     }
 
-    /// The same clock, set wrong by `skew`.
+    /// The same clock, set wrong by `skew`. It can be set anew.
     #[must_use]
     pub fn skewed(self, skew: TimeDelta) -> SimClock {
+        let skew = Box::leak(Box::new(AtomicI64::new(skew.num_milliseconds())));
         SimClock { skew, ..self }
+    }
+
+    /// Sets a clock that may be wrong, wrong by `skew`, with all of its copies.
+    pub fn set(&self, skew: TimeDelta) {
+        if !std::ptr::eq(self.skew, &RIGHT) {
+            self.skew.store(skew.num_milliseconds(), Ordering::Relaxed);
+        }
     }
 
     /// When it began.
@@ -50,6 +65,8 @@ impl Clock for SimClock {
     }
 
     fn now(&self) -> DateTime<Utc> {
-        SimClock::epoch() + TimeDelta::from_std(self.began.elapsed()).unwrap_or_default() + self.skew
+        SimClock::epoch()
+            + TimeDelta::from_std(self.began.elapsed()).unwrap_or_default()
+            + TimeDelta::milliseconds(self.skew.load(Ordering::Relaxed))
     }
 }

@@ -73,6 +73,7 @@ pub struct SimCluster {
 /// A replica of the controller; its tasks end with it.
 struct Process {
     name: &'static str,
+    clock: SimClock,
     /// Cancelled when a fault kills it, or when it ends by itself.
     dead: CancellationToken,
     /// Cancelled when it is asked to stop.
@@ -188,14 +189,16 @@ impl SimCluster {
         let skew = self
             .skews
             .map_or(TimeDelta::zero(), |skews| skews[replica.min(1)]);
+        let clock = self.clock.skewed(skew);
         let mut process = Process {
             name,
+            clock,
             dead: CancellationToken::new(),
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
             ctx: None,
         };
-        self.start_in(&mut process, name, self.clock.skewed(skew));
+        self.start_in(&mut process, name, clock);
         self.processes.insert(replica, process);
     }
 
@@ -307,6 +310,13 @@ impl SimCluster {
     #[must_use]
     pub fn process_of(&self, replica: usize) -> Option<&'static str> {
         self.processes.get(&replica).map(|process| process.name)
+    }
+
+    /// Sets the clock of a replica wrong by `skew`, until it is started again.
+    pub fn set_clock(&self, replica: usize, skew: TimeDelta) {
+        if let Some(process) = self.processes.get(&replica) {
+            process.clock.set(skew);
+        }
     }
 
     /// What a replica works with.
@@ -438,7 +448,7 @@ impl SimCluster {
 /// Kubernetes' own controllers, and the mesh: they react to changes, and to what pods do by themselves.
 async fn run_platform(server: ApiServer, clock: SimClock, world: Arc<Mutex<World>>) {
     let mut changes = server.changes();
-    let mut routes = Routes::default();
+    let (mut routes, mut wanted, mut known) = (Routes::default(), Routes::default(), None);
     loop {
         changes.mark_unchanged();
         // Without their API server they do nothing.
@@ -449,10 +459,14 @@ async fn run_platform(server: ApiServer, clock: SimClock, world: Arc<Mutex<World
             let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
             world.catch_up(now);
             let next = server.write("kubernetes", |writer, by| world.workloads.step(writer, by));
-            let wanted = server.read(Routes::of);
+            server.read(|store| {
+                if known != Some(store.routed()) {
+                    (wanted, known) = (Routes::of(store), Some(store.routed()));
+                }
+            });
             if wanted != routes && world.traffic.told {
                 world.traffic.reroute(wanted.clone(), now);
-                routes = wanted;
+                routes = wanted.clone();
             }
             next
         };

@@ -207,6 +207,7 @@ async fn lost() -> Result<Reply, std::io::Error> {
 
 fn injected(code: u16) -> Refusal {
     let (reason, message) = match code {
+        403 => ("Forbidden", "exceeded quota: nothing more may be written here"),
         409 => ("Conflict", "the object has been modified"),
         429 => ("TooManyRequests", "too many requests, please try again later"),
         503 => (

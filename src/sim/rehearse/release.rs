@@ -102,6 +102,7 @@ impl Release {
     pub fn behaviour(&self, present: &Behaviour) -> Behaviour {
         Behaviour {
             error_rate: self.errors.unwrap_or(present.error_rate),
+            errors_after: TimeDelta::zero(),
             latency: self.latency.unwrap_or(present.latency),
             ready_after: if self.never_ready {
                 None

@@ -70,12 +70,12 @@ impl Meter {
         }
     }
 
-    /// Whether two scrapes were taken in the window that ends at `at`.
+    /// Whether two scrapes up to `known` were taken in the window that ends at `at`.
     #[must_use]
-    pub fn scraped_twice(&self, at: DateTime<Utc>, window: TimeDelta) -> bool {
+    pub fn scraped_twice(&self, at: DateTime<Utc>, known: DateTime<Utc>, window: TimeDelta) -> bool {
         let scrapes = self.scrapes.iter().rev().map(|(when, _)| *when);
         scrapes
-            .filter(|when| *when > at - window && *when <= at)
+            .filter(|when| *when > at - window && *when <= known)
             .nth(1)
             .is_some()
     }
@@ -95,27 +95,40 @@ impl Meter {
             .find(|when| *when <= at)
     }
 
-    /// The usual time between two scrapes in `span` up to `at`, if there were some before as well: scrapes that failed do not
+    /// The usual time between two scrapes in `span` up to `at`, of those up to `known`, if there were some before as well: scrapes that failed do not
     /// count, as `up` has samples of them too.
     #[must_use]
-    pub fn gap(&self, at: DateTime<Utc>, span: TimeDelta) -> Option<TimeDelta> {
+    pub fn gap(&self, at: DateTime<Utc>, known: DateTime<Utc>, span: TimeDelta) -> Option<TimeDelta> {
         let from = at - span;
         self.scrapes.front().filter(|(when, _)| *when <= from)?;
         let times = self.scrapes.iter().map(|(when, _)| *when);
-        let within: Vec<DateTime<Utc>> = times.filter(|when| *when > from && *when <= at).collect();
+        let within: Vec<DateTime<Utc>> = times.filter(|when| *when > from && *when <= known).collect();
         let mut gaps: Vec<TimeDelta> = within.windows(2).map(|pair| pair[1] - pair[0]).collect();
         gaps.sort();
         gaps.get(gaps.len() / 2).copied()
     }
 
-    /// What PromQL's `increase` says of the window that ends at `at`: the growth between its first and last scrape,
+    /// What is to be known of the window that ends at `at`, at `at`: see [`Meter::increase_of_known`].
+    #[must_use]
+    pub fn increase(&self, at: DateTime<Utc>, window: TimeDelta) -> Option<Counts> {
+        self.increase_of_known(at, at, window)
+    }
+
+    /// What PromQL's `increase` says of the window that ends at `at` if scrapes are known up to `known`: the growth between its first and last scrape,
     /// extrapolated to the window's ends by half a scrape interval at most. A series of errors begins with its first
     /// error, so that the first ones are not seen as growth.
     #[must_use]
-    pub fn increase(&self, at: DateTime<Utc>, window: TimeDelta) -> Option<Counts> {
+    pub fn increase_of_known(
+        &self,
+        at: DateTime<Utc>,
+        known: DateTime<Utc>,
+        window: TimeDelta,
+    ) -> Option<Counts> {
         let after = |instant| self.scrapes.partition_point(|(when, _)| *when <= instant);
-        let within: Vec<&(DateTime<Utc>, Counts)> =
-            self.scrapes.range(after(at - window)..after(at)).collect();
+        let within: Vec<&(DateTime<Utc>, Counts)> = {
+            let (first, end) = (after(at - window), after(known));
+            self.scrapes.range(first..end.max(first)).collect()
+        };
         if within.is_empty() {
             return None;
         }
@@ -247,7 +260,7 @@ mod tests {
         }
         assert_eq!(meter.newest(at(140)), Some(at(135)));
         assert_eq!(meter.newest(at(29)), Some(at(15)), "what is known late is old");
-        let gap = |span| meter.gap(at(140), TimeDelta::seconds(span));
+        let gap = |span| meter.gap(at(140), at(140), TimeDelta::seconds(span));
         assert_eq!(gap(100), Some(TimeDelta::seconds(15)), "one was lost");
         assert_eq!(gap(300), None, "it is younger");
     }
@@ -265,9 +278,8 @@ mod tests {
                 assert_eq!(meter.increase(start, TimeDelta::seconds(10)), None);
             }
         }
-        let counts = meter
-            .increase(start + TimeDelta::seconds(20), TimeDelta::seconds(10))
-            .unwrap();
+        let end = start + TimeDelta::seconds(20);
+        let counts = meter.increase(end, TimeDelta::seconds(10)).unwrap();
         assert!((counts.all() - 100.0).abs() < 1e-6, "{counts:?}");
         assert_eq!(counts.quantile(0.5), Some(7.5));
         assert_eq!(
@@ -284,7 +296,8 @@ mod tests {
             meter.count(true, 8.0);
             meter.scrape(start + TimeDelta::seconds(second));
         }
-        let counts = meter.increase(start + TimeDelta::seconds(10), TimeDelta::seconds(10));
+        let end = start + TimeDelta::seconds(10);
+        let counts = meter.increase(end, TimeDelta::seconds(10));
         assert_eq!(counts.map(|counts| counts.good), Some(0.0));
         assert!(counts.is_some_and(|counts| counts.bad > 8.0), "{counts:?}");
     }

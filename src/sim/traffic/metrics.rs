@@ -36,6 +36,8 @@ pub enum Trouble {
     Slow,
     /// It answers what was true a minute ago.
     Late,
+    /// It gets samples late, as by remote write: the newest ones are not known yet.
+    Lagging,
 }
 
 /// The metric source of a simulation.
@@ -56,6 +58,17 @@ impl SimMetrics {
 const SLOW: Duration = Duration::from_secs(20);
 /// By how much late data is behind.
 const LATE: TimeDelta = TimeDelta::minutes(1);
+/// How long samples are on their way.
+const LAG: TimeDelta = TimeDelta::seconds(12);
+
+/// An instant at which a question is answered.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// The end of every window.
+    at: DateTime<Utc>,
+    /// Scrapes that were taken later are not known.
+    known: DateTime<Utc>,
+}
 
 impl SimMetrics {
     fn trouble(&self) -> Trouble {
@@ -66,14 +79,13 @@ impl SimMetrics {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as long as an answer takes, and shows `look` the pods that were asked for, and the instant up to which they
-    /// are known. Over a `range` those have series too that were gone by then; at an instant they have
+    /// Waits as long as an answer takes, and shows `look` the pods that were asked for, and what is known of them. Over a `range` those have series too that were gone by then; at an instant they have
     /// none.
     async fn answer<T: Default>(
         &self,
         scope: &Scope,
         range: bool,
-        look: impl Fn(&mut T, WorkloadKey, &Pod, DateTime<Utc>) + Send,
+        look: impl Fn(&mut T, WorkloadKey, &Pod, Asked) + Send,
     ) -> Result<T, SourceError> {
         if self.trouble() == Trouble::Slow {
             tokio::time::sleep_until(Instant::now() + SLOW).await;
@@ -85,7 +97,12 @@ impl SimMetrics {
             Trouble::Down => return Err(SourceError::Unreachable("connection refused".to_owned())),
             Trouble::Empty => return Ok(T::default()),
             Trouble::Late => now - LATE,
-            Trouble::None | Trouble::NotANumber | Trouble::Slow => now,
+            Trouble::None | Trouble::NotANumber | Trouble::Slow | Trouble::Lagging => now,
+        };
+        let known = if world.trouble == Trouble::Lagging {
+            at - LAG
+        } else {
+            at
         };
         let mut found = T::default();
         let gone = world.workloads.gone.iter().filter(|pod| range || !pod.gone(at));
@@ -95,7 +112,7 @@ impl SimMetrics {
                 workload: pod.workload.clone(),
             };
             if scope.workloads.contains(&key) {
-                look(&mut found, key, pod, at);
+                look(&mut found, key, pod, Asked { at, known });
             }
         }
         Ok(found)
@@ -118,8 +135,8 @@ impl MetricSource for SimMetrics {
         window: Duration,
     ) -> Result<Requests, SourceError> {
         let window = TimeDelta::from_std(window).unwrap_or_default();
-        let count = |found: &mut Requests, key, pod: &Pod, at| {
-            if let Some(counted) = pod.meter.increase(at, window) {
+        let count = |found: &mut Requests, key, pod: &Pod, asked: Asked| {
+            if let Some(counted) = pod.meter.increase_of_known(asked.at, asked.known, window) {
                 let counts: &mut Counts = found.entry((key, Reporter::Destination)).or_default();
                 counts.requests += counted.all();
                 counts.bad += counted.bad;
@@ -142,8 +159,8 @@ impl MetricSource for SimMetrics {
         window: Duration,
     ) -> Result<Durations, SourceError> {
         let window = TimeDelta::from_std(window).unwrap_or_default();
-        let count = |found: &mut Vec<(WorkloadKey, meter::Counts)>, key, pod: &Pod, at| {
-            if let Some(counted) = pod.meter.increase(at, window) {
+        let count = |found: &mut Vec<(WorkloadKey, meter::Counts)>, key, pod: &Pod, asked: Asked| {
+            if let Some(counted) = pod.meter.increase_of_known(asked.at, asked.known, window) {
                 found.push((key, counted));
             }
         };
@@ -160,24 +177,25 @@ impl MetricSource for SimMetrics {
     async fn freshness(&self, scope: &Scope, window: Duration) -> Result<Freshness, SourceError> {
         let window = TimeDelta::from_std(window).unwrap_or_default();
         let now = self.clock.now();
-        let look = |found: &mut Freshness, key: WorkloadKey, pod: &Pod, at| {
+        let look = |found: &mut Freshness, key: WorkloadKey, pod: &Pod, asked: Asked| {
+            let Asked { at, known } = asked;
             // Every pod is scraped, whether anybody ever called it or not.
             if let Some(newest) = pod
                 .meter
-                .newest(at)
-                .filter(|_| pod.meter.scraped_twice(at, window))
+                .newest(known)
+                .filter(|_| pod.meter.scraped_twice(at, known, window))
             {
                 let age = (now - newest).to_std().unwrap_or_default();
                 let ages = found.ages.entry(key.clone()).or_default();
                 ages.insert(pod.ip.clone(), age);
             }
             let learnt = LEARNT_OVER.iter().find_map(|span| {
-                let gap = pod.meter.gap(at, TimeDelta::from_std(*span).ok()?)?;
+                let gap = pod.meter.gap(at, known, TimeDelta::from_std(*span).ok()?)?;
                 gap.to_std().ok()
             });
             if let Some(learnt) = learnt {
-                let known = found.intervals.entry(key).or_insert(learnt);
-                *known = learnt.min(*known);
+                let least = found.intervals.entry(key).or_insert(learnt);
+                *least = learnt.min(*least);
             }
         };
         let found = self.answer(scope, false, look).await?;

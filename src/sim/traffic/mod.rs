@@ -98,6 +98,8 @@ pub struct Traffic {
     pub barred: BTreeMap<(String, String), Barrier>,
     /// How long a change takes to the proxies.
     pub lag: TimeDelta,
+    /// How many of a hundred scrapes of a pod are lost.
+    pub scrapes_lost: u8,
     /// Time between two scrapes.
     pub scrape_interval: TimeDelta,
     next_scrape: DateTime<Utc>,
@@ -119,6 +121,7 @@ impl Traffic {
             told: true,
             barred: BTreeMap::new(),
             lag: TimeDelta::milliseconds(150),
+            scrapes_lost: 0,
             scrape_interval,
             next_scrape: now + scrape_interval,
             rng: fastrand::Rng::with_seed(seed),
@@ -214,7 +217,8 @@ impl Traffic {
 
     fn scrape(&mut self, workloads: &mut Workloads, at: DateTime<Utc>) {
         for pod in workloads.pods.values_mut().flatten() {
-            if pod.is_scraped(at) {
+            let lost = self.scrapes_lost > 0 && self.rng.u8(..100) < self.scrapes_lost;
+            if pod.is_scraped(at) && !lost {
                 pod.meter.scrape(at);
             }
         }
@@ -230,8 +234,14 @@ impl Traffic {
         let place = (callers.namespace.clone(), callers.service.clone());
         let port = callers.port;
         let (request, meant) = self.meet_fate(workloads, &place, port, at);
-        let ledger = self.ledgers.entry(place.clone()).or_default();
-        ledger.note(&request, meant);
+        match self.ledgers.get_mut(&place) {
+            Some(ledger) => ledger.note(&request, meant),
+            None => self
+                .ledgers
+                .entry(place.clone())
+                .or_default()
+                .note(&request, meant),
+        }
         if let Some(record) = self.records.get_mut(&place) {
             record.push(request);
         }
@@ -241,7 +251,7 @@ impl Traffic {
     fn meet_fate(
         &mut self,
         workloads: &mut Workloads,
-        (namespace, service): &(String, String),
+        place: &(String, String),
         port: Option<i64>,
         at: DateTime<Utc>,
     ) -> (Request, String) {
@@ -257,7 +267,7 @@ impl Traffic {
             mut addresses,
             labels,
             misrouted,
-        } = self.effective.choose((namespace, service), port, dice);
+        } = self.effective.choose(place, port, dice);
         if misrouted {
             request.failure = Some(Failure::Misrouted);
             return (request, service);
@@ -276,7 +286,12 @@ impl Traffic {
             let Some(pod) = find(workloads, ip).filter(|pod| pod.listens(at)) else {
                 continue;
             };
-            match self.barred.get(&(namespace.clone(), pod.workload.clone())) {
+            let barrier = if self.barred.is_empty() {
+                None
+            } else {
+                self.barred.get(&(place.0.clone(), pod.workload.clone()))
+            };
+            match barrier {
                 None => {}
                 Some(Barrier::Drops) => continue,
                 Some(Barrier::Denies) => {
@@ -285,7 +300,7 @@ impl Traffic {
                     return (request, pod.workload.clone());
                 }
             }
-            let failed = self.rng.f64() < pod.behaviour.error_rate;
+            let failed = self.rng.f64() < pod.error_rate(at);
             request.took = -(1.0 - self.rng.f64()).ln() * pod.behaviour.latency;
             pod.meter.count(failed, request.took);
             request.failure = failed.then_some(Failure::Answered);
@@ -301,7 +316,12 @@ impl Ledger {
     fn note(&mut self, request: &Request, meant: String) {
         self.sent += 1;
         if let Some(workload) = &request.workload {
-            *self.answered.entry(workload.clone()).or_default() += 1;
+            match self.answered.get_mut(workload) {
+                Some(count) => *count += 1,
+                None => {
+                    self.answered.insert(workload.clone(), 1);
+                }
+            }
         }
         let Some(failure) = request.failure else { return };
         *self.failed.entry((failure, meant.clone())).or_default() += 1;

@@ -111,10 +111,9 @@ impl Routes {
 
     /// Where a request for a port of a Service goes that has this luck (from 0 to 1); its first port if none is named.
     #[must_use]
-    pub fn choose(&self, (namespace, service): (&str, &str), port: Option<i64>, dice: f64) -> Choice {
-        let place = (namespace.to_owned(), service.to_owned());
-        let meant = self.port(&place, port);
-        let route = self.routes.get(&place).and_then(|routes| {
+    pub fn choose(&self, place: &Place, port: Option<i64>, dice: f64) -> Choice {
+        let meant = self.port(place, port);
+        let route = self.routes.get(place).and_then(|routes| {
             let fits = |route: &&Route| match (&route.ports, meant) {
                 (Some(ports), Some(meant)) => ports.contains(&meant.number),
                 (ports, _) => ports.is_none(),
@@ -122,10 +121,8 @@ impl Routes {
             routes.iter().find(fits)
         });
         let chosen = route.and_then(|route| pick(&route.destinations, dice));
-        let service = chosen
-            .map_or(service, |chosen| chosen.service.as_str())
-            .to_owned();
-        let to = (place.0.clone(), service.clone());
+        let service = chosen.map_or(place.1.as_str(), |chosen| chosen.service.as_str());
+        let to = (place.0.clone(), service.to_owned());
         let subset = chosen.and_then(|chosen| chosen.subset.as_ref());
         let labels = subset.and_then(|subset| self.subsets.get(&to)?.get(subset).cloned());
         let reached = match chosen.and_then(|chosen| chosen.port) {
@@ -141,7 +138,7 @@ impl Routes {
             || (elsewhere && meant.is_some() && self.ports.contains_key(&to));
         let ready = self.ready.get(&to).cloned();
         Choice {
-            service,
+            service: to.1,
             addresses: ready.unwrap_or_default(),
             labels,
             misrouted,

@@ -9,6 +9,8 @@ use chrono::TimeDelta;
 pub struct Behaviour {
     /// Share of requests that are answered with 500, from 0 to 1.
     pub error_rate: f64,
+    /// From readiness to the first of these.
+    pub errors_after: TimeDelta,
     /// Mean time to an answer in milliseconds; times are exponentially distributed.
     pub latency: f64,
     /// From the start to readiness; never if absent.
@@ -23,6 +25,7 @@ impl Default for Behaviour {
     fn default() -> Behaviour {
         Behaviour {
             error_rate: 0.0,
+            errors_after: TimeDelta::zero(),
             latency: 8.0,
             ready_after: Some(TimeDelta::milliseconds(500)),
             crash_after: None,
@@ -41,6 +44,10 @@ impl Behaviour {
         match preset {
             // So slow that twenty requests show it: every other one takes less than the shop's bound of 500 ms.
             "slow" => behaviour.latency = 700.0,
+            "late" => {
+                behaviour.error_rate = 0.6;
+                behaviour.errors_after = TimeDelta::seconds(25);
+            }
             "crash" => behaviour.crash_after = Some(TimeDelta::seconds(12)),
             "neverready" => behaviour.ready_after = None,
             "dark" => behaviour.dark_after = Some(TimeDelta::seconds(12)),

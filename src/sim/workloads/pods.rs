@@ -79,6 +79,15 @@ impl Pod {
         !dark && self.is_scraped(at)
     }
 
+    /// The share of requests that it fails.
+    #[must_use]
+    pub fn error_rate(&self, at: DateTime<Utc>) -> f64 {
+        let begun = self
+            .ready_at()
+            .is_some_and(|ready| ready + self.behaviour.errors_after <= at);
+        if begun { self.behaviour.error_rate } else { 0.0 }
+    }
+
     /// Whether its proxy tells what it counted: it does so as long as the pod runs, also where the application behind it does
     /// not answer.
     #[must_use]
