@@ -65,6 +65,10 @@ pub struct Book {
     pub served: BTreeMap<String, DateTime<Utc>>,
     /// Since when a Service has no ready pod.
     pub bare: BTreeMap<String, DateTime<Utc>>,
+    /// Ready pods of each Service lately: since when there were how many.
+    pub ready: BTreeMap<String, VecDeque<(DateTime<Utc>, usize)>>,
+    /// What a process of the controller wrote lately, and when.
+    pub repairs: BTreeMap<(String, &'static str), VecDeque<DateTime<Utc>>>,
     /// Services that had a ready pod once.
     pub served_once: BTreeSet<String>,
     /// The revision that may be promoted: analysed at every step, or shipped unanalysed as the user asked.

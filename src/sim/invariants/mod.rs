@@ -5,7 +5,9 @@
 
 mod book;
 mod canary;
+mod capacity;
 mod promotions;
+mod quarrel;
 mod routes;
 mod workloads;
 

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use super::{
     Kind, Seen,
     book::{Book, canary_weight, host, ready_endpoints},
+    capacity, quarrel,
 };
 
 /// Remembers what the routes have, whoever is to blame for it.
@@ -36,6 +37,13 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut
     let late = seen.change.before.is_none() && seen.status("phase") == "Terminating";
     if new > old && !late {
         raised(seen, book, new, stale, found);
+    }
+    let withdrawn = !seen.status("retirement").is_null() || !seen.status("retreat").is_null();
+    if new != old && !withdrawn {
+        quarrel::written(seen, book, &format!("the weight {new}"), found);
+    }
+    if !stale && !late {
+        capacity::routed(seen, book, (old, new), found);
     }
     if new < old && !stale && seen.canary().is_some() {
         let back = bare(seen, book, &seen.names.primary);
@@ -65,6 +73,7 @@ pub(super) const SEEN: TimeDelta = TimeDelta::seconds(15);
 pub(super) fn endpoints(seen: &Seen<'_>, book: &mut Book) {
     let slice = &seen.change.key.name;
     let service = slice.strip_suffix("-slice").unwrap_or(slice);
+    capacity::counted(seen, book, service);
     if ready_endpoints(seen.store, &seen.change.key.namespace, service) > 0 {
         book.bare.remove(service);
         book.served_once.insert(service.to_owned());
@@ -212,6 +221,15 @@ pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
     }
     let selector = |object: &Value| object["spec"]["selector"].clone();
     let Some(before) = &seen.change.before else { return };
+    let created = before["metadata"]["annotations"]["bellwether.dev/owner-uid"].is_string();
+    let offers = |object: &Value| {
+        let mut offered = object["spec"].clone();
+        offered["selector"].take();
+        offered
+    };
+    if seen.ours && !created && offers(before) != offers(&seen.change.object) {
+        found.push("an adopted Service does not offer what it did (I18)".to_owned());
+    }
     let (old, new) = (selector(before), selector(&seen.change.object));
     if old == new {
         return;
@@ -219,6 +237,9 @@ pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
     book.routed_at = Some(seen.at);
     if !seen.ours {
         return;
+    }
+    if ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary) > 0 {
+        quarrel::written(seen, book, "the selector of the Service", found);
     }
     let to_primary = new["app"].as_str().is_some_and(|app| app.ends_with("-primary"));
     let (side, other) = if to_primary {

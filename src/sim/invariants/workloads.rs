@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Seen,
     book::{Book, ready_endpoints},
-    elapsed, promotions, routes,
+    elapsed, promotions, quarrel, routes,
 };
 use crate::{
     sim::{api_server::Kind, workloads::behaviour::Behaviour},
@@ -102,14 +102,14 @@ pub(super) fn cleared(seen: &Seen<'_>, book: &mut Book, new: &Value, found: &mut
     }
 }
 
-/// Whether no analysis can let it pass. Pods that crash or go dark after a while may be promoted before they do.
+/// Whether no analysis can let it pass. Pods that crash, go dark or fail requests after a while may be promoted before they do.
 fn cannot_pass(behaviour: &Behaviour) -> bool {
     let bad = Behaviour {
         crash_after: None,
         dark_after: None,
         ..behaviour.clone()
     };
-    !bad.good()
+    !bad.good() && behaviour.errors_after.is_zero()
 }
 
 /// The weights of the Canary's steps.
@@ -159,6 +159,9 @@ pub(super) fn target(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut 
     }
     if before["spec"]["template"] != after["spec"]["template"] && !handed_back(seen, after) {
         promotions::shipped(seen, before, found);
+    }
+    if before["spec"]["replicas"] != after["spec"]["replicas"] {
+        quarrel::written(seen, book, "the replicas of the workload", found);
     }
     if before["spec"]["replicas"] == 0 && after["spec"]["replicas"] != 0 {
         promotions::started(seen, found);
