@@ -223,6 +223,7 @@ fn what_a_failed_promotion_left_on_the_primary_is_nobodys_rollback() {
         revision: "b".to_owned(),
     };
     assert!(acts.contains(&restore), "{acts:?}");
+}
 
 /// Somebody keeps pointing the callers' Service at the target, and the primary is deleted meanwhile.
 #[test]
