@@ -1,0 +1,156 @@
+use serde_json::json;
+
+use super::*;
+
+fn found(kind_name: &str, object: Value) -> Policies {
+    found_in(kind_name, &[object])
+}
+
+fn found_in(kind_name: &str, objects: &[Value]) -> Policies {
+    let target = json!({"metadata": {"name": "shop"}, "spec": {"template": {"metadata": {
+        "labels": {"app": "shop", "team": "a"},
+    }}}});
+    let selector = Selector {
+        label: "app".to_owned(),
+        value: "shop".to_owned(),
+    };
+    let kind = KINDS.iter().find(|kind| kind.kind == kind_name).unwrap();
+    let mut all = Policies::default();
+    all.add(kind, objects, &target, &selector);
+    all
+}
+
+fn named(spec: &Value) -> Value {
+    json!({"metadata": {"name": "p"}, "spec": spec})
+}
+
+#[test]
+fn policy_that_names_the_label_of_the_target_covers_the_target_alone() {
+    for (kind, spec) in [
+        (
+            "NetworkPolicy",
+            json!({"podSelector": {"matchLabels": {"app": "shop"}}}),
+        ),
+        (
+            "NetworkPolicy",
+            json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["shop", "x"]}]}}),
+        ),
+        (
+            "AuthorizationPolicy",
+            json!({"selector": {"matchLabels": {"app": "shop"}}}),
+        ),
+        (
+            "PeerAuthentication",
+            json!({"selector": {"matchLabels": {"app": "shop", "team": "a"}}}),
+        ),
+        (
+            "RequestAuthentication",
+            json!({"selector": {"matchLabels": {"app": "shop"}}}),
+        ),
+    ] {
+        let all = found(kind, named(&spec));
+        assert_eq!(all.uncovered, [format!("{kind}/p")], "{spec}");
+    }
+}
+
+#[test]
+fn policy_of_all_pods_or_of_others_is_none_of_it() {
+    for (kind, spec) in [
+        ("NetworkPolicy", json!({"podSelector": {}})),
+        (
+            "NetworkPolicy",
+            json!({"podSelector": {"matchLabels": {"team": "a"}}}),
+        ),
+        (
+            "NetworkPolicy",
+            json!({"podSelector": {"matchLabels": {"app": "bank"}}}),
+        ),
+        (
+            "NetworkPolicy",
+            json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}),
+        ),
+        ("AuthorizationPolicy", json!({})),
+        (
+            "AuthorizationPolicy",
+            json!({"selector": {"matchLabels": {"app": "bank"}}}),
+        ),
+        ("EnvoyFilter", json!({})),
+    ] {
+        assert_eq!(found(kind, named(&spec)), Policies::default(), "{spec}");
+    }
+}
+
+#[test]
+fn policy_that_lets_the_target_through_elsewhere_does_not_let_the_primary_through() {
+    let peer = json!({"podSelector": {"matchLabels": {"app": "shop"}}});
+    let database = json!({"podSelector": {"matchLabels": {"app": "db"}}, "ingress": [{"from": [peer]}]});
+    assert_eq!(
+        found("NetworkPolicy", named(&database)).uncovered,
+        ["NetworkPolicy/p"]
+    );
+    let abroad = json!({"podSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": {}});
+    let database = json!({"podSelector": {"matchLabels": {"app": "db"}}, "ingress": [{"from": [abroad]}]});
+    assert!(found("NetworkPolicy", named(&database)).uncovered.is_empty());
+}
+
+#[test]
+fn policy_that_is_written_for_each_side_covers_both() {
+    let of = |name: &str, label: &str, ports: &Value| {
+        json!({"metadata": {"name": name}, "spec": {
+            "podSelector": {"matchLabels": {"app": label}}, "ingress": [{"ports": ports}],
+        }})
+    };
+    let (web, admin) = (json!([{"port": 80}]), json!([{"port": 90}]));
+    let same = [of("a", "shop", &web), of("b", "shop-primary", &web)];
+    assert_eq!(found_in("NetworkPolicy", &same), Policies::default());
+    let others = [of("a", "shop", &web), of("b", "shop-primary", &admin)];
+    assert_eq!(
+        found_in("NetworkPolicy", &others).uncovered,
+        ["NetworkPolicy/a", "NetworkPolicy/b"]
+    );
+}
+
+#[test]
+fn policy_of_all_pods_but_the_target_concerns_the_primary() {
+    let selector = json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["shop"]}]});
+    let denied = found("NetworkPolicy", named(&json!({"podSelector": selector})));
+    assert_eq!(denied.uncovered, ["NetworkPolicy/p"]);
+}
+
+#[test]
+fn policy_of_all_pods_that_lets_only_the_target_through_does_not_cover_the_primary() {
+    let peer = json!({"podSelector": {"matchLabels": {"app": "shop"}}});
+    let all = found(
+        "NetworkPolicy",
+        named(&json!({"podSelector": {}, "ingress": [{"from": [peer]}]})),
+    );
+    assert_eq!(all.uncovered, ["NetworkPolicy/p"]);
+}
+
+#[test]
+fn companions_are_told_and_hold_nothing() {
+    let budget = found(
+        "PodDisruptionBudget",
+        named(&json!({"selector": {"matchLabels": {"app": "shop"}}})),
+    );
+    assert_eq!(budget.companions, ["PodDisruptionBudget/p"]);
+    let scaled = json!({"scaleTargetRef": {"kind": "Deployment", "name": "shop"}});
+    let scaler = found("HorizontalPodAutoscaler", named(&scaled));
+    assert_eq!(scaler.companions, ["HorizontalPodAutoscaler/p"]);
+    assert!(scaler.uncovered.is_empty() && budget.uncovered.is_empty());
+}
+
+#[test]
+fn policies_are_accepted_by_name_or_all_at_once() {
+    let all = Policies {
+        uncovered: vec!["NetworkPolicy/a".to_owned(), "AuthorizationPolicy/b".to_owned()],
+        ..Policies::default()
+    };
+    assert_eq!(all.unaccepted(""), ["NetworkPolicy/a", "AuthorizationPolicy/b"]);
+    assert_eq!(all.unaccepted("NetworkPolicy/a"), ["AuthorizationPolicy/b"]);
+    assert_eq!(
+        all.unaccepted("NetworkPolicy/a, AuthorizationPolicy/b"),
+        Vec::<&str>::new()
+    );
+    assert_eq!(all.unaccepted("all"), Vec::<&str>::new());
+}
