@@ -113,11 +113,12 @@ fn updater(manager: &str) -> String {
     format!("{manager} (update)")
 }
 
-/// The text at a pointer whose parts are plain names; empty if it is missing.
+/// A text in an object; empty if it is missing.
 pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    let mut names = pointer.split('/').skip(1);
-    let found = names.try_fold(object, |value, name| value.get(name));
-    found.and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 impl Writer {
