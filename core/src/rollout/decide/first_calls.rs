@@ -121,8 +121,8 @@ fn give_back(plan: &mut Plan<'_>, text: &str, rate: f64) -> bool {
     transfer::miss(plan);
     if let Some(transfer) = &mut plan.next.transfer {
         transfer.rate = Some((rate * 100.0).round() / 100.0);
-        // What is refused now is no measure of what was before.
-        transfer.refused = None;
+        // What is refused now is no measure of what was before: until the target shows it, hardly anything may be.
+        transfer.refused = Some(0.0);
     }
     plan.clear_holds();
     plan.enter(Phase::Initializing);

@@ -27,9 +27,10 @@ const STRANGERS: TimeDelta = TimeDelta::minutes(5);
 /// For how long requests that were counted make it strange that none can be counted any more.
 const MEMORY: TimeDelta = TimeDelta::minutes(10);
 
-/// Pods of the target that nobody needs go when no request reaches them, but not in a quarrel with whoever wants them.
+/// Pods of the target that nobody needs go when no request reaches them, but not in a quarrel with whoever wants them, and not
+/// in the round that takes the callers' Service or the routes from them.
 pub(super) fn scale_away(plan: &mut Plan<'_>) {
-    if plan.settled_at(Weight::ZERO) && silent(plan, Serves::Target) {
+    if !plan.acting() && plan.settled_at(Weight::ZERO) && silent(plan, Serves::Target) {
         plan.act(Act::ScaleTarget(0));
     }
 }

@@ -245,6 +245,12 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
         // It had to move while nobody served here, and whether requests arrive there was not asked.
         plan.towards_safety();
         transfer::give_up(plan, false);
+        if plan.next.first_calls.is_some()
+            && let Some(transfer) = &mut plan.next.transfer
+        {
+            // What is refused where the traffic is now shows with it.
+            transfer.refused = None;
+        }
         plan.say(format!(
             "{} serves again, and has the traffic again",
             plan.spec.names.target
@@ -256,12 +262,11 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
         .as_ref()
         .is_some_and(|transfer| transfer.forced && transfer.missed)
     {
-        // Requests are known not to arrive here: the pods there are waited for.
+        // Requests are known not to arrive here: the pods there are waited for, unless they do arrive by then.
         plan.keep_holds(&[HoldReason::NotReached]);
         if target.desired == 0 {
             plan.act(Act::ScaleTarget(capacity::full(plan)));
         }
-        return;
     }
     if known.is_some_and(|transfer| transfer.reached) {
         match reach::look(plan, Serves::Primary, Weight::FULL) {

@@ -260,3 +260,22 @@ fn push_before_the_target_has_the_service_again_is_released_like_any_other() {
     assert_eq!(seen.status.phase, Some(Phase::Progressing));
     assert_eq!(seen.routes, at_weight(0));
 }
+
+/// The policy is mended before the target has a pod that serves.
+#[test]
+fn requests_that_arrive_after_all_end_the_wait_for_the_target() {
+    let mut seen = after_the_night();
+    calls(&mut seen, 20, refusing(40.0, 40.0), None);
+    carry_out(&mut seen, 20, &spec());
+    let target = seen.target.as_mut().unwrap();
+    (target.desired, target.total) = (2, 2);
+    let mut scaled = false;
+    for now in 21..200 {
+        let denied = if now < 60 { 40.0 } else { 0.0 };
+        calls(&mut seen, now, refusing(40.0, denied), None);
+        seen.told = seen.status.outbox.seq;
+        scaled |= carry_out(&mut seen, now, &spec()).contains(&Act::ScaleTarget(0));
+        assert!(!scaled || now >= 60, "at {now}");
+    }
+    assert!(scaled, "{:?}", seen.status.message);
+}

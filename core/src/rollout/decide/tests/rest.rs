@@ -244,3 +244,14 @@ fn callers_are_not_taken_from_the_only_pods_that_serve() {
     let decision = decide(&spec(), &seen, at(600));
     assert_eq!(decision.acts[0], Act::PointApex(Serves::Primary));
 }
+
+/// A robot led callers to the target: its pods do not go in the round that leads them back.
+#[test]
+fn pods_are_not_scaled_away_in_the_round_that_takes_the_service_from_them() {
+    let mut seen = at_rest(workload("a", "2"));
+    seen.apex.serves = Some(Serves::Target);
+    measure(&mut seen, 600, 0.0, 95.0);
+    let acts = carry_out(&mut seen, 600, &spec());
+    assert!(acts.contains(&Act::PointApex(Serves::Primary)), "{acts:?}");
+    assert!(!acts.contains(&Act::ScaleTarget(0)), "{acts:?}");
+}
