@@ -160,15 +160,24 @@ impl Policies {
     /// The policies that nobody accepted. `accepted` has them as `Kind/name` with commas between, or is `all`.
     #[must_use]
     pub fn unaccepted(&self, accepted: &str) -> Vec<&str> {
-        let accepts = |policy: &str| {
-            accepted
-                .split(',')
-                .map(str::trim)
-                .any(|name| name == policy || name == "all")
-        };
         let all = self.uncovered.iter().map(String::as_str);
-        all.filter(|policy| !accepts(policy)).collect()
+        all.filter(|policy| !accepts(accepted, policy)).collect()
     }
+
+    /// What could not be read, unless all policies are accepted, whatever they are.
+    #[must_use]
+    pub fn unknown(&self, accepted: &str) -> &[String] {
+        if accepts(accepted, "all") {
+            &[]
+        } else {
+            &self.failed
+        }
+    }
+}
+
+fn accepts(accepted: &str, policy: &str) -> bool {
+    let mut names = accepted.split(',').map(str::trim);
+    names.any(|name| name == policy || name == "all")
 }
 
 /// What an object says of the pods that it selects.

@@ -56,11 +56,18 @@ pub(super) fn cover(plan: &mut Plan<'_>) -> bool {
             plan.spec.id.name,
             policies.uncovered.join(",")
         )
-    } else if policies.failed.is_empty() {
-        return true;
     } else {
-        let failed = policies.failed.join("; ");
-        format!("whether policies cover {} is not known: {failed}", names.primary)
+        let unknown = policies.unknown(&plan.spec.accepted_policies);
+        if unknown.is_empty() {
+            return true;
+        }
+        format!(
+            "whether policies cover {} is not known: {}; to go on whatever they are: kubectl annotate canary {} --overwrite \
+             bellwether.dev/accept-policies=all",
+            names.primary,
+            unknown.join("; "),
+            plan.spec.id.name
+        )
     };
     plan.hold_for(HoldReason::PolicyNotCovering, &text);
     plan.say(text);

@@ -153,4 +153,10 @@ fn policies_are_accepted_by_name_or_all_at_once() {
         Vec::<&str>::new()
     );
     assert_eq!(all.unaccepted("all"), Vec::<&str>::new());
+    let failed = Policies {
+        failed: vec!["networkpolicies: timed out".to_owned()],
+        ..Policies::default()
+    };
+    assert_eq!(failed.unknown("NetworkPolicy/a"), ["networkpolicies: timed out"]);
+    assert_eq!(failed.unknown("all"), Vec::<String>::new());
 }
