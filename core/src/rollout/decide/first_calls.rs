@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 
 use super::{capacity, plan::Plan, policies, reach, side, transfer};
 use crate::{
-    api::{FirstCallsStatus, HoldReason, NoticeKind, Phase},
+    api::{FirstCallsStatus, HoldReason, Phase},
     judge::{Counts, Reading, Seen},
     rollout::{Act, Serves, Weight},
 };
@@ -127,8 +127,7 @@ fn give_back(plan: &mut Plan<'_>, text: &str, rate: f64) -> bool {
     plan.clear_holds();
     plan.enter(Phase::Initializing);
     let text = plan.hold(HoldReason::NotReached, text);
-    plan.say(text.clone());
-    plan.tell(NoticeKind::Warning, "NotReached", text);
+    plan.say(text);
     plan.record();
     plan.act(Act::ScaleTarget(capacity::full(plan)));
     true

@@ -258,16 +258,6 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
         follow(plan);
         return plan.point_apex(Serves::Target);
     }
-    if known
-        .as_ref()
-        .is_some_and(|transfer| transfer.forced && transfer.missed)
-    {
-        // Requests are known not to arrive here: the pods there are waited for, unless they do arrive by then.
-        plan.keep_holds(&[HoldReason::NotReached]);
-        if target.desired == 0 {
-            plan.act(Act::ScaleTarget(capacity::full(plan)));
-        }
-    }
     if known.is_some_and(|transfer| transfer.reached) {
         match reach::look(plan, Serves::Primary, Weight::FULL) {
             Reach::Reached | Reach::Idle => {}
