@@ -67,13 +67,7 @@ pub async fn argocd(stage: Arc<Stage>) -> Result<()> {
         stage.apply_as(ARGO, object).await?;
     }
     shop::release_under(&stage, &shop::canary()).await?;
-    for (kind, name) in [
-        (Kind::Deployment, "shop-primary"),
-        (Kind::Service, "shop-primary"),
-        (Kind::Service, "shop-canary"),
-        (Kind::DestinationRule, "shop-primary"),
-        (Kind::DestinationRule, "shop-canary"),
-    ] {
+    for (kind, name) in shop::CHILDREN {
         let ours = stage.api(kind).get(name).await?.metadata;
         let marked = |marks: Option<&std::collections::BTreeMap<String, String>>| {
             marks.is_some_and(|marks| MARKS.iter().any(|mark| marks.contains_key(*mark)))

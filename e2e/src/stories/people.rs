@@ -74,13 +74,7 @@ pub async fn deleted(stage: Arc<Stage>) -> Result<()> {
 async fn handed_back(stage: &Stage, traffic: &Traffic, before: &Value) -> Result<()> {
     stage.wait_gone(Kind::Canary, "shop", SOON).await?;
     stage.wait_pods("shop", 2, SOON).await?;
-    for (kind, name) in [
-        (Kind::Deployment, "shop-primary"),
-        (Kind::Service, "shop-primary"),
-        (Kind::Service, "shop-canary"),
-        (Kind::DestinationRule, "shop-primary"),
-        (Kind::DestinationRule, "shop-canary"),
-    ] {
+    for (kind, name) in shop::CHILDREN {
         stage.wait_gone(kind, name, SOON).await?;
     }
     let route = stage.api(Kind::VirtualService).get("shop").await?;

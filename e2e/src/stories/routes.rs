@@ -136,13 +136,7 @@ async fn there_and_back(
     ensure!(primary == "shop:good-2", "the primary runs {primary}");
     stage.delete(Kind::Canary, "shop").await?;
     stage.wait_gone(Kind::Canary, "shop", SOON).await?;
-    for (kind, name) in [
-        (Kind::Deployment, "shop-primary"),
-        (Kind::Service, "shop-primary"),
-        (Kind::Service, "shop-canary"),
-        (Kind::DestinationRule, "shop-primary"),
-        (Kind::DestinationRule, "shop-canary"),
-    ] {
+    for (kind, name) in shop::CHILDREN {
         stage.wait_gone(kind, name, SOON).await?;
     }
     for ((kind, name), before) in kept.iter().zip(before) {

@@ -14,6 +14,14 @@ use crate::wait;
 pub const SOON: Duration = Duration::from_secs(100);
 /// Requests a second where traffic matters.
 pub const RATE: u32 = 200;
+/// What the controller creates beside the workload, its Service and its route.
+pub const CHILDREN: [(Kind, &str); 5] = [
+    (Kind::Deployment, "shop-primary"),
+    (Kind::Service, "shop-primary"),
+    (Kind::Service, "shop-canary"),
+    (Kind::DestinationRule, "shop-primary"),
+    (Kind::DestinationRule, "shop-canary"),
+];
 
 /// The workload, its Service and a VirtualService that was there before any Canary.
 pub async fn open(stage: &Stage) -> Result<()> {

@@ -9,25 +9,11 @@ use crate::{
 
 /// Taken over in the night: the primary has all of the traffic, and nobody has called yet.
 fn after_the_night() -> Observed {
-    let mut seen = first_step(Reading::NoData);
+    let mut seen = quarrel::at_rest();
     seen.status.phase = Some(Phase::Initialized);
-    seen.status.canary_weight = 0;
-    seen.status.step = None;
-    seen.status.revision.current = Some("a".to_owned());
-    seen.status.revision.promoted = Some("a".to_owned());
     seen.status.first_calls = Some(FirstCallsStatus::since(at(-3600)));
-    seen.routes = at_weight(0);
     seen.routing_since = at(-3600);
     seen.apex.serves = Some(Serves::Primary);
-    let target = workload("a", "2");
-    seen.target = Some(Workload {
-        desired: 0,
-        total: 0,
-        updated: 0,
-        available: 0,
-        endpoints: 0,
-        ..target
-    });
     calls(&mut seen, 0, None, None);
     // Conditions are recorded once.
     carry_out(&mut seen, 5, &spec());

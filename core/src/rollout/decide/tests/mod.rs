@@ -117,6 +117,18 @@ fn workload(revision: &str, mark: &str) -> Workload {
     }
 }
 
+/// Scaled to zero.
+fn without_pods(revision: &str, mark: &str) -> Workload {
+    Workload {
+        desired: 0,
+        total: 0,
+        updated: 0,
+        available: 0,
+        endpoints: 0,
+        ..workload(revision, mark)
+    }
+}
+
 fn at_weight(percent: i64) -> Routes {
     Routes::Present {
         weight: Weight::new(percent),

@@ -33,7 +33,8 @@ fn repeated_within(
     (count, seen)
 }
 
-fn at_rest() -> Observed {
+/// The primary serves `a`, which the target has as well, without pods.
+pub(super) fn at_rest() -> Observed {
     let mut seen = first_step(Reading::NoData);
     seen.status.phase = Some(Phase::Succeeded);
     seen.status.canary_weight = 0;
@@ -41,15 +42,7 @@ fn at_rest() -> Observed {
     seen.status.revision.current = Some("a".to_owned());
     seen.status.revision.promoted = Some("a".to_owned());
     seen.routes = at_weight(0);
-    let target = workload("a", "2");
-    seen.target = Some(Workload {
-        desired: 0,
-        total: 0,
-        updated: 0,
-        available: 0,
-        endpoints: 0,
-        ..target
-    });
+    seen.target = Some(without_pods("a", "2"));
     seen
 }
 

@@ -16,17 +16,6 @@ fn at_rest(target: Workload) -> Observed {
     seen
 }
 
-fn without_pods(revision: &str, mark: &str) -> Workload {
-    Workload {
-        desired: 0,
-        total: 0,
-        updated: 0,
-        available: 0,
-        endpoints: 0,
-        ..workload(revision, mark)
-    }
-}
-
 /// The API server was upgraded, and returns the same template with one more default.
 #[test]
 fn new_default_of_the_server_restarts_no_primary() {
