@@ -10,11 +10,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::plan::Plan;
 use crate::{
     api::{HoldReason, NoticeKind},
-    rollout::{Act, Repeat, Serves},
+    rollout::{Act, Repeat, Serves, Weight},
 };
 
 /// How often the same write is repeated at once.
 const AT_ONCE: u32 = 10;
+/// How long after a write that keeps callers from pods that are bad, or that nobody judged, it is repeated.
+const SAFETY: TimeDelta = TimeDelta::seconds(5);
 /// How long a quarrel is remembered.
 pub const QUIET: TimeDelta = TimeDelta::minutes(10);
 
@@ -104,9 +106,22 @@ fn pause(plan: &Plan<'_>, act: &Act) -> TimeDelta {
     let withdrawn = plan.next.retirement.is_some() || plan.next.retreat.is_some();
     match act {
         Act::PointApex(Serves::Primary) if plan.seen.apex.endpoints == 0 => TimeDelta::seconds(1),
-        Act::Route(_) | Act::ApplyRoutes(_) if withdrawn => TimeDelta::seconds(5),
+        Act::Route(_) | Act::ApplyRoutes(_) if withdrawn => SAFETY,
+        // Callers must not stay with what was not judged, or was rejected.
+        Act::Route(Weight::ZERO) | Act::ApplyRoutes(Weight::ZERO) | Act::PointApex(Serves::Primary)
+            if serves_unreleased(plan) =>
+        {
+            SAFETY
+        }
         _ => TimeDelta::seconds(60),
     }
+}
+
+/// Whether pods of the target serve that do not run the promoted template.
+fn serves_unreleased(plan: &Plan<'_>) -> bool {
+    let promoted = plan.next.revision.promoted.as_ref();
+    let mut target = plan.seen.target.iter();
+    promoted.is_some() && target.any(|target| target.serving() > 0 && Some(&target.revision) != promoted)
 }
 
 fn text(plan: &Plan<'_>, act: &Act) -> String {

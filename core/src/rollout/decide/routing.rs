@@ -3,7 +3,7 @@
 //! Invariant: towards risk the status is recorded before the act ([`Plan::raise`], [`Plan::stand_in`]); towards safety after
 //! it ([`Plan::lower`]). Only a [`Permit`] raises the share of a release.
 
-use super::{capacity, plan::Plan, transition::Permit};
+use super::{capacity, plan::Plan, quarrel, transition::Permit};
 use crate::{
     defect::{Defect, planted},
     rollout::{Act, Child, Routes, Serves, Weight},
@@ -91,8 +91,12 @@ impl Plan<'_> {
     /// Creates or mends Services and DestinationRules; also the apex Service's content if it exists.
     pub(super) fn mend_children(&mut self) {
         for child in &self.seen.drifted {
-            if *child != Child::ApexService || self.seen.apex.serves.is_some() {
-                self.act(Act::Apply(*child));
+            let act = Act::Apply(*child);
+            if let Some(due) = quarrel::puts_off(self, &act) {
+                // Nothing waits for what somebody undoes again and again.
+                self.wake(due);
+            } else if *child != Child::ApexService || self.seen.apex.serves.is_some() {
+                self.act(act);
             }
         }
     }

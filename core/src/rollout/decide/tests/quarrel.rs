@@ -179,3 +179,40 @@ fn routes_of_ours_that_a_robot_replaces_cost_no_write_each_round() {
         assert_eq!(carry_out(&mut seen, now, &spec()), [], "at {now}");
     }
 }
+
+#[test]
+fn callers_do_not_stay_on_a_rejected_template_however_often_a_robot_leads_them_there() {
+    let rejected = || {
+        let mut seen = at_rest();
+        seen.status.phase = Some(Phase::Failed);
+        seen.status.revision.current = Some("b".to_owned());
+        seen.target = Some(workload("b", "2"));
+        seen
+    };
+    let drift = |seen: &mut Observed| seen.routes = at_weight(30);
+    let (count, _) = repeated_within(600, rejected(), drift, &Act::Route(Weight::ZERO));
+    assert_eq!(count, 60, "every ten seconds");
+    let drift = |seen: &mut Observed| seen.apex.serves = Some(Serves::Target);
+    let (count, _) = repeated_within(600, rejected(), drift, &Act::PointApex(Serves::Primary));
+    assert_eq!(count, 60, "every ten seconds");
+}
+
+#[test]
+fn promotion_does_not_wait_for_a_child_that_somebody_keeps_changing() {
+    let mut seen = at_rest();
+    seen.status.phase = Some(Phase::Finalising);
+    seen.status.last_transition_time = Some(at(0));
+    seen.status.revision.promoted = Some("z".to_owned());
+    seen.drifted = vec![Child::CanaryRule];
+    for now in 10..20 {
+        seen.repeats = vec![Repeat {
+            act: Act::Apply(Child::CanaryRule),
+            times: 20,
+            last: at(now),
+            repaired: Some(at(now)),
+        }];
+        seen.told = seen.status.outbox.seq;
+        carry_out(&mut seen, now, &spec());
+    }
+    assert_eq!(seen.status.phase, Some(Phase::Succeeded));
+}
