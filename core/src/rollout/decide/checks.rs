@@ -220,11 +220,11 @@ fn sees(plan: &mut Plan<'_>) {
     }
 }
 
-/// Whether metrics can be read again: the source answers and sees the primary.
+/// Whether metrics can be read again: the source answers every question, and sees the primary.
 pub(super) fn sees_again(plan: &mut Plan<'_>, held_since: DateTime<Utc>) -> bool {
     plan.sample();
     let sample = plan.seen.sample.as_ref().filter(|s| s.at > held_since);
-    sample.is_some_and(|s| matches!(s.traffic.primary, Reading::Value(_)))
+    sample.is_some_and(|s| matches!(s.traffic.primary, Reading::Value(_)) && s.unanswered().is_none())
 }
 
 /// Whether requests were expected at the canary since `since`, and none arrived: a window alone may be too short to tell.

@@ -123,7 +123,8 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     if !plan.elapsed(since, plan.spec.max_blind) || plan.weight().is_zero() {
         return;
     }
-    if checks::blind_for_both(plan) {
+    if checks::blind_for_both(plan) || reason == HoldReason::MetricsUnavailable {
+        // It ends with an answer, so it is no try of the release.
         retreat(plan, reason, &text, true);
     } else if checks::requests_expected(plan) || checks::requests_arrive(plan) {
         for_now(plan, reason, &text);

@@ -171,3 +171,20 @@ fn requests_that_last_longer_than_the_window_are_no_verdict() {
         "after five seconds more"
     );
 }
+
+/// The counts are there, and one query fails: what it would say is not known, and no try of the release fails by it.
+#[test]
+fn query_that_fails_for_long_rejects_no_release() {
+    let mut seen = first_step(Reading::Error("bad_data".to_owned()));
+    for now in 10..2000 {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(now);
+        seen.told = seen.status.outbox.seq;
+        let acts = carry_out(&mut seen, now, &spec());
+        assert_eq!(seen.status.retirement, None, "at {now}");
+        let raised = acts.contains(&Act::Route(Weight::saturating(10)));
+        assert!(now < 100 || !raised, "at {now}");
+    }
+    assert_eq!(seen.status.step.as_ref().map(|step| step.retreats), Some(0));
+    assert_eq!(seen.routes, at_weight(0));
+}
