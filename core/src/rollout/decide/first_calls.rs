@@ -119,6 +119,8 @@ fn give_back(plan: &mut Plan<'_>, text: &str, rate: f64) -> bool {
     transfer::begin_anyhow(plan, Serves::Primary, Weight::ZERO);
     transfer::give_up(plan, true);
     transfer::miss(plan);
+    // The primary serves on until the target has the pods.
+    transfer::force(plan, Weight::ZERO);
     if let Some(transfer) = &mut plan.next.transfer {
         transfer.rate = Some((rate * 100.0).round() / 100.0);
         // What is refused now is no measure of what was before: until the target shows it, hardly anything may be.

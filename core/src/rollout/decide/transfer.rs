@@ -71,7 +71,9 @@ fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) 
         known.missed || (known.perhaps_missed && !spoilt && rate.is_some_and(|rate| rate > 0.0))
     });
     let rate = earlier.or(rate);
-    let refused = known
+    // Where the first callers were turned away nothing is known of before: the target shows it.
+    let measured = known.filter(|_| plan.next.first_calls.is_none());
+    let refused = measured
         .and_then(|known| known.refused)
         .or_else(|| refused_before(plan, to).filter(|_| !spoilt));
     plan.next.transfer = Some(TransferStatus {

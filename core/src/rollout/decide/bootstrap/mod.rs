@@ -46,11 +46,11 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if !carried_over(plan) {
         return;
     }
-    give_back(plan, target);
-    plan.mend_children();
     if pushed_meanwhile(plan, target) {
         return;
     }
+    give_back(plan, target);
+    plan.mend_children();
     if !primary_ready(plan, target) {
         return;
     }
@@ -217,6 +217,11 @@ fn go_back(plan: &mut Plan<'_>, text: &str) {
         }
         return held(plan, HoldReason::NotReached, text);
     }
+    let forced = plan.next.transfer.as_ref().is_some_and(|known| known.forced);
+    if forced && !capacity::target_carries_more(plan) {
+        // The target's pods are on their way: a few of them do not take what many have.
+        return held(plan, HoldReason::NotReached, text);
+    }
     let text = format!("{text}{}", policies::suspects(plan));
     plan.towards_safety();
     transfer::give_up(plan, true);
@@ -245,12 +250,6 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
         // It had to move while nobody served here, and whether requests arrive there was not asked.
         plan.towards_safety();
         transfer::give_up(plan, false);
-        if plan.next.first_calls.is_some()
-            && let Some(transfer) = &mut plan.next.transfer
-        {
-            // What is refused where the traffic is now shows with it.
-            transfer.refused = None;
-        }
         plan.say(format!(
             "{} serves again, and has the traffic again",
             plan.spec.names.target

@@ -265,3 +265,62 @@ fn requests_that_arrive_after_all_end_the_wait_for_the_target() {
     }
     assert!(scaled, "{:?}", seen.status.message);
 }
+
+/// The first callers are turned away, and later the policy is mended; the application refuses every fifth by itself.
+#[test]
+fn service_that_refuses_some_by_itself_is_set_up_again_after_it_was_given_back() {
+    let mut seen = after_the_night();
+    seen.target = Some(workload("a", "2"));
+    calls(&mut seen, 20, refusing(40.0, 40.0), None);
+    let mut done = None;
+    for now in 20..1000 {
+        let own = |requests: f64| Counts {
+            requests,
+            absent: requests / 5.0,
+            ..Counts::default()
+        };
+        if now > 40 {
+            measure(&mut seen, now, 200.0, 200.0);
+            let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+            (sample.seen.canary, sample.seen.primary) = (Seen::default(), Seen::default());
+            sample.seen.canary.arrived = Some(own(200.0));
+            sample.seen.primary.arrived = Some(own(200.0));
+        }
+        seen.told = seen.status.outbox.seq;
+        carry_out(&mut seen, now, &spec());
+        if now > 100 && seen.routes == at_weight(0) {
+            done = Some(now);
+            break;
+        }
+    }
+    assert!(done.is_some(), "{:?}", seen.status.message);
+}
+
+#[test]
+fn few_pods_of_the_target_do_not_take_what_many_have() {
+    let mut seen = after_the_night();
+    let primary = seen.primary.as_mut().unwrap();
+    (primary.desired, primary.total, primary.updated) = (10, 10, 10);
+    (primary.available, primary.endpoints) = (10, 10);
+    let called = || Counts {
+        requests: 60.0,
+        bad: 40.0,
+        ..Counts::default()
+    };
+    calls(&mut seen, 20, refusing(20.0, 0.0), Some(called()));
+    carry_out(&mut seen, 20, &spec());
+    seen.target = Some(Workload {
+        desired: 10,
+        total: 10,
+        updated: 10,
+        available: 1,
+        endpoints: 1,
+        ..workload("a", "2")
+    });
+    for now in 21..200 {
+        calls(&mut seen, now, refusing(20.0, 0.0), Some(called()));
+        seen.told = seen.status.outbox.seq;
+        carry_out(&mut seen, now, &spec());
+        assert_eq!(seen.routes, at_weight(0), "at {now}");
+    }
+}
