@@ -68,7 +68,7 @@ pub struct Book {
     /// Ready pods of each Service lately: since when there were how many.
     pub ready: BTreeMap<String, VecDeque<(DateTime<Utc>, usize)>>,
     /// What a process of the controller wrote lately, and when.
-    pub repairs: BTreeMap<(String, &'static str), VecDeque<DateTime<Utc>>>,
+    pub repairs: BTreeMap<(String, &'static str), VecDeque<(DateTime<Utc>, bool)>>,
     /// Services that had a ready pod once.
     pub served_once: BTreeSet<String>,
     /// The revision that may be promoted: analysed at every step, or shipped unanalysed as the user asked.

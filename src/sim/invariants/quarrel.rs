@@ -2,12 +2,16 @@
 
 use chrono::TimeDelta;
 
-use super::{Seen, book::Book};
+use super::{Seen, book::Book, workloads};
+use crate::sim::api_server::Kind;
 
 /// Over which time writes are counted.
 const SPAN: TimeDelta = TimeDelta::minutes(5);
 /// Writes of one thing by one process within [`SPAN`]: ten at once, one a minute, and what a release has a reason for.
 const BOUND: usize = 25;
+/// The same while the workload has a template that the primary does not have: its pods must not keep the callers, so that is
+/// put right every five seconds.
+const URGENT: usize = 75;
 
 /// One of the controller's processes wrote this.
 pub(super) fn written(seen: &Seen<'_>, book: &mut Book, what: &str, found: &mut Vec<String>) {
@@ -15,15 +19,22 @@ pub(super) fn written(seen: &Seen<'_>, book: &mut Book, what: &str, found: &mut 
         .repairs
         .entry((what.to_owned(), seen.change.actor))
         .or_default();
-    times.push_back(seen.at);
-    while times.front().is_some_and(|at| seen.at - *at > SPAN) {
+    times.push_back((seen.at, unreleased(seen)));
+    while times.front().is_some_and(|(at, _)| seen.at - *at > SPAN) {
         times.pop_front();
     }
-    if times.len() > BOUND {
+    let urgent = times.iter().any(|(_, unreleased)| *unreleased);
+    if times.len() > if urgent { URGENT } else { BOUND } {
         found.push(format!(
             "{what} was written {} times within {} minutes (I16)",
             times.len(),
             SPAN.num_minutes()
         ));
     }
+}
+
+/// Whether the workload has another template than the primary.
+fn unreleased(seen: &Seen<'_>) -> bool {
+    let image = |name: &str| seen.get(Kind::DEPLOYMENT, name).map(workloads::image);
+    image(&seen.names.canary) != image(&seen.names.primary)
 }

@@ -19,7 +19,7 @@ const UNDER_WAY: TimeDelta = TimeDelta::milliseconds(500);
 /// How long proxies may need to follow.
 const DRAIN: TimeDelta = TimeDelta::seconds(3);
 
-fn image(deployment: &Value) -> &str {
+pub(super) fn image(deployment: &Value) -> &str {
     deployment["spec"]["template"]["spec"]["containers"][0]["image"]
         .as_str()
         .unwrap_or_default()

@@ -135,9 +135,10 @@ fn text(plan: &Plan<'_>, act: &Act) -> String {
         Act::HandBack { .. } => format!("spec.template of Deployment {}", names.target),
         _ => "an object of this Canary".to_owned(),
     };
+    // Not how often: it depends on what serves at the moment, and a text that changes is a write of the status.
     format!(
-        "somebody keeps changing {what}; it was put right {AT_ONCE} times, and is once a minute from now on, until it stays \
-         for ten minutes"
+        "somebody keeps changing {what}; it was put right {AT_ONCE} times, and is less often from now on, until it stays for \
+         ten minutes"
     )
 }
 
