@@ -112,7 +112,7 @@ impl Campaign {
             // Progress that cannot be written is no reason to stop.
             let _ = write!(out, "\r{line} ");
             let _ = out.flush();
-        } else if plays.is_multiple_of(5000) {
+        } else if plays.is_multiple_of(500) {
             println!("{line}");
         }
     }
