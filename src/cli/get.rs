@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    PATIENCE, block_on,
+    PATIENCE,
+    backend::{Backend, BackendFlags, Cluster},
+    block_on,
     exit::{Exit, Failure},
     output::{Output, short, write},
-    way::{Cluster, Way, WayFlags},
     within,
 };
 use crate::{
@@ -37,7 +38,7 @@ pub(super) struct Get {
     output: Output,
 
     #[command(flatten)]
-    way: WayFlags,
+    backend: BackendFlags,
 }
 
 /// Show the last rollouts of a Canary.
@@ -51,7 +52,7 @@ pub(super) struct History {
     output: Output,
 
     #[command(flatten)]
-    way: WayFlags,
+    backend: BackendFlags,
 }
 
 /// What a table shows of a Canary.
@@ -74,10 +75,10 @@ impl Get {
     }
 
     async fn get(self) -> anyhow::Result<Exit> {
-        let mut views = match (self.way.open().await?, &self.canary) {
-            (Way::Cluster(cluster), _) => self.views(&cluster).await?,
-            (Way::Hook(hook), Some(name)) => vec![hook.canary(name).await?],
-            (Way::Hook(_), None) => {
+        let mut views = match (self.backend.open().await?, &self.canary) {
+            (Backend::Cluster(cluster), _) => self.views(&cluster).await?,
+            (Backend::Hook(hook), Some(name)) => vec![hook.canary(name).await?],
+            (Backend::Hook(_), None) => {
                 return Err(Failure::input("the hook API shows one Canary; name it"));
             }
         };
@@ -196,12 +197,12 @@ impl History {
     }
 
     async fn past(&self) -> anyhow::Result<Vec<PastRollout>> {
-        match self.way.open().await? {
-            Way::Cluster(cluster) => {
+        match self.backend.open().await? {
+            Backend::Cluster(cluster) => {
                 let canary = cluster.canary(&self.canary).await?;
                 Ok(canary.status.unwrap_or_default().history)
             }
-            Way::Hook(hook) => {
+            Backend::Hook(hook) => {
                 let view = hook.canary(&self.canary).await?;
                 Ok(Vec::<PastRollout>::deserialize(&view["history"])?)
             }

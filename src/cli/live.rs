@@ -5,9 +5,9 @@ use std::{io::IsTerminal, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    backend::{News, Seen, State},
     env,
     output::{Output, write},
-    way::{News, Seen, State},
 };
 use crate::paint::{Paint, bar};
 

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, no logic.
 
+mod backend; // the Kubernetes API, or the hook API
 mod completions;
 mod crd;
 mod events;
@@ -14,7 +15,6 @@ mod output; // how answers are printed
 mod promote;
 mod rehearse;
 mod run;
-mod way; // the Kubernetes API, or the hook API
 
 use std::{path::Path, process::ExitCode, time::Duration};
 

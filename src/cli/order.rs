@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use super::{
-    PATIENCE, block_on,
+    PATIENCE,
+    backend::{BackendFlags, Ordered},
+    block_on,
     exit::Exit,
     output::{Output, note, short, write},
-    way::{Ordered, WayFlags},
     within,
 };
 use crate::api::{AbortAction, Verb};
@@ -42,7 +43,7 @@ pub(super) struct Order {
     output: Output,
 
     #[command(flatten)]
-    way: WayFlags,
+    backend: BackendFlags,
 }
 
 /// Call the present release off and take the traffic back.
@@ -112,7 +113,7 @@ impl Order {
             key: self.key.as_deref().unwrap_or(&chance),
         };
         block_on(async {
-            let ordering = async { self.way.open().await?.order(&order).await };
+            let ordering = async { self.backend.open().await?.order(&order).await };
             let answer = within(PATIENCE, "answer", ordering).await?;
             let text = |field: &str| answer[field].as_str();
             let outcome = text("outcome");

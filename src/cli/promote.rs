@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 use clap::{Parser, ValueEnum};
 
 use super::{
-    PATIENCE, block_on, env,
+    PATIENCE,
+    backend::{Backend, BackendFlags, Seen, StartRequest, State},
+    block_on, env,
     exit::{Exit, Failure},
     live::{BEAT, Live},
     output::{Output, note, short, write},
-    way::{Seen, State, Way, WayFlags, Wish},
     within,
 };
 use crate::api::{Awaited, CanaryRef, Conflict, Policy, PromotionSpec, Requester};
@@ -65,7 +66,7 @@ pub(super) struct Promote {
     output: Output,
 
     #[command(flatten)]
-    way: WayFlags,
+    backend: BackendFlags,
 }
 
 /// Wait for the verdict of a promotion.
@@ -83,26 +84,26 @@ pub(super) struct Wait {
     output: Output,
 
     #[command(flatten)]
-    way: WayFlags,
+    backend: BackendFlags,
 }
 
 impl Promote {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (image, images) = images(&self.image).map_err(Failure::input)?;
-        let wish = Wish {
+        let request = StartRequest {
             spec: self.spec(image, images),
             key: self.key(),
         };
         block_on(async {
             if self.wait {
                 let waiting = async |live: &mut Live| {
-                    let (way, state) = self.start(&wish).await?;
+                    let (backend, state) = self.start(&request).await?;
                     live.started(&state);
-                    watch(&way, &state.seen.id, live).await
+                    watch(&backend, &state.seen.id, live).await
                 };
                 return verdict(self.timeout, self.output, waiting).await;
             }
-            let (_, state) = within(PATIENCE, "answer", self.start(&wish)).await?;
+            let (_, state) = within(PATIENCE, "answer", self.start(&request)).await?;
             tell(&state, self.output)?;
             Ok(Exit::Done)
         })
@@ -116,9 +117,9 @@ impl Promote {
         named.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)))
     }
 
-    async fn start(&self, wish: &Wish) -> anyhow::Result<(Way, State)> {
-        let way = self.way.open().await?;
-        let state = way.start(wish).await?;
+    async fn start(&self, request: &StartRequest) -> anyhow::Result<(Backend, State)> {
+        let backend = self.backend.open().await?;
+        let state = backend.start(request).await?;
         if !self.output.document() {
             let Seen {
                 id,
@@ -128,7 +129,7 @@ impl Promote {
             } = &state.seen;
             write(&format!("promotion {id} of {namespace}/{canary}\n"))?;
         }
-        Ok((way, state))
+        Ok((backend, state))
     }
 
     fn spec(&self, image: Option<String>, images: Option<BTreeMap<String, String>>) -> PromotionSpec {
@@ -176,8 +177,8 @@ fn requester() -> Requester {
 impl Wait {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         block_on(verdict(self.timeout, self.output, async |live: &mut Live| {
-            let way = self.way.open().await?;
-            watch(&way, &self.promotion, live).await
+            let backend = self.backend.open().await?;
+            watch(&backend, &self.promotion, live).await
         }))
     }
 }
@@ -209,8 +210,8 @@ async fn verdict(
     Ok(exit.unwrap_or(Exit::Held))
 }
 
-async fn watch(way: &Way, id: &str, live: &mut Live) -> anyhow::Result<State> {
-    let mut following = way.follow(id).await?;
+async fn watch(backend: &Backend, id: &str, live: &mut Live) -> anyhow::Result<State> {
+    let mut following = backend.follow(id).await?;
     let mut beat = tokio::time::interval(BEAT);
     loop {
         let news = {

@@ -18,7 +18,7 @@ use super::{env, events::EventFlags, hook::HookFlags, metrics::MetricFlags};
 use crate::{
     admin,
     clock::{Clock, SystemClock},
-    gates::{Gates, Sites},
+    gates::{Gates, Instances},
     hook_api,
     jitter::Jitter,
     leader::{self, Candidate, Leadership, election::Timing},
@@ -198,11 +198,11 @@ impl Run {
         let source = self.metrics.source(&jitter)?;
         let (woken, sampled) = unbounded_channel();
         let told = woken.clone();
-        let sites = match &self.jenkins_file {
-            Some(path) => Sites::of_file(path).context("--jenkins-file")?,
-            None => Sites::none(),
+        let instances = match &self.jenkins_file {
+            Some(path) => Instances::of_file(path).context("--jenkins-file")?,
+            None => Instances::none(),
         };
-        let gates = Gates::new(sites, jitter.clone(), leadership.clone(), woken.clone());
+        let gates = Gates::new(instances, jitter.clone(), leadership.clone(), woken.clone());
         let sampler = Arc::new(Sampler::new(
             Arc::new(source),
             clock.clone(),

@@ -1,4 +1,4 @@
-//! One gate's way through Jenkins.
+//! One job of a gate, driven through Jenkins.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Jenkins, Stand};
+use super::{Jenkins, JobKey};
 use crate::{
     api::GateState,
     jenkins::{After, BuildResult, Halt, Order, Run, Said, State, pause},
@@ -25,9 +25,9 @@ const HALT_LIMIT: Duration = Duration::from_secs(30);
 
 const NO_SUCH_JOB: &str = "Jenkins knows no such job, or does not let us read it; it is asked again";
 
-/// Everything that one way needs.
-pub(super) struct Way {
-    pub(super) stand: Stand,
+/// Everything that driving one job needs.
+pub(super) struct Driver {
+    pub(super) key: JobKey,
     /// Who is asked on behalf of what, or why nobody can be.
     pub(super) asked: Result<(Arc<dyn Jenkins>, Order), String>,
     pub(super) written: watch::Receiver<Option<Value>>,
@@ -38,17 +38,17 @@ pub(super) struct Way {
 }
 
 /// Asks until there is a result, each question after the status has the answer to the one before.
-pub(super) async fn drive(mut way: Way) {
-    let (site, order) = match way.asked.clone() {
+pub(super) async fn drive(mut driver: Driver) {
+    let (instance, order) = match driver.asked.clone() {
         Ok(asked) => asked,
         Err(problem) => {
             // What is known of the order stays known: there may be a build of it.
-            let run = read(way.written.borrow().as_ref());
-            return way.tell(&run, Some(problem), true);
+            let run = read(driver.written.borrow().as_ref());
+            return driver.tell(&run, Some(problem), true);
         }
     };
     let began = Instant::now();
-    let mut run = read(way.written.borrow().as_ref());
+    let mut run = read(driver.written.borrow().as_ref());
     let mut trouble: Option<String> = None;
     let mut caught_up = false;
     while !run.is_over() {
@@ -58,14 +58,14 @@ pub(super) async fn drive(mut way: Way) {
             } else {
                 began.elapsed()
             };
-            rest(pause(waited, &way.jitter)).await;
+            rest(pause(waited, &driver.jitter)).await;
         }
-        if !way.leadership.leads() {
+        if !driver.leadership.leads() {
             // It may be renewed yet; whoever lost it for good ends as a process.
-            rest(pause(began.elapsed(), &way.jitter)).await;
+            rest(pause(began.elapsed(), &driver.jitter)).await;
             continue;
         }
-        let answer = site.ask(&order, &run.next()).await;
+        let answer = instance.ask(&order, &run.next()).await;
         let problem = match &answer.said {
             Said::Trouble(error) => Some(format!("Jenkins {error}")),
             _ => None,
@@ -77,20 +77,30 @@ pub(super) async fn drive(mut way: Way) {
         // As long as every answer leads to another place, what is written is behind.
         caught_up |= next == run || problem.is_some();
         trouble.clone_from(&problem);
-        way.tell(&next, problem, caught_up);
-        if next != run && way.recorded(&next).await.is_none() {
+        driver.tell(&next, problem, caught_up);
+        if next != run && driver.recorded(&next).await.is_none() {
             return;
         }
         run = next;
     }
-    if way.news.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+    if driver
+        .news
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_none()
+    {
         // It was over when it was found.
-        way.tell(&run, None, true);
+        driver.tell(&run, None, true);
     }
 }
 
 /// Cancels or stops what is in Jenkins of an order, and looks whether it is, as far as that can be done soon.
-pub(super) async fn halt(site: Arc<dyn Jenkins>, order: Order, written: Option<Value>, jitter: Arc<Jitter>) {
+pub(super) async fn halt(
+    instance: Arc<dyn Jenkins>,
+    order: Order,
+    written: Option<Value>,
+    jitter: Arc<Jitter>,
+) {
     let began = Instant::now();
     let mut run = read(written.as_ref()).withdrawn();
     let halting = async {
@@ -99,7 +109,7 @@ pub(super) async fn halt(site: Arc<dyn Jenkins>, order: Order, written: Option<V
             if trouble || run.is_waiting() {
                 rest(pause(began.elapsed(), &jitter)).await;
             }
-            let answer = site.ask(&order, &run.next()).await;
+            let answer = instance.ask(&order, &run.next()).await;
             trouble = matches!(answer.said, Said::Trouble(_));
             if !trouble {
                 run = run.clone().saw(answer);
@@ -118,7 +128,7 @@ fn read(written: Option<&Value>) -> Run {
     read.unwrap_or_default()
 }
 
-impl Way {
+impl Driver {
     /// What the status is to say of it.
     fn tell(&self, run: &Run, problem: Option<String>, caught_up: bool) {
         let Ok(json) = serde_json::to_value(run) else {
@@ -126,9 +136,9 @@ impl Way {
         };
         let (state, message, url) = verdict(run.state());
         let news = GateNews {
-            gate: self.stand.gate.clone(),
-            revision: self.stand.revision.clone(),
-            since: self.stand.since,
+            gate: self.key.gate.clone(),
+            revision: self.key.revision.clone(),
+            since: self.key.since,
             run: json,
             state,
             message: problem.or(message),
@@ -137,7 +147,7 @@ impl Way {
         };
         *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
         // Nobody listens any more only when the process ends.
-        let _: Result<(), _> = self.woken.send(self.stand.canary.clone());
+        let _: Result<(), _> = self.woken.send(self.key.canary.clone());
     }
 
     /// Waits until the status says what is to be gone on from.

@@ -5,8 +5,8 @@
 //! finds the status, after whatever died, goes on from there, and of one order there is one build. Invariant: no round
 //! waits for anything here.
 
-mod drive; // one gate's way through Jenkins
-pub mod sites; // the Jenkins that are known
+mod drive; // one job of a gate, driven through Jenkins
+pub mod instances; // the Jenkins that are known
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ use crate::{
     leader::Leadership,
     rollout::{CanaryId, GateNews, Names, Opens, RolloutSpec, analysis_is_skipped},
 };
-pub use sites::Sites;
+pub use instances::Instances;
 
 /// Who answers about jobs.
 #[async_trait]
@@ -46,7 +46,7 @@ impl Jenkins for crate::jenkins::Client {
 
 /// Which gate of which release; another `since` is another order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stand {
+struct JobKey {
     canary: CanaryId,
     uid: String,
     gate: String,
@@ -56,10 +56,10 @@ struct Stand {
 
 /// A gate whose job is ordered and followed.
 struct Slot {
-    stand: Stand,
+    key: JobKey,
     /// Who was asked, on behalf of what: the specification may have been edited since.
     asked: Option<(Arc<dyn Jenkins>, Order)>,
-    /// What the status says of the order's way.
+    /// What the status says of the order's run.
     written: watch::Sender<Option<Value>>,
     /// What was heard since.
     news: Arc<Mutex<Option<GateNews>>>,
@@ -85,7 +85,7 @@ impl Drop for Slot {
 
 /// The gates whose jobs are followed.
 pub struct Gates {
-    sites: Sites,
+    instances: Instances,
     jitter: Arc<Jitter>,
     leadership: Leadership,
     woken: UnboundedSender<CanaryId>,
@@ -96,13 +96,13 @@ impl Gates {
     /// No gates yet. A Canary of which there is news is sent to `woken`.
     #[must_use]
     pub fn new(
-        sites: Sites,
+        instances: Instances,
         jitter: Arc<Jitter>,
         leadership: Leadership,
         woken: UnboundedSender<CanaryId>,
     ) -> Gates {
         Gates {
-            sites,
+            instances,
             jitter,
             leadership,
             woken,
@@ -121,15 +121,15 @@ impl Gates {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut old = slots.remove(&spec.id).unwrap_or_default();
         let mut kept = Vec::new();
-        for (stand, known) in running(spec, status) {
-            match old.iter().position(|slot| slot.stand == stand) {
+        for (key, known) in running(spec, status) {
+            match old.iter().position(|slot| slot.key == key) {
                 Some(at) => {
                     let slot = old.swap_remove(at);
                     slot.learn(known.run.as_ref());
                     kept.push(slot);
                 }
                 None => kept.extend(
-                    asked_for(spec, status, known).map(|job| self.begin(spec, stand, job, known.run.clone())),
+                    asked_for(spec, status, known).map(|job| self.begin(spec, key, job, known.run.clone())),
                 ),
             }
         }
@@ -139,18 +139,20 @@ impl Gates {
         old.iter().for_each(|slot| self.give_up(slot));
     }
 
-    fn begin(&self, spec: &RolloutSpec, stand: Stand, job: &JenkinsGate, run: Option<Value>) -> Slot {
+    fn begin(&self, spec: &RolloutSpec, key: JobKey, job: &JenkinsGate, run: Option<Value>) -> Slot {
         let (written, following) = watch::channel(run);
         let news = Arc::new(Mutex::new(None));
-        let site = self.sites.find(&job.instance, &spec.id.namespace);
-        let asked = site.map_err(|unknown| unknown.to_string()).and_then(|site| {
-            Ok((
-                site,
-                order(&stand, job, &spec.names).map_err(|error| error.to_string())?,
-            ))
-        });
-        let way = drive::Way {
-            stand: stand.clone(),
+        let instance = self.instances.find(&job.instance, &spec.id.namespace);
+        let asked = instance
+            .map_err(|unknown| unknown.to_string())
+            .and_then(|instance| {
+                Ok((
+                    instance,
+                    order(&key, job, &spec.names).map_err(|error| error.to_string())?,
+                ))
+            });
+        let driver = drive::Driver {
+            key: key.clone(),
             asked: asked.clone(),
             written: following,
             news: news.clone(),
@@ -158,9 +160,9 @@ impl Gates {
             leadership: self.leadership.clone(),
             woken: self.woken.clone(),
         };
-        let task = tokio::spawn(drive::drive(way)).abort_handle();
+        let task = tokio::spawn(drive::drive(driver)).abort_handle();
         Slot {
-            stand,
+            key,
             asked: asked.ok(),
             written,
             news,
@@ -172,9 +174,9 @@ impl Gates {
     fn give_up(&self, slot: &Slot) {
         let heard = slot.news.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let over = heard.is_some_and(|news| news.state != GateState::Running);
-        if let Some((site, order)) = slot.asked.clone().filter(|_| !over) {
+        if let Some((instance, order)) = slot.asked.clone().filter(|_| !over) {
             let run = slot.written.borrow().clone();
-            tokio::spawn(drive::halt(site, order, run, self.jitter.clone()));
+            tokio::spawn(drive::halt(instance, order, run, self.jitter.clone()));
         }
     }
 
@@ -184,7 +186,7 @@ impl Gates {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let of_canary = slots.get(id).into_iter().flatten();
         of_canary
-            .filter(|slot| slot.stand.uid == uid)
+            .filter(|slot| slot.key.uid == uid)
             .filter_map(|slot| slot.news.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .collect()
     }
@@ -199,7 +201,7 @@ impl Gates {
 }
 
 /// The gates whose jobs are running according to the status.
-fn running<'a>(spec: &RolloutSpec, status: &'a CanaryStatus) -> Vec<(Stand, &'a GateStatus)> {
+fn running<'a>(spec: &RolloutSpec, status: &'a CanaryStatus) -> Vec<(JobKey, &'a GateStatus)> {
     let under_way = matches!(
         status.phase,
         Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion)
@@ -210,7 +212,7 @@ fn running<'a>(spec: &RolloutSpec, status: &'a CanaryStatus) -> Vec<(Stand, &'a 
     let Some(current) = &status.revision.current else {
         return Vec::new();
     };
-    let stand = |known: &GateStatus| Stand {
+    let key = |known: &GateStatus| JobKey {
         canary: spec.id.clone(),
         uid: spec.uid.clone(),
         gate: known.name.clone(),
@@ -220,7 +222,7 @@ fn running<'a>(spec: &RolloutSpec, status: &'a CanaryStatus) -> Vec<(Stand, &'a 
     let gates = status.gates.iter();
     gates
         .filter(|known| known.state == GateState::Running)
-        .map(|known| (stand(known), known))
+        .map(|known| (key(known), known))
         .collect()
 }
 
@@ -242,12 +244,12 @@ fn asked_for<'a>(
 /// Name of the parameter by which a build is found again; the job must declare it.
 pub const MARK: &str = "BELLWETHER_GATE";
 
-/// The order of a gate: the same for the same stand, whoever makes it.
-fn order(stand: &Stand, job: &JenkinsGate, names: &Names) -> Result<Order, crate::jenkins::Error> {
+/// The order of a gate: the same for the same key, whoever makes it.
+fn order(key: &JobKey, job: &JenkinsGate, names: &Names) -> Result<Order, crate::jenkins::Error> {
     let known = [
-        ("$(namespace)", stand.canary.namespace.as_str()),
-        ("$(canary)", stand.canary.name.as_str()),
-        ("$(revision)", stand.revision.as_str()),
+        ("$(namespace)", key.canary.namespace.as_str()),
+        ("$(canary)", key.canary.name.as_str()),
+        ("$(revision)", key.revision.as_str()),
         ("$(primaryService)", names.primary_service.as_str()),
         ("$(canaryService)", names.canary_service.as_str()),
     ];
@@ -256,7 +258,7 @@ fn order(stand: &Stand, job: &JenkinsGate, names: &Names) -> Result<Order, crate
             .iter()
             .fold(value.clone(), |text, (from, to)| text.replace(from, to))
     };
-    let short = stand.revision.get(..12).unwrap_or(&stand.revision);
+    let short = key.revision.get(..12).unwrap_or(&key.revision);
     Ok(Order {
         job: crate::jenkins::JobPath::parse(&job.job)?,
         parameters: job
@@ -268,9 +270,9 @@ fn order(stand: &Stand, job: &JenkinsGate, names: &Names) -> Result<Order, crate
             name: MARK.to_owned(),
             value: format!(
                 "{}/{short}/{}/{}",
-                stand.uid,
-                stand.gate,
-                stand.since.timestamp_millis()
+                key.uid,
+                key.gate,
+                key.since.timestamp_millis()
             ),
         },
     })

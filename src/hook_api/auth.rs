@@ -16,11 +16,11 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{
-    memory::Memory,
     oidc::{Issuer, Oidc},
     problem::{Code, Problem},
-    seldom::Seldom,
+    rate_limited_log::RateLimitedLog,
     tokens::Tokens,
+    ttl_cache::TtlCache,
 };
 use crate::{api::GROUP, clock::Clock};
 
@@ -49,7 +49,7 @@ pub struct User {
 
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Deed {
+pub struct Permission {
     /// Verb of RBAC.
     pub verb: &'static str,
     /// Resource of our group.
@@ -63,8 +63,14 @@ pub struct Deed {
 pub trait Reviewer: Send + Sync {
     /// Whose Kubernetes token this is, if it was made for us.
     async fn whose(&self, token: &str) -> Result<Option<User>, Problem>;
-    /// Whether `user` may do `deed` with the object `name`.
-    async fn may(&self, user: &User, deed: Deed, namespace: &str, name: &str) -> Result<bool, Problem>;
+    /// Whether `user` may do `permission` with the object `name`.
+    async fn may(
+        &self,
+        user: &User,
+        permission: Permission,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, Problem>;
 }
 
 /// The cluster itself.
@@ -103,7 +109,13 @@ impl Reviewer for Cluster {
         }))
     }
 
-    async fn may(&self, user: &User, deed: Deed, namespace: &str, name: &str) -> Result<bool, Problem> {
+    async fn may(
+        &self,
+        user: &User,
+        permission: Permission,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, Problem> {
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: Some(user.name.clone()),
@@ -111,9 +123,9 @@ impl Reviewer for Cluster {
                 extra: Some(user.extra.clone()),
                 resource_attributes: Some(ResourceAttributes {
                     group: Some(GROUP.to_owned()),
-                    resource: Some(deed.resource.to_owned()),
-                    subresource: deed.subresource.map(str::to_owned),
-                    verb: Some(deed.verb.to_owned()),
+                    resource: Some(permission.resource.to_owned()),
+                    subresource: permission.subresource.map(str::to_owned),
+                    verb: Some(permission.verb.to_owned()),
                     namespace: Some(namespace.to_owned()),
                     name: Some(name.to_owned()),
                     ..ResourceAttributes::default()
@@ -131,7 +143,7 @@ impl Reviewer for Cluster {
 
 /// A review could not be made. Whatever the API server says of that, it says nothing of who asks.
 fn unasked(error: &kube::Error) -> Problem {
-    static TOLD: Seldom = Seldom::new();
+    static TOLD: RateLimitedLog = RateLimitedLog::new();
     if let Some(untold) = TOLD.turn() {
         tracing::warn!(%error, untold, "the API server makes no review of a token or a right");
     }
@@ -141,8 +153,8 @@ fn unasked(error: &kube::Error) -> Problem {
     )
 }
 
-/// Whether somebody may do something: user, deed, namespace, name.
-type Right = (User, Deed, String, String);
+/// Whether somebody may do something: user, permission, namespace, name.
+type Right = (User, Permission, String, String);
 
 /// Lets in who may.
 pub struct Gatekeeper {
@@ -150,8 +162,8 @@ pub struct Gatekeeper {
     tokens: Tokens,
     oidc: Option<Oidc>,
     clock: Arc<dyn Clock>,
-    known: Memory<[u8; 32], User>,
-    allowed: Memory<Right, ()>,
+    known: TtlCache<[u8; 32], User>,
+    allowed: TtlCache<Right, ()>,
     /// Turns to ask who somebody is. Apart from the others, so that those who are nobody keep nobody else waiting.
     whose: Semaphore,
     /// Turns to ask what somebody may.
@@ -167,8 +179,8 @@ impl Gatekeeper {
             tokens,
             oidc: None,
             clock,
-            known: Memory::new(),
-            allowed: Memory::new(),
+            known: TtlCache::new(),
+            allowed: TtlCache::new(),
             whose: Semaphore::new(REVIEWS),
             may: Semaphore::new(REVIEWS),
         }
@@ -181,20 +193,20 @@ impl Gatekeeper {
         self
     }
 
-    /// The user of a request with this `Authorization`, if they may do `deed` with the object `name`.
+    /// The user of a request with this `Authorization`, if they may do `permission` with the object `name`.
     ///
     /// # Errors
     /// If nobody is known by it, if they may not, or if that cannot be found out.
     pub async fn admit(
         &self,
         authorization: Option<&str>,
-        deed: Deed,
+        permission: Permission,
         namespace: &str,
         name: &str,
     ) -> Result<User, Problem> {
         let token = bearer(authorization)?;
         let user = self.user(token, namespace).await?;
-        let right = (user.clone(), deed, namespace.to_owned(), name.to_owned());
+        let right = (user.clone(), permission, namespace.to_owned(), name.to_owned());
         if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
             return Ok(user);
         }
@@ -203,16 +215,18 @@ impl Gatekeeper {
             if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
                 return Ok(true);
             }
-            self.reviewer.may(&user, deed, namespace, name).await
+            self.reviewer.may(&user, permission, namespace, name).await
         };
         let may = in_time(asked).await?;
         if !may {
-            let path = deed.subresource.map_or(String::new(), |sub| format!("/{sub}"));
+            let path = permission
+                .subresource
+                .map_or(String::new(), |sub| format!("/{sub}"));
             return Err(Problem::new(
                 Code::Forbidden,
                 format!(
                     "{} may not {} {}{path}.{GROUP} in namespace {namespace}",
-                    user.name, deed.verb, deed.resource
+                    user.name, permission.verb, permission.resource
                 ),
             ));
         }

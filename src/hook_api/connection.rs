@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::seldom::Seldom;
+use super::rate_limited_log::RateLimitedLog;
 
 /// Lets in as many as there are places.
 #[derive(Clone)]
@@ -62,17 +62,17 @@ impl<S> Accept<TcpStream, S> for Bounded {
 
 /// Tells of connections that came to nothing. Whoever causes them must not fill the log: of each kind one now and then.
 pub(super) struct Refusals {
-    full: Seldom,
-    handshakes: Seldom,
-    listener: Seldom,
+    full: RateLimitedLog,
+    handshakes: RateLimitedLog,
+    listener: RateLimitedLog,
 }
 
 impl Refusals {
     pub(super) const fn new() -> Refusals {
         Refusals {
-            full: Seldom::new(),
-            handshakes: Seldom::new(),
-            listener: Seldom::new(),
+            full: RateLimitedLog::new(),
+            handshakes: RateLimitedLog::new(),
+            listener: RateLimitedLog::new(),
         }
     }
 

@@ -9,14 +9,14 @@ mod body; // what a request says
 mod calls; // one function per call
 mod connection; // how many there may be
 mod extract; // what is taken out of a request
-mod memory; // what was true a moment ago
 pub mod oidc; // tokens of Jenkins, GitLab, GitHub
 pub mod openapi; // the description of the API, from the types
 pub mod problem; // errors, as problem+json
+mod rate_limited_log; // log lines that clients can cause
 mod route; // every call, as one table
-mod seldom; // log lines that clients can cause
 mod serve; // TLS, limits, the end
 mod tokens; // static bearer tokens
+mod ttl_cache; // what was true a moment ago
 pub mod view; // what an answer says
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::reconcile::Context;
 use auth::Gatekeeper;
-use memory::Memory;
+use ttl_cache::TtlCache;
 
 pub use problem::Problem;
 pub use route::router;
@@ -53,7 +53,7 @@ pub struct Hook {
     /// How much clients may have.
     pub limits: Limits,
     /// Promotions whose client was noted a moment ago, by UID.
-    noted: Memory<String, ()>,
+    noted: TtlCache<String, ()>,
     /// The process ends: whoever waits is answered.
     pub stopping: CancellationToken,
 }
@@ -74,7 +74,7 @@ impl Hook {
             waiters: Semaphore::new(WAITERS),
             bodies: Semaphore::new(limits.bodies),
             limits,
-            noted: Memory::new(),
+            noted: TtlCache::new(),
             stopping: CancellationToken::new(),
         })
     }

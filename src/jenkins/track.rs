@@ -5,10 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-mod words;
+mod protocol;
 
 use super::{Build, Halted, ItemState, Refusal, Search, Triggered};
-pub use words::{After, Answer, Ask, Halt, Known, Look, Said, State};
+pub use protocol::{After, Answer, Ask, Halt, Known, Look, Said, State};
 
 /// How often queue and builds are looked through in vain before a trigger counts as not taken. Between two looks there
 /// is a pause: a request may arrive after its sender gave up, and for a moment a build is neither queued nor listed.

@@ -26,7 +26,10 @@ pub(super) const KNOWN: [(&str, &str); 5] = [
 pub(super) fn wrap(event: &mut CloudEvent, fact: &Fact, cluster: Option<&str>) {
     let notice = &fact.notice;
     let facts = event.data.take();
-    let image = notice.stand.as_ref().and_then(|stand| stand.image.as_deref());
+    let image = notice
+        .situation
+        .as_ref()
+        .and_then(|situation| situation.image.as_deref());
     let artifact = image.and_then(purl::of_image);
     let known = KNOWN.iter().find(|(reason, _)| *reason == notice.reason);
     let word = known.map(|(_, kind)| *kind).zip(artifact);

@@ -161,14 +161,16 @@ fn facts(fact: &Fact) -> Value {
         "severity": notice.kind,
         "message": notice.message,
     });
-    let Some(stand) = &notice.stand else { return facts };
-    facts["weight"] = json!(stand.weight);
+    let Some(situation) = &notice.situation else {
+        return facts;
+    };
+    facts["weight"] = json!(situation.weight);
     let known = [
-        ("phase", stand.phase.map(|phase| json!(phase))),
-        ("revision", stand.revision.as_ref().map(|text| json!(text))),
-        ("promoted", stand.promoted.as_ref().map(|text| json!(text))),
-        ("promotedImage", stand.image.as_ref().map(|text| json!(text))),
-        ("step", stand.step.map(|index| json!(index + 1))),
+        ("phase", situation.phase.map(|phase| json!(phase))),
+        ("revision", situation.revision.as_ref().map(|text| json!(text))),
+        ("promoted", situation.promoted.as_ref().map(|text| json!(text))),
+        ("promotedImage", situation.image.as_ref().map(|text| json!(text))),
+        ("step", situation.step.map(|index| json!(index + 1))),
     ];
     for (name, value) in known {
         if let Some(value) = value {

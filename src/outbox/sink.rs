@@ -149,10 +149,10 @@ impl Sink {
                 ctx.metrics.gave_up(sink, &reason, 1);
                 self.pass(ctx, &fact);
             }
-            Verdict::Again(wish) => {
+            Verdict::Again(requested_pause) => {
                 ctx.metrics.failed(sink, &reason);
                 let failures = self.lines().fail(&fact);
-                let pause = wish.unwrap_or_default() + ctx.jitter.spread(verdict::pause(failures));
+                let pause = requested_pause.unwrap_or_default() + ctx.jitter.spread(verdict::pause(failures));
                 let why = answer.text();
                 tracing::warn!(%canary, sink, id, why, failures, ?pause, "an event could not be told");
                 let fate = self.lines().retry(&fact, ctx.clock.monotonic() + pause);

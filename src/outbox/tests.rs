@@ -17,7 +17,7 @@ use super::{
     lines::{Fate, Lines, Put},
 };
 use crate::{
-    api::{Notice, NoticeKind, Phase, Stand},
+    api::{Notice, NoticeKind, Phase, Situation},
     rollout::{CanaryId, decide::facts::OUTCOMES},
 };
 
@@ -37,7 +37,7 @@ fn notice(seq: i64, reason: &str) -> Notice {
         reason: reason.to_owned(),
         message: "all \"is\" well → good".to_owned(),
         at: "2026-11-25T10:42:07.123Z".parse().unwrap(),
-        stand: Some(Stand {
+        situation: Some(Situation {
             phase: Some(Phase::Progressing),
             revision: Some("b".to_owned()),
             promoted: Some("a".to_owned()),
@@ -140,15 +140,15 @@ fn what_is_an_event_of_a_service_is_kept_like_an_outcome() {
 fn unknown_artifact_makes_a_custom_event() {
     for image in [None, Some("no image".to_owned())] {
         let mut fact = fact(7, "Promoted");
-        if let Some(stand) = &mut fact.notice.stand {
-            stand.image = image;
+        if let Some(situation) = &mut fact.notice.situation {
+            situation.image = image;
         }
         let event = CloudEvent::new(&fact, None, Format::CdEvents);
         assert_eq!(event.kind, "dev.cdeventsx.bellwether-canary.promoted.0.1.0");
         serde_json::from_value::<CDEvent>(event.data).unwrap();
     }
     let mut old = fact(7, "Promoted");
-    old.notice.stand = None;
+    old.notice.situation = None;
     let event = CloudEvent::new(&old, None, Format::CdEvents);
     assert_eq!(event.data["subject"]["content"]["reason"], "Promoted");
 }
@@ -343,7 +343,7 @@ proptest! {
     /// A status that drops its oldest facts, a sink that fails at will, rounds at any time.
     #[test]
     fn every_fact_is_told_in_order_unless_the_status_dropped_it(
-        deeds in proptest::collection::vec((0u8..5, 0usize..3), 1..400),
+        actions in proptest::collection::vec((0u8..5, 0usize..3), 1..400),
     ) {
         let names = ["a", "b", "c"].map(canary);
         let mut lines = Lines::default();
@@ -353,9 +353,9 @@ proptest! {
         let (mut shown, mut crowded) = (BTreeSet::new(), 0);
         let mut under_way: Vec<(usize, Fact)> = Vec::new();
         let mut now = NOW;
-        for (deed, n) in deeds {
+        for (action, n) in actions {
             let pending = status.entry(n).or_default();
-            match deed {
+            match action {
                 0 => {
                     newest[n] += 1;
                     pending.push_back(newest[n]);

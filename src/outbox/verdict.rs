@@ -49,7 +49,7 @@ impl Answer {
             Answer::Said {
                 code: 408 | 429 | 500..,
                 retry_after,
-            } => Verdict::Again(retry_after.as_deref().and_then(|text| wish(text, now))),
+            } => Verdict::Again(retry_after.as_deref().and_then(|text| requested_pause(text, now))),
             Answer::Said { .. } => Verdict::GivenUp,
             Answer::TimedOut | Answer::Unreachable(_) | Answer::Unready(_) => Verdict::Again(None),
         }
@@ -79,7 +79,7 @@ impl Answer {
 }
 
 /// The pause that a sink asks for: seconds or an instant.
-fn wish(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+fn requested_pause(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let text = text.trim();
     let pause = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api::{Approval, Command, CommandSpec, Log, Promotion, UnderWay},
-    promotion::{self, Act, Decision, Demand, Form, Seen, Target, Unattended, Wish},
+    promotion::{self, Act, Decision, Form, Seen, SeenCommand, SeenPromotion, Target, Unattended},
     rollout::{CanaryId, Observed, RolloutSpec},
     workload::{marks::MANAGER, text},
 };
@@ -52,11 +52,14 @@ impl Asked {
         })
     }
 
-    fn wishes(&self) -> Vec<Wish> {
-        self.promotions.iter().filter_map(|object| wish(object)).collect()
+    fn promotions(&self) -> Vec<SeenPromotion> {
+        self.promotions
+            .iter()
+            .filter_map(|object| promotion(object))
+            .collect()
     }
 
-    fn demands(&self) -> Vec<Demand> {
+    fn commands(&self) -> Vec<SeenCommand> {
         let commands = self.commands.iter().filter_map(|object| command(object));
         let approvals = self.approvals.iter().filter_map(|object| approval(object));
         commands.chain(approvals).collect()
@@ -91,17 +94,17 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
             .as_ref()
             .zip(snap.target.as_ref())
             .map(|(workload, object)| target(&workload.revision, object)),
-        wishes: snap.asked.wishes(),
-        demands: snap.asked.demands(),
+        promotions: snap.asked.promotions(),
+        commands: snap.asked.commands(),
         frozen: hands_off.clone().or(frozen),
         hands_off,
         deaf: observed.routes.unusable().map(str::to_owned),
     };
-    if seen.wishes.is_empty() && seen.demands.is_empty() {
+    if seen.promotions.is_empty() && seen.commands.is_empty() {
         return Decision::default();
     }
     let mut decision = promotion::decide(&seen, now);
-    if seen.frozen.is_some() && seen.wishes.iter().any(Wish::waits) {
+    if seen.frozen.is_some() && seen.promotions.iter().any(SeenPromotion::waits) {
         // Whoever waits for the end of a freeze is woken by it.
         decision.wake_at = decision
             .wake_at
@@ -114,7 +117,7 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
 
 /// A Promotion as a decision sees it. One that is being deleted, or cannot be read, is none. Of one that is over only the
 /// end counts: there may be many, and their logs are long.
-fn wish(object: &Value) -> Option<Wish> {
+fn promotion(object: &Value) -> Option<SeenPromotion> {
     let created_at = created_at(object)?;
     let promotion = Promotion::deserialize(object).ok()?;
     let metadata = promotion.metadata;
@@ -122,7 +125,7 @@ fn wish(object: &Value) -> Option<Wish> {
     if status.finished_at.is_some() {
         status.log = Log::default();
     }
-    metadata.deletion_timestamp.is_none().then_some(Wish {
+    metadata.deletion_timestamp.is_none().then_some(SeenPromotion {
         name: metadata.name?,
         uid: metadata.uid?,
         created_at,
@@ -134,10 +137,10 @@ fn wish(object: &Value) -> Option<Wish> {
     })
 }
 
-fn command(object: &Value) -> Option<Demand> {
+fn command(object: &Value) -> Option<SeenCommand> {
     let command = Command::deserialize(object).ok()?;
     let metadata = command.metadata;
-    metadata.deletion_timestamp.is_none().then_some(Demand {
+    metadata.deletion_timestamp.is_none().then_some(SeenCommand {
         form: Form::Command,
         name: metadata.name?,
         uid: metadata.uid?,
@@ -149,10 +152,10 @@ fn command(object: &Value) -> Option<Demand> {
 }
 
 /// An Approval is an order about a gate.
-fn approval(object: &Value) -> Option<Demand> {
+fn approval(object: &Value) -> Option<SeenCommand> {
     let approval = Approval::deserialize(object).ok()?;
     let (metadata, spec) = (approval.metadata, approval.spec);
-    metadata.deletion_timestamp.is_none().then_some(Demand {
+    metadata.deletion_timestamp.is_none().then_some(SeenCommand {
         form: Form::Approval,
         name: metadata.name?,
         uid: metadata.uid?,
@@ -225,7 +228,7 @@ pub async fn perform(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, acts: &
 /// If they cannot be read or written.
 pub async fn unattended(ctx: &Context, id: &CanaryId, why: Unattended<'_>) -> Result<Next, Error> {
     let asked = Asked::of(ctx, id).await?;
-    let decision = promotion::unattended(&asked.wishes(), &asked.demands(), why, ctx.clock.now());
+    let decision = promotion::unattended(&asked.promotions(), &asked.commands(), why, ctx.clock.now());
     for act in &decision.acts {
         write(ctx, id, &asked, act).await?;
     }
@@ -259,7 +262,7 @@ async fn write(ctx: &Context, id: &CanaryId, asked: &Asked, act: &Act) -> Result
             record(ctx, id, kind, of(kind, name)?, status).await
         }
         Act::Forget(name) => delete(ctx, id, Kind::Promotion, of(Kind::Promotion, name)?).await,
-        Act::ForgetDemand(form, name) => {
+        Act::ForgetCommand(form, name) => {
             let kind = kind(*form);
             delete(ctx, id, kind, of(kind, name)?).await
         }

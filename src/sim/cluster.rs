@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    gates::{Gates, Sites},
+    gates::{Gates, Instances},
     jitter::Jitter,
     leader::{self, Candidate, Leadership, election::Timing},
     metrics::Metrics,
@@ -67,7 +67,7 @@ pub struct SimCluster {
     processes: BTreeMap<usize, Process>,
     starts: u64,
     skews: Option<[TimeDelta; 2]>,
-    jenkins: Sites,
+    jenkins: Instances,
 }
 
 /// A replica of the controller; its tasks end with it.
@@ -146,7 +146,7 @@ impl SimCluster {
             processes: BTreeMap::new(),
             starts: 0,
             skews: None,
-            jenkins: Sites::none(),
+            jenkins: Instances::none(),
         };
         let running = run_platform(cluster.server.clone(), clock, cluster.world.clone());
         cluster.platform.spawn(running);
@@ -167,8 +167,8 @@ impl SimCluster {
     }
 
     /// The Jenkins that controllers know which start from now on.
-    pub fn know_jenkins(&mut self, sites: Sites) {
-        self.jenkins = sites;
+    pub fn know_jenkins(&mut self, instances: Instances) {
+        self.jenkins = instances;
     }
 
     /// Lets replicas elect a leader from now on; `skews` are how wrong their clocks are.

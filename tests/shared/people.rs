@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bellwether::hook_api::{
     Problem,
-    auth::{Deed, Reviewer, User},
+    auth::{Permission, Reviewer, User},
 };
 
 use super::shop::NS;
@@ -22,11 +22,17 @@ impl Reviewer for People {
         }))
     }
 
-    async fn may(&self, user: &User, deed: Deed, namespace: &str, _: &str) -> Result<bool, Problem> {
+    async fn may(
+        &self,
+        user: &User,
+        permission: Permission,
+        namespace: &str,
+        _: &str,
+    ) -> Result<bool, Problem> {
         Ok(match user.name.as_str() {
             "everywhere" => true,
-            "reader" => namespace == NS && deed.verb == "get",
-            "orderer" => namespace == NS && deed.verb == "create",
+            "reader" => namespace == NS && permission.verb == "get",
+            "orderer" => namespace == NS && permission.verb == "create",
             _ => namespace == NS,
         })
     }

@@ -28,7 +28,7 @@ pub use promotion::{
 pub use status::{
     CanaryStatus, CheckStatus, Condition, FirstCallsStatus, Hold, HoldReason, Intervention, Notice,
     NoticeKind, Outbox, Outcome, PastRollout, Pause, Phase, RejectedRevision, Retirement, RetirementKind,
-    Retreat, RevisionStatus, Stand, StepStatus, TransferStatus,
+    Retreat, RevisionStatus, Situation, StepStatus, TransferStatus,
 };
 
 /// The API group of every resource here.

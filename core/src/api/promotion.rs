@@ -1,4 +1,4 @@
-//! `Promotion`: one wish to release something on a Canary, and what became of it.
+//! `Promotion`: one request to release something on a Canary, and what became of it.
 
 #![allow(clippy::duplicated_attributes, reason = "columns of the same type repeat it")]
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{gate::GateStatus, schema, status::CheckStatus};
 
-/// One wish to release something on a Canary. It ends with exactly one result.
+/// A request to release something on a Canary. It ends with exactly one result.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "bellwether.dev",
@@ -210,7 +210,7 @@ pub enum OnClientLost {
     Rollback,
 }
 
-/// What became of the wish.
+/// What became of the request.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PromotionStatus {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::gate::GateStatus;
 pub use hold::{Hold, HoldReason, Pause, Retreat};
 pub use intervention::Intervention;
-pub use outbox::{Notice, NoticeKind, Outbox, Stand};
+pub use outbox::{Notice, NoticeKind, Outbox, Situation};
 pub use outcome::{Outcome, PastRollout, Retirement, RetirementKind};
 pub use revision::{RejectedRevision, RevisionStatus, StepStatus};
 pub use transfer::{FirstCallsStatus, TransferStatus};

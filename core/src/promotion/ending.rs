@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Act, Decision, Demand, Seen, Target, Wish, finish, say, under_way,
+    Act, Decision, Seen, SeenCommand, SeenPromotion, Target, finish, say, under_way,
     wanted::{Wanted, wanted},
 };
 use crate::{
@@ -22,8 +22,8 @@ const DEAF: TimeDelta = TimeDelta::minutes(5);
 #[derive(Clone, Copy)]
 pub(super) struct Running<'a> {
     pub(super) seen: &'a Seen<'a>,
-    pub(super) wish: &'a Wish,
-    pub(super) demands: &'a [Demand],
+    pub(super) promotion: &'a SeenPromotion,
+    pub(super) commands: &'a [SeenCommand],
     pub(super) now: DateTime<Utc>,
 }
 
@@ -31,11 +31,11 @@ pub(super) struct Running<'a> {
 pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision: &mut Decision) {
     let Running {
         seen,
-        wish,
-        demands,
+        promotion,
+        commands,
         now,
     } = running;
-    if let Some(revision) = wish.status.revision.clone() {
+    if let Some(revision) = promotion.status.revision.clone() {
         return follow_revision(running, &revision, next, decision);
     }
     let Some(target) = &seen.target else {
@@ -47,7 +47,7 @@ pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision:
             now,
         );
     };
-    match wanted(&wish.spec, target) {
+    match wanted(&promotion.spec, target) {
         Err(problem) => finish(next, PromotionPhase::Failed, "ContainerNotFound", &problem, now),
         Ok(wanted) if wanted.met_by(target) => {
             next.revision = Some(target.revision.clone());
@@ -58,7 +58,7 @@ pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision:
                 &format!("the workload has it as revision {short}"),
             );
         }
-        Ok(_) if aborted_by(seen.canary, wish, demands).is_some() => {
+        Ok(_) if aborted_by(seen.canary, promotion, commands).is_some() => {
             finish(
                 next,
                 PromotionPhase::Aborted,
@@ -67,20 +67,20 @@ pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision:
                 now,
             );
         }
-        Ok(_) if now >= wish.deadline() => {
+        Ok(_) if now >= promotion.deadline() => {
             let text = "the workload was not changed before the deadline (policy.deadlineSeconds)";
             finish(next, PromotionPhase::Failed, "DeadlineExceeded", text, now);
         }
-        Ok(_) if wish.status.base.as_deref() != Some(&target.revision) => {
+        Ok(_) if promotion.status.base.as_deref() != Some(&target.revision) => {
             let text = "the workload was changed meanwhile, and not to what was asked for: by somebody else, or by an \
                         admission webhook";
             finish(next, PromotionPhase::Superseded, "Superseded", text, now);
         }
         // Hands are off the workload: it waits.
-        Ok(_) if seen.frozen.is_some() => decision.wake(wish.deadline()),
-        Ok(Wanted::Images(images)) if wish.spec.r#await.is_none() => {
-            decision.wake(wish.deadline());
-            decision.acts.push(Act::Ship(wish.name.clone(), images));
+        Ok(_) if seen.frozen.is_some() => decision.wake(promotion.deadline()),
+        Ok(Wanted::Images(images)) if promotion.spec.r#await.is_none() => {
+            decision.wake(promotion.deadline());
+            decision.acts.push(Act::Ship(promotion.name.clone(), images));
         }
         Ok(_) => {
             // What was awaited was there, and was changed again.
@@ -96,10 +96,12 @@ fn follow_revision(
     next: &mut PromotionStatus,
     decision: &mut Decision,
 ) {
-    let Running { seen, wish, now, .. } = running;
+    let Running {
+        seen, promotion, now, ..
+    } = running;
     let canary = seen.canary;
     mirror(seen, revision, next);
-    if let Some(past) = ended(seen, wish, revision) {
+    if let Some(past) = ended(seen, promotion, revision) {
         return conclude(running, past, next);
     }
     let at_rest = canary.phase.is_some_and(Phase::at_rest);
@@ -119,18 +121,18 @@ fn follow_revision(
     if let Some(text) = called_off(running, at_rest) {
         return finish(next, PromotionPhase::Aborted, "Aborted", text, now);
     }
-    if now >= wish.deadline() {
-        if taken_over(canary, revision) && now < wish.deadline() + DEAF {
+    if now >= promotion.deadline() {
+        if taken_over(canary, revision) && now < promotion.deadline() + DEAF {
             // It is in production: nothing is left to be called off, and soon it ends by itself.
-            return decision.wake(wish.deadline() + DEAF);
+            return decision.wake(promotion.deadline() + DEAF);
         }
         return overdue(running, revision, next, decision);
     }
-    decision.wake(wish.deadline());
+    decision.wake(promotion.deadline());
     client_lost(running, revision, decision);
     if at_rest && canary.phase == Some(Phase::Failed) && current == Some(revision) {
         // It failed before, and is asked for again.
-        let id = wish.order("retry");
+        let id = promotion.order("retry");
         ask(running, &id, "", Verb::Retry, revision, decision);
     }
 }
@@ -142,11 +144,14 @@ fn taken_over(canary: &CanaryStatus, revision: &str) -> bool {
 
 /// Orders to call a Promotion off, oldest first. One that was answered before the Promotion came meant another one of the
 /// same name.
-fn aborts<'a>(wish: &Wish, demands: &'a [Demand]) -> impl Iterator<Item = &'a Demand> {
-    demands.iter().filter(move |demand| {
-        let means_it = demand.spec.promotion.as_ref() == Some(&wish.name);
-        let old = demand.status.answered_at.is_some() && demand.created_at < wish.created_at;
-        demand.spec.verb == Verb::Abort && means_it && !old
+fn aborts<'a>(
+    promotion: &SeenPromotion,
+    commands: &'a [SeenCommand],
+) -> impl Iterator<Item = &'a SeenCommand> {
+    commands.iter().filter(move |command| {
+        let means_it = command.spec.promotion.as_ref() == Some(&promotion.name);
+        let old = command.status.answered_at.is_some() && command.created_at < promotion.created_at;
+        command.spec.verb == Verb::Abort && means_it && !old
     })
 }
 
@@ -154,19 +159,19 @@ fn aborts<'a>(wish: &Wish, demands: &'a [Demand]) -> impl Iterator<Item = &'a De
 /// going back does not go on because somebody else wanted less.
 pub(super) fn aborted_by<'a>(
     canary: &CanaryStatus,
-    wish: &Wish,
-    demands: &'a [Demand],
-) -> Option<&'a Demand> {
-    let refused = |demand: &Demand| {
-        let known = canary.interventions.iter().find(|known| known.id == demand.uid);
-        let outcome = demand.status.outcome.as_deref();
+    promotion: &SeenPromotion,
+    commands: &'a [SeenCommand],
+) -> Option<&'a SeenCommand> {
+    let refused = |command: &SeenCommand| {
+        let known = canary.interventions.iter().find(|known| known.id == command.uid);
+        let outcome = command.status.outcome.as_deref();
         known.is_some_and(|known| known.refused.is_some())
             || outcome.is_some_and(|outcome| outcome.starts_with("refused"))
     };
-    aborts(wish, demands)
-        .filter(|demand| !refused(demand))
+    aborts(promotion, commands)
+        .filter(|command| !refused(command))
         .max_by_key(
-            |demand| match demand.spec.action.unwrap_or(wish.spec.policy.on_abort) {
+            |command| match command.spec.action.unwrap_or(promotion.spec.policy.on_abort) {
                 AbortAction::None => 0,
                 AbortAction::Pause => 1,
                 AbortAction::Rollback => 2,
@@ -177,18 +182,21 @@ pub(super) fn aborted_by<'a>(
 /// Why the promotion is over by an abort, if it is before its release ends.
 fn called_off(running: Running<'_>, at_rest: bool) -> Option<&'static str> {
     let Running {
-        seen, wish, demands, ..
+        seen,
+        promotion,
+        commands,
+        ..
     } = running;
-    let Some(demand) = aborted_by(seen.canary, wish, demands) else {
-        let refused = aborts(wish, demands).next().is_some();
+    let Some(command) = aborted_by(seen.canary, promotion, commands) else {
+        let refused = aborts(promotion, commands).next().is_some();
         return (refused && at_rest).then_some("called off before its release began");
     };
     let heeded = || {
         let interventions = &seen.canary.interventions;
-        interventions.iter().any(|known| known.id == demand.uid)
-            || demand.status.outcome.as_deref() == Some("done")
+        interventions.iter().any(|known| known.id == command.uid)
+            || command.status.outcome.as_deref() == Some("done")
     };
-    match demand.spec.action.unwrap_or(wish.spec.policy.on_abort) {
+    match command.spec.action.unwrap_or(promotion.spec.policy.on_abort) {
         AbortAction::None => Some("called off; the release goes on by itself"),
         AbortAction::Pause if heeded() => Some("called off; the release is paused"),
         AbortAction::Pause | AbortAction::Rollback => None,
@@ -197,14 +205,16 @@ fn called_off(running: Running<'_>, at_rest: bool) -> Option<&'static str> {
 
 /// The deadline is over: the release is called off, and the promotion has failed once that is done.
 fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, decision: &mut Decision) {
-    let Running { seen, wish, now, .. } = running;
-    let id = wish.order("deadline");
-    if let Some(why) = not_called_off(seen, wish, revision, now) {
+    let Running {
+        seen, promotion, now, ..
+    } = running;
+    let id = promotion.order("deadline");
+    if let Some(why) = not_called_off(seen, promotion, revision, now) {
         let text = format!("its deadline is over (policy.deadlineSeconds){why}");
         return finish(next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
     }
     if seen.deaf.is_some() {
-        decision.wake(wish.deadline() + DEAF);
+        decision.wake(promotion.deadline() + DEAF);
     }
     say(
         next,
@@ -222,11 +232,16 @@ fn overdue(running: Running<'_>, revision: &str, next: &mut PromotionStatus, dec
 }
 
 /// Why nobody waits any longer for a release to be called off, if nobody does.
-fn not_called_off(seen: &Seen<'_>, wish: &Wish, revision: &str, now: DateTime<Utc>) -> Option<String> {
-    let id = wish.order("deadline");
+fn not_called_off(
+    seen: &Seen<'_>,
+    promotion: &SeenPromotion,
+    revision: &str,
+    now: DateTime<Utc>,
+) -> Option<String> {
+    let id = promotion.order("deadline");
     let answered = seen.canary.interventions.iter().find(|known| known.id == id);
     let refused = answered.and_then(|known| known.refused.as_ref());
-    let deaf = seen.deaf.as_ref().filter(|_| now >= wish.deadline() + DEAF);
+    let deaf = seen.deaf.as_ref().filter(|_| now >= promotion.deadline() + DEAF);
     if let Some(why) = refused.or(seen.hands_off.as_ref()).or(deaf) {
         return Some(format!("; it cannot be called off: {why}"));
     }
@@ -241,14 +256,14 @@ fn not_called_off(seen: &Seen<'_>, wish: &Wish, revision: &str, now: DateTime<Ut
 
 /// Nobody has asked for it for long: its policy says what becomes of the release.
 fn client_lost(running: Running<'_>, revision: &str, decision: &mut Decision) {
-    let Running { wish, now, .. } = running;
-    let Some(at) = wish.client_lost_at() else {
+    let Running { promotion, now, .. } = running;
+    let Some(at) = promotion.client_lost_at() else {
         return;
     };
     if now < at {
         return decision.wake(at);
     }
-    let verb = match wish.spec.policy.on_client_lost {
+    let verb = match promotion.spec.policy.on_client_lost {
         OnClientLost::Continue => return,
         OnClientLost::Pause => Verb::Pause,
         OnClientLost::Rollback => Verb::Abort,
@@ -256,7 +271,7 @@ fn client_lost(running: Running<'_>, revision: &str, decision: &mut Decision) {
     if super::not_noticed(running.seen, revision) {
         return;
     }
-    let id = wish.order("client-lost");
+    let id = promotion.order("client-lost");
     ask(
         running,
         &id,
@@ -269,7 +284,7 @@ fn client_lost(running: Running<'_>, revision: &str, decision: &mut Decision) {
 
 /// An order of the promotion itself, unless it was heeded or refused already.
 fn ask(running: Running<'_>, id: &str, reason: &str, verb: Verb, revision: &str, decision: &mut Decision) {
-    let Running { seen, wish, .. } = running;
+    let Running { seen, promotion, .. } = running;
     if seen.canary.interventions.iter().any(|known| known.id == id) {
         return;
     }
@@ -277,7 +292,7 @@ fn ask(running: Running<'_>, id: &str, reason: &str, verb: Verb, revision: &str,
         id: id.to_owned(),
         verb,
         revision: revision.to_owned(),
-        by: format!("Promotion {}", wish.name),
+        by: format!("Promotion {}", promotion.name),
         reason: reason.to_owned(),
         gate: None,
         own: true,
@@ -285,8 +300,8 @@ fn ask(running: Running<'_>, id: &str, reason: &str, verb: Verb, revision: &str,
 }
 
 /// How the rollout of this revision ended since the promotion began.
-fn ended<'a>(seen: &'a Seen<'_>, wish: &Wish, revision: &str) -> Option<&'a PastRollout> {
-    let began = wish.status.started_at?;
+fn ended<'a>(seen: &'a Seen<'_>, promotion: &SeenPromotion, revision: &str) -> Option<&'a PastRollout> {
+    let began = promotion.status.started_at?;
     let past = seen
         .canary
         .history
@@ -298,9 +313,11 @@ fn ended<'a>(seen: &'a Seen<'_>, wish: &Wish, revision: &str) -> Option<&'a Past
 }
 
 fn conclude(running: Running<'_>, past: &PastRollout, next: &mut PromotionStatus) {
-    let Running { seen, wish, now, .. } = running;
+    let Running {
+        seen, promotion, now, ..
+    } = running;
     // The rollout may have ended before this promotion said that it called it off.
-    let deadline = wish.order("deadline");
+    let deadline = promotion.order("deadline");
     let mut known = seen.canary.interventions.iter();
     let overdue = known.any(|known| known.id == deadline && known.refused.is_none());
     let (phase, reason) = match past.outcome {

@@ -21,8 +21,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::{CanaryStatus, Conflict, Phase, PromotionPhase, PromotionStatus};
-use orders::heed_demands;
-pub use seen::{Act, Decision, Demand, Form, Seen, Target, Wish, client_lost_after};
+use orders::answer_commands;
+pub use seen::{Act, Decision, Form, Seen, SeenCommand, SeenPromotion, Target, client_lost_after};
 pub use unattended::{Unattended, unattended};
 use wanted::wanted;
 
@@ -33,32 +33,32 @@ const TTL: i64 = 86_400;
 #[must_use]
 pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
     let mut decision = Decision::default();
-    let mut wishes = seen.wishes.clone();
+    let mut promotions = seen.promotions.clone();
     // Times have whole seconds: of two of one second the one that has begun is the earlier one, whatever its name.
-    wishes.sort_by(|a, b| {
-        let order = |wish: &Wish| (!wish.running(), wish.created_at);
+    promotions.sort_by(|a, b| {
+        let order = |promotion: &SeenPromotion| (!promotion.running(), promotion.created_at);
         order(a).cmp(&order(b)).then_with(|| a.name.cmp(&b.name))
     });
-    let mut demands = seen.demands.clone();
-    demands.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
-    heed_demands(seen, &wishes, &demands, now, &mut decision);
+    let mut commands = seen.commands.clone();
+    commands.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
+    answer_commands(seen, &promotions, &commands, now, &mut decision);
     decision.untold = untold(seen);
     let mut ahead = false;
-    for (n, wish) in wishes.iter().enumerate() {
-        if wish.finished() {
-            expire(seen, wish, now, &mut decision);
+    for (n, promotion) in promotions.iter().enumerate() {
+        if promotion.finished() {
+            expire(seen, promotion, now, &mut decision);
             continue;
         }
-        let mut later = wishes[n + 1..].iter();
+        let mut later = promotions[n + 1..].iter();
         let others = Others {
             ahead,
-            newer_supersedes: later.any(|later| takes_the_place(seen, wish, later, &demands, now)),
+            newer_supersedes: later.any(|later| takes_the_place(seen, promotion, later, &commands, now)),
         };
-        let next = step(seen, wish, &demands, others, now, &mut decision);
-        let changed = next != wish.status;
+        let next = step(seen, promotion, &commands, others, now, &mut decision);
+        let changed = next != promotion.status;
         let over = next.phase.is_some_and(PromotionPhase::finished);
         if changed {
-            record(wish, next, now, &mut decision);
+            record(promotion, next, now, &mut decision);
         }
         // Whoever comes next waits for the write.
         ahead |= !over || changed;
@@ -66,33 +66,33 @@ pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
     decision
 }
 
-/// Whether `later` wants the place of `wish` and can have it: what cannot begin ends nothing that has begun.
+/// Whether `later` wants the place of `promotion` and can have it: what cannot begin ends nothing that has begun.
 fn takes_the_place(
     seen: &Seen<'_>,
-    wish: &Wish,
-    later: &Wish,
-    demands: &[Demand],
+    promotion: &SeenPromotion,
+    later: &SeenPromotion,
+    commands: &[SeenCommand],
     now: DateTime<Utc>,
 ) -> bool {
     let wants = !later.finished() && later.spec.policy.conflict == Conflict::Supersede;
-    let stays = now < later.deadline() && ending::aborted_by(seen.canary, later, demands).is_none();
-    let waits = wish.running() && seen.frozen.is_some();
+    let stays = now < later.deadline() && ending::aborted_by(seen.canary, later, commands).is_none();
+    let waits = promotion.running() && seen.frozen.is_some();
     wants && stays && !waits && seen.target.as_ref().is_some_and(|target| fits(later, target))
 }
 
 /// Whether the workload has what is awaited, or can be given what is asked for.
-fn fits(wish: &Wish, target: &Target) -> bool {
-    let awaits = wish.spec.r#await.is_some();
-    wanted(&wish.spec, target).is_ok_and(|wanted| !awaits || wanted.met_by(target))
+fn fits(promotion: &SeenPromotion, target: &Target) -> bool {
+    let awaits = promotion.spec.r#await.is_some();
+    wanted(&promotion.spec, target).is_ok_and(|wanted| !awaits || wanted.met_by(target))
 }
 
 /// Orders that are on record, of Commands and Approvals that have no answer yet and of Promotions that are not over.
 fn untold(seen: &Seen<'_>) -> BTreeSet<String> {
     let waits = |id: &str| {
-        let mut demands = seen.demands.iter();
-        let mut wishes = seen.wishes.iter();
-        demands.any(|demand| demand.uid == id && demand.status.answered_at.is_none())
-            || wishes.any(|wish| !wish.finished() && wish.gave(id))
+        let mut commands = seen.commands.iter();
+        let mut promotions = seen.promotions.iter();
+        commands.any(|command| command.uid == id && command.status.answered_at.is_none())
+            || promotions.any(|promotion| !promotion.finished() && promotion.gave(id))
     };
     let known = seen.canary.interventions.iter().map(|known| &known.id);
     known.filter(|id| waits(id)).cloned().collect()
@@ -110,19 +110,19 @@ struct Others {
 /// The next status of one Promotion that is not over.
 fn step(
     seen: &Seen<'_>,
-    wish: &Wish,
-    demands: &[Demand],
+    promotion: &SeenPromotion,
+    commands: &[SeenCommand],
     others: Others,
     now: DateTime<Utc>,
     decision: &mut Decision,
 ) -> PromotionStatus {
-    let mut next = wish.status.clone();
+    let mut next = promotion.status.clone();
     if seen.deleting {
         let text = "the Canary is being deleted";
         finish(&mut next, PromotionPhase::Failed, "CanaryDeleted", text, now);
         return next;
     }
-    if wish.running() {
+    if promotion.running() {
         if others.newer_supersedes {
             finish(
                 &mut next,
@@ -134,15 +134,15 @@ fn step(
         } else {
             let running = ending::Running {
                 seen,
-                wish,
-                demands,
+                promotion,
+                commands,
                 now,
             };
             ending::follow(running, &mut next, decision);
         }
         return next;
     }
-    if ending::aborted_by(seen.canary, wish, demands).is_some() {
+    if ending::aborted_by(seen.canary, promotion, commands).is_some() {
         finish(
             &mut next,
             PromotionPhase::Aborted,
@@ -152,12 +152,12 @@ fn step(
         );
         return next;
     }
-    if now >= wish.deadline() {
+    if now >= promotion.deadline() {
         let text = "it could not begin before its deadline (policy.deadlineSeconds)";
         finish(&mut next, PromotionPhase::Failed, "DeadlineExceeded", text, now);
         return next;
     }
-    decision.wake(wish.deadline());
+    decision.wake(promotion.deadline());
     if others.newer_supersedes {
         finish(
             &mut next,
@@ -167,7 +167,7 @@ fn step(
             now,
         );
     } else if others.ahead {
-        match wish.spec.policy.conflict {
+        match promotion.spec.policy.conflict {
             Conflict::Reject => {
                 let text = "another promotion of this Canary is not over (policy.conflict: reject)";
                 finish(&mut next, PromotionPhase::Failed, "Conflict", text, now);
@@ -191,7 +191,7 @@ fn step(
             "waits until the Canary has set its primary up; until then nothing could be taken back",
         );
     } else {
-        begin(seen, wish, now, &mut next);
+        begin(seen, promotion, now, &mut next);
     }
     next
 }
@@ -217,7 +217,7 @@ fn setting_up(canary: &CanaryStatus) -> bool {
 }
 
 /// Begins if the workload can be given what is asked for.
-fn begin(seen: &Seen<'_>, wish: &Wish, now: DateTime<Utc>, next: &mut PromotionStatus) {
+fn begin(seen: &Seen<'_>, promotion: &SeenPromotion, now: DateTime<Utc>, next: &mut PromotionStatus) {
     let Some(target) = &seen.target else {
         return finish(
             next,
@@ -227,8 +227,8 @@ fn begin(seen: &Seen<'_>, wish: &Wish, now: DateTime<Utc>, next: &mut PromotionS
             now,
         );
     };
-    let awaited = wish.spec.r#await.as_ref();
-    match (wanted(&wish.spec, target), awaited) {
+    let awaited = promotion.spec.r#await.as_ref();
+    match (wanted(&promotion.spec, target), awaited) {
         (Err(problem), _) => finish(next, PromotionPhase::Failed, "ContainerNotFound", &problem, now),
         (Ok(wanted), Some(_)) if !wanted.met_by(target) => {
             wait(
@@ -257,34 +257,42 @@ fn not_noticed(seen: &Seen<'_>, revision: &str) -> bool {
 }
 
 /// One whose release is still under way stays: who asked for it must not approve it.
-fn expire(seen: &Seen<'_>, wish: &Wish, now: DateTime<Utc>, decision: &mut Decision) {
-    let current = wish.status.revision.is_some() && wish.status.revision == seen.canary.revision.current;
-    let Some(finished) = wish
+fn expire(seen: &Seen<'_>, promotion: &SeenPromotion, now: DateTime<Utc>, decision: &mut Decision) {
+    let current =
+        promotion.status.revision.is_some() && promotion.status.revision == seen.canary.revision.current;
+    let Some(finished) = promotion
         .status
         .finished_at
         .filter(|_| !(current && under_way(seen.canary)))
     else {
         return;
     };
-    forget_after_its_time(wish, finished, now, decision);
+    forget_after_its_time(promotion, finished, now, decision);
 }
 
-fn forget_after_its_time(wish: &Wish, finished: DateTime<Utc>, now: DateTime<Utc>, decision: &mut Decision) {
-    let at = finished + TimeDelta::seconds(wish.spec.policy.ttl_seconds.unwrap_or(TTL));
+fn forget_after_its_time(
+    promotion: &SeenPromotion,
+    finished: DateTime<Utc>,
+    now: DateTime<Utc>,
+    decision: &mut Decision,
+) {
+    let at = finished + TimeDelta::seconds(promotion.spec.policy.ttl_seconds.unwrap_or(TTL));
     if now >= at {
-        decision.acts.push(Act::Forget(wish.name.clone()));
+        decision.acts.push(Act::Forget(promotion.name.clone()));
     } else {
         decision.wake(at);
     }
 }
 
 /// Numbers the change, and tells it in the log.
-fn record(wish: &Wish, mut next: PromotionStatus, now: DateTime<Utc>, decision: &mut Decision) {
-    next.seq = wish.status.seq + 1;
-    for line in log::news(&wish.status, &next, now) {
+fn record(promotion: &SeenPromotion, mut next: PromotionStatus, now: DateTime<Utc>, decision: &mut Decision) {
+    next.seq = promotion.status.seq + 1;
+    for line in log::news(&promotion.status, &next, now) {
         next.log.push(line);
     }
-    decision.acts.push(Act::Record(wish.name.clone(), Box::new(next)));
+    decision
+        .acts
+        .push(Act::Record(promotion.name.clone(), Box::new(next)));
 }
 
 fn wait(next: &mut PromotionStatus, phase: PromotionPhase, reason: &str, text: &str) {

@@ -1,4 +1,4 @@
-//! Names made of keys: the same wish twice is the same object, because the API server creates a name only once.
+//! Names made of keys: the same promotion twice is the same object, because the API server creates a name only once.
 
 use sha2::{Digest, Sha256};
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Act, Decision, Demand, Seen, Wish, not_noticed};
+use super::{Act, Decision, Seen, SeenCommand, SeenPromotion, not_noticed};
 use crate::{
     api::{AbortAction, CommandStatus, PromotionPhase, Verb},
     rollout::Order,
@@ -12,24 +12,24 @@ use crate::{
 pub(super) const COMMAND_TTL: TimeDelta = TimeDelta::hours(24);
 
 /// Turns Commands into orders, and answers those that were heeded or refused.
-pub(super) fn heed_demands(
+pub(super) fn answer_commands(
     seen: &Seen<'_>,
-    wishes: &[Wish],
-    demands: &[Demand],
+    promotions: &[SeenPromotion],
+    commands: &[SeenCommand],
     now: DateTime<Utc>,
     decision: &mut Decision,
 ) {
-    for demand in demands {
-        if let Some(answered) = demand.status.answered_at {
-            forget_after_its_time(demand, answered, now, decision);
+    for command in commands {
+        if let Some(answered) = command.status.answered_at {
+            forget_after_its_time(command, answered, now, decision);
             continue;
         }
-        let wish = demand
+        let promotion = command
             .spec
             .promotion
             .as_ref()
-            .map(|name| wishes.iter().find(|wish| wish.name == *name));
-        let outcome = match answer(seen, wishes, demand, wish) {
+            .map(|name| promotions.iter().find(|promotion| promotion.name == *name));
+        let outcome = match answer(seen, promotions, command, promotion) {
             Answer::Now(outcome) => outcome,
             Answer::Later => continue,
             Answer::Ask(order) => {
@@ -37,26 +37,26 @@ pub(super) fn heed_demands(
                 continue;
             }
         };
-        decision.acts.push(answered(demand, outcome, now));
+        decision.acts.push(answered(command, outcome, now));
     }
 }
 
-pub(super) fn answered(demand: &Demand, outcome: String, now: DateTime<Utc>) -> Act {
+pub(super) fn answered(command: &SeenCommand, outcome: String, now: DateTime<Utc>) -> Act {
     let status = CommandStatus {
         outcome: Some(outcome),
         answered_at: Some(now),
     };
-    Act::Answer(demand.form, demand.name.clone(), status)
+    Act::Answer(command.form, command.name.clone(), status)
 }
 
 pub(super) fn forget_after_its_time(
-    demand: &Demand,
+    command: &SeenCommand,
     answered: DateTime<Utc>,
     now: DateTime<Utc>,
     decision: &mut Decision,
 ) {
     if now >= answered + COMMAND_TTL {
-        let forget = Act::ForgetDemand(demand.form, demand.name.clone());
+        let forget = Act::ForgetCommand(command.form, command.name.clone());
         decision.acts.push(forget);
     } else {
         decision.wake(answered + COMMAND_TTL);
@@ -69,34 +69,39 @@ enum Answer {
     Ask(Order),
 }
 
-/// What becomes of a Command; `wish` is the Promotion that it names, if it names one that exists.
-fn answer(seen: &Seen<'_>, wishes: &[Wish], demand: &Demand, wish: Option<Option<&Wish>>) -> Answer {
+/// What becomes of a Command; `promotion` is the Promotion that it names, if it names one that exists.
+fn answer(
+    seen: &Seen<'_>,
+    promotions: &[SeenPromotion],
+    command: &SeenCommand,
+    promotion: Option<Option<&SeenPromotion>>,
+) -> Answer {
     if let Some(known) = seen
         .canary
         .interventions
         .iter()
-        .find(|known| known.id == demand.uid)
+        .find(|known| known.id == command.uid)
     {
         let refused = known.refused.as_ref().map(|why| format!("refused: {why}"));
         return Answer::Now(refused.unwrap_or_else(|| "done".to_owned()));
     }
-    let spec = &demand.spec;
+    let spec = &command.spec;
     let mut action = spec.action;
-    let revision = match (wish, &spec.revision) {
+    let revision = match (promotion, &spec.revision) {
         (Some(None), _) => return Answer::Now("refused: there is no such Promotion".to_owned()),
-        (Some(Some(wish)), _) if wish.finished() => {
+        (Some(Some(promotion)), _) if promotion.finished() => {
             // It called the promotion off before it began, or came too late.
-            let done = spec.verb == Verb::Abort && wish.status.phase == Some(PromotionPhase::Aborted);
+            let done = spec.verb == Verb::Abort && promotion.status.phase == Some(PromotionPhase::Aborted);
             let late = "refused: the promotion is over";
             return Answer::Now(if done { "done" } else { late }.to_owned());
         }
-        (Some(Some(wish)), _) => {
-            action = action.or(Some(wish.spec.policy.on_abort));
-            match &wish.status.revision {
+        (Some(Some(promotion)), _) => {
+            action = action.or(Some(promotion.spec.policy.on_abort));
+            match &promotion.status.revision {
                 // The Canary has not looked at it yet.
                 Some(revision) if not_noticed(seen, revision) => return Answer::Later,
                 Some(revision) => revision.clone(),
-                None if spec.verb == Verb::Abort || wish.running() => return Answer::Later,
+                None if spec.verb == Verb::Abort || promotion.running() => return Answer::Later,
                 None => return Answer::Now("refused: the promotion has not begun".to_owned()),
             }
         }
@@ -108,16 +113,16 @@ fn answer(seen: &Seen<'_>, wishes: &[Wish], demand: &Demand, wish: Option<Option
         (Verb::Abort, AbortAction::Pause) => Verb::Pause,
         (verb, _) => verb,
     };
-    let own = wishes
-        .iter()
-        .any(|wish| wish.status.revision.as_ref() == Some(&revision) && wish.is_of(&spec.requested_by));
+    let own = promotions.iter().any(|promotion| {
+        promotion.status.revision.as_ref() == Some(&revision) && promotion.is_of(&spec.requested_by)
+    });
     Answer::Ask(Order {
-        id: demand.uid.clone(),
+        id: command.uid.clone(),
         verb,
         revision,
         by: spec.requested_by.clone(),
         reason: spec.reason.clone().unwrap_or_default(),
-        gate: demand.gate.clone(),
+        gate: command.gate.clone(),
         own,
     })
 }

@@ -19,7 +19,7 @@ const CLIENT_LOST: i64 = 300;
 
 /// A Promotion.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct SeenPromotion {
     /// Its name.
     pub name: String,
     /// Its UID.
@@ -34,7 +34,7 @@ pub struct Wish {
     pub status: PromotionStatus,
 }
 
-/// In which form a demand came.
+/// In which form a command came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A Command.
@@ -45,7 +45,7 @@ pub enum Form {
 
 /// A Command or an Approval.
 #[derive(Clone, Debug)]
-pub struct Demand {
+pub struct SeenCommand {
     /// In which form it came.
     pub form: Form,
     /// Its name.
@@ -81,9 +81,9 @@ pub struct Seen<'a> {
     /// The workload, if it exists.
     pub target: Option<Target>,
     /// Its Promotions.
-    pub wishes: Vec<Wish>,
+    pub promotions: Vec<SeenPromotion>,
     /// Its Commands and Approvals.
-    pub demands: Vec<Demand>,
+    pub commands: Vec<SeenCommand>,
     /// Why nothing may be released now.
     pub frozen: Option<String>,
     /// Why nothing of the Canary may be touched at all, so that no order is heeded either.
@@ -104,7 +104,7 @@ pub enum Act {
     /// Delete a Promotion that has been over for long.
     Forget(String),
     /// Delete a Command or an Approval that was answered long ago.
-    ForgetDemand(Form, String),
+    ForgetCommand(Form, String),
 }
 
 impl Act {
@@ -134,7 +134,7 @@ impl Decision {
     }
 }
 
-impl Wish {
+impl SeenPromotion {
     pub(super) fn finished(&self) -> bool {
         self.status.phase.is_some_and(PromotionPhase::finished)
     }

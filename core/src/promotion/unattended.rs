@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Decision, Demand, Wish, finish, forget_after_its_time, orders, record, wait};
+use super::{Decision, SeenCommand, SeenPromotion, finish, forget_after_its_time, orders, record, wait};
 use crate::api::PromotionPhase;
 
 /// How long an order waits for its Canary, which may be seen later than the order.
@@ -36,48 +36,58 @@ impl Unattended<'_> {
 
 /// Decides about all that names one Canary that is not followed.
 #[must_use]
-pub fn unattended(wishes: &[Wish], demands: &[Demand], why: Unattended<'_>, now: DateTime<Utc>) -> Decision {
+pub fn unattended(
+    promotions: &[SeenPromotion],
+    commands: &[SeenCommand],
+    why: Unattended<'_>,
+    now: DateTime<Utc>,
+) -> Decision {
     let gone = matches!(why, Unattended::Gone);
     let mut decision = Decision::default();
-    for demand in demands {
-        match demand.status.answered_at {
-            Some(answered) => orders::forget_after_its_time(demand, answered, now, &mut decision),
+    for command in commands {
+        match command.status.answered_at {
+            Some(answered) => orders::forget_after_its_time(command, answered, now, &mut decision),
             None if !gone => {}
-            None if now < demand.created_at + PATIENCE => decision.wake(demand.created_at + PATIENCE),
+            None if now < command.created_at + PATIENCE => decision.wake(command.created_at + PATIENCE),
             None => {
                 let refused = format!("refused: {}", why.text());
-                decision.acts.push(orders::answered(demand, refused, now));
+                decision.acts.push(orders::answered(command, refused, now));
             }
         }
     }
-    for wish in wishes {
-        match wish.status.finished_at {
+    for promotion in promotions {
+        match promotion.status.finished_at {
             // The release of a Canary that is refused may be under way, and who asked for it must not approve it.
-            Some(finished) if gone => forget_after_its_time(wish, finished, now, &mut decision),
+            Some(finished) if gone => forget_after_its_time(promotion, finished, now, &mut decision),
             Some(_) => {}
-            None => leave_waiting(wish, why, now, &mut decision),
+            None => leave_waiting(promotion, why, now, &mut decision),
         }
     }
     decision
 }
 
 /// It waits, but not beyond its deadline; one whose release is gone with its Canary has failed.
-fn leave_waiting(wish: &Wish, why: Unattended<'_>, now: DateTime<Utc>, decision: &mut Decision) {
-    let mut next = wish.status.clone();
+fn leave_waiting(
+    promotion: &SeenPromotion,
+    why: Unattended<'_>,
+    now: DateTime<Utc>,
+    decision: &mut Decision,
+) {
+    let mut next = promotion.status.clone();
     let text = why.text();
-    if matches!(why, Unattended::Gone) && wish.running() {
+    if matches!(why, Unattended::Gone) && promotion.running() {
         let text = "the Canary does not exist any more";
         finish(&mut next, PromotionPhase::Failed, "CanaryDeleted", text, now);
-    } else if now >= wish.deadline() {
+    } else if now >= promotion.deadline() {
         let text =
             format!("its deadline is over (policy.deadlineSeconds); nothing was called off, for {text}");
         finish(&mut next, PromotionPhase::Failed, "DeadlineExceeded", &text, now);
     } else {
-        decision.wake(wish.deadline());
+        decision.wake(promotion.deadline());
         let phase = next.phase.unwrap_or(PromotionPhase::Pending);
         wait(&mut next, phase, why.reason(), &text);
     }
-    if next != wish.status {
-        record(wish, next, now, decision);
+    if next != promotion.status {
+        record(promotion, next, now, decision);
     }
 }

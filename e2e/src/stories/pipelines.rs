@@ -17,7 +17,7 @@ const ROLLOUT: Duration = Duration::from_secs(120);
 /// Where the hook of this story listens.
 const HOOK: &str = "127.0.0.1:18443";
 
-fn wish(name: &str, image: &str) -> Value {
+fn promote(name: &str, image: &str) -> Value {
     json!({"apiVersion": "bellwether.dev/v1beta1", "kind": "Promotion", "metadata": {"name": name},
         "spec": {"canaryRef": {"name": "shop"}, "image": image}})
 }
@@ -50,7 +50,7 @@ async fn wait_result(stage: &Stage, name: &str, result: &str) -> Result<Value> {
 pub async fn promotion(stage: Arc<Stage>) -> Result<()> {
     shop::under_canary(&stage, &shop::canary()).await?;
     let traffic = stage.traffic(RATE);
-    stage.apply(&wish("good", "shop:good-2")).await?;
+    stage.apply(&promote("good", "shop:good-2")).await?;
     shop::wait_weight(&stage, 30).await?;
     stage.kill_controller().await?;
     stage.start_controller().await?;
@@ -58,7 +58,7 @@ pub async fn promotion(stage: Arc<Stage>) -> Result<()> {
     shop::ensure_on_primary(&stage, "shop:good-2").await?;
     traffic.so_far().ensure_none_failed()?;
 
-    stage.apply(&wish("called-off", "shop:good-3")).await?;
+    stage.apply(&promote("called-off", "shop:good-3")).await?;
     shop::wait_weight(&stage, 10).await?;
     stage.apply(&abort("called-off")).await?;
     wait_result(&stage, "called-off", "Aborted").await?;
@@ -75,12 +75,12 @@ pub async fn promotion(stage: Arc<Stage>) -> Result<()> {
     traffic.so_far().ensure_none_failed()?;
 
     // The same image once more: what was called off is released again, without a change of the workload.
-    stage.apply(&wish("again", "shop:good-3")).await?;
+    stage.apply(&promote("again", "shop:good-3")).await?;
     wait_result(&stage, "again", "Promoted").await?;
     shop::ensure_on_primary(&stage, "shop:good-3").await?;
     traffic.so_far().ensure_none_failed()?;
 
-    stage.apply(&wish("bad", "shop:errors60-1")).await?;
+    stage.apply(&promote("bad", "shop:errors60-1")).await?;
     let bad = wait_result(&stage, "bad", "RolledBack").await?;
     stage.note(bad["status"]["message"].as_str().unwrap_or_default());
     shop::ensure_on_primary(&stage, "shop:good-3").await?;

@@ -10,11 +10,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    PATIENCE, block_on,
+    PATIENCE,
+    backend::{Backend, BackendFlags},
+    block_on,
     exit::Exit,
     get::standing,
     output::{Output, write},
-    way::{Way, WayFlags},
     within,
 };
 use crate::{
@@ -36,7 +37,7 @@ pub(super) struct Explain {
     output: Output,
 
     #[command(flatten)]
-    way: WayFlags,
+    backend: BackendFlags,
 }
 
 impl Explain {
@@ -60,12 +61,12 @@ impl Explain {
 
     /// The explanation as it came: a controller that is newer may say more than is known here.
     async fn told(&self) -> anyhow::Result<Value> {
-        match self.way.open().await? {
-            Way::Cluster(cluster) => {
+        match self.backend.open().await? {
+            Backend::Cluster(cluster) => {
                 let canary = cluster.canary(&self.canary).await?;
                 Ok(serde_json::to_value(Explanation::of(&canary))?)
             }
-            Way::Hook(hook) => hook.explanation(&self.canary).await,
+            Backend::Hook(hook) => hook.explanation(&self.canary).await,
         }
     }
 }

@@ -123,9 +123,9 @@ fn at_the_gate() -> CanaryStatus {
 fn gates(fake: &Arc<Fake>, namespaces: &[&str]) -> (Gates, UnboundedReceiver<CanaryId>) {
     let (woken, wakes) = unbounded_channel();
     let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
-    let sites = Sites::none().with("ci", fake.clone(), namespaces);
+    let instances = Instances::none().with("ci", fake.clone(), namespaces);
     let leadership = Leadership::alone("test", Arc::new(SystemClock::default()));
-    let gates = Gates::new(sites, Arc::new(Jitter::seeded(1)), leadership, woken);
+    let gates = Gates::new(instances, Arc::new(Jitter::seeded(1)), leadership, woken);
     (gates, wakes)
 }
 
@@ -186,16 +186,16 @@ impl Jenkins for Restarting {
 
 #[tokio::test(start_paused = true)]
 async fn jenkins_that_is_restarted_when_it_is_asked_for_a_job_rejects_nothing() {
-    let site = Arc::new(Restarting {
+    let instance = Arc::new(Restarting {
         up_at: tokio::time::Instant::now() + Duration::from_secs(40),
         up: Fake::default(),
     });
     let (woken, mut wakes) = unbounded_channel();
-    let sites = Sites::none().with("ci", site.clone(), vec!["shop".to_owned()]);
+    let instances = Instances::none().with("ci", instance.clone(), vec!["shop".to_owned()]);
     let leadership = Leadership::alone("test", Arc::new(SystemClock::default()));
-    let gates = Gates::new(sites, Arc::new(Jitter::seeded(1)), leadership, woken);
+    let gates = Gates::new(instances, Arc::new(Jitter::seeded(1)), leadership, woken);
     let mut status = at_the_gate();
-    while site.up.asked.lock().unwrap().is_empty() {
+    while instance.up.asked.lock().unwrap().is_empty() {
         gates.follow(&spec(), &status);
         let news = next(&gates, &mut wakes, &mut status).await;
         assert_eq!(news.state, GateState::Running, "{news:?}");
@@ -341,9 +341,9 @@ async fn jenkins_that_is_not_known_any_more_takes_nothing_from_what_is_known_of_
 async fn loss_of_leadership_for_a_moment_does_not_end_the_way() {
     let fake = Arc::new(Fake::default());
     let (woken, mut wakes) = unbounded_channel();
-    let sites = Sites::none().with("ci", fake.clone(), vec!["shop".to_owned()]);
+    let instances = Instances::none().with("ci", fake.clone(), vec!["shop".to_owned()]);
     let (leadership, lead) = Leadership::elected("test", Arc::new(SystemClock::default()));
-    let gates = Gates::new(sites, Arc::new(Jitter::seeded(1)), leadership, woken);
+    let gates = Gates::new(instances, Arc::new(Jitter::seeded(1)), leadership, woken);
     let mut status = at_the_gate();
     gates.follow(&spec(), &status);
     a_minute().await;

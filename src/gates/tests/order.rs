@@ -6,21 +6,21 @@ use super::*;
 fn order_is_the_same_for_the_same_stand_and_names_what_is_released() {
     let spec = spec();
     let status = at_the_gate();
-    let (stand, known) = running(&spec, &status).remove(0);
+    let (key, known) = running(&spec, &status).remove(0);
     let job = asked_for(&spec, &status, known).unwrap();
-    let made = order(&stand, job, &spec.names).unwrap();
+    let made = order(&key, job, &spec.names).unwrap();
     assert_eq!(made.parameters["TARGET"], "web-canary.shop");
     assert_eq!(made.mark.value, "uid/0123456789ab/acceptance/1000000000");
-    assert_eq!(made, order(&stand, job, &spec.names).unwrap());
+    assert_eq!(made, order(&key, job, &spec.names).unwrap());
 }
 
 #[test]
 fn order_stays_the_same_when_the_present_revision_is_recorded_anew() {
     let mut status = at_the_gate();
     let mark = |status: &CanaryStatus| {
-        let (stand, known) = running(&spec(), status).remove(0);
+        let (key, known) = running(&spec(), status).remove(0);
         let job = asked_for(&spec(), status, known).cloned().unwrap();
-        order(&stand, &job, &spec().names).unwrap().mark.value
+        order(&key, &job, &spec().names).unwrap().mark.value
     };
     let before = mark(&status);
     status.gates[0].revision.clone_from(&status.revision.current);

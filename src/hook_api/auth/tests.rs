@@ -5,7 +5,7 @@ use futures::future::join_all;
 use super::*;
 use crate::clock::SystemClock;
 
-const DEED: Deed = Deed {
+const PERMISSION: Permission = Permission {
     verb: "get",
     resource: "promotions",
     subresource: None,
@@ -46,7 +46,7 @@ impl Reviewer for Counter {
         }))
     }
 
-    async fn may(&self, _: &User, _: Deed, _: &str, _: &str) -> Result<bool, Problem> {
+    async fn may(&self, _: &User, _: Permission, _: &str, _: &str) -> Result<bool, Problem> {
         self.review(&self.may).await;
         Ok(true)
     }
@@ -61,7 +61,9 @@ fn gatekeeper() -> (Arc<Counter>, Gatekeeper) {
 
 async fn admit(gatekeeper: &Gatekeeper, token: &str) -> Result<User, Code> {
     let authorization = format!("Bearer {token}");
-    let admitted = gatekeeper.admit(Some(&authorization), DEED, "shop", "p-1").await;
+    let admitted = gatekeeper
+        .admit(Some(&authorization), PERMISSION, "shop", "p-1")
+        .await;
     admitted.map_err(|problem| problem.code)
 }
 
@@ -99,7 +101,9 @@ async fn whoever_is_known_is_not_kept_waiting_by_those_who_are_nobody() {
         assert_eq!(admit(&gatekeeper, "good-2").await, Err(Code::Unavailable));
     };
     let other = async {
-        let elsewhere = gatekeeper.admit(Some("Bearer good"), DEED, "other", "p-1").await;
+        let elsewhere = gatekeeper
+            .admit(Some("Bearer good"), PERMISSION, "other", "p-1")
+            .await;
         elsewhere.map(|user| user.name).map_err(|problem| problem.code)
     };
     let (flood, (), other) = tokio::join!(flood, known, other);
@@ -136,7 +140,7 @@ async fn refusal_of_a_review_says_nothing_of_whoever_asks() {
         let cluster = Cluster(kube::Client::new(Refuses(status), "default"));
         let whose = cluster.whose("token").await.unwrap_err();
         let may = cluster
-            .may(&User::default(), DEED, "shop", "p-1")
+            .may(&User::default(), PERMISSION, "shop", "p-1")
             .await
             .unwrap_err();
         for problem in [whose, may] {

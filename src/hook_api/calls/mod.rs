@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     Hook,
-    auth::{Deed, User},
+    auth::{Permission, User},
     problem::{Code, Problem},
     view::{CanaryView, PromotionView, typed},
 };
@@ -37,8 +37,12 @@ pub struct Caller {
     pub key: Option<String>,
 }
 
-const fn deed(verb: &'static str, resource: &'static str, subresource: Option<&'static str>) -> Deed {
-    Deed {
+const fn permission(
+    verb: &'static str,
+    resource: &'static str,
+    subresource: Option<&'static str>,
+) -> Permission {
+    Permission {
         verb,
         resource,
         subresource,
@@ -46,10 +50,16 @@ const fn deed(verb: &'static str, resource: &'static str, subresource: Option<&'
 }
 
 impl Hook {
-    async fn admit(&self, caller: &Caller, deed: Deed, namespace: &str, name: &str) -> Result<User, Problem> {
+    async fn admit(
+        &self,
+        caller: &Caller,
+        permission: Permission,
+        namespace: &str,
+        name: &str,
+    ) -> Result<User, Problem> {
         let user = self
             .gatekeeper
-            .admit(caller.authorization.as_deref(), deed, namespace, name)
+            .admit(caller.authorization.as_deref(), permission, namespace, name)
             .await?;
         if !self.ctx.metrics.is_ready() {
             return Err(Problem::new(
@@ -181,7 +191,7 @@ fn over(promotion: &Promotion) -> bool {
 
 /// The state of a Canary.
 pub async fn canary(hook: &Hook, caller: &Caller, namespace: &str, name: &str) -> Result<Response, Problem> {
-    hook.admit(caller, deed("get", "canaries", None), namespace, name)
+    hook.admit(caller, permission("get", "canaries", None), namespace, name)
         .await?;
     let canary = hook.find_canary(namespace, name)?;
     let view = CanaryView::of(&canary, hook.unfinished(namespace, name));
@@ -195,7 +205,7 @@ pub async fn explanation(
     namespace: &str,
     name: &str,
 ) -> Result<Response, Problem> {
-    hook.admit(caller, deed("get", "canaries", None), namespace, name)
+    hook.admit(caller, permission("get", "canaries", None), namespace, name)
         .await?;
     let canary = hook.find_canary(namespace, name)?;
     Ok(axum::Json(Explanation::of(&canary)).into_response())

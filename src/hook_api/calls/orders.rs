@@ -5,12 +5,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Caller, deed, over};
+use super::{Caller, over, permission};
 use crate::{
     api::{AbortAction, ApprovalSpec, CanaryRef, CommandSpec, GateDecision, Promotion, Verb},
     hook_api::{
         Hook,
-        auth::{Deed, User},
+        auth::{Permission, User},
         body::{self, Abort, Order, RevisionOrder, RevisionSettlement, Settlement},
         extract::RequestBody,
         problem::Problem,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Whoever may create Approvals may approve.
-const APPROVE: Deed = deed("create", "approvals", None);
+const APPROVE: Permission = permission("create", "approvals", None);
 
 /// What an order is about, by its path.
 pub enum About {
@@ -189,8 +189,8 @@ pub async fn command(hook: &Hook, given: Given, verb: Verb) -> Result<Response, 
         about,
         body,
     } = given;
-    let deed = deed("create", about.resource(), Some(verb.path()));
-    let user = hook.admit(&caller, deed, &namespace, about.name()).await?;
+    let permission = permission("create", about.resource(), Some(verb.path()));
+    let user = hook.admit(&caller, permission, &namespace, about.name()).await?;
     let mut action = None;
     let (revision, reason) = match (&about, verb) {
         (About::Promotion(_), Verb::Abort) => {

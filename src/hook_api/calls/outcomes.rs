@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::{Caller, deed, wait};
+use super::{Caller, permission, wait};
 use crate::{
     api::{Approval, Command},
     hook_api::{
@@ -23,8 +23,13 @@ pub async fn order(
     seconds: u64,
 ) -> Result<Response, Problem> {
     wait::check(seconds)?;
-    hook.admit(caller, deed("get", order_resource(kind), None), namespace, name)
-        .await?;
+    hook.admit(
+        caller,
+        permission("get", order_resource(kind), None),
+        namespace,
+        name,
+    )
+    .await?;
     let mut order = find(hook, kind, namespace, name).await?;
     if order.outcome.is_none() && seconds > 0 {
         let answered = |object: &Value| object["status"]["outcome"].is_string();

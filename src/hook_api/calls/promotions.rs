@@ -7,7 +7,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Caller, deed, over, wait};
+use super::{Caller, over, permission, wait};
 use crate::{
     api::{Conflict, Promotion, PromotionPhase, Requester},
     freeze,
@@ -35,7 +35,7 @@ pub async fn start(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let user = hook
-        .admit(caller, deed("create", "promotions", None), namespace, "")
+        .admit(caller, permission("create", "promotions", None), namespace, "")
         .await?;
     let key = caller.key.as_ref().ok_or_else(|| {
         Problem::new(
@@ -118,7 +118,7 @@ pub async fn state(
     wait: Wait,
 ) -> Result<Response, Problem> {
     wait::check(wait.wait_seconds)?;
-    hook.admit(caller, deed("get", "promotions", None), namespace, id)
+    hook.admit(caller, permission("get", "promotions", None), namespace, id)
         .await?;
     let promotion = hook.find_promotion(namespace, id).await?;
     hook.note_client(&promotion);
@@ -154,7 +154,7 @@ pub async fn log(
     if start < 0 {
         return Err(Problem::new(Code::BadRequest, "start: must not be negative"));
     }
-    hook.admit(caller, deed("get", "promotions", None), namespace, id)
+    hook.admit(caller, permission("get", "promotions", None), namespace, id)
         .await?;
     let promotion = hook.find_promotion(namespace, id).await?;
     hook.note_client(&promotion);
@@ -172,7 +172,7 @@ pub async fn log(
 
 /// The result, by the status alone.
 pub async fn result(hook: &Hook, caller: &Caller, namespace: &str, id: &str) -> Result<Response, Problem> {
-    hook.admit(caller, deed("get", "promotions", None), namespace, id)
+    hook.admit(caller, permission("get", "promotions", None), namespace, id)
         .await?;
     let promotion = hook.find_promotion(namespace, id).await?;
     hook.note_client(&promotion);

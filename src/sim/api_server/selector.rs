@@ -12,11 +12,11 @@ pub struct Selector(Vec<Requirement>);
 struct Requirement {
     /// `labels` and a key, or the name of a field of the metadata.
     path: Vec<String>,
-    demand: Demand,
+    condition: Condition,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Demand {
+enum Condition {
     In(Vec<String>),
     NotIn(Vec<String>),
     Exists,
@@ -31,12 +31,12 @@ impl Selector {
     pub fn read(labels: Option<&str>, fields: Option<&str>) -> Result<Selector, Refusal> {
         let mut requirements = Vec::new();
         for text in split(labels.unwrap_or_default()) {
-            let (key, demand) = demand(&text)?;
+            let (key, condition) = condition(&text)?;
             let path = vec!["labels".to_owned(), key];
-            requirements.push(Requirement { path, demand });
+            requirements.push(Requirement { path, condition });
         }
         for text in split(fields.unwrap_or_default()) {
-            let (key, demand) = demand(&text)?;
+            let (key, condition) = condition(&text)?;
             let field = key
                 .strip_prefix("metadata.")
                 .filter(|f| ["name", "namespace"].contains(f));
@@ -44,7 +44,7 @@ impl Selector {
                 field.ok_or_else(|| Refusal::bad_request(format!("field label not supported: {key}")))?;
             requirements.push(Requirement {
                 path: vec![field.to_owned()],
-                demand,
+                condition,
             });
         }
         Ok(Selector(requirements))
@@ -64,11 +64,11 @@ impl Selector {
             let found = path.fold(object.get("metadata"), |value, field| value?.get(field.as_str()));
             let found = found.and_then(Value::as_str);
             let among = |values: &[String]| found.is_some_and(|found| values.iter().any(|v| v == found));
-            match &requirement.demand {
-                Demand::In(values) => among(values),
-                Demand::NotIn(values) => !among(values),
-                Demand::Exists => found.is_some(),
-                Demand::Missing => found.is_none(),
+            match &requirement.condition {
+                Condition::In(values) => among(values),
+                Condition::NotIn(values) => !among(values),
+                Condition::Exists => found.is_some(),
+                Condition::Missing => found.is_none(),
             }
         })
     }
@@ -96,25 +96,25 @@ fn split(text: &str) -> Vec<String> {
     parts
 }
 
-fn demand(text: &str) -> Result<(String, Demand), Refusal> {
+fn condition(text: &str) -> Result<(String, Condition), Refusal> {
     let text = text.trim();
     let one = |value: &str| vec![value.trim().to_owned()];
     let listed = |values: &str| -> Vec<String> {
         let values = values.trim().trim_start_matches('(').trim_end_matches(')');
         values.split(',').map(|value| value.trim().to_owned()).collect()
     };
-    let (key, demand) = if let Some((key, value)) = text.split_once("!=") {
-        (key, Demand::NotIn(one(value)))
+    let (key, condition) = if let Some((key, value)) = text.split_once("!=") {
+        (key, Condition::NotIn(one(value)))
     } else if let Some((key, value)) = text.split_once('=') {
-        (key, Demand::In(one(value.trim_start_matches('='))))
+        (key, Condition::In(one(value.trim_start_matches('='))))
     } else if let Some((key, values)) = text.split_once(" notin ") {
-        (key, Demand::NotIn(listed(values)))
+        (key, Condition::NotIn(listed(values)))
     } else if let Some((key, values)) = text.split_once(" in ") {
-        (key, Demand::In(listed(values)))
+        (key, Condition::In(listed(values)))
     } else if let Some(key) = text.strip_prefix('!') {
-        (key, Demand::Missing)
+        (key, Condition::Missing)
     } else {
-        (text, Demand::Exists)
+        (text, Condition::Exists)
     };
     let key = key.trim();
     if key.is_empty() || key.contains(char::is_whitespace) {
@@ -122,5 +122,5 @@ fn demand(text: &str) -> Result<(String, Demand), Refusal> {
             "unable to parse requirement: {text}"
         )));
     }
-    Ok((key.to_owned(), demand))
+    Ok((key.to_owned(), condition))
 }

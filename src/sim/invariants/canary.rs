@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     Record, Seen,
-    book::{self, Book, canary_weight},
+    ledger::{self, Ledger, canary_weight},
     promotions, routes,
     workloads::{self, steps},
 };
@@ -21,7 +21,7 @@ const OUTCOMES: [&str; 7] = [
     "Initialized",
 ];
 
-pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, found: &mut Vec<String>) {
+pub(super) fn changed(seen: &Seen<'_>, ledger: &mut Ledger, record: &mut Record, found: &mut Vec<String>) {
     let none = Value::Null;
     let old = seen
         .change
@@ -32,60 +32,61 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, record: &mut Record, fou
     if old == new {
         return;
     }
-    told(seen, book, new);
+    told(seen, ledger, new);
     rerecorded(old, new, found);
     timeline(seen, record, old, new);
     if !seen.ours {
         return;
     }
-    book::succeeded(seen, book, found);
-    restless(seen, book, found);
+    ledger::succeeded(seen, ledger, found);
+    restless(seen, ledger, found);
     let of = |status: &Value, phases: &[&str]| phases.iter().any(|phase| status["phase"] == *phase);
     if old["revision"]["startedAt"] != new["revision"]["startedAt"] && of(new, &["Progressing", "Waiting"]) {
         record.rollouts += 1;
         // What could not be taken back from the revision before is where this one begins.
-        book.floor = seen.weight_of_routes();
-        book.visited = [book.floor].into();
-        book.step_at = None;
+        ledger.floor = seen.weight_of_routes();
+        ledger.visited = [ledger.floor].into();
+        ledger.step_at = None;
     }
     if new["phase"] == "Succeeded" && old["phase"] != "Succeeded" {
         let promoted = new["revision"]["promoted"].as_str().unwrap_or_default();
-        book.passed.insert(promoted.to_owned());
+        ledger.passed.insert(promoted.to_owned());
     }
     promotions::passed(seen, old, new, found);
     if new["phase"] == "Promoting" && of(old, &["Progressing", "WaitingPromotion"]) {
-        workloads::cleared(seen, book, new, found);
+        workloads::cleared(seen, ledger, new, found);
     }
-    step(seen, book, record, (old, new), found);
-    retirement(seen, book, (old, new), found);
+    step(seen, ledger, record, (old, new), found);
+    retirement(seen, ledger, (old, new), found);
     evidence(seen, old, new, found);
-    rest(seen, book, (old, new), found);
+    rest(seen, ledger, (old, new), found);
 }
 
 /// Writes of a status within [`SPAN`] that nothing can ask for: then each undoes the one before.
 const RESTLESS: usize = 60;
 const SPAN: TimeDelta = TimeDelta::seconds(10);
 
-fn restless(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
-    book.recorded.push_back(seen.at);
-    while book.recorded.front().is_some_and(|at| seen.at - *at > SPAN) {
-        book.recorded.pop_front();
+fn restless(seen: &Seen<'_>, ledger: &mut Ledger, found: &mut Vec<String>) {
+    ledger.recorded.push_back(seen.at);
+    while ledger.recorded.front().is_some_and(|at| seen.at - *at > SPAN) {
+        ledger.recorded.pop_front();
     }
-    if book.recorded.len() > RESTLESS {
+    if ledger.recorded.len() > RESTLESS {
         found.push(format!(
             "the status was written {} times within {SPAN} (restless)",
-            book.recorded.len()
+            ledger.recorded.len()
         ));
     }
 }
 
 /// I9: outcomes must be told, whatever happens.
-fn told(seen: &Seen<'_>, book: &mut Book, new: &Value) {
+fn told(seen: &Seen<'_>, ledger: &mut Ledger, new: &Value) {
     let uid = seen.change.object["metadata"]["uid"].as_str().unwrap_or_default();
     for notice in new["outbox"]["pending"].as_array().into_iter().flatten() {
         if OUTCOMES.iter().any(|reason| notice["reason"] == *reason) {
             let uid = uid.get(..8).unwrap_or(uid);
-            book.facts
+            ledger
+                .facts
                 .insert(format!("{}.{uid}.{}", seen.names.canary, notice["seq"]));
         }
     }
@@ -134,7 +135,7 @@ fn timeline(seen: &Seen<'_>, record: &mut Record, old: &Value, new: &Value) {
 /// I5: one step after the other, each only after evidence of the one before.
 fn step(
     seen: &Seen<'_>,
-    book: &mut Book,
+    ledger: &mut Ledger,
     record: &Record,
     (old, new): (&Value, &Value),
     found: &mut Vec<String>,
@@ -155,11 +156,11 @@ fn step(
             found.push(format!("step {index} follows step {before} (I5)"));
         }
         if same_rollout && old_weight > 0 && before >= 0 && index > before {
-            evidence_of_step(seen, book, record, (old, new), found);
+            evidence_of_step(seen, ledger, record, (old, new), found);
         }
     }
     if begun {
-        book.step_at = Some(seen.at);
+        ledger.step_at = Some(seen.at);
     }
 }
 
@@ -182,7 +183,7 @@ fn interval(canary: &Value) -> TimeDelta {
 
 fn evidence_of_step(
     seen: &Seen<'_>,
-    book: &Book,
+    ledger: &Ledger,
     record: &Record,
     (old, new): (&Value, &Value),
     found: &mut Vec<String>,
@@ -204,7 +205,7 @@ fn evidence_of_step(
             lasted.num_milliseconds()
         ));
     }
-    let blind = record.blind_since.zip(book.step_at);
+    let blind = record.blind_since.zip(ledger.step_at);
     if blind.is_some_and(|(blind, began)| blind <= began) {
         found
             .push("the weight rises, and Prometheus was not to be seen since the step began (I7)".to_owned());
@@ -212,7 +213,7 @@ fn evidence_of_step(
 }
 
 /// I6: when the status speaks of a withdrawal, or of less weight, the routes are there already.
-fn retirement(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut Vec<String>) {
+fn retirement(seen: &Seen<'_>, ledger: &Ledger, (old, new): (&Value, &Value), found: &mut Vec<String>) {
     let routed = seen.weight_of_routes();
     let claimed = new["canaryWeight"].as_i64().unwrap_or(0);
     // The primary that was given the new template takes its traffic back step by step: that is towards risk.
@@ -220,7 +221,7 @@ fn retirement(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found:
         .iter()
         .any(|phase| new["phase"] == *phase);
     let lowered = !returns && claimed < old["canaryWeight"].as_i64().unwrap_or(0);
-    if lowered && routed > claimed && !edited(seen, book) {
+    if lowered && routed > claimed && !edited(seen, ledger) {
         found.push(format!(
             "the status claims weight {claimed}, the routes have {routed} (I6)"
         ));
@@ -255,13 +256,13 @@ fn evidence(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<String>) 
 
 /// Whether somebody edited the routes just now: nobody can know yet, and a status may arrive late that was true when it was
 /// sent.
-fn edited(seen: &Seen<'_>, book: &Book) -> bool {
-    let edited = book.edited_at;
+fn edited(seen: &Seen<'_>, ledger: &Ledger) -> bool {
+    let edited = ledger.edited_at;
     edited.is_some_and(|at| seen.at - at < routes::SEEN + chaos::LATEST)
 }
 
 /// I4: a phase of rest is written when it is true.
-fn rest(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut Vec<String>) {
+fn rest(seen: &Seen<'_>, ledger: &Ledger, (old, new): (&Value, &Value), found: &mut Vec<String>) {
     let entered = ["Initialized", "Succeeded", "Failed"]
         .iter()
         .any(|phase| new["phase"] == *phase && old["phase"] != *phase);
@@ -270,7 +271,7 @@ fn rest(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut 
     }
     let phase = &new["phase"];
     let weight = seen.weight_of_routes();
-    if weight > 0 && !edited(seen, book) {
+    if weight > 0 && !edited(seen, ledger) {
         found.push(format!("{phase} while the canary has weight {weight} (I4)"));
     }
     let Some(target) = seen.get(Kind::DEPLOYMENT, &seen.names.canary) else {
@@ -278,7 +279,7 @@ fn rest(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut 
     };
     let revision = crate::workload::deployment::revision(&target["spec"]["template"]);
     let newer = new["revision"]["current"] != revision.as_str();
-    let scaled = book.scaled_at.is_some_and(|at| seen.at - at < routes::SEEN);
+    let scaled = ledger.scaled_at.is_some_and(|at| seen.at - at < routes::SEEN);
     // The pods of what was taken back go later, when nobody reaches them any more.
     if phase == "Succeeded" && target["spec"]["replicas"] != 0 && !newer && !scaled {
         found.push(format!(
@@ -289,8 +290,8 @@ fn rest(seen: &Seen<'_>, book: &Book, (old, new): (&Value, &Value), found: &mut 
 }
 
 /// I11 and I12: the Canary is gone; the target serves, and nothing of ours is left.
-pub(super) fn gone(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
-    book.succession.clear();
+pub(super) fn gone(seen: &Seen<'_>, ledger: &mut Ledger, found: &mut Vec<String>) {
+    ledger.succession.clear();
     let names = &seen.names;
     let Some(target) = seen.get(Kind::DEPLOYMENT, &names.canary) else {
         return;
@@ -336,7 +337,7 @@ pub(super) fn gone(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
     let healthy = target["spec"]["template"]["spec"]["containers"][0]["image"]
         .as_str()
         .is_some_and(|image| Behaviour::of_image(image).good());
-    if set_up && healthy && routes::bare(seen, book, &names.canary) {
+    if set_up && healthy && routes::bare(seen, ledger, &names.canary) {
         found.push("the Canary is gone, and no pod of the target is ready (I12)".to_owned());
     }
 }

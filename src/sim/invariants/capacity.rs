@@ -3,13 +3,13 @@
 //! Whoever decides may not know yet what changed a moment ago: the most pods of that time count for those that get traffic,
 //! the fewest for those that lose it.
 
-use super::{Seen, book::Book, book::ready_endpoints, routes::SEEN};
+use super::{Seen, ledger::Ledger, ledger::ready_endpoints, routes::SEEN};
 use crate::sim::api_server::Kind;
 
 /// Remembers how many ready pods a Service has.
-pub(super) fn counted(seen: &Seen<'_>, book: &mut Book, service: &str) {
+pub(super) fn counted(seen: &Seen<'_>, ledger: &mut Ledger, service: &str) {
     let count = ready_endpoints(seen.store, &seen.change.key.namespace, service);
-    let counts = book.ready.entry(service.to_owned()).or_default();
+    let counts = ledger.ready.entry(service.to_owned()).or_default();
     counts.push_back((seen.at, count));
     // The last one before that time says how many there were in its beginning.
     while counts.get(1).is_some_and(|(at, _)| seen.at - *at > SEEN) {
@@ -18,8 +18,8 @@ pub(super) fn counted(seen: &Seen<'_>, book: &mut Book, service: &str) {
 }
 
 /// The fewest and the most ready pods of a Service within [`SEEN`].
-fn lately(seen: &Seen<'_>, book: &Book, service: &str) -> Option<(i64, i64)> {
-    let counts = book.ready.get(service)?;
+fn lately(seen: &Seen<'_>, ledger: &Ledger, service: &str) -> Option<(i64, i64)> {
+    let counts = ledger.ready.get(service)?;
     let begins = counts.partition_point(|(at, _)| seen.at - *at > SEEN);
     let lately = counts.range(begins.saturating_sub(1)..).map(|(_, count)| *count);
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -27,7 +27,7 @@ fn lately(seen: &Seen<'_>, book: &Book, service: &str) -> Option<(i64, i64)> {
 }
 
 /// The weight went from `old` to `new`.
-pub(super) fn routed(seen: &Seen<'_>, book: &Book, (old, new): (i64, i64), found: &mut Vec<String>) {
+pub(super) fn routed(seen: &Seen<'_>, ledger: &Ledger, (old, new): (i64, i64), found: &mut Vec<String>) {
     let moves = ["Progressing", "WaitingPromotion", "Promoting", "Finalising"]
         .iter()
         .any(|phase| seen.status("phase") == phase);
@@ -37,8 +37,8 @@ pub(super) fn routed(seen: &Seen<'_>, book: &Book, (old, new): (i64, i64), found
         return;
     };
     let (Some(canary), Some(primary)) = (
-        lately(seen, book, &seen.names.canary_service),
-        lately(seen, book, &seen.names.primary),
+        lately(seen, ledger, &seen.names.canary_service),
+        lately(seen, ledger, &seen.names.primary),
     ) else {
         return;
     };

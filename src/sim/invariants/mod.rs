@@ -1,11 +1,11 @@
 //! The invariants of a rollout, checked with every single write as the store sees it.
 //!
-//! [`Invariants`] looks at every change; what it remembers of a Canary stands in its [`Book`]. It knows nothing of how the
+//! [`Invariants`] looks at every change; what it remembers of a Canary stands in its [`Ledger`]. It knows nothing of how the
 //! controller decides: only objects, who wrote them, and when.
 
-mod book;
 mod canary;
 mod capacity;
+mod ledger;
 mod promotions;
 mod quarrel;
 mod routes;
@@ -30,13 +30,13 @@ use super::{
 };
 use crate::clock::Clock;
 
-pub use book::{Book, Names, canary_weight, ready_endpoints};
+pub use ledger::{Ledger, Names, canary_weight, ready_endpoints};
 
 /// What is remembered, and what was found.
 #[derive(Debug, Default)]
 pub struct Record {
     /// By namespace and name of the Canary.
-    pub books: BTreeMap<(String, String), Book>,
+    pub ledgers: BTreeMap<(String, String), Ledger>,
     /// Violations, in words.
     pub violations: Vec<String>,
     /// Every change of phase, weight or hold of every Canary.
@@ -133,9 +133,9 @@ impl Witness for Invariants {
             names,
         };
         let place = (change.key.namespace.clone(), seen.names.canary.clone());
-        let mut book = record.books.remove(&place).unwrap_or_default();
-        let found = judge(&seen, &mut book, record);
-        record.books.insert(place, book);
+        let mut ledger = record.ledgers.remove(&place).unwrap_or_default();
+        let found = judge(&seen, &mut ledger, record);
+        record.ledgers.insert(place, ledger);
         for what in found {
             let object = format!(
                 "{} {}/{}",
@@ -160,7 +160,7 @@ impl Witness for Invariants {
     }
 }
 
-fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
+fn judge(seen: &Seen<'_>, ledger: &mut Ledger, record: &mut Record) -> Vec<String> {
     let mut found = Vec::new();
     let deleted = seen.change.happened == Happened::Deleted;
     let stale = record.stale_until.is_some_and(|until| seen.at <= until);
@@ -170,22 +170,22 @@ fn judge(seen: &Seen<'_>, book: &mut Book, record: &mut Record) -> Vec<String> {
             .canary()
             .is_some_and(|canary| canary["spec"]["suspend"] == true);
     match seen.change.key.kind {
-        Kind::VIRTUAL_SERVICE if late && !deleted => routes::visited(seen, book),
+        Kind::VIRTUAL_SERVICE if late && !deleted => routes::visited(seen, ledger),
         Kind::VIRTUAL_SERVICE | Kind::SERVICE | Kind::DEPLOYMENT if late => {}
-        Kind::VIRTUAL_SERVICE if !deleted => routes::changed(seen, book, stale, &mut found),
-        Kind::ENDPOINT_SLICE => routes::endpoints(seen, book),
-        Kind::SERVICE if !deleted && !stale => routes::pointed(seen, book, &mut found),
+        Kind::VIRTUAL_SERVICE if !deleted => routes::changed(seen, ledger, stale, &mut found),
+        Kind::ENDPOINT_SLICE => routes::endpoints(seen, ledger),
+        Kind::SERVICE if !deleted && !stale => routes::pointed(seen, ledger, &mut found),
         Kind::DEPLOYMENT if seen.change.key.name == seen.names.primary => {
-            workloads::primary(seen, book, deleted, &mut found);
+            workloads::primary(seen, ledger, deleted, &mut found);
         }
-        Kind::DEPLOYMENT if !deleted => workloads::target(seen, book, stale, &mut found),
+        Kind::DEPLOYMENT if !deleted => workloads::target(seen, ledger, stale, &mut found),
         Kind::PROMOTION if !deleted && seen.ours => promotions::changed(seen, &mut found),
-        Kind::CANARY if deleted => canary::gone(seen, book, &mut found),
-        Kind::CANARY => canary::changed(seen, book, record, &mut found),
+        Kind::CANARY if deleted => canary::gone(seen, ledger, &mut found),
+        Kind::CANARY => canary::changed(seen, ledger, record, &mut found),
         _ => {}
     }
     if seen.ours && !deleted {
-        book::fenced(seen, book, &mut found);
+        ledger::fenced(seen, ledger, &mut found);
     }
     if seen.ours && deleted && !created(seen) {
         found.push("what was not created for a Canary is deleted (I12)".to_owned());

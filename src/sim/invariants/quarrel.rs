@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Seen, book::Book, workloads};
+use super::{Seen, ledger::Ledger, workloads};
 use crate::sim::api_server::Kind;
 
 /// Over which time writes are counted.
@@ -14,8 +14,8 @@ const BOUND: usize = 25;
 const URGENT: usize = 75;
 
 /// One of the controller's processes wrote this.
-pub(super) fn written(seen: &Seen<'_>, book: &mut Book, what: &str, found: &mut Vec<String>) {
-    let times = book
+pub(super) fn written(seen: &Seen<'_>, ledger: &mut Ledger, what: &str, found: &mut Vec<String>) {
+    let times = ledger
         .repairs
         .entry((what.to_owned(), seen.change.actor))
         .or_default();

@@ -7,47 +7,47 @@ use serde_json::{Map, Value, json};
 use chrono::TimeDelta;
 
 use super::{
-    Kind, Seen,
-    book::{Book, canary_weight, host, ready_endpoints},
-    capacity, quarrel,
+    Kind, Seen, capacity,
+    ledger::{Ledger, canary_weight, host, ready_endpoints},
+    quarrel,
 };
 
 /// Remembers what the routes have, whoever is to blame for it.
-pub(super) fn visited(seen: &Seen<'_>, book: &mut Book) {
+pub(super) fn visited(seen: &Seen<'_>, ledger: &mut Ledger) {
     let new = canary_weight(&seen.change.object);
     if seen.change.before.as_deref().map_or(0, canary_weight) != new {
-        book.routed_at = Some(seen.at);
+        ledger.routed_at = Some(seen.at);
     }
-    book.visited.insert(new);
+    ledger.visited.insert(new);
 }
 
-pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut Vec<String>) {
+pub(super) fn changed(seen: &Seen<'_>, ledger: &mut Ledger, stale: bool, found: &mut Vec<String>) {
     let new = canary_weight(&seen.change.object);
     let old = seen.change.before.as_deref().map_or(0, canary_weight);
     if new != old {
-        book.routed_at = Some(seen.at);
+        ledger.routed_at = Some(seen.at);
     }
     if !seen.ours {
-        book.edited_at = Some(seen.at);
+        ledger.edited_at = Some(seen.at);
         return;
     }
-    book.visited.insert(new);
+    ledger.visited.insert(new);
     // No mark fences what does not exist: a create that was sent before a deletion may be carried out after it has begun. It is
     // removed again, and what it leads to is there until then.
     let late = seen.change.before.is_none() && seen.status("phase") == "Terminating";
     if new > old && !late {
-        raised(seen, book, new, stale, found);
+        raised(seen, ledger, new, stale, found);
     }
     let withdrawn = !seen.status("retirement").is_null() || !seen.status("retreat").is_null();
     if new != old && !withdrawn {
-        quarrel::written(seen, book, &format!("the weight {new}"), found);
+        quarrel::written(seen, ledger, &format!("the weight {new}"), found);
     }
     if !stale && !late {
-        capacity::routed(seen, book, (old, new), found);
+        capacity::routed(seen, ledger, (old, new), found);
     }
     if new < old && !stale && seen.canary().is_some() {
-        let back = bare(seen, book, &seen.names.primary);
-        let known = book.served.get(&seen.names.canary_service);
+        let back = bare(seen, ledger, &seen.names.primary);
+        let known = ledger.served.get(&seen.names.canary_service);
         let known = known.is_some_and(|since| seen.at - *since > SEEN);
         let there = ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service);
         let target = seen.get(Kind::DEPLOYMENT, &seen.names.canary).is_some();
@@ -70,35 +70,36 @@ pub(super) fn changed(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut
 pub(super) const SEEN: TimeDelta = TimeDelta::seconds(15);
 
 /// Remembers since when a Service has no ready pod.
-pub(super) fn endpoints(seen: &Seen<'_>, book: &mut Book) {
+pub(super) fn endpoints(seen: &Seen<'_>, ledger: &mut Ledger) {
     let slice = &seen.change.key.name;
     let service = slice.strip_suffix("-slice").unwrap_or(slice);
-    capacity::counted(seen, book, service);
+    capacity::counted(seen, ledger, service);
     if ready_endpoints(seen.store, &seen.change.key.namespace, service) > 0 {
-        book.bare.remove(service);
-        book.served_once.insert(service.to_owned());
-        book.served.entry(service.to_owned()).or_insert(seen.at);
+        ledger.bare.remove(service);
+        ledger.served_once.insert(service.to_owned());
+        ledger.served.entry(service.to_owned()).or_insert(seen.at);
     } else {
-        book.served.remove(service);
-        book.bare.entry(service.to_owned()).or_insert(seen.at);
+        ledger.served.remove(service);
+        ledger.bare.entry(service.to_owned()).or_insert(seen.at);
     }
 }
 
 /// Whether a Service has no ready pod, and whoever decides must know.
-pub(super) fn bare(seen: &Seen<'_>, book: &Book, service: &str) -> bool {
-    book.bare
+pub(super) fn bare(seen: &Seen<'_>, ledger: &Ledger, service: &str) -> bool {
+    ledger
+        .bare
         .get(service)
         .is_some_and(|since| seen.at - *since > SEEN)
 }
 
 /// Whether a Service has no ready pod, and whoever decided cannot have seen one: it never had any, or none for long.
-fn never_ready(seen: &Seen<'_>, book: &Book, service: &str) -> bool {
+fn never_ready(seen: &Seen<'_>, ledger: &Ledger, service: &str) -> bool {
     let there = ready_endpoints(seen.store, &seen.change.key.namespace, service);
-    there == 0 && (!book.served_once.contains(service) || bare(seen, book, service))
+    there == 0 && (!ledger.served_once.contains(service) || bare(seen, ledger, service))
 }
 
 /// I5: the intent stands in the status before the weight rises; I2: there are pods for it.
-fn raised(seen: &Seen<'_>, book: &Book, new: i64, stale: bool, found: &mut Vec<String>) {
+fn raised(seen: &Seen<'_>, ledger: &Ledger, new: i64, stale: bool, found: &mut Vec<String>) {
     let intended = seen.status("canaryWeight").as_i64().unwrap_or(0);
     // While a primary is set up, the workload keeps a share that is no release.
     let setting_up = seen.status("phase") == "Initializing";
@@ -111,8 +112,8 @@ fn raised(seen: &Seen<'_>, book: &Book, new: i64, stale: bool, found: &mut Vec<S
     }
     // Nothing guards a creation that arrives late: pods that were there when it was decided may be gone, and whoever sees it
     // sets it back in time.
-    let created = seen.change.before.is_none() && book.served_once.contains(&seen.names.canary_service);
-    if !stale && !created && never_ready(seen, book, &seen.names.canary_service) {
+    let created = seen.change.before.is_none() && ledger.served_once.contains(&seen.names.canary_service);
+    if !stale && !created && never_ready(seen, ledger, &seen.names.canary_service) {
         found.push(format!(
             "the weight rises to {new}, and no pod of the canary is ready (I2)"
         ));
@@ -193,7 +194,7 @@ fn foreign(vs: &Value, apex: &str) -> Value {
 
 /// The apex Service is pointed at other pods: those must be ready (I2).
 /// Whether the service is handed back to a rejected template, though nobody said so and the primary serves.
-fn ships_rejected(seen: &Seen<'_>, book: &Book) -> bool {
+fn ships_rejected(seen: &Seen<'_>, ledger: &Ledger) -> bool {
     let Some(target) = seen.get(Kind::DEPLOYMENT, &seen.names.canary) else {
         return false;
     };
@@ -206,7 +207,7 @@ fn ships_rejected(seen: &Seen<'_>, book: &Book) -> bool {
     let decided = seen
         .canary()
         .is_some_and(|canary| canary["metadata"]["annotations"]["bellwether.dev/hand-back"].is_string());
-    let serves = book.served.get(&seen.names.primary);
+    let serves = ledger.served.get(&seen.names.primary);
     let serves = serves.is_some_and(|since| seen.at - *since > SEEN);
     seen.status("phase") == "Terminating"
         && rejected
@@ -215,7 +216,7 @@ fn ships_rejected(seen: &Seen<'_>, book: &Book) -> bool {
         && serves
 }
 
-pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+pub(super) fn pointed(seen: &Seen<'_>, ledger: &mut Ledger, found: &mut Vec<String>) {
     if seen.change.key.name != seen.names.canary {
         return;
     }
@@ -234,12 +235,12 @@ pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
     if old == new {
         return;
     }
-    book.routed_at = Some(seen.at);
+    ledger.routed_at = Some(seen.at);
     if !seen.ours {
         return;
     }
     if ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary) > 0 {
-        quarrel::written(seen, book, "the selector of the Service", found);
+        quarrel::written(seen, ledger, "the selector of the Service", found);
     }
     let to_primary = new["app"].as_str().is_some_and(|app| app.ends_with("-primary"));
     let (side, other) = if to_primary {
@@ -247,10 +248,10 @@ pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
     } else {
         (&seen.names.canary_service, &seen.names.primary)
     };
-    if !to_primary && ships_rejected(seen, book) {
+    if !to_primary && ships_rejected(seen, ledger) {
         found.push("a deletion ships a template that was rejected (I13)".to_owned());
     }
-    let known = book.served.get(other);
+    let known = ledger.served.get(other);
     let known = known.is_some_and(|since| seen.at - *since > SEEN);
     // Endpoints follow pods after a moment: what is available by now is as good.
     let (here, there) = if to_primary {
@@ -264,7 +265,7 @@ pub(super) fn pointed(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>)
             deployment["status"]["availableReplicas"].as_i64().unwrap_or(0)
         })
     };
-    if known && available(here) == 0 && available(there) > 0 && never_ready(seen, book, side) {
+    if known && available(here) == 0 && available(there) > 0 && never_ready(seen, ledger, side) {
         found.push(format!(
             "the Service is pointed at the pods of {side}, and none is ready (I2)"
         ));

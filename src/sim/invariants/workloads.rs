@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{
-    Seen,
-    book::{Book, ready_endpoints},
-    elapsed, promotions, quarrel, routes,
+    Seen, elapsed,
+    ledger::{Ledger, ready_endpoints},
+    promotions, quarrel, routes,
 };
 use crate::{
     sim::{api_server::Kind, workloads::behaviour::Behaviour},
@@ -32,7 +32,7 @@ fn given(deployment: &Value) -> &str {
 }
 
 /// I3: the primary runs only what was analysed and passed, or what the user asked to ship.
-pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut Vec<String>) {
+pub(super) fn primary(seen: &Seen<'_>, ledger: &Ledger, deleted: bool, found: &mut Vec<String>) {
     if !seen.ours {
         return;
     }
@@ -58,11 +58,11 @@ pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut V
         return;
     }
     let promoted = seen.status("revision")["promoted"] == revision;
-    if promoted || book.passed.contains(revision) {
+    if promoted || ledger.passed.contains(revision) {
         return;
     }
     // Nothing fences a create off that comes late; what it makes passed every step once, and is told apart.
-    if before.is_none() && book.cleared_once.contains(revision) {
+    if before.is_none() && ledger.cleared_once.contains(revision) {
         return;
     }
     // The first one, created late: nothing was promoted yet, and what was to be handed back is gone with the Canary.
@@ -70,7 +70,7 @@ pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut V
         return;
     }
     let shipped = image(&seen.change.object);
-    if phase != "Promoting" || book.cleared.as_deref() != Some(revision) {
+    if phase != "Promoting" || ledger.cleared.as_deref() != Some(revision) {
         found.push(format!(
             "the primary gets {shipped} in phase {phase}, which was not analysed (I3)"
         ));
@@ -78,17 +78,17 @@ pub(super) fn primary(seen: &Seen<'_>, book: &Book, deleted: bool, found: &mut V
 }
 
 /// What the status says is to be promoted must have passed every step (I3).
-pub(super) fn cleared(seen: &Seen<'_>, book: &mut Book, new: &Value, found: &mut Vec<String>) {
+pub(super) fn cleared(seen: &Seen<'_>, ledger: &mut Ledger, new: &Value, found: &mut Vec<String>) {
     let revision = new["revision"]["current"].as_str().unwrap_or_default();
-    book.cleared = Some(revision.to_owned());
-    book.cleared_once.insert(revision.to_owned());
+    ledger.cleared = Some(revision.to_owned());
+    ledger.cleared_once.insert(revision.to_owned());
     if seen.change.object["spec"]["skipAnalysis"] == true {
         return;
     }
     let steps = steps(seen);
     let missed: Vec<&i64> = steps
         .iter()
-        .filter(|weight| **weight >= book.floor && !book.visited.contains(weight))
+        .filter(|weight| **weight >= ledger.floor && !ledger.visited.contains(weight))
         .collect();
     let target = seen.get(Kind::DEPLOYMENT, &seen.names.canary);
     let measured = target.filter(|target| deployment::revision(&target["spec"]["template"]) == revision);
@@ -146,14 +146,14 @@ fn handed_back(seen: &Seen<'_>, target: &Value) -> bool {
 }
 
 /// I2 and I8: the target is scaled, or given the image of a Promotion, and nothing else; and it is scaled away only when no traffic can reach it.
-pub(super) fn target(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut Vec<String>) {
+pub(super) fn target(seen: &Seen<'_>, ledger: &mut Ledger, stale: bool, found: &mut Vec<String>) {
     let Some(before) = seen.change.before.as_deref() else {
         return;
     };
     let after = &*seen.change.object;
     if !seen.ours {
         if before["spec"]["replicas"] != after["spec"]["replicas"] {
-            book.scaled_at = Some(seen.at);
+            ledger.scaled_at = Some(seen.at);
         }
         return;
     }
@@ -161,7 +161,7 @@ pub(super) fn target(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut 
         promotions::shipped(seen, before, found);
     }
     if before["spec"]["replicas"] != after["spec"]["replicas"] {
-        quarrel::written(seen, book, "the replicas of the workload", found);
+        quarrel::written(seen, ledger, "the replicas of the workload", found);
     }
     if before["spec"]["replicas"] == 0 && after["spec"]["replicas"] != 0 {
         promotions::started(seen, found);
@@ -172,14 +172,14 @@ pub(super) fn target(seen: &Seen<'_>, book: &mut Book, stale: bool, found: &mut 
     let weight = seen.weight_of_routes();
     // What somebody edits while the watches are cut, or while the write is under way, nobody can know.
     let under_way = |at: DateTime<Utc>| seen.at - at < UNDER_WAY;
-    let edited = book.edited_at.is_some_and(|at| stale || under_way(at));
+    let edited = ledger.edited_at.is_some_and(|at| stale || under_way(at));
     if weight > 0 && !edited {
         found.push(format!("the target is scaled away at weight {weight} (I2)"));
     }
-    if book.routed_at.is_some() && elapsed(book.routed_at, seen.at) < DRAIN && !edited {
+    if ledger.routed_at.is_some() && elapsed(ledger.routed_at, seen.at) < DRAIN && !edited {
         found.push("the target is scaled away before proxies can follow the routes (I2)".to_owned());
     }
-    if routes::bare(seen, book, &seen.names.primary)
+    if routes::bare(seen, ledger, &seen.names.primary)
         && ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary_service) > 0
         && !image(after).is_empty()
         && seen.status("phase") == "Initializing"

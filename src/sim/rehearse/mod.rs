@@ -3,9 +3,9 @@
 //! Files and a description of the release go in, a timeline and a verdict come out. One seed is one rehearsal, in every
 //! form of output.
 
+mod actions; // what a person or a mishap does
 mod before; // the objects that are there before the Canary
 pub mod bounds; // exact confidence bounds
-mod deeds; // what a person or a mishap does
 pub mod input; // the files: read, checked, completed
 pub mod pace; // how long a rollout may take, and how fast it is shown
 pub mod play; // one rehearsal

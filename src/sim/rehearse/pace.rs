@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::story::{Act, Deed};
+use super::story::{Act, Action};
 use crate::rollout::RolloutSpec;
 
 /// How late a sample, a round and a write may make a step.
@@ -57,7 +57,7 @@ pub fn speed(spec: &RolloutSpec) -> f64 {
 /// last act that may decide. Time in which Prometheus is down counts on top if it ends before.
 #[must_use]
 pub fn bound(spec: &RolloutSpec, acts: &[Act]) -> TimeDelta {
-    let last = acts.iter().filter(|act| act.deed.decides()).map(|act| act.at);
+    let last = acts.iter().filter(|act| act.action.decides()).map(|act| act.at);
     let checks = count(spec.steps.weights().len()).saturating_add(spec.threshold);
     let mut bound = last.max().unwrap_or_default()
         + (step(spec) + SLACK) * checks
@@ -68,9 +68,9 @@ pub fn bound(spec: &RolloutSpec, acts: &[Act]) -> TimeDelta {
         + TimeDelta::minutes(2);
     let mut down = None;
     for act in acts {
-        match act.deed {
-            Deed::MetricsDown | Deed::MetricsEmpty => down = down.or(Some(act.at)),
-            Deed::MetricsUp if act.at <= bound => {
+        match act.action {
+            Action::MetricsDown | Action::MetricsEmpty => down = down.or(Some(act.at)),
+            Action::MetricsUp if act.at <= bound => {
                 bound += down.take().map_or(TimeDelta::zero(), |since| act.at - since);
             }
             _ => {}

@@ -254,13 +254,13 @@ impl<'a> Stage<'a> {
             self.read_states(true)?;
             let time = self.cluster.now();
             while let Some(act) = acts.next_if(|act| now + act.at <= time) {
-                self.perform(&act.deed)?;
+                self.perform(&act.action)?;
             }
             if time >= next_beat {
                 self.beat()?;
                 next_beat = time + beat;
             }
-            let awaited = acts.clone().any(|act| act.deed.decides());
+            let awaited = acts.clone().any(|act| act.action.decides());
             if time >= end || (!awaited && self.at_rest()) {
                 return Ok(());
             }

@@ -12,7 +12,7 @@ use super::{
     bounds::clopper_pearson,
     play::{self, Setup},
     release::{Described, Release, in_words},
-    story::{Act, Deed},
+    story::{Act, Action},
     timeline::rounded,
     units::{clock, number},
     verdict::Outcome,
@@ -154,8 +154,8 @@ pub fn repeat(
 fn healthy(setup: &Setup) -> Setup {
     let acts = setup.acts.iter().map(|act| Act {
         at: act.at,
-        deed: match &act.deed {
-            Deed::Ship(_) => Deed::Ship(Release::default()),
+        action: match &act.action {
+            Action::Ship(_) => Action::Ship(Release::default()),
             other => other.clone(),
         },
     });

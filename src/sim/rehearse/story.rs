@@ -12,12 +12,12 @@ pub struct Act {
     /// Since the release was shipped.
     pub at: TimeDelta,
     /// What.
-    pub deed: Deed,
+    pub action: Action,
 }
 
 /// The things that can happen.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Deed {
+pub enum Action {
     /// Prometheus cannot be reached.
     MetricsDown,
     /// Prometheus answers, and knows of nothing.
@@ -53,13 +53,13 @@ pub enum Side {
     Canary,
 }
 
-impl Deed {
+impl Action {
     /// Whether a release may be decided by it, so that its end is not the end before.
     #[must_use]
     pub fn decides(&self) -> bool {
         !matches!(
             self,
-            Deed::MetricsDown | Deed::MetricsEmpty | Deed::MetricsUp | Deed::RestartController
+            Action::MetricsDown | Action::MetricsEmpty | Action::MetricsUp | Action::RestartController
         )
     }
 }
@@ -128,11 +128,11 @@ pub fn metrics_down((from, to): (TimeDelta, TimeDelta)) -> [Act; 2] {
     [
         Act {
             at: from,
-            deed: Deed::MetricsDown,
+            action: Action::MetricsDown,
         },
         Act {
             at: to,
-            deed: Deed::MetricsUp,
+            action: Action::MetricsUp,
         },
     ]
 }
@@ -145,31 +145,31 @@ fn act(mut event: Map<String, Value>) -> Result<Act, String> {
     };
     let at = text("at")?.ok_or("at: is missing; write when it happens, such as at: 2m")?;
     let at = units::duration(&at).map_err(|problem| format!("at: {problem}"))?;
-    let deed = text("do")?.ok_or("do: is missing; write what happens, such as do: metrics-down")?;
-    let of = if deed == "kill-pod" { text("of")? } else { None };
-    let gate = match deed.as_str() {
+    let action = text("do")?.ok_or("do: is missing; write what happens, such as do: metrics-down")?;
+    let of = if action == "kill-pod" { text("of")? } else { None };
+    let gate = match action.as_str() {
         "approve" | "reject" => {
             text("gate")?.ok_or("gate: is missing; write the gate's name, such as gate: look")?
         }
         _ => String::new(),
     };
-    let deed = match deed.as_str() {
-        "ship" => Deed::Ship(Release::parse(Value::Object(std::mem::take(&mut event)))?),
-        "metrics-down" => Deed::MetricsDown,
-        "metrics-empty" => Deed::MetricsEmpty,
-        "metrics-up" => Deed::MetricsUp,
-        "revert" => Deed::Revert,
-        "kill-pod" => Deed::KillPod(match of.as_deref() {
+    let action = match action.as_str() {
+        "ship" => Action::Ship(Release::parse(Value::Object(std::mem::take(&mut event)))?),
+        "metrics-down" => Action::MetricsDown,
+        "metrics-empty" => Action::MetricsEmpty,
+        "metrics-up" => Action::MetricsUp,
+        "revert" => Action::Revert,
+        "kill-pod" => Action::KillPod(match of.as_deref() {
             Some("primary") => Side::Primary,
             Some("canary") | None => Side::Canary,
             Some(other) => return Err(format!("of: {other:?} is neither canary nor primary")),
         }),
-        "delete-canary" => Deed::DeleteCanary,
-        "suspend" => Deed::Suspend,
-        "resume" => Deed::Resume,
-        "approve" => Deed::Approve(gate),
-        "reject" => Deed::Reject(gate),
-        "restart-controller" => Deed::RestartController,
+        "delete-canary" => Action::DeleteCanary,
+        "suspend" => Action::Suspend,
+        "resume" => Action::Resume,
+        "approve" => Action::Approve(gate),
+        "reject" => Action::Reject(gate),
+        "restart-controller" => Action::RestartController,
         other => {
             return Err(format!(
                 "do: {other:?} is unknown; known are ship, revert, kill-pod, metrics-down, metrics-empty, metrics-up, \
@@ -179,7 +179,7 @@ fn act(mut event: Map<String, Value>) -> Result<Act, String> {
     };
     match event.keys().next() {
         Some(field) => Err(format!("unknown field `{field}`")),
-        None => Ok(Act { at, deed }),
+        None => Ok(Act { at, action }),
     }
 }
 
@@ -190,13 +190,13 @@ mod tests {
     #[test]
     fn story_is_a_list_or_has_a_release() {
         let list = Story::parse("- {at: 5m, do: metrics-up}\n- {at: 2m, do: metrics-down}\n").unwrap();
-        assert_eq!(list.acts[0].deed, Deed::MetricsDown);
+        assert_eq!(list.acts[0].action, Action::MetricsDown);
         assert_eq!(list.acts[1].at, TimeDelta::minutes(5));
         let text = "release: {errors: 2%, latency: p99=1s, crash-after: 3m}\nrps: 20\nevents:\n- {at: 1m, do: ship, errors: 0%}\n- {at: 2m, do: kill-pod, of: primary}\n";
         let story = Story::parse(text).unwrap();
         assert_eq!(story.release.errors, Some(0.02));
         assert_eq!(story.rps, Some(20.0));
-        assert_eq!(story.acts[1].deed, Deed::KillPod(Side::Primary));
+        assert_eq!(story.acts[1].action, Action::KillPod(Side::Primary));
     }
 
     #[test]

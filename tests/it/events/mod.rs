@@ -90,8 +90,8 @@ impl Receiver {
                     StatusCode::from_u16(code).unwrap().into_response()
                 }
                 Says::Wait(code, seconds) => {
-                    let wish = [(RETRY_AFTER, seconds.to_string())];
-                    (StatusCode::from_u16(code).unwrap(), wish).into_response()
+                    let pause = [(RETRY_AFTER, seconds.to_string())];
+                    (StatusCode::from_u16(code).unwrap(), pause).into_response()
                 }
                 Says::Nothing => std::future::pending().await,
             }

@@ -134,13 +134,13 @@ fn promotion_of_a_canary_that_is_gone_ends_with_its_deadline_and_goes_after_its_
         let api = api(&cluster);
         let policy = json!({"deadlineSeconds": 120, "ttlSeconds": 600});
         let body = json!({"image": "shop:good-2", "policy": policy});
-        let wish = |canary: &str| Call {
+        let promote = |canary: &str| Call {
             key: Some(canary.to_owned()),
             ..post(format!("canaries/{canary}/promotions"), &body)
         };
-        let (status, waits) = send(&api, wish("rival")).await;
+        let (status, waits) = send(&api, promote("rival")).await;
         assert_eq!(status, StatusCode::CREATED, "{waits}");
-        let (_, runs) = send(&api, wish("shop")).await;
+        let (_, runs) = send(&api, promote("shop")).await;
         let object = |made: &Value| Key::new(Kind::PROMOTION, NS, made["id"].as_str().unwrap());
         let (waits, runs) = (object(&waits), object(&runs));
         let begun = |promotion: &Value| promotion["status"]["phase"] == "Running";

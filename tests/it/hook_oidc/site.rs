@@ -14,7 +14,7 @@ use bellwether::{
     clock::Clock,
     hook_api::{
         Problem, Tokens,
-        auth::{Deed, Gatekeeper, Reviewer, User},
+        auth::{Gatekeeper, Permission, Reviewer, User},
         oidc::{IssuerConfig, Oidc},
     },
 };
@@ -23,7 +23,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rsa::{RsaPrivateKey, pkcs1::EncodeRsaPrivateKey, rand_core::OsRng, traits::PublicKeyParts};
 use serde_json::{Value, json};
 
-pub const READ: Deed = Deed {
+pub const READ: Permission = Permission {
     verb: "get",
     resource: "promotions",
     subresource: None,
@@ -198,7 +198,7 @@ impl Reviewer for Book {
         Ok(None)
     }
 
-    async fn may(&self, user: &User, _: Deed, _: &str, _: &str) -> Result<bool, Problem> {
+    async fn may(&self, user: &User, _: Permission, _: &str, _: &str) -> Result<bool, Problem> {
         self.users.lock().unwrap().push(user.clone());
         Ok(true)
     }

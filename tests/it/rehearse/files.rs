@@ -187,12 +187,12 @@ fn freeze_in_the_files_holds_the_release() {
 fn story_answers_at_gates() {
     let metrics = format!("{SUCCESS}\n    gates: [{{name: look, at: pre-rollout, approval: {{}}}}]");
     let gated = canary("gate", "", &metrics);
-    let told = |deed: &str| {
+    let told = |action: &str| {
         rehearse(&Request {
             files: vec![file("gated.yaml", &gated)],
             story: Some(file(
-                &format!("{deed}.yaml"),
-                &format!("- {{at: 1m, do: {deed}, gate: look}}"),
+                &format!("{action}.yaml"),
+                &format!("- {{at: 1m, do: {action}, gate: look}}"),
             )),
             ..request()
         })

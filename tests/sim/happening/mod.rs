@@ -1,13 +1,13 @@
 //! What people, nodes, robots and backends do to a play.
 
-mod deeds; // how each is done
+mod actions; // how each is done
 
 use bellwether::sim::traffic::{Barrier, metrics::Trouble};
 use chrono::TimeDelta;
 
 use super::{play::Play, robot::Insists};
 
-pub use deeds::{image_of, order};
+pub use actions::{image_of, order};
 
 /// Something that happens.
 #[derive(Clone, Debug, PartialEq)]

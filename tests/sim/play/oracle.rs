@@ -140,10 +140,10 @@ impl Play {
         let blind = refused || record.stale_until.is_some_and(|until| now <= until);
         let known = !suspended && !blind && self.canary(n).is_some();
         let dark = weight > 0 && ready.0 == 0 && ready.1 > 0 && known;
-        let book = record.books.entry((ns, SHOP.to_owned())).or_default();
-        book.dark_since = dark.then(|| book.dark_since.unwrap_or(now));
+        let ledger = record.ledgers.entry((ns, SHOP.to_owned())).or_default();
+        ledger.dark_since = dark.then(|| ledger.dark_since.unwrap_or(now));
         let limit = if self.calm { DARK } else { DARK_UNDER_FAULTS };
-        if book.dark_since.is_some_and(|since| now - since > limit) {
+        if ledger.dark_since.is_some_and(|since| now - since > limit) {
             return Err(format!(
                 "weight {weight} for {limit} without a ready pod of the canary (I2)"
             ));

@@ -283,7 +283,7 @@ impl Play {
     /// I9: every outcome was told.
     pub(super) fn everything_was_told(&self) -> Result<(), String> {
         let record = self.record.lock().unwrap();
-        let facts = record.books.values().flat_map(|book| &book.facts);
+        let facts = record.ledgers.values().flat_map(|ledger| &ledger.facts);
         let untold: Vec<&String> = facts.filter(|fact| !record.told.contains(*fact)).collect();
         if untold.is_empty() {
             Ok(())

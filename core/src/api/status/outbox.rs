@@ -34,13 +34,14 @@ pub struct Notice {
     pub at: DateTime<Utc>,
     /// Where the rollout stood then; absent from facts of an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stand: Option<Stand>,
+    #[serde(rename = "stand")]
+    pub situation: Option<Situation>,
 }
 
 /// Where a rollout stood when a fact was written down: whoever tells it later would see another state.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct Stand {
+pub struct Situation {
     /// The phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,

@@ -48,10 +48,10 @@ fn deadline_of_what_is_in_production_already_waits_for_its_end() {
 #[test]
 fn abort_of_an_earlier_promotion_of_the_same_name_is_no_abort_of_this_one() {
     for outcome in ["done", "refused: no release is under way"] {
-        let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
-        stage.demand(Verb::Abort, None);
-        stage.demands[0].created_at = at(-60);
-        stage.demands[0].status = CommandStatus {
+        let mut stage = Stage::new(vec![promotion("p", "web:2", Conflict::Reject)]);
+        stage.command(Verb::Abort, None);
+        stage.commands[0].created_at = at(-60);
+        stage.commands[0].status = CommandStatus {
             outcome: Some(outcome.to_owned()),
             answered_at: Some(at(-50)),
         };
@@ -147,24 +147,24 @@ fn promotion_whose_canary_is_gone_has_failed_and_goes_after_its_time() {
     stage.assert_is(PromotionPhase::Failed, "CanaryDeleted");
     stage.now += TimeDelta::seconds(TTL);
     assert_eq!(stage.leave(Unattended::Gone), None);
-    assert!(stage.wishes.is_empty());
+    assert!(stage.promotions.is_empty());
 }
 
 #[test]
 fn promotion_and_order_that_come_before_their_canary_wait_for_it_and_not_for_ever() {
-    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
-    stage.demand(Verb::Abort, None);
+    let mut stage = Stage::new(vec![promotion("p", "web:2", Conflict::Reject)]);
+    stage.command(Verb::Abort, None);
     assert_eq!(stage.leave(Unattended::Gone), Some(at(61)));
     stage.assert_is(PromotionPhase::Pending, "CanaryNotFound");
-    assert_eq!(stage.demands[0].status.outcome, None);
+    assert_eq!(stage.commands[0].status.outcome, None);
     stage.now = at(DEADLINE);
     stage.leave(Unattended::Gone);
     stage.assert_is(PromotionPhase::Failed, "DeadlineExceeded");
-    let outcome = stage.demands[0].status.outcome.as_deref();
+    let outcome = stage.commands[0].status.outcome.as_deref();
     assert_eq!(outcome, Some("refused: there is no such Canary"));
     stage.now += COMMAND_TTL;
     stage.leave(Unattended::Gone);
-    assert!(stage.wishes.is_empty() && stage.demands.is_empty());
+    assert!(stage.promotions.is_empty() && stage.commands.is_empty());
 }
 
 #[test]
@@ -174,9 +174,9 @@ fn release_whose_client_is_lost_is_rolled_back_or_paused_as_its_policy_says() {
         (OnClientLost::Pause, Verb::Pause),
     ] {
         let mut stage = running();
-        stage.wishes[0].spec.policy.on_client_lost = action;
-        stage.wishes[0].spec.policy.client_lost_seconds = Some(60);
-        stage.wishes[0].client_seen_at = Some(at(30));
+        stage.promotions[0].spec.policy.on_client_lost = action;
+        stage.promotions[0].spec.policy.client_lost_seconds = Some(60);
+        stage.promotions[0].client_seen_at = Some(at(30));
         stage.now = at(89);
         stage.settle();
         assert_eq!(stage.orders, [], "it was heard of a minute ago");
@@ -206,23 +206,23 @@ fn promotions_end_with_their_canary() {
 #[test]
 fn what_is_over_goes_after_its_time() {
     let mut stage = running();
-    stage.demand(Verb::Resume, None);
+    stage.command(Verb::Resume, None);
     stage.settle();
     stage.heed(Some("no release is under way"));
     stage.settle();
-    let outcome = stage.demands[0].status.outcome.clone().unwrap();
+    let outcome = stage.commands[0].status.outcome.clone().unwrap();
     assert!(outcome.starts_with("refused: "), "{outcome}");
     stage.end(Outcome::Promoted);
     stage.settle();
     stage.now += TimeDelta::seconds(TTL) + COMMAND_TTL;
     stage.settle();
-    assert!(stage.wishes.is_empty() && stage.demands.is_empty());
+    assert!(stage.promotions.is_empty() && stage.commands.is_empty());
 }
 
 #[test]
 fn promotion_that_is_over_stays_while_its_release_is_under_way() {
     let mut stage = running();
-    stage.demand(Verb::Abort, Some(AbortAction::None));
+    stage.command(Verb::Abort, Some(AbortAction::None));
     stage.settle();
     assert_eq!(
         stage.phase(0),
@@ -231,8 +231,8 @@ fn promotion_that_is_over_stays_while_its_release_is_under_way() {
     );
     stage.now += TimeDelta::seconds(2 * TTL);
     stage.settle();
-    assert_eq!(stage.wishes.len(), 1, "it says who asked for the release");
+    assert_eq!(stage.promotions.len(), 1, "it says who asked for the release");
     stage.end(Outcome::Promoted);
     stage.settle();
-    assert!(stage.wishes.is_empty());
+    assert!(stage.promotions.is_empty());
 }

@@ -1,6 +1,6 @@
 //! Decisions about promotions, carried out on a stage.
 
-mod course; // from the wish to the end of its rollout
+mod course; // from the promotion to the end of its rollout
 mod ends; // what ends it otherwise
 mod orders; // Commands and Approvals
 
@@ -21,8 +21,8 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap()
 }
 
-fn wish(name: &str, image: &str, conflict: Conflict) -> Wish {
-    Wish {
+fn promotion(name: &str, image: &str, conflict: Conflict) -> SeenPromotion {
+    SeenPromotion {
         name: name.to_owned(),
         uid: format!("uid-{name}"),
         created_at: at(0),
@@ -69,8 +69,8 @@ fn resting(revision: &str) -> CanaryStatus {
 struct Stage {
     canary: CanaryStatus,
     target: Target,
-    wishes: Vec<Wish>,
-    demands: Vec<Demand>,
+    promotions: Vec<SeenPromotion>,
+    commands: Vec<SeenCommand>,
     frozen: Option<String>,
     hands_off: Option<String>,
     deaf: Option<String>,
@@ -80,12 +80,12 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(wishes: Vec<Wish>) -> Stage {
+    fn new(promotions: Vec<SeenPromotion>) -> Stage {
         Stage {
             canary: resting("old"),
             target: target("old", "web:1"),
-            wishes,
-            demands: Vec::new(),
+            promotions,
+            commands: Vec::new(),
             frozen: None,
             hands_off: None,
             deaf: None,
@@ -100,8 +100,8 @@ impl Stage {
             canary: &self.canary,
             deleting: self.deleting,
             target: Some(self.target.clone()),
-            wishes: self.wishes.clone(),
-            demands: self.demands.clone(),
+            promotions: self.promotions.clone(),
+            commands: self.commands.clone(),
             frozen: self.frozen.clone(),
             hands_off: self.hands_off.clone(),
             deaf: self.deaf.clone(),
@@ -128,7 +128,7 @@ impl Stage {
     /// The same for a Canary that nobody follows; returns when it is to be looked at again.
     fn leave(&mut self, why: Unattended<'_>) -> Option<DateTime<Utc>> {
         for _ in 0..20 {
-            let decision = unattended(&self.wishes, &self.demands, why, self.now);
+            let decision = unattended(&self.promotions, &self.commands, why, self.now);
             if decision.acts.is_empty() {
                 return decision.wake_at;
             }
@@ -142,22 +142,26 @@ impl Stage {
     fn carry_out(&mut self, act: &Act) {
         match act {
             Act::Record(name, status) => {
-                let wish = self.wishes.iter_mut().find(|wish| wish.name == *name).unwrap();
-                assert_eq!(status.seq, wish.status.seq + 1);
-                assert!(!wish.finished(), "a result is kept");
-                wish.status = *status.clone();
+                let promotion = self
+                    .promotions
+                    .iter_mut()
+                    .find(|promotion| promotion.name == *name)
+                    .unwrap();
+                assert_eq!(status.seq, promotion.status.seq + 1);
+                assert!(!promotion.finished(), "a result is kept");
+                promotion.status = *status.clone();
             }
             Act::Ship(_, images) => self.target = target(&format!("of-{}", images["app"]), &images["app"]),
             Act::Answer(_, name, status) => {
-                let demand = self
-                    .demands
+                let command = self
+                    .commands
                     .iter_mut()
-                    .find(|demand| demand.name == *name)
+                    .find(|command| command.name == *name)
                     .unwrap();
-                demand.status = status.clone();
+                command.status = status.clone();
             }
-            Act::Forget(name) => self.wishes.retain(|wish| wish.name != *name),
-            Act::ForgetDemand(_, name) => self.demands.retain(|demand| demand.name != *name),
+            Act::Forget(name) => self.promotions.retain(|promotion| promotion.name != *name),
+            Act::ForgetCommand(_, name) => self.commands.retain(|command| command.name != *name),
         }
     }
 
@@ -224,16 +228,16 @@ impl Stage {
     }
 
     fn phase(&self, n: usize) -> Option<PromotionPhase> {
-        self.wishes[n].status.phase
+        self.promotions[n].status.phase
     }
 
     fn reason(&self, n: usize) -> &str {
-        self.wishes[n].status.reason.as_deref().unwrap_or_default()
+        self.promotions[n].status.reason.as_deref().unwrap_or_default()
     }
 
-    fn demand(&mut self, verb: Verb, action: Option<AbortAction>) {
-        let n = self.demands.len();
-        self.demands.push(Demand {
+    fn command(&mut self, verb: Verb, action: Option<AbortAction>) {
+        let n = self.commands.len();
+        self.commands.push(SeenCommand {
             form: Form::Command,
             gate: None,
             name: format!("c-{n}"),
@@ -257,7 +261,7 @@ impl Stage {
 
 /// A promotion whose release has traffic.
 fn running() -> Stage {
-    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
+    let mut stage = Stage::new(vec![promotion("p", "web:2", Conflict::Reject)]);
     stage.settle();
     stage.notice();
     stage.settle();

@@ -5,19 +5,19 @@ use super::*;
 #[test]
 fn abort_ends_as_its_action_says() {
     // Before it begins.
-    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
+    let mut stage = Stage::new(vec![promotion("p", "web:2", Conflict::Reject)]);
     stage.frozen = Some("frozen".to_owned());
     stage.settle();
     stage.assert_is(PromotionPhase::Pending, "Frozen");
-    stage.demand(Verb::Abort, None);
+    stage.command(Verb::Abort, None);
     stage.settle();
     assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));
-    assert_eq!(stage.demands[0].status.outcome.as_deref(), Some("done"));
+    assert_eq!(stage.commands[0].status.outcome.as_deref(), Some("done"));
     assert_eq!(stage.target.images["app"], "web:1", "nothing was shipped");
 
     // Under way: rolled back, and over when that is done.
     let mut stage = running();
-    stage.demand(Verb::Abort, None);
+    stage.command(Verb::Abort, None);
     stage.settle();
     assert_eq!(stage.orders[0].verb, Verb::Abort);
     stage.heed(None);
@@ -29,7 +29,7 @@ fn abort_ends_as_its_action_says() {
 
     // Paused where it is.
     let mut stage = running();
-    stage.demand(Verb::Abort, Some(AbortAction::Pause));
+    stage.command(Verb::Abort, Some(AbortAction::Pause));
     stage.settle();
     assert_eq!(stage.orders[0].verb, Verb::Pause);
     stage.heed(None);
@@ -38,11 +38,11 @@ fn abort_ends_as_its_action_says() {
 
     // Left alone.
     let mut stage = running();
-    stage.demand(Verb::Abort, Some(AbortAction::None));
+    stage.command(Verb::Abort, Some(AbortAction::None));
     stage.settle();
     assert!(stage.orders.is_empty());
     assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));
-    assert_eq!(stage.demands[0].status.outcome.as_deref(), Some("done"));
+    assert_eq!(stage.commands[0].status.outcome.as_deref(), Some("done"));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn abort_that_was_refused_is_in_the_way_of_no_later_one() {
         (AbortAction::Rollback, PromotionPhase::Running),
     ] {
         let mut stage = running();
-        stage.demand(Verb::Abort, Some(AbortAction::Pause));
+        stage.command(Verb::Abort, Some(AbortAction::Pause));
         stage.settle();
         stage.heed(Some("the primary takes the revision over already"));
         stage.settle();
@@ -61,7 +61,7 @@ fn abort_that_was_refused_is_in_the_way_of_no_later_one() {
         // The Canary remembers only the last orders: what became of the Command stands in itself as well.
         stage.canary.interventions.clear();
         stage.now = at(2);
-        stage.demand(Verb::Abort, Some(action));
+        stage.command(Verb::Abort, Some(action));
         stage.settle();
         stage.heed(None);
         stage.settle();
@@ -75,9 +75,9 @@ fn abort_that_was_refused_is_in_the_way_of_no_later_one() {
 #[test]
 fn rollback_is_not_lost_behind_a_pause_that_came_with_it() {
     let mut stage = running();
-    stage.demand(Verb::Abort, Some(AbortAction::Pause));
+    stage.command(Verb::Abort, Some(AbortAction::Pause));
     stage.now = at(2);
-    stage.demand(Verb::Abort, Some(AbortAction::Rollback));
+    stage.command(Verb::Abort, Some(AbortAction::Rollback));
     stage.settle();
     let later = stage.orders.split_off(1);
     // The Canary heeds one order at a time.
@@ -91,11 +91,11 @@ fn rollback_is_not_lost_behind_a_pause_that_came_with_it() {
 #[test]
 fn abort_that_was_heeded_is_taken_back_by_no_later_one() {
     let mut stage = running();
-    stage.demand(Verb::Abort, Some(AbortAction::Rollback));
+    stage.command(Verb::Abort, Some(AbortAction::Rollback));
     stage.settle();
     stage.heed(None);
     stage.now = at(2);
-    stage.demand(Verb::Abort, Some(AbortAction::None));
+    stage.command(Verb::Abort, Some(AbortAction::None));
     stage.settle();
     assert_eq!(stage.phase(0), Some(PromotionPhase::Running), "it is rolled back");
     stage.end(Outcome::Aborted);
@@ -105,9 +105,9 @@ fn abort_that_was_heeded_is_taken_back_by_no_later_one() {
 
 #[test]
 fn order_waits_until_the_canary_has_noticed_the_revision() {
-    let mut stage = Stage::new(vec![wish("p", "web:2", Conflict::Reject)]);
+    let mut stage = Stage::new(vec![promotion("p", "web:2", Conflict::Reject)]);
     stage.settle();
-    stage.demand(Verb::Abort, None);
+    stage.command(Verb::Abort, None);
     stage.settle();
     assert!(stage.orders.is_empty(), "the Canary would refuse it for good");
     stage.notice();
@@ -118,13 +118,13 @@ fn order_waits_until_the_canary_has_noticed_the_revision() {
 #[test]
 fn approval_of_whoever_asked_for_the_release_is_marked_as_their_own() {
     let mut stage = running();
-    stage.wishes[0].spec.requester.authenticated_as = Some("ci".to_owned());
+    stage.promotions[0].spec.requester.authenticated_as = Some("ci".to_owned());
     for (n, by) in ["ci", "mia"].into_iter().enumerate() {
-        stage.demand(Verb::Approve, None);
-        let demand = stage.demands.last_mut().unwrap();
-        demand.form = Form::Approval;
-        demand.gate = Some("acceptance".to_owned());
-        demand.spec.requested_by = by.to_owned();
+        stage.command(Verb::Approve, None);
+        let command = stage.commands.last_mut().unwrap();
+        command.form = Form::Approval;
+        command.gate = Some("acceptance".to_owned());
+        command.spec.requested_by = by.to_owned();
         stage.settle();
         let order = stage.orders.last().unwrap();
         assert_eq!(
@@ -132,7 +132,10 @@ fn approval_of_whoever_asked_for_the_release_is_marked_as_their_own() {
             (n == 0, Some("acceptance")),
             "{by}"
         );
-        assert_eq!(Some(&order.revision), stage.wishes[0].status.revision.as_ref());
+        assert_eq!(
+            Some(&order.revision),
+            stage.promotions[0].status.revision.as_ref()
+        );
     }
     stage.heed(None);
     let acts = stage.settle();
@@ -143,16 +146,16 @@ fn approval_of_whoever_asked_for_the_release_is_marked_as_their_own() {
 #[test]
 fn order_is_remembered_until_whoever_gave_it_is_told() {
     let mut stage = running();
-    stage.demand(Verb::Pause, None);
+    stage.command(Verb::Pause, None);
     stage.settle();
     stage.heed(None);
     let untold = |stage: &Stage| untold(&stage.seen()).into_iter().collect::<Vec<_>>();
-    assert_eq!(untold(&stage), [stage.demands[0].uid.clone()]);
+    assert_eq!(untold(&stage), [stage.commands[0].uid.clone()]);
     stage.settle();
-    assert!(stage.demands[0].status.answered_at.is_some());
+    assert!(stage.commands[0].status.answered_at.is_some());
     assert_eq!(untold(&stage), [""; 0]);
     stage.now = at(DEADLINE);
     stage.settle();
     stage.heed(None);
-    assert_eq!(untold(&stage), [stage.wishes[0].order("deadline")]);
+    assert_eq!(untold(&stage), [stage.promotions[0].order("deadline")]);
 }

@@ -27,7 +27,7 @@ mod rollback; // a revision is withdrawn before it was promoted
 mod routing; // what routes and Services carry, and the order of writes
 mod side; // one side of target and primary, whichever
 mod silence; // whether pods that lost their traffic get none
-mod stand; // where the rollout stands, beside each fact
+mod situation; // where the rollout stands, beside each fact
 mod steps; // which weight is next
 mod terminating; // the service is handed back
 mod transfer; // traffic is handed over outside of steps

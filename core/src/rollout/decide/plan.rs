@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{change, checks, conditions, facts, holds::Holds, quarrel, stand};
+use super::{change, checks, conditions, facts, holds::Holds, quarrel, situation};
 use crate::{
     api::{CanaryStatus, FirstCallsStatus, Notice, NoticeKind, Outcome, PastRollout, Phase, Retreat},
     defect::{Defect, planted},
@@ -104,7 +104,7 @@ impl<'a> Plan<'a> {
             && self.next.outbox.pending.iter().all(|notice| notice.seq <= told);
         if unacknowledged != self.next || (at_rest && all_told) {
             self.next.outbox.pending.retain(|notice| notice.seq > told);
-            stand::note(&mut self.next, self.seen, self.recorded.outbox.seq);
+            situation::note(&mut self.next, self.seen, self.recorded.outbox.seq);
             // It is no reason to write: an autoscaler changes it all day.
             let asked = self.primary().map(|primary| primary.desired).filter(|n| *n > 0);
             self.next.primary_replicas = asked.or(self.next.primary_replicas);
@@ -238,7 +238,7 @@ impl<'a> Plan<'a> {
             reason: reason.to_owned(),
             message,
             at: self.now,
-            stand: None,
+            situation: None,
         });
         facts::make_room(&mut outbox.pending, self.recorded.outbox.seq);
     }

@@ -27,7 +27,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     api::{
         CanaryStatus, HoldReason, Notice, NoticeKind, Phase, RejectedRevision, RetirementKind,
-        RevisionStatus, Stand, StepStatus, Verb,
+        RevisionStatus, Situation, StepStatus, Verb,
     },
     freeze::Freezing,
     judge::{Bucket, Counts, MetricKind, MetricSpec, Reading, Sample, Seen, Sides, Traffic},

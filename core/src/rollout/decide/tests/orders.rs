@@ -133,7 +133,10 @@ fn undo_makes_the_revision_before_the_promoted_one_and_the_primary_follows() {
     seen.status = recorded(&ordered.acts[0]).clone();
     let told = seen.status.outbox.pending.last().unwrap();
     assert_eq!(told.reason, "Undone");
-    let image = told.stand.as_ref().and_then(|stand| stand.image.as_deref());
+    let image = told
+        .situation
+        .as_ref()
+        .and_then(|situation| situation.image.as_deref());
     assert_eq!(image, Some("shop:a"), "which no object has any more");
     let images: Vec<&String> = seen.status.revision.images.keys().collect();
     assert_eq!(images, ["a", "b"], "of the revisions in play");

@@ -15,7 +15,7 @@ fn fact_says_where_the_rollout_stood_when_it_was_written_down() {
     let mut seen = first_step(Reading::Value(100.0));
     let advanced = decide(&spec(), &seen, at(10));
     seen.status = recorded(&advanced.acts[0]).clone();
-    let stand = Stand {
+    let situation = Situation {
         phase: Some(Phase::Progressing),
         revision: Some("b".to_owned()),
         promoted: Some("a".to_owned()),
@@ -23,7 +23,7 @@ fn fact_says_where_the_rollout_stood_when_it_was_written_down() {
         weight: 50,
         step: Some(1),
     };
-    assert_eq!(seen.status.outbox.pending[0].stand, Some(stand.clone()));
+    assert_eq!(seen.status.outbox.pending[0].situation, Some(situation.clone()));
     seen.orders = order(Verb::Abort, "b");
     let aborted = decide(&spec(), &seen, at(12));
     let last = aborted.acts.iter().rev().find_map(|act| match act {
@@ -31,9 +31,9 @@ fn fact_says_where_the_rollout_stood_when_it_was_written_down() {
         _ => None,
     });
     let pending = &last.unwrap().outbox.pending;
-    assert_eq!(pending[0].stand, Some(stand), "it stays what it was");
-    let newest = pending.last().and_then(|notice| notice.stand.as_ref());
-    assert_eq!(newest.map(|stand| stand.weight), Some(0));
+    assert_eq!(pending[0].situation, Some(situation), "it stays what it was");
+    let newest = pending.last().and_then(|notice| notice.situation.as_ref());
+    assert_eq!(newest.map(|situation| situation.weight), Some(0));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn no_fact_makes_room_before_it_was_written() {
         reason: "Promoted".to_owned(),
         message: String::new(),
         at: at(-100),
-        stand: None,
+        situation: None,
     };
     seen.status.outbox.pending = (1..=16).map(outcome).collect();
     let mut spec = spec();

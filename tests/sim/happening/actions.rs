@@ -94,11 +94,11 @@ impl Happening {
             H::Promote(preset, conflict) => {
                 play.images += 1;
                 let image = format!("shop:{preset}-{}", play.images);
-                let wish = json!({"apiVersion": API, "kind": "Promotion",
+                let promotion = json!({"apiVersion": API, "kind": "Promotion",
                     "metadata": {"name": format!("p-{}", play.images)},
                     "spec": {"canaryRef": {"name": SHOP}, "image": image,
                         "policy": {"conflict": conflict, "deadlineSeconds": 60 + play.images * 10}}});
-                cluster.apply(&ns, wish).map(drop)
+                cluster.apply(&ns, promotion).map(drop)
             }
             H::CalledOff => order(play, n, "Abort"),
             H::Paused(on) => order(play, n, if *on { "Pause" } else { "Resume" }),

@@ -6,7 +6,7 @@ use super::{
     Error,
     play::Stage,
     release::{Release, in_words},
-    story::{Deed, Side},
+    story::{Action, Side},
 };
 use crate::{
     api::GateDecision,
@@ -15,25 +15,25 @@ use crate::{
 
 impl Stage<'_> {
     /// Does it now, and says so.
-    pub(super) fn perform(&mut self, deed: &Deed) -> Result<(), Error> {
+    pub(super) fn perform(&mut self, action: &Action) -> Result<(), Error> {
         let trouble = |trouble| move |stage: &Stage<'_>| stage.cluster.world().trouble = trouble;
-        match deed {
-            Deed::MetricsDown => {
+        match action {
+            Action::MetricsDown => {
                 trouble(Trouble::Down)(self);
                 self.act("Prometheus cannot be reached")
             }
-            Deed::MetricsEmpty => {
+            Action::MetricsEmpty => {
                 trouble(Trouble::Empty)(self);
                 self.act("Prometheus answers, and has no data")
             }
-            Deed::MetricsUp => {
+            Action::MetricsUp => {
                 trouble(Trouble::None)(self);
                 self.act("Prometheus is well again")
             }
-            Deed::Ship(release) => self.ship(release),
-            Deed::Revert => self.revert(),
-            Deed::KillPod(side) => self.kill_pod(*side),
-            Deed::DeleteCanary => {
+            Action::Ship(release) => self.ship(release),
+            Action::Revert => self.revert(),
+            Action::KillPod(side) => self.kill_pod(*side),
+            Action::DeleteCanary => {
                 let gone = self.cluster.delete(&self.canary_key()).is_err();
                 self.act(if gone {
                     "the Canary is gone already"
@@ -41,11 +41,11 @@ impl Stage<'_> {
                     "the Canary is deleted"
                 })
             }
-            Deed::Suspend => self.suspend(true),
-            Deed::Resume => self.suspend(false),
-            Deed::Approve(gate) => self.answer(gate, GateDecision::Approve),
-            Deed::Reject(gate) => self.answer(gate, GateDecision::Reject),
-            Deed::RestartController => {
+            Action::Suspend => self.suspend(true),
+            Action::Resume => self.suspend(false),
+            Action::Approve(gate) => self.answer(gate, GateDecision::Approve),
+            Action::Reject(gate) => self.answer(gate, GateDecision::Reject),
+            Action::RestartController => {
                 self.cluster.start_controller();
                 self.act("the controller is killed and starts again")
             }

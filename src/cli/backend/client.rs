@@ -91,7 +91,7 @@ pub(super) struct Call<'a> {
     query: Vec<(&'static str, String)>,
     key: Option<&'a str>,
     body: Option<Value>,
-    /// How long the server may wait by our own wish.
+    /// How long the server may wait by our own request.
     waits: Duration,
 }
 

@@ -40,7 +40,7 @@ impl Names {
 
 /// What is remembered of one Canary.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct Ledger {
     /// When routes or the apex Service's selector last changed.
     pub routed_at: Option<DateTime<Utc>>,
     /// When somebody else last changed the routes.
@@ -127,13 +127,13 @@ fn process_part(epoch: &str) -> &str {
 }
 
 /// I10: what carries the present epoch is written by its process alone.
-pub(super) fn fenced(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+pub(super) fn fenced(seen: &Seen<'_>, ledger: &mut Ledger, found: &mut Vec<String>) {
     let annotation = &seen.change.object["metadata"]["annotations"][EPOCH_ANNOTATION];
     let present = seen.status("epoch").as_str().unwrap_or_default();
     let Some(carried) = annotation.as_str() else {
         return;
     };
-    let writer = *book
+    let writer = *ledger
         .epochs
         .entry(process_part(carried).to_owned())
         .or_insert(seen.change.actor);
@@ -146,20 +146,20 @@ pub(super) fn fenced(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) 
 }
 
 /// I10: an epoch that another has followed does not come back.
-pub(super) fn succeeded(seen: &Seen<'_>, book: &mut Book, found: &mut Vec<String>) {
+pub(super) fn succeeded(seen: &Seen<'_>, ledger: &mut Ledger, found: &mut Vec<String>) {
     let Some(epoch) = seen.change.object["status"]["epoch"].as_str() else {
         return;
     };
     let process = process_part(epoch).to_owned();
-    if book.succession.last() == Some(&process) {
+    if ledger.succession.last() == Some(&process) {
         return;
     }
-    if book.succession.contains(&process) {
+    if ledger.succession.contains(&process) {
         found.push(format!(
             "epoch {epoch} is back after {:?} (I10)",
-            book.succession.last()
+            ledger.succession.last()
         ));
     }
-    book.epochs.entry(process.clone()).or_insert(seen.change.actor);
-    book.succession.push(process);
+    ledger.epochs.entry(process.clone()).or_insert(seen.change.actor);
+    ledger.succession.push(process);
 }

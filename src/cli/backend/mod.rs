@@ -1,6 +1,6 @@
-//! The two ways to Bellwether: the Kubernetes API, or the hook API for whoever has no access to the cluster.
+//! The two backends of the commands: the Kubernetes API, or the hook API for whoever has no access to the cluster.
 //!
-//! Every command is written once against [`Way`]. Both ways speak of a promotion and of a Canary in the same documents,
+//! Every command is written once against [`Backend`]. Both backends speak of a promotion and of a Canary in the same documents,
 //! those of the hook API (`docs/hook-api.md`).
 
 mod address; // of the hook API
@@ -33,9 +33,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// What may answer at once although it is asked to wait is not asked more often than this.
 const PACE: Duration = Duration::from_secs(1);
 
-/// Which way, and to what.
+/// Which backend, and where it is.
 #[derive(Debug, Args)]
-pub(super) struct WayFlags {
+pub(super) struct BackendFlags {
     #[command(flatten)]
     cluster: ClusterFlags,
 
@@ -43,8 +43,8 @@ pub(super) struct WayFlags {
     hook: HookWay,
 }
 
-/// A way to Bellwether.
-pub(super) enum Way {
+/// What the commands talk to: the cluster, or the hook API.
+pub(super) enum Backend {
     /// The Kubernetes API.
     Cluster(Box<Cluster>),
     /// The hook API.
@@ -52,7 +52,7 @@ pub(super) enum Way {
 }
 
 /// A promotion that is wanted.
-pub(super) struct Wish {
+pub(super) struct StartRequest {
     /// What is wanted.
     pub(super) spec: PromotionSpec,
     /// Makes it unique.
@@ -169,45 +169,45 @@ impl State {
     }
 }
 
-impl WayFlags {
-    pub(super) async fn open(&self) -> anyhow::Result<Way> {
+impl BackendFlags {
+    pub(super) async fn open(&self) -> anyhow::Result<Backend> {
         // Whoever names a kubeconfig means its cluster, whatever the environment says.
         let named = self.cluster.context.is_some() || self.cluster.kubeconfig.is_some();
         match self.hook.url(named) {
             Some(url) => {
                 let hook = self.hook.open(&url, self.cluster.namespace.as_deref())?;
-                Ok(Way::Hook(Box::new(hook)))
+                Ok(Backend::Hook(Box::new(hook)))
             }
-            None => Ok(Way::Cluster(Box::new(self.cluster.connect().await?))),
+            None => Ok(Backend::Cluster(Box::new(self.cluster.connect().await?))),
         }
     }
 }
 
-impl Way {
+impl Backend {
     /// Starts a promotion, or finds the one that its key started.
-    pub(super) async fn start(&self, wish: &Wish) -> anyhow::Result<State> {
+    pub(super) async fn start(&self, request: &StartRequest) -> anyhow::Result<State> {
         match self {
-            Way::Cluster(cluster) => {
-                let (promotion, canary) = cluster.start(wish).await?;
+            Backend::Cluster(cluster) => {
+                let (promotion, canary) = cluster.start(request).await?;
                 State::of(&PromotionView::of(&promotion, Some(&canary)))
             }
-            Way::Hook(hook) => hook.start(wish).await,
+            Backend::Hook(hook) => hook.start(request).await,
         }
     }
 
     /// Follows a promotion from the first byte of its log.
     pub(super) async fn follow(&self, id: &str) -> anyhow::Result<Following> {
         match self {
-            Way::Cluster(cluster) => Following::watch(cluster, id).await,
-            Way::Hook(hook) => Ok(Following::poll(hook, id)),
+            Backend::Cluster(cluster) => Following::watch(cluster, id).await,
+            Backend::Hook(hook) => Ok(Following::poll(hook, id)),
         }
     }
 
     /// Orders something; the answer has `outcome`, which is null if none came in time.
     pub(super) async fn order(&self, order: &Ordered<'_>) -> anyhow::Result<Value> {
         match self {
-            Way::Cluster(cluster) => cluster.order(order).await,
-            Way::Hook(hook) => hook.order(order).await,
+            Backend::Cluster(cluster) => cluster.order(order).await,
+            Backend::Hook(hook) => hook.order(order).await,
         }
     }
 }

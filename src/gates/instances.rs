@@ -38,14 +38,14 @@ struct Entry {
 }
 
 #[derive(Clone)]
-struct Site {
+struct Instance {
     jenkins: Arc<dyn Jenkins>,
     namespaces: Vec<String>,
 }
 
 /// The Jenkins that are known.
 #[derive(Clone, Default)]
-pub struct Sites(HashMap<String, Site>);
+pub struct Instances(HashMap<String, Instance>);
 
 /// A Jenkins that a gate cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,17 +58,17 @@ pub enum Unknown {
     NotFor(String, String),
 }
 
-impl Sites {
+impl Instances {
     /// None.
     #[must_use]
-    pub fn none() -> Sites {
-        Sites::default()
+    pub fn none() -> Instances {
+        Instances::default()
     }
 
     /// One more, under `name`, for Canaries of these namespaces; `*` is every one.
     #[must_use]
-    pub fn with(mut self, name: &str, jenkins: Arc<dyn Jenkins>, namespaces: Vec<String>) -> Sites {
-        self.0.insert(name.to_owned(), Site { jenkins, namespaces });
+    pub fn with(mut self, name: &str, jenkins: Arc<dyn Jenkins>, namespaces: Vec<String>) -> Instances {
+        self.0.insert(name.to_owned(), Instance { jenkins, namespaces });
         self
     }
 
@@ -76,9 +76,9 @@ impl Sites {
     ///
     /// # Errors
     /// If it cannot be used.
-    pub fn of_file(path: &Path) -> Result<Sites, Error> {
+    pub fn of_file(path: &Path) -> Result<Instances, Error> {
         let entries: Vec<Entry> = config_file::read(path)?;
-        let mut sites = Sites::none();
+        let mut instances = Instances::none();
         for (n, entry) in entries.into_iter().enumerate() {
             let malformed = |field: &str, problem: &str| Error::malformed(format!("[{n}].{field}"), problem);
             let (name, user) = (entry.name, entry.user);
@@ -90,12 +90,12 @@ impl Sites {
             let ca = entry.ca_file.as_deref().map(config_file::bytes).transpose()?;
             let client = Client::new(&entry.url, login, Timeouts::default(), ca.as_deref())
                 .map_err(|error| malformed("url", &error.to_string()))?;
-            if sites.0.contains_key(&name) {
+            if instances.0.contains_key(&name) {
                 return Err(malformed("name", "is there twice"));
             }
-            sites = sites.with(&name, Arc::new(client), entry.namespaces);
+            instances = instances.with(&name, Arc::new(client), entry.namespaces);
         }
-        Ok(sites)
+        Ok(instances)
     }
 
     /// The Jenkins `name`, for a Canary of `namespace`.
@@ -103,13 +103,13 @@ impl Sites {
     /// # Errors
     /// If there is none, or none for this namespace.
     pub fn find(&self, name: &str, namespace: &str) -> Result<Arc<dyn Jenkins>, Unknown> {
-        let site = self.0.get(name).ok_or_else(|| Unknown::NoSuch(name.to_owned()))?;
-        let allowed = site
+        let instance = self.0.get(name).ok_or_else(|| Unknown::NoSuch(name.to_owned()))?;
+        let allowed = instance
             .namespaces
             .iter()
             .any(|known| known == namespace || known == "*");
         if allowed {
-            Ok(site.jenkins.clone())
+            Ok(instance.jenkins.clone())
         } else {
             Err(Unknown::NotFor(name.to_owned(), namespace.to_owned()))
         }

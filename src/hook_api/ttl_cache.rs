@@ -11,22 +11,22 @@ use std::{
 const LIMIT: usize = 10_000;
 
 /// Remembers what was true, for a while.
-pub(super) struct Memory<K, V>(Mutex<HashMap<K, (V, Duration)>>);
+pub(super) struct TtlCache<K, V>(Mutex<HashMap<K, (V, Duration)>>);
 
-impl<K: Hash + Eq, V: Clone> Memory<K, V> {
-    pub(super) fn new() -> Memory<K, V> {
-        Memory(Mutex::default())
+impl<K: Hash + Eq, V: Clone> TtlCache<K, V> {
+    pub(super) fn new() -> TtlCache<K, V> {
+        TtlCache(Mutex::default())
     }
 
     pub(super) fn recall(&self, key: &K, now: Duration) -> Option<V> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = memory.get(key).filter(|(_, until)| now < *until);
+        let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = cache.get(key).filter(|(_, until)| now < *until);
         known.map(|(what, _)| what.clone())
     }
 
     pub(super) fn keep(&self, key: K, what: V, now: Duration, good_for: Duration) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        insert(&mut memory, key, what, now, good_for);
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        insert(&mut cache, key, what, now, good_for);
     }
 
     /// Whether nobody took `key` within the span `good_for` before; from now on somebody has.
@@ -34,27 +34,27 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     where
         V: Default,
     {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.get(&key).is_some_and(|(_, until)| now < *until) {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.get(&key).is_some_and(|(_, until)| now < *until) {
             return false;
         }
-        insert(&mut memory, key, V::default(), now, good_for);
+        insert(&mut cache, key, V::default(), now, good_for);
         true
     }
 }
 
 /// What is over goes when room is needed.
 fn insert<K: Hash + Eq, V>(
-    memory: &mut HashMap<K, (V, Duration)>,
+    cache: &mut HashMap<K, (V, Duration)>,
     key: K,
     what: V,
     now: Duration,
     good_for: Duration,
 ) {
-    if memory.len() >= LIMIT {
-        memory.retain(|_, (_, until)| now < *until);
+    if cache.len() >= LIMIT {
+        cache.retain(|_, (_, until)| now < *until);
     }
-    if memory.len() < LIMIT {
-        memory.insert(key, (what, now + good_for));
+    if cache.len() < LIMIT {
+        cache.insert(key, (what, now + good_for));
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: nothing here is a reason to write; it goes along with a write that is due anyway.
 
 use crate::{
-    api::{CanaryStatus, Stand},
+    api::{CanaryStatus, Situation},
     rollout::Observed,
 };
 
@@ -12,7 +12,7 @@ pub(super) fn note(next: &mut CanaryStatus, seen: &Observed, written: i64) {
     learn_images(next, seen);
     let revision = &next.revision;
     let promoted = revision.promoted.clone();
-    let stand = Stand {
+    let situation = Situation {
         phase: next.phase,
         revision: revision.current.clone(),
         image: promoted
@@ -24,7 +24,7 @@ pub(super) fn note(next: &mut CanaryStatus, seen: &Observed, written: i64) {
     };
     let pending = &mut next.outbox.pending;
     for notice in pending.iter_mut().filter(|notice| notice.seq > written) {
-        notice.stand = Some(stand.clone());
+        notice.situation = Some(situation.clone());
     }
 }
 

@@ -1,4 +1,4 @@
-//! The way over the hook API, for whoever has no access to the cluster.
+//! The hook API as backend, for whoever has no access to the cluster.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use reqwest::header::HeaderName;
 use serde_json::{Value, json};
 
 use super::{
-    Ordered, PACE, State, Wish,
+    Ordered, PACE, StartRequest, State,
     client::{Answer, Call, Client, Token, rest},
 };
 use crate::{
@@ -44,7 +44,7 @@ pub(super) struct HookWay {
 }
 
 impl HookWay {
-    /// The address, if this is the way.
+    /// The address, if this is the backend.
     pub(super) fn url(&self, cluster_named: bool) -> Option<String> {
         let of_environment = || env(&[URL]).filter(|_| !cluster_named);
         self.hook.clone().or_else(of_environment)
@@ -89,13 +89,15 @@ impl HookApi {
         segments
     }
 
-    pub(super) async fn start(&self, wish: &Wish) -> anyhow::Result<State> {
-        let mut body = serde_json::to_value(&wish.spec)?;
+    pub(super) async fn start(&self, request: &StartRequest) -> anyhow::Result<State> {
+        let mut body = serde_json::to_value(&request.spec)?;
         if let Some(fields) = body.as_object_mut() {
             fields.remove("canaryRef");
         }
-        let path = self.path(&["canaries", &wish.spec.canary_ref.name, "promotions"]);
-        self.client.ask(&Call::post(&path, body, &wish.key), state).await
+        let path = self.path(&["canaries", &request.spec.canary_ref.name, "promotions"]);
+        self.client
+            .ask(&Call::post(&path, body, &request.key), state)
+            .await
     }
 
     /// The state of a promotion: at once, or when its number is above `after`, or the time of a long poll is over.

@@ -1,4 +1,4 @@
-//! The way over the Kubernetes API itself: which cluster and namespace, as kubectl has them, and who we are to it.
+//! The Kubernetes API itself as backend: which cluster and namespace, as kubectl has them, and who we are to it.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Ordered, Wish, watch::Watched};
+use super::{Ordered, StartRequest, watch::Watched};
 use crate::{
     api::{
         AbortAction, ApprovalSpec, Canary, CanaryRef, CommandSpec, GROUP, GateDecision, Promotion,
@@ -173,20 +173,23 @@ impl Cluster {
     }
 
     /// Starts a promotion, or finds the one that this key started.
-    pub(super) async fn start(&self, wish: &Wish) -> anyhow::Result<(Promotion, Canary)> {
-        let canary = self.canary(&wish.spec.canary_ref.name).await?;
+    pub(super) async fn start(&self, request: &StartRequest) -> anyhow::Result<(Promotion, Canary)> {
+        let canary = self.canary(&request.spec.canary_ref.name).await?;
         let who = self.who().await?;
-        let mut spec = wish.spec.clone();
+        let mut spec = request.spec.clone();
         spec.requester.authenticated_as = who.authenticated.then(|| who.name.clone());
         spec.requester.user = Some(who.name);
-        let name = names::promotion(&self.namespace, &spec.canary_ref.name, &wish.key);
+        let name = names::promotion(&self.namespace, &spec.canary_ref.name, &request.key);
         let known = self.create(Kind::Promotion, &name, &spec).await?;
         let there = self.promotion(&name).await?;
         let there = there.context("the promotion went a moment ago")?;
         let same = (&there.spec.image, &there.spec.images, &there.spec.r#await)
             == (&spec.image, &spec.images, &spec.r#await);
         if known && !same {
-            let text = format!("--key {:?} started another promotion before ({name})", wish.key);
+            let text = format!(
+                "--key {:?} started another promotion before ({name})",
+                request.key
+            );
             return Err(Failure::input(text));
         }
         Ok((there, canary))

@@ -11,16 +11,16 @@ use tokio::time::Instant;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Lines of one kind.
-pub(super) struct Seldom(Mutex<State>);
+pub(super) struct RateLimitedLog(Mutex<State>);
 
 struct State {
     told: Option<Instant>,
     untold: u64,
 }
 
-impl Seldom {
-    pub(super) const fn new() -> Seldom {
-        Seldom(Mutex::new(State {
+impl RateLimitedLog {
+    pub(super) const fn new() -> RateLimitedLog {
+        RateLimitedLog(Mutex::new(State {
             told: None,
             untold: 0,
         }))
@@ -45,13 +45,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn flood_is_one_line_and_the_next_says_how_many_were_left_out() {
-        let seldom = Seldom::new();
-        assert_eq!(seldom.turn(), Some(0));
+        let log = RateLimitedLog::new();
+        assert_eq!(log.turn(), Some(0));
         for _ in 0..1000 {
-            assert_eq!(seldom.turn(), None);
+            assert_eq!(log.turn(), None);
         }
         tokio::time::advance(PAUSE).await;
-        assert_eq!(seldom.turn(), Some(1000));
-        assert_eq!(seldom.turn(), None);
+        assert_eq!(log.turn(), Some(1000));
+        assert_eq!(log.turn(), None);
     }
 }
