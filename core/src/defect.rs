@@ -68,11 +68,23 @@ pub enum Defect {
     KeepsWhatIsGone,
     /// An object that is older than the one known replaces it.
     TrustsAStaleCache,
+    /// What somebody else undoes is written again at once, for ever.
+    QuarrelsWithoutEnd,
+    /// One ready pod is taken to carry any share of the traffic.
+    TakesOnePodForAll,
+    /// A manifest of the callers' Service that is applied during a release stays as it is.
+    LeavesCallersToTheTarget,
+    /// A deletion does not wait for writes whose outcome is unknown.
+    DoesNotAwaitLateWrites,
+    /// Times of the status that a clock which was set back has not reached yet are waited for.
+    WaitsForTheFuture,
+    /// Notes on a split that somebody undid are left behind on deletion.
+    ForgetsItsNotes,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Defect; 31] = [
+    pub const ALL: [Defect; 37] = [
         Defect::RaisesBeforeItRecords,
         Defect::RecordsBeforeItLowers,
         Defect::DoesNotListenForSilence,
@@ -104,6 +116,12 @@ impl Defect {
         Defect::ForgetsDeadlines,
         Defect::KeepsWhatIsGone,
         Defect::TrustsAStaleCache,
+        Defect::QuarrelsWithoutEnd,
+        Defect::TakesOnePodForAll,
+        Defect::LeavesCallersToTheTarget,
+        Defect::DoesNotAwaitLateWrites,
+        Defect::WaitsForTheFuture,
+        Defect::ForgetsItsNotes,
     ];
 }
 
