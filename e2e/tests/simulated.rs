@@ -74,6 +74,7 @@ stories! {
     refused_route: "refused-route",
     robot_at_rest: "robot-at-rest",
     robot_at_bootstrap: "robot-at-bootstrap",
+    robot_mid_rollout: "robot-mid-rollout",
     robot_at_deletion: "robot-at-deletion",
     paused: "paused",
     adopted_at_night: "adopted-at-night",

@@ -94,6 +94,7 @@ pub fn all() -> Vec<Story> {
         Story::new("refused-route", Shared, routes::refused_route),
         Story::new("robot-at-rest", Shared, robots::robot_at_rest).within(LONG),
         Story::new("robot-at-bootstrap", Shared, robots::robot_at_bootstrap).within(LONG),
+        Story::new("robot-mid-rollout", Shared, robots::robot_mid_rollout).within(LONG),
         Story::new("robot-at-deletion", Shared, robots::robot_at_deletion).within(LONG),
         Story::new("paused", Shared, people::paused),
         Story::new("adopted-at-night", Shared, people::adopted_at_night),
