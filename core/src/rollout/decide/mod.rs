@@ -12,10 +12,9 @@ pub mod facts; // room for facts that wait to be told
 mod fence; // late writes of those who decided before
 mod first_calls; // the first callers of a service that nobody called
 mod gates; // what somebody or a job has to open
-mod holds; // what holds a rollout back: a set
 mod identity; // by which name a template is known
 mod orders; // what somebody orders
-mod plan; // a decision in the making
+mod plan; // a decision in the making, and what holds it back
 mod policies; // policies that would not cover the primary
 mod progressing; // the new revision is analysed
 mod promoting; // the primary takes it over
@@ -59,16 +58,16 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
     name_refusals(&mut plan);
     let hands_off = seen.hands_off(spec).is_some() || !seen.finalizer;
     if !hands_off && !fence::fenced(&mut plan) {
-        return plan.finish();
+        return finish(plan);
     }
     if spec.deleting {
         if !orders::heed_advance(&mut plan) {
             terminating::decide(&mut plan);
         }
-        return plan.finish();
+        return finish(plan);
     }
     if !may_act(&mut plan) || orders::heed(&mut plan) {
-        return plan.finish();
+        return finish(plan);
     }
     match plan.next.phase {
         None | Some(Phase::Initializing) => bootstrap::decide(&mut plan),
@@ -85,7 +84,15 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
         }
         Some(Phase::Finalising) => promoting::finalise(&mut plan),
     }
-    plan.finish()
+    finish(plan)
+}
+
+/// Ends the round: what somebody undoes again and again waits, and which revision waits for its turn is written down.
+fn finish(mut plan: Plan<'_>) -> Decision {
+    quarrel::slow_down(&mut plan);
+    change::note_waiting(&mut plan);
+    let evidence_from = checks::evidence_from(&plan);
+    plan.close(evidence_from)
 }
 
 /// Refusals from which on a write is named: the first may be a race.

@@ -1,8 +1,11 @@
 //! A decision in the making: the acts so far, the next status, and when to look again.
 
-use chrono::{DateTime, TimeDelta, Utc};
+mod holds; // what holds a rollout back: a set
 
-use super::{change, checks, conditions, facts, holds::Holds, quarrel, situation};
+use chrono::{DateTime, TimeDelta, Utc};
+use holds::Holds;
+
+use super::{conditions, facts, situation};
 use crate::{
     api::{CanaryStatus, FirstCallsStatus, Notice, NoticeKind, Outcome, PastRollout, Phase, Retreat},
     defect::{Defect, planted},
@@ -21,7 +24,7 @@ pub(super) struct Plan<'a> {
     pub(super) now: DateTime<Utc>,
     pub(super) next: CanaryStatus,
     recorded: CanaryStatus,
-    pub(super) holds: Holds,
+    holds: Holds,
     acts: Vec<Act>,
     wake_at: Option<DateTime<Utc>>,
     sampling: Sampling,
@@ -119,10 +122,8 @@ impl<'a> Plan<'a> {
         phase && self.next.canary_weight == 0 && !self.spec.deleting
     }
 
-    /// Ends the round.
-    pub(super) fn finish(mut self) -> Decision {
-        quarrel::slow_down(&mut self);
-        change::note_waiting(&mut self);
+    /// Ends the round. Counts are evidence of the present step from `evidence_from` on.
+    pub(super) fn close(mut self, evidence_from: Option<DateTime<Utc>>) -> Decision {
         let only_looked = self.acts.iter().all(|act| matches!(act, Act::Record(_)));
         self.settle_holds(only_looked);
         self.write_status();
@@ -130,7 +131,6 @@ impl<'a> Plan<'a> {
             Sampling::Unwanted if self.was_cut_short() => Sampling::AsBefore,
             wanted => wanted,
         };
-        let evidence_from = checks::evidence_from(&self);
         // What takes traffic from pods is tried for each object, whatever became of the one before (I16).
         let fencing = self.acts.iter().any(|act| matches!(act, Act::Fence(_)));
         let returning = self.is_towards_safety();
