@@ -3,7 +3,7 @@
 //! Invariants: a gate is open for one revision alone, and every new one asks it anew (W41); a job is ordered only after
 //! the status says so; nothing here keeps traffic from going back.
 
-use super::{orders, plan::Plan, rollback, transition};
+use super::{plan::Plan, rollback, standing_orders, transition};
 use crate::{
     api::{GatePoint, GateState, GateStatus, HoldReason, Phase, RetirementKind, UnderWay},
     rollout::{GateNews, GateSpec, Opens, Order},
@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
     let spec = plan.spec;
     forget_removed(plan);
-    let skips = orders::skips_analysis(plan);
+    let skips = standing_orders::skips_analysis(plan);
     for gate in &spec.gates {
         if skips && gate.at == GatePoint::PreRollout {
             pass_over(plan, gate);

@@ -27,6 +27,7 @@ mod routing; // what routes and Services carry, and the order of writes
 mod side; // one side of target and primary, whichever
 mod silence; // whether pods that lost their traffic get none
 mod situation; // where the rollout stands, beside each fact
+mod standing_orders; // a pause, and an analysis that is skipped
 mod steps; // which weight is next
 mod terminating; // the service is handed back
 mod transfer; // traffic is handed over outside of steps
@@ -43,10 +44,10 @@ use chrono::{DateTime, Utc};
 use super::{Act, Decision, Observed, RolloutSpec, Routes};
 use crate::api::{CanaryStatus, HoldReason, Phase};
 use crate::defect::{Defect, planted};
-pub use orders::analysis_is_skipped;
 use plan::Plan;
 pub use policies::policies_wanted;
 pub use quarrel::repeated;
+pub use standing_orders::analysis_is_skipped;
 
 /// Decides what to do about one Canary.
 #[must_use]

@@ -6,9 +6,9 @@ use super::{
     capacity,
     change::{self, Change},
     checks::{self, Verdict},
-    gates, orders,
+    gates,
     plan::Plan,
-    promoting, rest, retreat, rollback, silence,
+    promoting, rest, retreat, rollback, silence, standing_orders,
     steps::{self, present_step},
     transition::{self, Transition},
 };
@@ -130,7 +130,7 @@ pub(super) fn target_missing(plan: &mut Plan<'_>) {
 /// No traffic yet, or none any more after a retreat: wait for pods, or for the end of what it waits for.
 fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
     plan.route_home();
-    let skips = orders::skips_analysis(plan);
+    let skips = standing_orders::skips_analysis(plan);
     if skips {
         // What only metrics can end holds nothing that is not measured any more.
         retreat::end_blind(plan);
@@ -196,7 +196,8 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         // Overtaken while the primary could not take all traffic back at once.
         return overtaken_under_traffic(plan, target);
     }
-    if orders::skips_analysis(plan) && capacity::canary_complete(target) && promoted_unanalysed(plan) {
+    if standing_orders::skips_analysis(plan) && capacity::canary_complete(target) && promoted_unanalysed(plan)
+    {
         return;
     }
     if !capacity::canary_keeps(plan, weight) && !planted(Defect::OverlooksVanishedPods) {
@@ -215,7 +216,7 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         steps::restore_weight(plan, weight);
         return transition::keep_all(plan);
     }
-    let skips = orders::skips_analysis(plan);
+    let skips = standing_orders::skips_analysis(plan);
     match checks::evaluate(plan) {
         Verdict::Bad(text) => return rollback::begin(plan, RetirementKind::RollBack, &text),
         Verdict::Dark(text) => return retreat::went_dark(plan, &text),
@@ -269,7 +270,7 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         }
         return transition::keep_all(plan);
     }
-    if orders::skips_analysis(plan) {
+    if standing_orders::skips_analysis(plan) {
         if promoted_unanalysed(plan) {
             return;
         }

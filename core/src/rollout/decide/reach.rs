@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{orders, plan::Plan, side, transfer};
+use super::{plan::Plan, side, standing_orders, transfer};
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
     defect::{Defect, planted},
@@ -193,7 +193,7 @@ fn answered(
     };
     // Who skipped the analysis, or wants a rejected template as it is, takes the errors of the revision itself; who is denied
     // reaches no application.
-    let skipped = plan.next.phase == Some(Phase::Finalising) && orders::skips_analysis(plan);
+    let skipped = plan.next.phase == Some(Phase::Finalising) && standing_orders::skips_analysis(plan);
     let as_it_is = plan.spec.deleting && plan.spec.hand_back == Some(HandBack::AsIs);
     // Some callers may arrive, and others not at all: only their own proxies count those.
     let lost = new.called.as_ref().map(Counts::of_callers);

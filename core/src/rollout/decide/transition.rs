@@ -3,7 +3,7 @@
 //! Invariant: only what takes a release further is a transition. A return, a rollback and an undo are none, so nothing here
 //! can be in their way (I6); and nothing but [`may`] and [`ordered`] makes the [`Permit`] that raises a weight.
 
-use super::{capacity, gates, orders, plan::Plan};
+use super::{capacity, gates, plan::Plan, standing_orders};
 use crate::{
     api::{GatePoint, HoldReason, UnderWay},
     rollout::Workload,
@@ -142,7 +142,7 @@ fn keep_gates(plan: &mut Plan<'_>) {
 /// The transition is not looked at, for there is no evidence to take it on: what kept it, still does.
 pub(super) fn keep_all(plan: &mut Plan<'_>) {
     if plan.next.pause.is_some() {
-        orders::paused(plan);
+        standing_orders::paused(plan);
     }
     keep_gates(plan);
     if plan.held_since(HoldReason::Frozen).is_some() {
@@ -164,7 +164,7 @@ pub(super) fn under_way(plan: &Plan<'_>) -> UnderWay {
 
 fn met(plan: &mut Plan<'_>, condition: Condition) -> bool {
     match condition {
-        Condition::NotPaused => !orders::paused(plan),
+        Condition::NotPaused => !standing_orders::paused(plan),
         Condition::Thawed => gates::thawed(plan, under_way(plan)),
         Condition::ThawedUnderWay => gates::thawed(plan, UnderWay::Hold),
         Condition::PrimaryReady => primary_ready(plan),
