@@ -268,7 +268,9 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
         }
         Verb::Reject => {
             gates::settle(plan, order, GateState::Rejected);
-            gates::reject_by(plan, order);
+            if let Some(verdict) = gates::rejected_by(plan, order) {
+                rollback::begin(plan, RetirementKind::RollBack, &verdict);
+            }
         }
         Verb::Undo => undo(plan, &said),
         Verb::Retry => rest::start(plan, order.revision.clone()),

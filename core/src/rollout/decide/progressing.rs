@@ -40,8 +40,8 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if plan.next.retirement.is_some() {
         return rollback::proceed(plan);
     }
-    if gates::rejected(plan) {
-        return;
+    if let Some(verdict) = gates::rejected(plan) {
+        return rollback::begin(plan, RetirementKind::RollBack, &verdict);
     }
     if transition::may(plan, Transition::StartPods).is_none() {
         // No pod is started for it; what traffic is left of a release that was overtaken goes back.

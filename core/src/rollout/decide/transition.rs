@@ -146,26 +146,17 @@ pub(super) fn keep_all(plan: &mut Plan<'_>) {
     }
     keep_gates(plan);
     if plan.held_since(HoldReason::Frozen).is_some() {
-        gates::thawed(plan, under_way(plan));
+        gates::thawed(plan, gates::under_way(plan));
     }
     if plan.held_since(HoldReason::PrimaryNotReady).is_some() {
         primary_ready(plan);
     }
 }
 
-/// The first step is the beginning of a release, the others are under way.
-pub(super) fn under_way(plan: &Plan<'_>) -> UnderWay {
-    if plan.next.step.is_none() {
-        UnderWay::Finish
-    } else {
-        UnderWay::Hold
-    }
-}
-
 fn met(plan: &mut Plan<'_>, condition: Condition) -> bool {
     match condition {
         Condition::NotPaused => !standing_orders::paused(plan),
-        Condition::Thawed => gates::thawed(plan, under_way(plan)),
+        Condition::Thawed => gates::thawed(plan, gates::under_way(plan)),
         Condition::ThawedUnderWay => gates::thawed(plan, UnderWay::Hold),
         Condition::PrimaryReady => primary_ready(plan),
         Condition::CanaryReady => canary_ready(plan),
