@@ -15,6 +15,7 @@ mod gates; // what somebody or a job has to open
 mod identity; // by which name a template is known
 mod orders; // what somebody orders
 mod plan; // a decision in the making, and what holds it back
+mod pods; // the pods of a release
 mod policies; // policies that would not cover the primary
 mod progressing; // the new revision is analysed
 mod promoting; // the primary takes it over

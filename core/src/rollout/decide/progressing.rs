@@ -1,21 +1,19 @@
 //! Progressing: the new revision gets more traffic step by step, and is judged at each.
 
-use chrono::{DateTime, Utc};
-
 use super::{
     capacity,
     change::{self, Change},
     checks::{self, Verdict},
     gates,
     plan::Plan,
-    promoting, rest, retreat, rollback, silence, standing_orders,
+    pods, promoting, rest, retreat, rollback, silence, standing_orders,
     steps::{self, present_step},
     transition::{self, Transition},
 };
 use crate::{
     api::{HoldReason, Outcome, Phase, RetirementKind, Retreat},
     defect::{Defect, planted},
-    rollout::{Act, Serves, Weight, Workload},
+    rollout::{Serves, Weight, Workload},
 };
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
@@ -25,7 +23,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     };
     if plan.held_since(HoldReason::TargetNotFound).is_some() && !target.ready() {
         // It is there again, and its pods have all their time.
-        let text = not_ready_text(plan, target);
+        let text = pods::not_ready_text(plan, target);
         plan.hold(HoldReason::WorkloadNotReady, &text);
     }
     match change::detect(plan) {
@@ -48,7 +46,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         take_back(plan);
         return send_away(plan, target);
     }
-    if plan.weight().is_zero() && start_pods(plan) {
+    if plan.weight().is_zero() && pods::start_pods(plan) {
         return;
     }
     if plan.weight().is_zero() {
@@ -78,16 +76,6 @@ fn send_away(plan: &mut Plan<'_>, target: &Workload) {
     }
 }
 
-/// Starts the target's pods, or more of them: as many as the primary has, unless those that the user asked for are enough
-/// for every step. Returns whether there is anything to start.
-pub(super) fn start_pods(plan: &mut Plan<'_>) -> bool {
-    let wanted = capacity::canary_wants(plan);
-    if let Some(wanted) = wanted {
-        plan.act(Act::ScaleTarget(wanted));
-    }
-    wanted.is_some()
-}
-
 /// A newer revision overtakes the one being analysed: traffic away first, then the analysis starts anew.
 fn restart(plan: &mut Plan<'_>, revision: String) {
     take_back(plan);
@@ -99,7 +87,7 @@ fn restart(plan: &mut Plan<'_>, revision: String) {
     let confirmed = transition::may(plan, Transition::StartPods).is_some();
     plan.record();
     if confirmed && weight == 0 {
-        start_pods(plan);
+        pods::start_pods(plan);
     }
 }
 
@@ -158,12 +146,17 @@ fn pods_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
     }
     if retreat.is_none() && plan.was_held() {
         // It waited for something else, maybe for days, with pods that were ready: their time begins now.
-        let text = not_ready_text(plan, target);
+        let text = pods::not_ready_text(plan, target);
         plan.hold(HoldReason::WorkloadNotReady, &text);
     }
-    let since = retreat.as_ref().map_or_else(|| pods_since(plan), |r| r.since);
+    let since = retreat
+        .as_ref()
+        .map_or_else(|| pods::pods_since(plan), |r| r.since);
     if plan.elapsed(since, plan.spec.progress_deadline) {
-        let message = retreat.map_or_else(|| not_ready_text(plan, target), |Retreat { message, .. }| message);
+        let message = retreat.map_or_else(
+            || pods::not_ready_text(plan, target),
+            |Retreat { message, .. }| message,
+        );
         let deadline = plan.spec.progress_deadline.num_seconds();
         let verdict = format!("{message} (progressDeadlineSeconds {deadline})");
         rollback::begin(plan, RetirementKind::RollBack, &verdict);
@@ -172,21 +165,6 @@ fn pods_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
         plan.say("waiting for the new revision's pods");
     }
     false
-}
-
-/// Since when the canary's pods may take their time: since the release came to them, or since they stopped being ready
-/// while it waited for something else.
-pub(super) fn pods_since(plan: &Plan<'_>) -> DateTime<Utc> {
-    let stopped = plan.held_since(HoldReason::WorkloadNotReady);
-    stopped.unwrap_or(plan.phase_since())
-}
-
-pub(super) fn not_ready_text(plan: &Plan<'_>, target: &Workload) -> String {
-    let updated = target.updated.min(target.serving()).max(0);
-    format!(
-        "{}: {updated} of {} pods of the new revision are ready",
-        plan.spec.names.target, target.desired
-    )
 }
 
 /// The canary has traffic: watch its pods, its routes and its metrics.
@@ -246,9 +224,9 @@ fn pods_have_their_time(plan: &mut Plan<'_>, target: &Workload) {
     if capacity::canary_complete(target) || !plan.runs_analysed() {
         return;
     }
-    let text = not_ready_text(plan, target);
+    let text = pods::not_ready_text(plan, target);
     plan.hold(HoldReason::WorkloadNotReady, &text);
-    if plan.next.pause.is_none() && plan.elapsed(pods_since(plan), plan.spec.progress_deadline) {
+    if plan.next.pause.is_none() && plan.elapsed(pods::pods_since(plan), plan.spec.progress_deadline) {
         rollback::begin(plan, RetirementKind::RollBack, &text);
     }
 }
@@ -264,8 +242,8 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     if !capacity::canary_complete(target) {
         // Once named it stays so: the hold itself does not begin their time anew.
         let named = plan.held_since(HoldReason::WorkloadNotReady).is_some();
-        if named || plan.elapsed(pods_since(plan), plan.spec.progress_deadline) {
-            let text = not_ready_text(plan, target);
+        if named || plan.elapsed(pods::pods_since(plan), plan.spec.progress_deadline) {
+            let text = pods::not_ready_text(plan, target);
             plan.hold(HoldReason::WorkloadNotReady, &text);
         }
         return transition::keep_all(plan);

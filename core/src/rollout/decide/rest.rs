@@ -6,7 +6,7 @@ use super::{
     change::{self, Change},
     first_calls,
     plan::Plan,
-    progressing, quarrel, silence,
+    pods, quarrel, silence,
     transition::{self, Transition},
     undo,
 };
@@ -222,7 +222,7 @@ pub(super) fn start(plan: &mut Plan<'_>, revision: String) {
     let confirmed = transition::may(plan, Transition::StartPods).is_some();
     plan.record();
     if confirmed {
-        progressing::start_pods(plan);
+        pods::start_pods(plan);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: only what takes a release further is a transition. A return, a rollback and an undo are none, so nothing here
 //! can be in their way (I6); and nothing but [`may`] and [`ordered`] makes the [`Permit`] that raises a weight.
 
-use super::{capacity, gates, plan::Plan, standing_orders};
+use super::{capacity, gates, plan::Plan, pods, standing_orders};
 use crate::{
     api::{GatePoint, HoldReason, UnderWay},
     rollout::Workload,
@@ -199,7 +199,7 @@ fn canary_ready(plan: &mut Plan<'_>) -> bool {
     };
     let next = super::steps::next_weight(plan);
     if !capacity::canary_carries(plan, next) {
-        super::progressing::start_pods(plan);
+        pods::start_pods(plan);
         let text = format!(
             "{}: {} of {} pods serve, too few for weight {next} of {} pods",
             plan.spec.names.target,
@@ -217,7 +217,7 @@ fn canary_ready(plan: &mut Plan<'_>) -> bool {
     {
         return true;
     }
-    let text = super::progressing::not_ready_text(plan, target);
+    let text = pods::not_ready_text(plan, target);
     let text = plan.hold(HoldReason::WorkloadNotReady, &text);
     plan.say(text);
     false
