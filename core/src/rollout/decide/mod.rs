@@ -2,6 +2,7 @@
 //!
 //! One file per part of a rollout's life; `plan` holds the order of writes, so that the parts cannot get it wrong.
 
+mod advance; // a release goes to a step, or into its promotion
 mod bootstrap; // the primary is set up beside the workload, and takes over
 mod capacity; // whether there are enough pods for a share of the traffic
 mod change; // whether the workload has a new revision
@@ -29,7 +30,7 @@ mod side; // one side of target and primary, whichever
 mod silence; // whether pods that lost their traffic get none
 mod situation; // where the rollout stands, beside each fact
 mod standing_orders; // a pause, and an analysis that is skipped
-mod steps; // which weight is next
+mod steps; // where a release stands among them, and which weight is next
 mod terminating; // the service is handed back
 mod transfer; // traffic is handed over outside of steps
 mod transition; // what a release may do next: one table

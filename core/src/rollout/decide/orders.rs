@@ -4,11 +4,11 @@
 //! write as its effect, so that it is heeded once, whatever dies in between.
 
 use super::{
-    capacity, gates,
+    advance, capacity, gates,
     plan::Plan,
     rest, rollback,
     standing_orders::{skips, skips_analysis},
-    steps, transfer,
+    transfer,
 };
 use crate::{
     api::{GateState, HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind, UnderWay, Verb},
@@ -264,7 +264,7 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
         }
         Verb::Advance => {
             plan.next.pause = None;
-            steps::advance(plan);
+            advance::advance(plan);
         }
         Verb::Reject => {
             gates::settle(plan, order, GateState::Rejected);

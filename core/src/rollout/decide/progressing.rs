@@ -1,12 +1,12 @@
 //! Progressing: the new revision gets more traffic step by step, and is judged at each.
 
 use super::{
-    capacity,
+    advance, capacity,
     change::{self, Change},
     checks::{self, Verdict},
     gates,
     plan::Plan,
-    pods, promoting, rest, retreat, rollback, silence, standing_orders,
+    pods, rest, retreat, rollback, silence, standing_orders,
     steps::{self, present_step},
     transition::{self, Transition},
 };
@@ -133,7 +133,7 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
     if !retreat::paused(plan)
         && let Some(permit) = permit
     {
-        steps::raise(plan, permit, present_step(plan));
+        advance::raise(plan, permit, present_step(plan));
     }
 }
 
@@ -191,7 +191,7 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         if let Verdict::Bad(text) = checks::evaluate(plan) {
             return rollback::begin(plan, RetirementKind::RollBack, &text);
         }
-        steps::restore_weight(plan, weight);
+        advance::restore_weight(plan, weight);
         return transition::keep_all(plan);
     }
     let skips = standing_orders::skips_analysis(plan);
@@ -253,10 +253,10 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
             return;
         }
         // Without further analysis it stays where it is, and what is measured there can take it back.
-        return steps::stay_at(plan, weight);
+        return advance::stay_at(plan, weight);
     }
     if let Some(permit) = transition::may(plan, Transition::AnalyseInPlace) {
-        steps::begin_under_traffic(plan, permit);
+        advance::begin_under_traffic(plan, permit);
     }
 }
 
@@ -269,7 +269,7 @@ fn promoted_unanalysed(plan: &mut Plan<'_>) -> bool {
     let permit = transition::may(plan, Transition::PromoteUnanalysed);
     let promotes = permit.is_some();
     if let Some(permit) = permit {
-        promoting::begin(plan, permit);
+        advance::begin_promotion(plan, permit);
     }
     promotes
 }
@@ -277,7 +277,7 @@ fn promoted_unanalysed(plan: &mut Plan<'_>) -> bool {
 fn passed(plan: &mut Plan<'_>) {
     if steps::step_left(plan) {
         if let Some(permit) = transition::may(plan, Transition::Step) {
-            steps::next_step(plan, permit);
+            advance::next_step(plan, permit);
         }
     } else if let Some(permit) = transition::may(plan, Transition::Promote) {
         plan.tell(
@@ -285,6 +285,6 @@ fn passed(plan: &mut Plan<'_>) {
             "AnalysisPassed",
             "every step passed; the primary takes the revision over",
         );
-        promoting::begin(plan, permit);
+        advance::begin_promotion(plan, permit);
     }
 }

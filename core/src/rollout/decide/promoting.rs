@@ -12,7 +12,6 @@ use super::{
     progressing,
     reach::{self, Reach},
     retreat, rollback, silence, standing_orders, transfer,
-    transition::Permit,
 };
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
@@ -22,13 +21,6 @@ use crate::{
 
 /// How often the primary may fail under all of the traffic before the promotion is undone.
 const MAX_FAILURES: i32 = 3;
-
-/// The intent to promote; the primary follows in the next round.
-pub(super) fn begin(plan: &mut Plan<'_>, _permit: Permit) {
-    plan.clear_holds();
-    plan.enter(Phase::Promoting);
-    plan.say(format!("{} takes the new revision over", plan.spec.names.primary));
-}
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
     plan.mend_children();

@@ -3,7 +3,7 @@
 //! Invariant: only what takes a release further is a transition. A return, a rollback and an undo are none, so nothing here
 //! can be in their way (I6); and nothing but [`may`] and [`ordered`] makes the [`Permit`] that raises a weight.
 
-use super::{capacity, gates, plan::Plan, pods, standing_orders};
+use super::{capacity, gates, plan::Plan, pods, standing_orders, steps};
 use crate::{
     api::{GatePoint, HoldReason, UnderWay},
     rollout::Workload,
@@ -197,7 +197,7 @@ fn canary_ready(plan: &mut Plan<'_>) -> bool {
     let Some(target) = plan.target() else {
         return false;
     };
-    let next = super::steps::next_weight(plan);
+    let next = steps::next_weight(plan);
     if !capacity::canary_carries(plan, next) {
         pods::start_pods(plan);
         let text = format!(
