@@ -22,6 +22,7 @@ mod progressing; // the new revision is analysed
 mod promoting; // the primary takes it over
 mod quarrel; // somebody else keeps changing what is written
 mod reach; // whether requests reach pods that they were handed over to
+mod release; // a release begins
 mod rest; // nothing is under way
 mod retreat; // the traffic goes back for now
 mod rollback; // a revision is withdrawn before it was promoted
@@ -35,6 +36,7 @@ mod terminating; // the service is handed back
 mod transfer; // traffic is handed over outside of steps
 mod transition; // what a release may do next: one table
 mod undo; // a promotion is taken back
+mod withdrawal; // how a rollback or an undo ends
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 use super::{
     advance, capacity, gates,
     plan::Plan,
-    rest, rollback,
+    release, rollback,
     standing_orders::{skips, skips_analysis},
     transfer,
 };
@@ -273,7 +273,7 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
             }
         }
         Verb::Undo => undo(plan, &said),
-        Verb::Retry => rest::start(plan, order.revision.clone()),
+        Verb::Retry => release::start(plan, order.revision.clone()),
     }
 }
 

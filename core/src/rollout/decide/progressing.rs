@@ -6,7 +6,7 @@ use super::{
     checks::{self, Verdict},
     gates,
     plan::Plan,
-    pods, rest, retreat, rollback, silence, standing_orders,
+    pods, release, retreat, rollback, silence, standing_orders,
     steps::{self, present_step},
     transition::{self, Transition},
 };
@@ -82,7 +82,7 @@ fn restart(plan: &mut Plan<'_>, revision: String) {
     let short = revision.get(..12).unwrap_or(&revision).to_owned();
     plan.remember(Outcome::Superseded, &format!("overtaken by revision {short}"));
     let weight = plan.next.canary_weight;
-    rest::begin(plan, revision);
+    release::begin(plan, revision);
     plan.next.canary_weight = weight;
     let confirmed = transition::may(plan, Transition::StartPods).is_some();
     plan.record();
