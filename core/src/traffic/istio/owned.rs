@@ -16,7 +16,7 @@ use super::{
     edit::{Edit, escape},
     generated::{MESH_ROUTE_NAME, ROUTE_NAME, is_empty},
     route::{Unit, list, managed_routes},
-    virtual_service::split_in,
+    split::split_in,
 };
 use crate::rollout::weight::Weight;
 
