@@ -6,7 +6,6 @@
 #![allow(clippy::duplicated_attributes, reason = "columns of the same type repeat it")]
 
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{canary_ref::CanaryRef, command::CommandStatus, verb::GateDecision};
