@@ -7,6 +7,7 @@ pub mod marks;
 mod normal; // a pod template without what versions of the API server add
 pub mod policies;
 pub mod revision;
+mod selector; // the label that tells pods of target and primary apart
 pub mod service;
 mod tracking; // marks of tools that a copy must not carry
 mod view; // a Deployment as a decision sees it

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    deployment::{Selector, original_template},
     marks::{self, REVISION_ANNOTATION},
     revision::{raw_revision, revision},
+    selector::{Selector, original_template},
     text,
 };
 use crate::rollout::Workload;
