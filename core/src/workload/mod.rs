@@ -13,6 +13,8 @@ mod tracking; // marks of tools that a copy must not carry
 mod view; // a Deployment as a decision sees it
 
 use serde_json::Value;
+pub use service::Serves;
+pub use view::Workload;
 
 /// Whether everything in `wanted` stands in `live` as well: maps may have more, lists must be equally long.
 #[must_use]

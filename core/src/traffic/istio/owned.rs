@@ -18,7 +18,7 @@ use super::{
     route::{Unit, list, managed_routes},
     split::split_in,
 };
-use crate::rollout::weight::Weight;
+use crate::weight::Weight;
 
 /// Protocols and names of the routes that may be ours.
 const OWN: [(&str, &str); 3] = [("http", ROUTE_NAME), ("http", MESH_ROUTE_NAME), ("tcp", "")];

@@ -8,7 +8,7 @@ use super::{
     notes::Notes,
     route::{ManagedRoute, Unit, canary_part, managed_routes},
 };
-use crate::rollout::weight::Weight;
+use crate::weight::Weight;
 
 /// [`super::virtual_service::split`] as part of a larger edit.
 pub(super) fn split_in(edit: &mut Edit, names: &ServiceNames, weight: Weight) -> Result<(), RouteError> {

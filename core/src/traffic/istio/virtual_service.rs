@@ -20,7 +20,7 @@ pub use super::{
     notes::{IMPLICIT_WEIGHT_ANNOTATION, WEIGHT_SCALE_ANNOTATION},
     owned::{APPLIED_ANNOTATION, applied, in_shape, owned_drift, repair},
 };
-use crate::rollout::weight::Weight;
+use crate::weight::Weight;
 
 /// Prefix of our labels and annotations.
 const OUR_METADATA: &str = "bellwether.dev/";
