@@ -1,6 +1,15 @@
 //! The decision: what to write now, given what was observed. Pure and total.
 //!
-//! One file per part of a rollout's life; `plan` holds the order of writes, so that the parts cannot get it wrong.
+//! One file per part of a rollout's life; `plan` holds the order of writes, so that the parts cannot get it wrong. Each stands
+//! only on those further down:
+//!
+//! - The phases: `bootstrap`, `rest`, `progressing`, `promoting`, `terminating`; and `orders`, which come before them.
+//! - What happens in several phases: a `release` begins, `advance` takes it further, `retreat`, `rollback` and `undo` back, and
+//!   `withdrawal` ends it.
+//! - What may be done, and how it is done: `transition`, `routing`, `transfer`.
+//! - What is asked by many of them: `capacity`, `change`, `checks`, `gates`, `pods`, `quarrel`, `reach`, `side`, `silence`,
+//!   `standing_orders`, `steps`.
+//! - The decision in the making, and what follows from it alone: `plan`; `conditions`, `facts`, `situation`.
 
 mod advance; // a release goes to a step, or into its promotion
 mod bootstrap; // the primary is set up beside the workload, and takes over
