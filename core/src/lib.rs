@@ -11,4 +11,5 @@ pub mod judge; // what measurements say
 pub mod promotion; // promotions, and commands about a revision
 pub mod rollout; // the rules of a rollout
 pub mod traffic; // Istio's objects as JSON
+pub mod weight; // a share of traffic in whole percent
 pub mod workload; // Deployments and Services as JSON

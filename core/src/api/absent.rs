@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::canary::ServicePort;
-
 /// The value, or the default of its type for null.
 pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
@@ -16,12 +14,6 @@ pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.filter(|text| !text.is_empty()))
-}
-
-/// The port; absent for null and an empty name.
-pub(super) fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServicePort>, D::Error> {
-    let port = Option::<ServicePort>::deserialize(deserializer)?;
-    Ok(port.filter(|port| *port != ServicePort::Name(String::new())))
 }
 
 #[cfg(test)]

@@ -6,10 +6,9 @@
 #![allow(clippy::duplicated_attributes, reason = "columns of the same type repeat it")]
 
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{command::CommandStatus, promotion::CanaryRef};
+use super::{canary_ref::CanaryRef, command::CommandStatus, verb::GateDecision};
 
 /// A yes or no at a gate of a Canary, for one revision alone.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -55,13 +54,4 @@ pub struct ApprovalSpec {
     /// Who; the hook API sets whom it authenticated.
     #[schemars(length(min = 1, max = 500))]
     pub approved_by: String,
-}
-
-/// Yes or no.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GateDecision {
-    /// The release may pass.
-    Approve,
-    /// The release is withdrawn.
-    Reject,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{absent, gate::Gate, schema, status::CanaryStatus};
@@ -112,11 +112,7 @@ pub struct Service {
     #[schemars(length(max = 63))]
     pub port_name: Option<String>,
     /// Port of the pods, number or name. Default: `port`.
-    #[serde(
-        default,
-        deserialize_with = "absent::port",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "port", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::int_or_string")]
     pub target_port: Option<ServicePort>,
     /// The port's `appProtocol`; `tcp` routes TCP instead of HTTP.
@@ -192,6 +188,12 @@ pub enum ServicePort {
     Number(i32),
     /// Name of a container port.
     Name(String),
+}
+
+/// The port; absent for null and an empty name.
+fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServicePort>, D::Error> {
+    let port = Option::<ServicePort>::deserialize(deserializer)?;
+    Ok(port.filter(|port| *port != ServicePort::Name(String::new())))
 }
 
 /// Labels and annotations to put on an object.

@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    approval::GateDecision,
-    promotion::{AbortAction, CanaryRef},
+    canary_ref::CanaryRef,
+    verb::{AbortAction, Verb},
 };
 
 /// One order about one revision of a Canary.
@@ -59,56 +59,6 @@ pub struct CommandSpec {
     /// Who; the hook API sets whom it authenticated.
     #[schemars(length(min = 1, max = 500))]
     pub requested_by: String,
-}
-
-/// What is to be done with a revision.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Verb {
-    /// Call the release off.
-    Abort,
-    /// Take no further step until it is resumed. What protects users goes on.
-    Pause,
-    /// Go on after a pause.
-    Resume,
-    /// Take the next step now, whatever the evidence.
-    Advance,
-    /// Promote now, without further analysis.
-    SkipAnalysis,
-    /// Return the primary to the revision that was promoted before this one.
-    Undo,
-    /// Release a revision that failed once more.
-    Retry,
-    /// Open a gate; ordered by an Approval.
-    Approve,
-    /// Reject a gate; ordered by an Approval.
-    Reject,
-}
-
-impl Verb {
-    /// As paths and subresources name it.
-    #[must_use]
-    pub fn path(self) -> &'static str {
-        match self {
-            Verb::Abort => "abort",
-            Verb::Pause => "pause",
-            Verb::Resume => "resume",
-            Verb::Advance => "advance",
-            Verb::SkipAnalysis => "skip-analysis",
-            Verb::Undo => "undo",
-            Verb::Retry => "retry",
-            Verb::Approve => "approve",
-            Verb::Reject => "reject",
-        }
-    }
-}
-
-impl From<GateDecision> for Verb {
-    fn from(decision: GateDecision) -> Verb {
-        match decision {
-            GateDecision::Approve => Verb::Approve,
-            GateDecision::Reject => Verb::Reject,
-        }
-    }
 }
 
 /// What became of an order.

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{absent, promotion::CanaryRef, schema};
+use super::{absent, canary_ref::CanaryRef, schema};
 
 /// When no release may begin, in one namespace or of one Canary.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -6,30 +6,34 @@
 mod absent;
 mod approval;
 mod canary;
+mod canary_ref;
 mod command;
 mod freeze;
 mod gate;
 mod promotion;
 mod schema;
 mod status;
+mod verb;
 
-pub use approval::{Approval, ApprovalSpec, GateDecision};
+pub use approval::{Approval, ApprovalSpec};
 pub use canary::{
     Analysis, Canary, CanarySpec, Metadata, Metric, MetricDisconnects, MetricReporter, ReachPolicy, Service,
     ServicePort, TargetRef, ThresholdRange,
 };
-pub use command::{Command, CommandSpec, CommandStatus, Verb};
+pub use canary_ref::CanaryRef;
+pub use command::{Command, CommandSpec, CommandStatus};
 pub use freeze::{ClusterFreeze, ClusterFreezeSpec, Freeze, FreezeSpec, FreezeWindow, UnderWay};
 pub use gate::{ApprovalGate, Gate, GatePoint, GateState, GateStatus, JenkinsGate};
 pub use promotion::{
-    AbortAction, Awaited, CanaryRef, Conflict, Log, OnClientLost, Policy, Promotion, PromotionPhase,
-    PromotionSpec, PromotionStatus, Requester,
+    Awaited, Conflict, Log, OnClientLost, Policy, Promotion, PromotionPhase, PromotionSpec, PromotionStatus,
+    Requester,
 };
 pub use status::{
     CanaryStatus, CheckStatus, Condition, FirstCallsStatus, Hold, HoldReason, Intervention, Notice,
     NoticeKind, Outbox, Outcome, PastRollout, Pause, Phase, RejectedRevision, Retirement, RetirementKind,
     Retreat, RevisionStatus, Situation, StepStatus, TransferStatus,
 };
+pub use verb::{AbortAction, GateDecision, Verb};
 
 /// The API group of every resource here.
 pub const GROUP: &str = "bellwether.dev";

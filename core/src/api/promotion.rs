@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{gate::GateStatus, schema, status::CheckStatus};
+use super::{canary_ref::CanaryRef, gate::GateStatus, schema, status::CheckStatus, verb::AbortAction};
 
 /// A request to release something on a Canary. It ends with exactly one result.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -70,15 +70,6 @@ pub struct PromotionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub request_digest: Option<String>,
-}
-
-/// A Canary by name.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CanaryRef {
-    /// Its name.
-    #[schemars(length(min = 1, max = 63))]
-    pub name: String,
 }
 
 /// What the workload will have.
@@ -182,19 +173,6 @@ pub enum Conflict {
     Queue,
     /// It takes the other one's place.
     Supersede,
-}
-
-/// What becomes of the release of an aborted promotion.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub enum AbortAction {
-    /// It is rolled back.
-    #[default]
-    Rollback,
-    /// It is paused where it is.
-    Pause,
-    /// It goes on by itself.
-    None,
 }
 
 /// What happens when the client is lost.

@@ -4,7 +4,7 @@
 //! requests it should have got are missing.
 
 use super::{Reading, Traffic};
-use crate::rollout::Weight;
+use crate::weight::Weight;
 
 /// Requests that must be expected at the canary before their absence means anything.
 const MIN_EXPECTED: f64 = 10.0;

@@ -6,9 +6,11 @@
 pub mod counts;
 pub mod darkness;
 pub mod evidence;
+pub mod metric;
 pub mod threshold;
 
 pub use counts::{Bucket, Counts, Disconnects, Reporter, Sides, Tally, quantile};
 pub use darkness::{follows, has_requests, is_dark, is_dark_for};
 pub use evidence::{Reading, Sample, Seen, Traffic, UNKNOWN_INTERVAL};
-pub use threshold::{Check, MetricKind, MetricSpec, Outcome, judge, reading};
+pub use metric::{MetricKind, MetricSpec};
+pub use threshold::{Check, Outcome, judge, reading};

@@ -2,57 +2,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::{Counts, Disconnects, Reading, Sample};
+use super::{Counts, MetricKind, MetricSpec, Reading, Sample};
 
 /// Requests of which half may be given up before that is a failed check.
 const MIN_REQUESTS: f64 = 10.0;
-
-/// What a metric measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MetricKind {
-    /// Share of requests without a server error, in percent.
-    SuccessRate,
-    /// 99th percentile of the request duration, in milliseconds.
-    Duration,
-}
-
-impl MetricKind {
-    /// The built-in metric of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<MetricKind> {
-        match name {
-            "request-success-rate" => Some(MetricKind::SuccessRate),
-            "request-duration" => Some(MetricKind::Duration),
-            _ => None,
-        }
-    }
-
-    /// The unit of its values, as written behind a number.
-    #[must_use]
-    pub fn unit(self) -> &'static str {
-        match self {
-            MetricKind::SuccessRate => "%",
-            MetricKind::Duration => "ms",
-        }
-    }
-}
-
-/// One metric of an analysis.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MetricSpec {
-    /// The name users gave it; unique within a Canary.
-    pub name: String,
-    /// What it measures.
-    pub kind: MetricKind,
-    /// How far it looks back.
-    pub window: Duration,
-    /// Smallest accepted value, in the unit of its kind.
-    pub min: Option<f64>,
-    /// Largest accepted value, in the unit of its kind.
-    pub max: Option<f64>,
-    /// What a success rate takes requests for whose caller went away.
-    pub disconnects: Disconnects,
-}
 
 /// The value that `metric` has by these counts; `None` are counts of which no growth can be told.
 #[must_use]

@@ -2,17 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Weight;
+use super::{Serves, Weight};
 use crate::api::CanaryStatus;
-
-/// Which pods a Service selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Serves {
-    /// The user's workload.
-    Target,
-    /// The primary.
-    Primary,
-}
 
 /// An object that belongs to a Canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,11 +9,13 @@ pub mod decision;
 pub mod observed;
 pub mod spec;
 pub mod validate;
-pub mod weight;
 
+pub use crate::{
+    weight::{self, Weight},
+    workload::{Serves, Workload},
+};
 pub use decide::{analysis_is_skipped, decide, policies_wanted, refuse, repeated};
-pub use decision::{Act, Child, Decision, Field, Sampling, Serves};
-pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Repeat, Routes, Workload};
+pub use decision::{Act, Child, Decision, Field, Sampling};
+pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Repeat, Routes};
 pub use spec::{CanaryId, GateSpec, HandBack, Names, Opens, RolloutSpec, Steps};
 pub use validate::{Invalid, Problem, validate};
-pub use weight::Weight;

@@ -7,11 +7,14 @@ pub mod marks;
 mod normal; // a pod template without what versions of the API server add
 pub mod policies;
 pub mod revision;
+mod selector; // the label that tells pods of target and primary apart
 pub mod service;
 mod tracking; // marks of tools that a copy must not carry
 mod view; // a Deployment as a decision sees it
 
 use serde_json::Value;
+pub use service::Serves;
+pub use view::Workload;
 
 /// Whether everything in `wanted` stands in `live` as well: maps may have more, lists must be equally long.
 #[must_use]

@@ -8,11 +8,20 @@ use super::{
     marks::{Owner, SELECTOR_ANNOTATION},
     text,
 };
-use crate::{api::Metadata, rollout::Serves};
+use crate::api::Metadata;
 
 mod offer;
 
 pub use offer::{carried, has_port, of_canary, several_ports, uncarried};
+
+/// Which pods a Service selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Serves {
+    /// The user's workload.
+    Target,
+    /// The primary.
+    Primary,
+}
 
 /// The pod labels that `serves` has: all of the target's selector, with the telling label's value as `serves` has it.
 #[must_use]

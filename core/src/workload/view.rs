@@ -3,12 +3,80 @@
 use serde_json::Value;
 
 use super::{
-    deployment::{Selector, original_template},
     marks::{self, REVISION_ANNOTATION},
     revision::{raw_revision, revision},
+    selector::{Selector, original_template},
     text,
 };
-use crate::rollout::Workload;
+
+/// A Deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Target: digest of its pod template. Primary: the revision that it was given.
+    pub revision: String,
+    /// Other digests under which the same template may be recorded. Target: the one that earlier versions of Bellwether
+    /// took. Primary: the digest of the template that it runs, if nobody edited it.
+    pub aliases: Vec<String>,
+    /// Primary: who changed its pod template after it was given its revision, so that it runs something else.
+    pub edited_by: Option<String>,
+    /// Image of the pod template's first container.
+    pub image: Option<String>,
+    /// The Deployment controller's own mark: uid and revision number; absent until it has seen the object.
+    pub mark: Option<String>,
+    /// Whether the Deployment controller has seen the present generation.
+    pub up_to_date: bool,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// Pods that its rollout strategy keeps while it exchanges them: 0 for `Recreate`, else `replicas − maxUnavailable`.
+    pub floor: i32,
+    /// `spec.replicas`.
+    pub desired: i32,
+    /// Pods that exist.
+    pub total: i32,
+    /// Pods of the present template.
+    pub updated: i32,
+    /// Pods that are available.
+    pub available: i32,
+    /// Ready endpoints of its Service.
+    pub endpoints: i32,
+}
+
+impl Workload {
+    /// Whether its template is the one that is recorded as `revision`.
+    #[must_use]
+    pub fn is_of(&self, revision: &str) -> bool {
+        self.revision == revision || self.aliases.iter().any(|alias| alias == revision)
+    }
+
+    /// Whether both have the same template, by whatever digest it is known.
+    #[must_use]
+    pub fn same_template(&self, other: &Workload) -> bool {
+        other.is_of(&self.revision) || self.aliases.iter().any(|alias| other.is_of(alias))
+    }
+
+    /// Whether every wanted pod runs the present template, is available and can be reached.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.up_to_date
+            && self.desired > 0
+            && self.updated >= self.desired
+            && self.available >= self.desired
+            && self.total <= self.desired
+            && self.endpoints >= self.desired
+    }
+
+    /// Pods that can serve a request now.
+    #[must_use]
+    pub fn serving(&self) -> i32 {
+        self.available.min(self.endpoints).max(0)
+    }
+
+    /// Whether nothing of it runs and nothing is wanted.
+    #[must_use]
+    pub fn gone(&self) -> bool {
+        self.up_to_date && self.desired == 0 && self.total == 0
+    }
+}
 
 /// What a decision needs of the target. `endpoints` are the ready endpoints of its Service.
 #[must_use]

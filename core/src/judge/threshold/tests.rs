@@ -4,7 +4,7 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::{
-    super::{Bucket, Sides, Traffic},
+    super::{Bucket, Disconnects, Sides, Traffic},
     *,
 };
 

@@ -118,7 +118,7 @@ fn give_back(plan: &mut Plan<'_>, text: &str, rate: f64) -> bool {
     plan.towards_safety();
     transfer::begin_anyhow(plan, Serves::Primary, Weight::ZERO);
     transfer::give_up(plan, true);
-    transfer::miss(plan);
+    reach::miss(plan);
     // The primary serves on until the target has the pods.
     transfer::force(plan, Weight::ZERO);
     if let Some(transfer) = &mut plan.next.transfer {

@@ -3,18 +3,18 @@
 //! Invariants: a gate is open for one revision alone, and every new one asks it anew (W41); a job is ordered only after
 //! the status says so; nothing here keeps traffic from going back.
 
-use super::{orders, plan::Plan, rollback, transition};
+use super::{plan::Plan, standing_orders};
 use crate::{
-    api::{GatePoint, GateState, GateStatus, HoldReason, Phase, RetirementKind, UnderWay},
+    api::{GatePoint, GateState, GateStatus, HoldReason, Phase, UnderWay},
     rollout::{GateNews, GateSpec, Opens, Order},
 };
 
-/// Takes in what is heard of jobs, and which gates were closed for too long; whether the release is withdrawn for it. It
+/// Takes in what is heard of jobs, and which gates were closed for too long; why the release is withdrawn for it. It
 /// comes before everything that may wait: what was rejected keeps no traffic, whatever else holds the release.
-pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
+pub(super) fn rejected(plan: &mut Plan<'_>) -> Option<String> {
     let spec = plan.spec;
     forget_removed(plan);
-    let skips = orders::skips_analysis(plan);
+    let skips = standing_orders::skips_analysis(plan);
     for gate in &spec.gates {
         if skips && gate.at == GatePoint::PreRollout {
             pass_over(plan, gate);
@@ -22,11 +22,10 @@ pub(super) fn rejected(plan: &mut Plan<'_>) -> bool {
         }
         follow_edit(plan, gate);
         if known(plan, gate).is_some() && news(plan, gate) == GateState::Rejected {
-            reject(plan, gate);
-            return true;
+            return Some(rejection(plan, gate));
         }
     }
-    false
+    None
 }
 
 /// Nobody waits at a gate that is not in the specification any more; should it be put back, the release comes to it anew,
@@ -113,6 +112,15 @@ pub(super) fn thawed(plan: &mut Plan<'_>, under_way: UnderWay) -> bool {
     false
 }
 
+/// The first step is the beginning of a release, the others are under way.
+pub(super) fn under_way(plan: &Plan<'_>) -> UnderWay {
+    if plan.next.step.is_none() {
+        UnderWay::Finish
+    } else {
+        UnderWay::Hold
+    }
+}
+
 /// What keeps the next step from being taken, whatever anybody orders.
 pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
     let begins = plan.next.step.is_none() || plan.weight().is_zero();
@@ -125,7 +133,7 @@ pub(super) fn in_the_way(plan: &Plan<'_>) -> Option<String> {
     if let Some(gate) = closed {
         return Some(format!("gate {} is not open", gate.name));
     }
-    let frozen = plan.seen.frozen(transition::under_way(plan));
+    let frozen = plan.seen.frozen(under_way(plan));
     frozen.map(|why| format!("frozen: {why}"))
 }
 
@@ -229,26 +237,24 @@ fn wait(plan: &mut Plan<'_>, gate: &GateSpec) {
     plan.say(said.map_or(text.clone(), |said| format!("{text}: {said}")));
 }
 
-fn reject(plan: &mut Plan<'_>, gate: &GateSpec) {
+/// Why a release is withdrawn at this gate.
+fn rejection(plan: &mut Plan<'_>, gate: &GateSpec) -> String {
     let status = known(plan, gate).cloned();
     let by = status.as_ref().and_then(|status| status.by.clone());
     let by = by.map_or(String::new(), |by| format!(" by {by}"));
     let why = status.and_then(|status| status.message);
     let why = why.map_or(String::new(), |why| format!(": {why}"));
-    let text = format!("gate {} was not passed{by}{why}", gate.name);
-    rollback::begin(plan, RetirementKind::RollBack, &text);
+    format!("gate {} was not passed{by}{why}", gate.name)
 }
 
-/// A no counts at once, also before the release has come to the gate.
-pub(super) fn reject_by(plan: &mut Plan<'_>, order: &Order) {
+/// Why the release is withdrawn by this order: a no counts at once, also before the release has come to the gate.
+pub(super) fn rejected_by(plan: &mut Plan<'_>, order: &Order) -> Option<String> {
     let spec = plan.spec;
     let gate = spec
         .gates
         .iter()
         .find(|gate| order.gate.as_ref() == Some(&gate.name));
-    if let Some(gate) = gate {
-        reject(plan, gate);
-    }
+    gate.map(|gate| rejection(plan, gate))
 }
 
 /// Why a yes or no at a gate cannot be heeded.

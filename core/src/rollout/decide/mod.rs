@@ -1,7 +1,17 @@
 //! The decision: what to write now, given what was observed. Pure and total.
 //!
-//! One file per part of a rollout's life; `plan` holds the order of writes, so that the parts cannot get it wrong.
+//! One file per part of a rollout's life; `plan` holds the order of writes, so that the parts cannot get it wrong. Each stands
+//! only on those further down:
+//!
+//! - The phases: `bootstrap`, `rest`, `progressing`, `promoting`, `terminating`; and `orders`, which come before them.
+//! - What happens in several phases: a `release` begins, `advance` takes it further, `retreat`, `rollback` and `undo` back, and
+//!   `withdrawal` ends it.
+//! - What may be done, and how it is done: `transition`, `routing`, `transfer`.
+//! - What is asked by many of them: `capacity`, `change`, `checks`, `gates`, `pods`, `quarrel`, `reach`, `side`, `silence`,
+//!   `standing_orders`, `steps`.
+//! - The decision in the making, and what follows from it alone: `plan`; `conditions`, `facts`, `situation`.
 
+mod advance; // a release goes to a step, or into its promotion
 mod bootstrap; // the primary is set up beside the workload, and takes over
 mod capacity; // whether there are enough pods for a share of the traffic
 mod change; // whether the workload has a new revision
@@ -12,15 +22,16 @@ pub mod facts; // room for facts that wait to be told
 mod fence; // late writes of those who decided before
 mod first_calls; // the first callers of a service that nobody called
 mod gates; // what somebody or a job has to open
-mod holds; // what holds a rollout back: a set
 mod identity; // by which name a template is known
 mod orders; // what somebody orders
-mod plan; // a decision in the making
+mod plan; // a decision in the making, and what holds it back
+mod pods; // the pods of a release
 mod policies; // policies that would not cover the primary
 mod progressing; // the new revision is analysed
 mod promoting; // the primary takes it over
 mod quarrel; // somebody else keeps changing what is written
 mod reach; // whether requests reach pods that they were handed over to
+mod release; // a release begins
 mod rest; // nothing is under way
 mod retreat; // the traffic goes back for now
 mod rollback; // a revision is withdrawn before it was promoted
@@ -28,11 +39,13 @@ mod routing; // what routes and Services carry, and the order of writes
 mod side; // one side of target and primary, whichever
 mod silence; // whether pods that lost their traffic get none
 mod situation; // where the rollout stands, beside each fact
-mod steps; // which weight is next
+mod standing_orders; // a pause, and an analysis that is skipped
+mod steps; // where a release stands among them, and which weight is next
 mod terminating; // the service is handed back
 mod transfer; // traffic is handed over outside of steps
 mod transition; // what a release may do next: one table
 mod undo; // a promotion is taken back
+mod withdrawal; // how a rollback or an undo ends
 
 #[cfg(test)]
 mod tests;
@@ -44,10 +57,10 @@ use chrono::{DateTime, Utc};
 use super::{Act, Decision, Observed, RolloutSpec, Routes};
 use crate::api::{CanaryStatus, HoldReason, Phase};
 use crate::defect::{Defect, planted};
-pub use orders::analysis_is_skipped;
 use plan::Plan;
 pub use policies::policies_wanted;
 pub use quarrel::repeated;
+pub use standing_orders::analysis_is_skipped;
 
 /// Decides what to do about one Canary.
 #[must_use]
@@ -59,16 +72,16 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
     name_refusals(&mut plan);
     let hands_off = seen.hands_off(spec).is_some() || !seen.finalizer;
     if !hands_off && !fence::fenced(&mut plan) {
-        return plan.finish();
+        return finish(plan);
     }
     if spec.deleting {
         if !orders::heed_advance(&mut plan) {
             terminating::decide(&mut plan);
         }
-        return plan.finish();
+        return finish(plan);
     }
     if !may_act(&mut plan) || orders::heed(&mut plan) {
-        return plan.finish();
+        return finish(plan);
     }
     match plan.next.phase {
         None | Some(Phase::Initializing) => bootstrap::decide(&mut plan),
@@ -85,7 +98,15 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
         }
         Some(Phase::Finalising) => promoting::finalise(&mut plan),
     }
-    plan.finish()
+    finish(plan)
+}
+
+/// Ends the round: what somebody undoes again and again waits, and which revision waits for its turn is written down.
+fn finish(mut plan: Plan<'_>) -> Decision {
+    quarrel::slow_down(&mut plan);
+    change::note_waiting(&mut plan);
+    let evidence_from = checks::evidence_from(&plan);
+    plan.close(evidence_from)
 }
 
 /// Refusals from which on a write is named: the first may be a race.

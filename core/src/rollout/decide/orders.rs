@@ -3,13 +3,16 @@
 //! Invariants: an order acts on the revision that it names or on none (W41); it is recorded with who and why in the same
 //! write as its effect, so that it is heeded once, whatever dies in between.
 
-use super::{capacity, gates, plan::Plan, rest, rollback, steps, transfer};
+use super::{
+    advance, capacity, gates,
+    plan::Plan,
+    release, rollback,
+    standing_orders::{skips, skips_analysis},
+    transfer,
+};
 use crate::{
-    api::{
-        CanaryStatus, GateState, HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind,
-        UnderWay, Verb,
-    },
-    rollout::{Order, RolloutSpec, Workload},
+    api::{GateState, HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind, UnderWay, Verb},
+    rollout::{Order, Workload},
 };
 
 /// How many orders are remembered.
@@ -261,14 +264,16 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
         }
         Verb::Advance => {
             plan.next.pause = None;
-            steps::advance(plan);
+            advance::advance(plan);
         }
         Verb::Reject => {
             gates::settle(plan, order, GateState::Rejected);
-            gates::reject_by(plan, order);
+            if let Some(verdict) = gates::rejected_by(plan, order) {
+                rollback::begin(plan, RetirementKind::RollBack, &verdict);
+            }
         }
         Verb::Undo => undo(plan, &said),
-        Verb::Retry => rest::start(plan, order.revision.clone()),
+        Verb::Retry => release::start(plan, order.revision.clone()),
     }
 }
 
@@ -304,39 +309,4 @@ fn undo(plan: &mut Plan<'_>, said: &str) {
     plan.say(text.clone());
     plan.tell(NoticeKind::Warning, "Undone", text);
     plan.record();
-}
-
-/// Whether the present revision is to be promoted without further analysis.
-pub(super) fn skips_analysis(plan: &Plan<'_>) -> bool {
-    analysis_is_skipped(plan.spec, &plan.next)
-}
-
-/// Whether the specification or somebody's order skips the analysis of the present revision.
-#[must_use]
-pub fn analysis_is_skipped(spec: &RolloutSpec, status: &CanaryStatus) -> bool {
-    spec.skip_analysis || status.interventions.iter().any(|known| skips(known, status))
-}
-
-/// Whether this order skips the analysis of the present rollout.
-fn skips(known: &Intervention, status: &CanaryStatus) -> bool {
-    known.verb == Verb::SkipAnalysis
-        && known.refused.is_none()
-        && Some(&known.revision) == status.revision.current.as_ref()
-        && status.revision.started_at.is_none_or(|since| known.at >= since)
-}
-
-/// Names the pause, if somebody ordered one; returns whether no further step may be taken.
-pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
-    let Some(pause) = plan.next.pause.clone() else {
-        return false;
-    };
-    let why = if pause.reason.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", pause.reason)
-    };
-    let text = format!("paused by {}{why}", pause.by);
-    plan.hold_for(HoldReason::Paused, &text);
-    plan.say(format!("held at weight {}: {text}", plan.weight()));
-    true
 }

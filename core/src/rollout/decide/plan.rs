@@ -1,18 +1,17 @@
 //! A decision in the making: the acts so far, the next status, and when to look again.
 
-use chrono::{DateTime, TimeDelta, Utc};
+mod holds; // what holds a rollout back: a set
+mod outbox; // facts to be told, and how rollouts ended
 
-use super::{change, checks, conditions, facts, holds::Holds, quarrel, situation};
+use chrono::{DateTime, TimeDelta, Utc};
+use holds::Holds;
+
+use super::{conditions, situation};
 use crate::{
-    api::{CanaryStatus, FirstCallsStatus, Notice, NoticeKind, Outcome, PastRollout, Phase, Retreat},
+    api::{CanaryStatus, FirstCallsStatus, Phase, Retreat},
     defect::{Defect, planted},
     rollout::{Act, Decision, Observed, RolloutSpec, Sampling, Weight, Workload},
 };
-
-/// How long a Canary that goes waits for its facts to be told.
-const TELLING_LIMIT: TimeDelta = TimeDelta::seconds(60);
-/// Rollouts that are remembered.
-const HISTORY_LIMIT: usize = 10;
 
 /// A decision in the making.
 pub(super) struct Plan<'a> {
@@ -21,7 +20,7 @@ pub(super) struct Plan<'a> {
     pub(super) now: DateTime<Utc>,
     pub(super) next: CanaryStatus,
     recorded: CanaryStatus,
-    pub(super) holds: Holds,
+    holds: Holds,
     acts: Vec<Act>,
     wake_at: Option<DateTime<Utc>>,
     sampling: Sampling,
@@ -119,10 +118,8 @@ impl<'a> Plan<'a> {
         phase && self.next.canary_weight == 0 && !self.spec.deleting
     }
 
-    /// Ends the round.
-    pub(super) fn finish(mut self) -> Decision {
-        quarrel::slow_down(&mut self);
-        change::note_waiting(&mut self);
+    /// Ends the round. Counts are evidence of the present step from `evidence_from` on.
+    pub(super) fn close(mut self, evidence_from: Option<DateTime<Utc>>) -> Decision {
         let only_looked = self.acts.iter().all(|act| matches!(act, Act::Record(_)));
         self.settle_holds(only_looked);
         self.write_status();
@@ -130,7 +127,6 @@ impl<'a> Plan<'a> {
             Sampling::Unwanted if self.was_cut_short() => Sampling::AsBefore,
             wanted => wanted,
         };
-        let evidence_from = checks::evidence_from(&self);
         // What takes traffic from pods is tried for each object, whatever became of the one before (I16).
         let fencing = self.acts.iter().any(|act| matches!(act, Act::Fence(_)));
         let returning = self.is_towards_safety();
@@ -211,36 +207,9 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether every fact was told, or could not be for so long that nothing waits for it any more. Looks again soon.
-    pub(super) fn all_told(&mut self) -> bool {
-        let newest = self.next.outbox.pending.last();
-        let Some(newest) = newest.filter(|notice| notice.seq > self.seen.told) else {
-            return true;
-        };
-        let given_up = self.elapsed(newest.at, TELLING_LIMIT);
-        self.wake(self.now + TimeDelta::seconds(1));
-        given_up
-    }
-
     /// The sentence in `status.message`.
     pub(super) fn say(&mut self, message: impl Into<String>) {
         self.next.message = Some(message.into());
-    }
-
-    /// Puts a fact into the outbox.
-    pub(super) fn tell(&mut self, kind: NoticeKind, reason: &str, message: impl Into<String>) {
-        let outbox = &mut self.next.outbox;
-        outbox.seq += 1;
-        let (seq, message) = (outbox.seq, message.into());
-        outbox.pending.push(Notice {
-            seq,
-            kind,
-            reason: reason.to_owned(),
-            message,
-            at: self.now,
-            situation: None,
-        });
-        facts::make_room(&mut outbox.pending, self.recorded.outbox.seq);
     }
 
     pub(super) fn enter(&mut self, phase: Phase) {
@@ -272,21 +241,6 @@ impl<'a> Plan<'a> {
 
     pub(super) fn primary(&self) -> Option<&'a Workload> {
         self.seen.primary.as_ref()
-    }
-
-    /// Remembers how a rollout ended.
-    pub(super) fn remember(&mut self, outcome: Outcome, message: &str) {
-        let revision = self.next.revision.current.clone().unwrap_or_default();
-        let started_at = self.next.revision.started_at;
-        let past = PastRollout {
-            revision,
-            outcome,
-            message: message.to_owned(),
-            started_at,
-            ended_at: self.now,
-        };
-        self.next.history.insert(0, past);
-        self.next.history.truncate(HISTORY_LIMIT);
     }
 
     /// When `span` from `since` is over; looks again then.

@@ -1,21 +1,19 @@
 //! Progressing: the new revision gets more traffic step by step, and is judged at each.
 
-use chrono::{DateTime, Utc};
-
 use super::{
-    capacity,
+    advance, capacity,
     change::{self, Change},
     checks::{self, Verdict},
-    gates, orders,
+    gates,
     plan::Plan,
-    promoting, rest, retreat, rollback, silence,
+    pods, release, retreat, rollback, silence, standing_orders,
     steps::{self, present_step},
     transition::{self, Transition},
 };
 use crate::{
     api::{HoldReason, Outcome, Phase, RetirementKind, Retreat},
     defect::{Defect, planted},
-    rollout::{Act, Serves, Weight, Workload},
+    rollout::{Serves, Weight, Workload},
 };
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
@@ -25,7 +23,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     };
     if plan.held_since(HoldReason::TargetNotFound).is_some() && !target.ready() {
         // It is there again, and its pods have all their time.
-        let text = not_ready_text(plan, target);
+        let text = pods::not_ready_text(plan, target);
         plan.hold(HoldReason::WorkloadNotReady, &text);
     }
     match change::detect(plan) {
@@ -40,15 +38,15 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if plan.next.retirement.is_some() {
         return rollback::proceed(plan);
     }
-    if gates::rejected(plan) {
-        return;
+    if let Some(verdict) = gates::rejected(plan) {
+        return rollback::begin(plan, RetirementKind::RollBack, &verdict);
     }
     if transition::may(plan, Transition::StartPods).is_none() {
         // No pod is started for it; what traffic is left of a release that was overtaken goes back.
         take_back(plan);
         return send_away(plan, target);
     }
-    if plan.weight().is_zero() && start_pods(plan) {
+    if plan.weight().is_zero() && pods::start_pods(plan) {
         return;
     }
     if plan.weight().is_zero() {
@@ -78,28 +76,18 @@ fn send_away(plan: &mut Plan<'_>, target: &Workload) {
     }
 }
 
-/// Starts the target's pods, or more of them: as many as the primary has, unless those that the user asked for are enough
-/// for every step. Returns whether there is anything to start.
-pub(super) fn start_pods(plan: &mut Plan<'_>) -> bool {
-    let wanted = capacity::canary_wants(plan);
-    if let Some(wanted) = wanted {
-        plan.act(Act::ScaleTarget(wanted));
-    }
-    wanted.is_some()
-}
-
 /// A newer revision overtakes the one being analysed: traffic away first, then the analysis starts anew.
 fn restart(plan: &mut Plan<'_>, revision: String) {
     take_back(plan);
     let short = revision.get(..12).unwrap_or(&revision).to_owned();
     plan.remember(Outcome::Superseded, &format!("overtaken by revision {short}"));
     let weight = plan.next.canary_weight;
-    rest::begin(plan, revision);
+    release::begin(plan, revision);
     plan.next.canary_weight = weight;
     let confirmed = transition::may(plan, Transition::StartPods).is_some();
     plan.record();
     if confirmed && weight == 0 {
-        start_pods(plan);
+        pods::start_pods(plan);
     }
 }
 
@@ -130,7 +118,7 @@ pub(super) fn target_missing(plan: &mut Plan<'_>) {
 /// No traffic yet, or none any more after a retreat: wait for pods, or for the end of what it waits for.
 fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
     plan.route_home();
-    let skips = orders::skips_analysis(plan);
+    let skips = standing_orders::skips_analysis(plan);
     if skips {
         // What only metrics can end holds nothing that is not measured any more.
         retreat::end_blind(plan);
@@ -145,7 +133,7 @@ fn at_zero(plan: &mut Plan<'_>, target: &Workload) {
     if !retreat::paused(plan)
         && let Some(permit) = permit
     {
-        steps::raise(plan, permit, present_step(plan));
+        advance::raise(plan, permit, present_step(plan));
     }
 }
 
@@ -158,12 +146,17 @@ fn pods_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
     }
     if retreat.is_none() && plan.was_held() {
         // It waited for something else, maybe for days, with pods that were ready: their time begins now.
-        let text = not_ready_text(plan, target);
+        let text = pods::not_ready_text(plan, target);
         plan.hold(HoldReason::WorkloadNotReady, &text);
     }
-    let since = retreat.as_ref().map_or_else(|| pods_since(plan), |r| r.since);
+    let since = retreat
+        .as_ref()
+        .map_or_else(|| pods::pods_since(plan), |r| r.since);
     if plan.elapsed(since, plan.spec.progress_deadline) {
-        let message = retreat.map_or_else(|| not_ready_text(plan, target), |Retreat { message, .. }| message);
+        let message = retreat.map_or_else(
+            || pods::not_ready_text(plan, target),
+            |Retreat { message, .. }| message,
+        );
         let deadline = plan.spec.progress_deadline.num_seconds();
         let verdict = format!("{message} (progressDeadlineSeconds {deadline})");
         rollback::begin(plan, RetirementKind::RollBack, &verdict);
@@ -174,21 +167,6 @@ fn pods_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
     false
 }
 
-/// Since when the canary's pods may take their time: since the release came to them, or since they stopped being ready
-/// while it waited for something else.
-pub(super) fn pods_since(plan: &Plan<'_>) -> DateTime<Utc> {
-    let stopped = plan.held_since(HoldReason::WorkloadNotReady);
-    stopped.unwrap_or(plan.phase_since())
-}
-
-pub(super) fn not_ready_text(plan: &Plan<'_>, target: &Workload) -> String {
-    let updated = target.updated.min(target.serving()).max(0);
-    format!(
-        "{}: {updated} of {} pods of the new revision are ready",
-        plan.spec.names.target, target.desired
-    )
-}
-
 /// The canary has traffic: watch its pods, its routes and its metrics.
 fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     let weight = plan.weight();
@@ -196,7 +174,8 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         // Overtaken while the primary could not take all traffic back at once.
         return overtaken_under_traffic(plan, target);
     }
-    if orders::skips_analysis(plan) && capacity::canary_complete(target) && promoted_unanalysed(plan) {
+    if standing_orders::skips_analysis(plan) && capacity::canary_complete(target) && promoted_unanalysed(plan)
+    {
         return;
     }
     if !capacity::canary_keeps(plan, weight) && !planted(Defect::OverlooksVanishedPods) {
@@ -212,10 +191,10 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         if let Verdict::Bad(text) = checks::evaluate(plan) {
             return rollback::begin(plan, RetirementKind::RollBack, &text);
         }
-        steps::restore_weight(plan, weight);
+        advance::restore_weight(plan, weight);
         return transition::keep_all(plan);
     }
-    let skips = orders::skips_analysis(plan);
+    let skips = standing_orders::skips_analysis(plan);
     match checks::evaluate(plan) {
         Verdict::Bad(text) => return rollback::begin(plan, RetirementKind::RollBack, &text),
         Verdict::Dark(text) => return retreat::went_dark(plan, &text),
@@ -245,9 +224,9 @@ fn pods_have_their_time(plan: &mut Plan<'_>, target: &Workload) {
     if capacity::canary_complete(target) || !plan.runs_analysed() {
         return;
     }
-    let text = not_ready_text(plan, target);
+    let text = pods::not_ready_text(plan, target);
     plan.hold(HoldReason::WorkloadNotReady, &text);
-    if plan.next.pause.is_none() && plan.elapsed(pods_since(plan), plan.spec.progress_deadline) {
+    if plan.next.pause.is_none() && plan.elapsed(pods::pods_since(plan), plan.spec.progress_deadline) {
         rollback::begin(plan, RetirementKind::RollBack, &text);
     }
 }
@@ -263,21 +242,21 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     if !capacity::canary_complete(target) {
         // Once named it stays so: the hold itself does not begin their time anew.
         let named = plan.held_since(HoldReason::WorkloadNotReady).is_some();
-        if named || plan.elapsed(pods_since(plan), plan.spec.progress_deadline) {
-            let text = not_ready_text(plan, target);
+        if named || plan.elapsed(pods::pods_since(plan), plan.spec.progress_deadline) {
+            let text = pods::not_ready_text(plan, target);
             plan.hold(HoldReason::WorkloadNotReady, &text);
         }
         return transition::keep_all(plan);
     }
-    if orders::skips_analysis(plan) {
+    if standing_orders::skips_analysis(plan) {
         if promoted_unanalysed(plan) {
             return;
         }
         // Without further analysis it stays where it is, and what is measured there can take it back.
-        return steps::stay_at(plan, weight);
+        return advance::stay_at(plan, weight);
     }
     if let Some(permit) = transition::may(plan, Transition::AnalyseInPlace) {
-        steps::begin_under_traffic(plan, permit);
+        advance::begin_under_traffic(plan, permit);
     }
 }
 
@@ -290,7 +269,7 @@ fn promoted_unanalysed(plan: &mut Plan<'_>) -> bool {
     let permit = transition::may(plan, Transition::PromoteUnanalysed);
     let promotes = permit.is_some();
     if let Some(permit) = permit {
-        promoting::begin(plan, permit);
+        advance::begin_promotion(plan, permit);
     }
     promotes
 }
@@ -298,7 +277,7 @@ fn promoted_unanalysed(plan: &mut Plan<'_>) -> bool {
 fn passed(plan: &mut Plan<'_>) {
     if steps::step_left(plan) {
         if let Some(permit) = transition::may(plan, Transition::Step) {
-            steps::next_step(plan, permit);
+            advance::next_step(plan, permit);
         }
     } else if let Some(permit) = transition::may(plan, Transition::Promote) {
         plan.tell(
@@ -306,6 +285,6 @@ fn passed(plan: &mut Plan<'_>) {
             "AnalysisPassed",
             "every step passed; the primary takes the revision over",
         );
-        promoting::begin(plan, permit);
+        advance::begin_promotion(plan, permit);
     }
 }

@@ -8,12 +8,10 @@ use super::{
     capacity,
     change::{self, Change},
     checks::{self, Verdict},
-    orders,
     plan::Plan,
     progressing,
     reach::{self, Reach},
-    retreat, rollback, silence, transfer,
-    transition::Permit,
+    retreat, rollback, silence, standing_orders, transfer,
 };
 use crate::{
     api::{HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
@@ -23,13 +21,6 @@ use crate::{
 
 /// How often the primary may fail under all of the traffic before the promotion is undone.
 const MAX_FAILURES: i32 = 3;
-
-/// The intent to promote; the primary follows in the next round.
-pub(super) fn begin(plan: &mut Plan<'_>, _permit: Permit) {
-    plan.clear_holds();
-    plan.enter(Phase::Promoting);
-    plan.say(format!("{} takes the new revision over", plan.spec.names.primary));
-}
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
     plan.mend_children();
@@ -210,7 +201,7 @@ fn may_descend(plan: &mut Plan<'_>) -> bool {
     if first || plan.spec.promotion_step.is_none() || plan.weight().is_zero() {
         return true;
     }
-    if orders::skips_analysis(plan) {
+    if standing_orders::skips_analysis(plan) {
         return plan.elapsed(step.started_at, plan.spec.interval);
     }
     checks::checked(plan)
@@ -248,7 +239,7 @@ fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
 /// Evidence stays armed while the canary has traffic; what is missing does not stop a promotion that was earned.
 fn armed(plan: &mut Plan<'_>) -> Verdict {
     let judged = plan.next.step.is_some() && plan.runs_analysed();
-    if plan.weight().is_zero() || !judged || orders::skips_analysis(plan) {
+    if plan.weight().is_zero() || !judged || standing_orders::skips_analysis(plan) {
         return Verdict::Wait;
     }
     match checks::evaluate(plan) {
@@ -358,7 +349,7 @@ fn succeed(plan: &mut Plan<'_>) {
         .as_ref()
         .map_or("", |r| r.get(..12).unwrap_or(r))
         .to_owned();
-    let outcome = if orders::skips_analysis(plan) {
+    let outcome = if standing_orders::skips_analysis(plan) {
         Outcome::FastPromoted
     } else {
         Outcome::Promoted

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{orders, plan::Plan, side, transfer};
+use super::{plan::Plan, side, standing_orders};
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
     defect::{Defect, planted},
@@ -130,9 +130,9 @@ fn arrived(
         let name = side::name(plan, to);
         // Where all of the traffic moved, callers who went home look the same.
         if share == Weight::FULL {
-            transfer::miss_perhaps(plan);
+            miss_perhaps(plan);
         } else {
-            transfer::miss(plan);
+            miss(plan);
         }
         return Reach::Missing(format!(
             "no request reaches {name}, though it has {share} of the traffic since {} and {expected:.0} were expected; look at \
@@ -193,7 +193,7 @@ fn answered(
     };
     // Who skipped the analysis, or wants a rejected template as it is, takes the errors of the revision itself; who is denied
     // reaches no application.
-    let skipped = plan.next.phase == Some(Phase::Finalising) && orders::skips_analysis(plan);
+    let skipped = plan.next.phase == Some(Phase::Finalising) && standing_orders::skips_analysis(plan);
     let as_it_is = plan.spec.deleting && plan.spec.hand_back == Some(HandBack::AsIs);
     // Some callers may arrive, and others not at all: only their own proxies count those.
     let lost = new.called.as_ref().map(Counts::of_callers);
@@ -208,7 +208,7 @@ fn answered(
         };
         let now = lost.refused_share().unwrap_or_default();
         if now > refused_at_most(before, lost.requests) {
-            transfer::miss(plan);
+            miss(plan);
             return Some(Reach::Missing(refused_text(
                 plan,
                 to,
@@ -236,7 +236,7 @@ fn answered(
     if callers.requests < EXPECTED && !plan.elapsed(from, THIN) {
         return Some(Reach::Wait);
     }
-    transfer::miss(plan);
+    miss(plan);
     Some(Reach::Missing(refused_text(
         plan,
         to,
@@ -272,6 +272,20 @@ pub(super) fn has_callers(plan: &Plan<'_>) -> bool {
     let sample = plan.seen.sample.as_deref();
     let counts = sample.and_then(|sample| sample.seen.primary.counts());
     counts.is_some_and(|counts| counts.of_callers().any())
+}
+
+/// Requests are known not to arrive: from now on only requests that do are a proof, and nobody is taken for idle.
+pub(super) fn miss(plan: &mut Plan<'_>) {
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.missed = true;
+    }
+}
+
+/// No request arrives, and nobody is left who could tell whether anybody calls: that shows where the traffic was before.
+fn miss_perhaps(plan: &mut Plan<'_>) {
+    if let Some(transfer) = &mut plan.next.transfer {
+        transfer.perhaps_missed = true;
+    }
 }
 
 /// Why nothing is handed over without metrics.

@@ -6,12 +6,12 @@ use super::{
     change::{self, Change},
     first_calls,
     plan::Plan,
-    progressing, quarrel, silence,
+    quarrel, release, silence,
     transition::{self, Transition},
     undo,
 };
 use crate::{
-    api::{HoldReason, NoticeKind, Phase, RevisionStatus},
+    api::{HoldReason, NoticeKind, Phase},
     defect::{Defect, planted},
     rollout::{Act, Serves, Weight, Workload},
 };
@@ -41,7 +41,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     match change::detect(plan) {
         Change::New(revision) => {
             if transition::may(plan, Transition::Begin).is_some() {
-                return start(plan, revision);
+                return release::start(plan, revision);
             }
         }
         Change::Promoted(revision) if home => back_at_promoted(plan, revision),
@@ -126,7 +126,7 @@ fn hold_edited(plan: &mut Plan<'_>) -> bool {
         format!(
             "{who} changed the pod template of Deployment {name}: it runs something that was not released"
         )
-    } else if is_rolled_back(plan) {
+    } else if release::is_rolled_back(plan) {
         format!(
             "somebody rolled Deployment {name} back to the revision before; it keeps that until the next promotion, or \
              bellwether undo makes it the promoted one"
@@ -137,17 +137,6 @@ fn hold_edited(plan: &mut Plan<'_>) -> bool {
     let text = plan.hold(HoldReason::TargetConflict, &text);
     plan.say(text);
     true
-}
-
-/// Whether the primary runs the revision before the promoted one, which nobody here gave it.
-fn is_rolled_back(plan: &Plan<'_>) -> bool {
-    let revision = &plan.next.revision;
-    let Some(runs) = plan.primary().map(|primary| &primary.revision) else {
-        return false;
-    };
-    // What a promotion gave it that failed is ours.
-    let given = revision.current.as_ref() == Some(runs);
-    !given && revision.previous.as_ref() == Some(runs) && revision.promoted != revision.previous
 }
 
 /// Replicas that a user asks for on the target belong to the primary. Only ever more: whoever wants less scales the
@@ -216,52 +205,6 @@ fn back_at_promoted(plan: &mut Plan<'_>, revision: String) {
     );
 }
 
-/// Begins the rollout of `revision`: the intent first, then the pods.
-pub(super) fn start(plan: &mut Plan<'_>, revision: String) {
-    begin(plan, revision);
-    let confirmed = transition::may(plan, Transition::StartPods).is_some();
-    plan.record();
-    if confirmed {
-        progressing::start_pods(plan);
-    }
-}
-
-/// Sets the status to the first moment of the rollout of `revision`.
-pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
-    let short = revision.get(..12).unwrap_or(&revision).to_owned();
-    if is_rolled_back(plan) {
-        // What somebody took out of production is nothing to return to.
-        plan.next.revision.promoted = plan.next.revision.previous.take();
-    }
-    plan.next.revision = RevisionStatus {
-        current: Some(revision),
-        promoted: plan.next.revision.promoted.take(),
-        previous: plan.next.revision.previous.take(),
-        mark: plan.target().and_then(|t| t.mark.clone()),
-        started_at: Some(plan.now),
-        waiting: None,
-        rejected: std::mem::take(&mut plan.next.revision.rejected),
-        images: std::mem::take(&mut plan.next.revision.images),
-    };
-    plan.next.canary_weight = 0;
-    plan.next.pause = None;
-    plan.next.gates = Vec::new();
-    plan.next.failed_checks = 0;
-    plan.next.step = None;
-    plan.clear_holds();
-    plan.next.retirement = None;
-    plan.next.transfer = None;
-    plan.next.checks = Vec::new();
-    plan.enter(Phase::Progressing);
-    plan.next.last_transition_time = Some(plan.now);
-    plan.say(format!("new revision {short}: waiting for its pods"));
-    plan.tell(
-        NoticeKind::Normal,
-        "NewRevision",
-        format!("new revision {short} of {}", plan.spec.names.target),
-    );
-}
-
 /// The primary could not return to the promoted template: what it runs, which had passed its analysis, is the promoted
 /// revision from now on.
 fn keep_what_the_primary_runs(plan: &mut Plan<'_>) {
@@ -307,7 +250,7 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
         // The primary does not recover, and here may be the fix: it is analysed where the traffic is (never rolled back onto
         // the broken primary, W4), and mends the primary if it passes.
         keep_what_the_primary_runs(plan);
-        begin(plan, revision);
+        release::begin(plan, revision);
         plan.next.canary_weight = i32::from(weight.percent());
         return;
     }

@@ -1,17 +1,13 @@
 //! Withdrawing a revision that the primary has not taken over: rollback and abort.
 //!
-//! Invariant: from the verdict to the weight there is nothing in the way (I6); the terminal phase is written last,
-//! when it is true.
+//! Invariant: from the verdict to the weight there is nothing in the way (I6).
 
-use super::{capacity, plan::Plan, undo};
+use super::{capacity, plan::Plan, undo, withdrawal};
 use crate::{
-    api::{HoldReason, NoticeKind, Outcome, Phase, RejectedRevision, Retirement, RetirementKind},
+    api::{HoldReason, NoticeKind, Phase, Retirement, RetirementKind},
     defect::{Defect, planted},
-    rollout::{Act, Weight},
+    rollout::Act,
 };
-
-/// Revisions that are remembered as rejected.
-const REJECTED: usize = 5;
 
 /// The verdict fell: traffic first, then the memory of it.
 pub(super) fn begin(plan: &mut Plan<'_>, kind: RetirementKind, verdict: &str) {
@@ -32,7 +28,7 @@ pub(super) fn begin(plan: &mut Plan<'_>, kind: RetirementKind, verdict: &str) {
         && let Some(retirement) = plan.next.retirement.clone()
     {
         plan.next.canary_weight = 0;
-        conclude(plan, &retirement);
+        withdrawal::conclude(plan, &retirement);
         plan.record();
     }
     match kind {
@@ -76,7 +72,7 @@ pub(super) fn proceed(plan: &mut Plan<'_>) {
                 let text = format!("{} cannot carry the traffic", plan.spec.names.primary);
                 plan.hold(HoldReason::WorkloadNotReady, &text);
             }
-            finish_when_drained(plan, &retirement);
+            withdrawal::finish_when_drained(plan, &retirement);
         }
         RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => undo::proceed(plan, &retirement),
     }
@@ -102,74 +98,4 @@ fn return_traffic(plan: &mut Plan<'_>) {
     }
     let least = capacity::least_weight(plan).min(plan.weight());
     plan.lower(least);
-}
-
-/// A withdrawal is over when the routes were read back without the canary and every proxy had time to follow. Its pods go
-/// later, at rest, when no request reaches them: a pipeline does not wait for those who still call them.
-pub(super) fn finish_when_drained(plan: &mut Plan<'_>, retirement: &Retirement) {
-    if planted(Defect::ConcludesEarly) {
-        return conclude(plan, retirement);
-    }
-    if plan.acting() || !plan.weight().is_zero() || !plan.settled_at(Weight::ZERO) {
-        return;
-    }
-    conclude(plan, retirement);
-}
-
-/// Writes the end of a withdrawal down.
-pub(super) fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
-    let text = retirement.message.clone();
-    let (phase, outcome, said) = match retirement.kind {
-        RetirementKind::RollBack => (Phase::Failed, Outcome::RolledBack, format!("rolled back: {text}")),
-        RetirementKind::Abort => (Phase::Initialized, Outcome::Aborted, format!("aborted: {text}")),
-        RetirementKind::Cancel => (Phase::Failed, Outcome::Aborted, format!("aborted {text}")),
-        RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => (
-            Phase::Failed,
-            Outcome::Failed,
-            format!("promotion failed: {text}"),
-        ),
-    };
-    plan.remember(outcome, &text);
-    if retirement.kind == RetirementKind::Abort {
-        plan.next
-            .revision
-            .current
-            .clone_from(&plan.next.revision.promoted);
-        // Another template that came meanwhile has a mark of its own, and is a new revision.
-        let promoted = plan.target().filter(|target| {
-            Some(&target.revision) == plan.next.revision.promoted.as_ref() || planted(Defect::TakesAnyMark)
-        });
-        plan.next.revision.mark = promoted.and_then(|target| target.mark.clone());
-    } else {
-        reject(plan, retirement.kind == RetirementKind::UndoOnCanary);
-    }
-    plan.next.retirement = None;
-    plan.next.transfer = None;
-    plan.next.step = None;
-    plan.clear_holds();
-    plan.enter(phase);
-    plan.say(said.clone());
-    let (severity, reason) = match phase {
-        Phase::Failed => (NoticeKind::Warning, "Failed"),
-        _ => (NoticeKind::Normal, "RolloutEnded"),
-    };
-    plan.tell(severity, reason, said);
-}
-
-/// The verdict belongs to this template under this mark: whatever becomes the present revision later, it is not released
-/// again by itself.
-fn reject(plan: &mut Plan<'_>, late: bool) {
-    let revision = &mut plan.next.revision;
-    let (Some(current), Some(mark)) = (revision.current.clone(), revision.mark.clone()) else {
-        return;
-    };
-    let verdict = RejectedRevision {
-        revision: current,
-        mark,
-        late,
-    };
-    let same = |known: &RejectedRevision| known.revision == verdict.revision && known.mark == verdict.mark;
-    revision.rejected.retain(|known| !same(known));
-    revision.rejected.insert(0, verdict);
-    revision.rejected.truncate(REJECTED);
 }

@@ -1,88 +1,13 @@
-//! The steps of an analysis: which weight is next, and when the evidence of the present one begins.
+//! The steps of an analysis: where a release stands among them, and which weight is next.
 
-use super::{
-    plan::Plan,
-    promoting, quarrel,
-    transition::{self, Permit, Transition},
-};
-use crate::{
-    api::{NoticeKind, Phase, StepStatus},
-    defect::{Defect, planted},
-    rollout::{Act, Weight},
-};
-
-/// Goes to step `index`: intent first, then the routes.
-pub(super) fn raise(plan: &mut Plan<'_>, permit: Permit, index: usize) {
-    raise_to(plan, permit, index, plan.spec.steps.weight(index));
-}
-
-/// Goes to step `index` with this weight, which is the step's own unless the primary cannot carry the rest.
-fn raise_to(plan: &mut Plan<'_>, permit: Permit, index: usize, weight: Weight) {
-    come_to(plan, index, weight);
-    plan.raise(permit, weight);
-}
-
-/// What is not analysed stays at its weight: step `index` begins without more traffic.
-pub(super) fn stay_at(plan: &mut Plan<'_>, weight: Weight) {
-    come_to(plan, step_from(plan, weight), weight);
-    plan.stand_in(weight);
-}
-
-fn come_to(plan: &mut Plan<'_>, index: usize, weight: Weight) {
-    let old = plan.next.step.take();
-    plan.next.step = Some(StepStatus {
-        index: i32::try_from(index).unwrap_or(i32::MAX),
-        started_at: plan.now,
-        weight_since: Some(plan.now),
-        // After a retreat the canary's traffic begins anew; otherwise it has run since the first step.
-        traffic_since: old
-            .as_ref()
-            .filter(|_| !plan.weight().is_zero())
-            .map_or(plan.now, |s| s.traffic_since),
-        last_check_at: None,
-        blind_since: None,
-        retreats: old.as_ref().map_or(0, |s| s.retreats),
-    });
-    let steps = plan.spec.steps.last() + 1;
-    plan.clear_holds();
-    plan.enter(Phase::Progressing);
-    plan.say(format!("step {} of {steps}: weight {weight}", index + 1));
-    plan.tell(
-        NoticeKind::Normal,
-        "WeightAdvanced",
-        format!("step {} of {steps}: weight {weight}", index + 1),
-    );
-    plan.sample();
-}
-
-/// The analysis of what has traffic already begins with the first step that is not below it.
-pub(super) fn begin_under_traffic(plan: &mut Plan<'_>, permit: Permit) {
-    let weight = plan.weight();
-    let index = step_from(plan, weight);
-    raise_to(plan, permit, index, plan.spec.steps.weight(index).max(weight));
-}
+use super::plan::Plan;
+use crate::rollout::Weight;
 
 /// The first step that is not below `weight`, or the last.
-fn step_from(plan: &Plan<'_>, weight: Weight) -> usize {
+pub(super) fn step_from(plan: &Plan<'_>, weight: Weight) -> usize {
     let mut steps = plan.spec.steps.weights().iter();
     let index = steps.position(|step| *step >= weight);
     index.unwrap_or(plan.spec.steps.last())
-}
-
-/// The routes were changed by someone, or our own write after the intent was lost: the step's clock starts again, so
-/// that its evidence is of this weight alone (I5).
-pub(super) fn restore_weight(plan: &mut Plan<'_>, weight: Weight) {
-    let writes = [Act::Route(weight), Act::ApplyRoutes(weight)];
-    if writes.iter().any(|act| quarrel::puts_off(plan, act).is_some()) {
-        // Somebody insists on other weights: the step begins anew with our writes, and not with each of theirs.
-        return plan.route(weight);
-    }
-    let fresh = plan.next.step.as_ref().is_some_and(|s| s.started_at == plan.now);
-    if !fresh && let Some(step) = &mut plan.next.step {
-        step.started_at = plan.now;
-    }
-    plan.record();
-    plan.route(weight);
 }
 
 pub(super) fn present_step(plan: &Plan<'_>) -> usize {
@@ -106,34 +31,4 @@ pub(super) fn next_weight(plan: &Plan<'_>) -> Weight {
     } else {
         plan.weight()
     }
-}
-
-/// Takes the next step.
-pub(super) fn next_step(plan: &mut Plan<'_>, permit: Permit) {
-    let index = present_step(plan);
-    raise(plan, permit, index + 1 + usize::from(planted(Defect::SkipsAStep)));
-}
-
-/// Somebody orders the next step, whatever the evidence; it was not refused, so that no freeze and no closed gate is in
-/// the way, and the pods can carry it (I2).
-pub(super) fn advance(plan: &mut Plan<'_>) {
-    plan.clear_holds();
-    let transition = if plan.weight().is_zero() {
-        Transition::FirstTraffic
-    } else if plan.next.step.is_none() {
-        Transition::AnalyseInPlace
-    } else if step_left(plan) {
-        Transition::Step
-    } else {
-        Transition::Promote
-    };
-    if let Some(permit) = transition::ordered(plan, transition) {
-        match transition {
-            Transition::FirstTraffic => raise(plan, permit, present_step(plan)),
-            Transition::AnalyseInPlace => begin_under_traffic(plan, permit),
-            Transition::Step => next_step(plan, permit),
-            _ => promoting::begin(plan, permit),
-        }
-    }
-    plan.record();
 }

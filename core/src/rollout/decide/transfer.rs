@@ -140,20 +140,6 @@ pub(super) fn give_up(plan: &mut Plan<'_>, failed: bool) {
     }
 }
 
-/// Requests are known not to arrive: from now on only requests that do are a proof, and nobody is taken for idle.
-pub(super) fn miss(plan: &mut Plan<'_>) {
-    if let Some(transfer) = &mut plan.next.transfer {
-        transfer.missed = true;
-    }
-}
-
-/// No request arrives, and nobody is left who could tell whether anybody calls: that shows where the traffic was before.
-pub(super) fn miss_perhaps(plan: &mut Plan<'_>) {
-    if let Some(transfer) = &mut plan.next.transfer {
-        transfer.perhaps_missed = true;
-    }
-}
-
 /// Whether the pause after the failed attempts is over; looks again then.
 pub(super) fn may_try_again(plan: &mut Plan<'_>) -> bool {
     let Some(known) = plan.next.transfer.clone() else {

@@ -3,7 +3,7 @@
 //! Invariant: only what takes a release further is a transition. A return, a rollback and an undo are none, so nothing here
 //! can be in their way (I6); and nothing but [`may`] and [`ordered`] makes the [`Permit`] that raises a weight.
 
-use super::{capacity, gates, orders, plan::Plan};
+use super::{capacity, gates, plan::Plan, pods, standing_orders, steps};
 use crate::{
     api::{GatePoint, HoldReason, UnderWay},
     rollout::Workload,
@@ -142,30 +142,21 @@ fn keep_gates(plan: &mut Plan<'_>) {
 /// The transition is not looked at, for there is no evidence to take it on: what kept it, still does.
 pub(super) fn keep_all(plan: &mut Plan<'_>) {
     if plan.next.pause.is_some() {
-        orders::paused(plan);
+        standing_orders::paused(plan);
     }
     keep_gates(plan);
     if plan.held_since(HoldReason::Frozen).is_some() {
-        gates::thawed(plan, under_way(plan));
+        gates::thawed(plan, gates::under_way(plan));
     }
     if plan.held_since(HoldReason::PrimaryNotReady).is_some() {
         primary_ready(plan);
     }
 }
 
-/// The first step is the beginning of a release, the others are under way.
-pub(super) fn under_way(plan: &Plan<'_>) -> UnderWay {
-    if plan.next.step.is_none() {
-        UnderWay::Finish
-    } else {
-        UnderWay::Hold
-    }
-}
-
 fn met(plan: &mut Plan<'_>, condition: Condition) -> bool {
     match condition {
-        Condition::NotPaused => !orders::paused(plan),
-        Condition::Thawed => gates::thawed(plan, under_way(plan)),
+        Condition::NotPaused => !standing_orders::paused(plan),
+        Condition::Thawed => gates::thawed(plan, gates::under_way(plan)),
         Condition::ThawedUnderWay => gates::thawed(plan, UnderWay::Hold),
         Condition::PrimaryReady => primary_ready(plan),
         Condition::CanaryReady => canary_ready(plan),
@@ -206,9 +197,9 @@ fn canary_ready(plan: &mut Plan<'_>) -> bool {
     let Some(target) = plan.target() else {
         return false;
     };
-    let next = super::steps::next_weight(plan);
+    let next = steps::next_weight(plan);
     if !capacity::canary_carries(plan, next) {
-        super::progressing::start_pods(plan);
+        pods::start_pods(plan);
         let text = format!(
             "{}: {} of {} pods serve, too few for weight {next} of {} pods",
             plan.spec.names.target,
@@ -226,7 +217,7 @@ fn canary_ready(plan: &mut Plan<'_>) -> bool {
     {
         return true;
     }
-    let text = super::progressing::not_ready_text(plan, target);
+    let text = pods::not_ready_text(plan, target);
     let text = plan.hold(HoldReason::WorkloadNotReady, &text);
     plan.say(text);
     false

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{capacity, plan::Plan, rollback, silence};
+use super::{capacity, plan::Plan, silence, withdrawal};
 use crate::{
     api::{HoldReason, Phase, Retirement, RetirementKind},
     defect::{Defect, planted},
@@ -26,7 +26,7 @@ pub(super) fn proceed(plan: &mut Plan<'_>, retirement: &Retirement) {
         .is_some_and(|p| Some(&p.revision) == plan.next.revision.promoted.as_ref());
     if restored && plan.primary().is_some_and(Workload::ready) {
         plan.lower(Weight::ZERO);
-        return rollback::finish_when_drained(plan, retirement);
+        return withdrawal::finish_when_drained(plan, retirement);
     }
     if forward_again(plan, retirement.kind) {
         return;
@@ -37,7 +37,7 @@ pub(super) fn proceed(plan: &mut Plan<'_>, retirement: &Retirement) {
     // newer revision is heard from now on. What could not stand in is replaced all the same before that.
     let over = plan.spec.progress_deadline + plan.spec.drain;
     if plan.elapsed(retirement.since, over) {
-        return rollback::conclude(plan, retirement);
+        return withdrawal::conclude(plan, retirement);
     }
     restore(plan, retirement.since);
 }

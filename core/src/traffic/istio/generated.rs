@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 pub use super::route::{MESH_ROUTE_NAME, ROUTE_NAME};
 use super::{Role, ServiceNames, route::canary_part};
-use crate::rollout::weight::Weight;
+use crate::weight::Weight;
 
 /// What Istio calls the callers in the mesh, where it lists gateways.
 const MESH: &str = "mesh";

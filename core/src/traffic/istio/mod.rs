@@ -14,6 +14,7 @@ mod names;
 mod notes;
 mod owned;
 mod route;
+mod split;
 pub mod virtual_service;
 
 pub use error::RouteError;

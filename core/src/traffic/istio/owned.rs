@@ -16,9 +16,9 @@ use super::{
     edit::{Edit, escape},
     generated::{MESH_ROUTE_NAME, ROUTE_NAME, is_empty},
     route::{Unit, list, managed_routes},
-    virtual_service::split_in,
+    split::split_in,
 };
-use crate::rollout::weight::Weight;
+use crate::weight::Weight;
 
 /// Protocols and names of the routes that may be ours.
 const OWN: [(&str, &str); 3] = [("http", ROUTE_NAME), ("http", MESH_ROUTE_NAME), ("tcp", "")];

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Role, RouteError, ServiceNames, notes::Notes};
-use crate::rollout::weight::Weight;
+use crate::weight::Weight;
 
 /// Lists of routes in `spec`, by protocol.
 pub(super) const PROTOCOLS: [&str; 3] = ["http", "tcp", "tls"];

@@ -13,13 +13,14 @@ use super::{
     edit::{Edit, escape},
     notes::Notes,
     route::{ManagedRoute, PROTOCOLS, STRATEGY_PREFIX, Unit, canary_part, list, managed_routes, split_keys},
+    split::{rehost, set_weight, split_in},
 };
 pub use super::{
     generated::{OwnedRoute, ROUTE_NAME, build},
     notes::{IMPLICIT_WEIGHT_ANNOTATION, WEIGHT_SCALE_ANNOTATION},
     owned::{APPLIED_ANNOTATION, applied, in_shape, owned_drift, repair},
 };
-use crate::rollout::weight::Weight;
+use crate::weight::Weight;
 
 /// Prefix of our labels and annotations.
 const OUR_METADATA: &str = "bellwether.dev/";
@@ -46,72 +47,6 @@ pub fn split(vs: &Value, names: &ServiceNames, weight: Weight) -> Result<Patch, 
     let mut edit = Edit::new(vs)?;
     split_in(&mut edit, names, weight)?;
     edit.finish()
-}
-
-/// [`split`] as part of a larger edit.
-pub(super) fn split_in(edit: &mut Edit, names: &ServiceNames, weight: Weight) -> Result<(), RouteError> {
-    let routes = managed_routes(edit.doc(), names)?;
-    if routes.is_empty() {
-        return Err(RouteError::NoManagedRoute);
-    }
-    let mut notes = Notes::of(edit.doc());
-    for route in &routes {
-        split_route(edit, route, names, weight, &mut notes)?;
-    }
-    notes.write(edit)
-}
-
-fn split_route(
-    edit: &mut Edit,
-    route: &ManagedRoute,
-    names: &ServiceNames,
-    weight: Weight,
-    notes: &mut Notes,
-) -> Result<(), RouteError> {
-    let scale = route.wanted_scale();
-    let unsplit = |unit: &Unit| matches!(unit, Unit::Single { role: Role::Apex, .. });
-    if route.sole() {
-        if route.units.iter().any(unsplit) {
-            notes.note_implicit(&route.key, route.weights.first().copied().flatten());
-        }
-    } else if scale > 1 || route.units.iter().any(unsplit) || notes.has(&route.key) {
-        notes.note_scale(&route.key, scale);
-    }
-    for (index, present) in route
-        .weights
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| route.foreign(*index))
-    {
-        if let Some(present) = present {
-            set_weight(edit, route, index, present / route.scale * scale)?;
-        }
-    }
-    let parts = |unit: Unit| {
-        let share = if route.sole() {
-            route.share(unit)
-        } else {
-            route.share(unit) / route.scale * scale
-        };
-        let canary = canary_part(share, weight);
-        Parts {
-            primary: share - canary,
-            canary,
-        }
-    };
-    for unit in &route.units {
-        if let Unit::Pair { primary, canary } = *unit {
-            set_weight(edit, route, primary, parts(*unit).primary)?;
-            set_weight(edit, route, canary, parts(*unit).canary)?;
-        }
-    }
-    // From the last to the first, because each split moves the destinations behind it.
-    for unit in route.units.iter().rev() {
-        if let Unit::Single { index, .. } = *unit {
-            split_single(edit, &route.entry(index), names, parts(*unit))?;
-        }
-    }
-    Ok(())
 }
 
 /// Whether `vs` already divides its traffic as [`split`] would.
@@ -324,62 +259,6 @@ fn remove_our_metadata(edit: &mut Edit, section: &str) -> Result<(), RouteError>
     }
     ours.iter()
         .try_for_each(|key| edit.remove(&format!("{path}/{}", escape(key))))
-}
-
-fn set_weight(edit: &mut Edit, route: &ManagedRoute, index: usize, weight: i64) -> Result<(), RouteError> {
-    if route.weight(index) == weight {
-        return Ok(());
-    }
-    let entry = route.entry(index);
-    edit.expect(&format!("{entry}/destination/host"))?;
-    edit.set(&format!("{entry}/weight"), json!(weight))
-}
-
-/// Weights of the two halves of a destination.
-#[derive(Clone, Copy)]
-struct Parts {
-    primary: i64,
-    canary: i64,
-}
-
-/// Puts primary and canary in the place of the destination at `entry`, each with a copy of all its other fields.
-fn split_single(edit: &mut Edit, entry: &str, names: &ServiceNames, parts: Parts) -> Result<(), RouteError> {
-    edit.expect(entry)?;
-    rehost(edit, entry, names, Role::Canary)?;
-    // A destination that had no traffic and no weight keeps having none of both.
-    let path = format!("{entry}/weight");
-    let weigh = parts.primary + parts.canary > 0 || edit.doc().pointer(&path).is_some();
-    if weigh {
-        edit.set(&path, json!(parts.canary))?;
-    }
-    let mut primary = edit
-        .doc()
-        .pointer(entry)
-        .cloned()
-        .ok_or_else(|| RouteError::malformed(entry))?;
-    let path = format!("{entry}/destination/host");
-    let host = primary
-        .pointer_mut("/destination/host")
-        .ok_or_else(|| RouteError::malformed(&path))?;
-    let rewritten = host.as_str().and_then(|h| names.rewrite(h, Role::Primary));
-    *host = json!(rewritten.ok_or_else(|| RouteError::malformed(path))?);
-    if weigh {
-        primary["weight"] = json!(parts.primary);
-    }
-    edit.insert(entry, primary)
-}
-
-fn rehost(edit: &mut Edit, entry: &str, names: &ServiceNames, role: Role) -> Result<(), RouteError> {
-    let path = format!("{entry}/destination/host");
-    let host = edit
-        .doc()
-        .pointer(&path)
-        .and_then(Value::as_str)
-        .and_then(|h| names.rewrite(h, role));
-    edit.set(
-        &path,
-        json!(host.ok_or_else(|| RouteError::malformed(path.as_str()))?),
-    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::plan::Plan;
+use super::Plan;
 use crate::api::{CanaryStatus, Hold, HoldReason, NoticeKind};
 
 /// Reasons in the order in which a person should know of them.
@@ -73,7 +73,7 @@ impl Holds {
 
 impl Plan<'_> {
     /// Names what holds the rollout back; returns the message that is told of it.
-    pub(super) fn hold(&mut self, reason: HoldReason, message: &str) -> String {
+    pub(in super::super) fn hold(&mut self, reason: HoldReason, message: &str) -> String {
         let known = self.holds.find(reason).cloned();
         let hold = known.unwrap_or_else(|| {
             self.tell(NoticeKind::Warning, &format!("Held{reason}"), message);
@@ -93,7 +93,7 @@ impl Plan<'_> {
     }
 
     /// As [`Plan::hold`], where another message is another hold: it waits for something else now.
-    pub(super) fn hold_for(&mut self, reason: HoldReason, message: &str) {
+    pub(in super::super) fn hold_for(&mut self, reason: HoldReason, message: &str) {
         if self
             .holds
             .find(reason)
@@ -105,7 +105,7 @@ impl Plan<'_> {
     }
 
     /// These were not looked into: those that held before still do.
-    pub(super) fn keep_holds(&mut self, reasons: &[HoldReason]) {
+    pub(in super::super) fn keep_holds(&mut self, reasons: &[HoldReason]) {
         for reason in reasons {
             let before = self.holds.before.iter().find(|hold| hold.reason == *reason);
             let kept = before.filter(|_| !self.is_named(*reason)).cloned();
@@ -118,14 +118,14 @@ impl Plan<'_> {
     }
 
     /// These are over, whatever else this round comes to.
-    pub(super) fn end_holds(&mut self, reasons: &[HoldReason]) {
+    pub(in super::super) fn end_holds(&mut self, reasons: &[HoldReason]) {
         let stays = |hold: &Hold| !reasons.contains(&hold.reason);
         self.holds.before.retain(stays);
         self.holds.named.retain(stays);
     }
 
     /// The hold of this reason is over, unless its message begins like this.
-    pub(super) fn end_holds_but(&mut self, reason: HoldReason, beginning: &str) {
+    pub(in super::super) fn end_holds_but(&mut self, reason: HoldReason, beginning: &str) {
         if self
             .holds
             .find(reason)
@@ -136,7 +136,7 @@ impl Plan<'_> {
     }
 
     /// The hold with this very message is over.
-    pub(super) fn end_hold_saying(&mut self, reason: HoldReason, message: &str) {
+    pub(in super::super) fn end_hold_saying(&mut self, reason: HoldReason, message: &str) {
         if self
             .holds
             .find(reason)
@@ -147,20 +147,20 @@ impl Plan<'_> {
     }
 
     /// Something else begins: what held before does not any more.
-    pub(super) fn clear_holds(&mut self) {
+    pub(in super::super) fn clear_holds(&mut self) {
         self.holds.before.clear();
         self.holds.named.clear();
         self.next.retreat = None;
     }
 
     /// The round ends before every rule is asked.
-    pub(super) fn cut_short(&mut self) {
+    pub(in super::super) fn cut_short(&mut self) {
         self.holds.cut_short = true;
     }
 
     /// The round goes on to every rule after all. If it did not before, pods have all their time from now on: who suspended a
     /// release to mend its pods had none to wait for them.
-    pub(super) fn goes_on(&mut self) {
+    pub(in super::super) fn goes_on(&mut self) {
         self.holds.cut_short = false;
         let hands_off = [
             HoldReason::Suspended,
@@ -175,17 +175,17 @@ impl Plan<'_> {
     }
 
     /// Whether the round ends before every rule is asked.
-    pub(super) fn was_cut_short(&self) -> bool {
+    pub(in super::super) fn was_cut_short(&self) -> bool {
         self.holds.cut_short
     }
 
     /// Since when the rollout is held for `reason`, if it was before this round or is now.
-    pub(super) fn held_since(&self, reason: HoldReason) -> Option<DateTime<Utc>> {
+    pub(in super::super) fn held_since(&self, reason: HoldReason) -> Option<DateTime<Utc>> {
         self.holds.find(reason).map(|hold| hold.since)
     }
 
     /// Whether anything held the rollout before this round.
-    pub(super) fn was_held(&self) -> bool {
+    pub(in super::super) fn was_held(&self) -> bool {
         !self.holds.before.is_empty()
     }
 
