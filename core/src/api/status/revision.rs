@@ -69,7 +69,13 @@ pub struct StepStatus {
     /// Since when metrics are missing, for whatever reason: `maxBlind` counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blind_since: Option<DateTime<Utc>>,
+    /// Since when requests are expected at the canary and none are counted; the next ones that are end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dark_since: Option<DateTime<Utc>>,
     /// How often the traffic was taken back in this rollout because the canary's pods were gone.
     #[serde(default)]
     pub retreats: i32,
+    /// How often it was taken back for want of metrics; each makes the pause before the next try longer.
+    #[serde(default)]
+    pub blind_retreats: i32,
 }

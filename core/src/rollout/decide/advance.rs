@@ -34,6 +34,8 @@ pub(super) fn stay_at(plan: &mut Plan<'_>, weight: Weight) {
 fn come_to(plan: &mut Plan<'_>, index: usize, weight: Weight) {
     let old = plan.next.step.take();
     plan.next.step = Some(StepStatus {
+        dark_since: None,
+        blind_retreats: old.as_ref().map_or(0, |s| s.blind_retreats),
         index: i32::try_from(index).unwrap_or(i32::MAX),
         started_at: plan.now,
         weight_since: Some(plan.now),

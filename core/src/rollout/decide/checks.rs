@@ -2,15 +2,14 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{plan::Plan, side};
+use super::{
+    missing::{self, Missing, since},
+    plan::Plan,
+};
 use crate::{
     api::{CheckStatus, HoldReason, NoticeKind, StepStatus},
     defect::{Defect, planted},
-    judge::{
-        Check, MetricSpec, Outcome, Reading, Sample, follows, has_requests, is_dark, is_dark_for, judge,
-        quantile,
-    },
-    rollout::{Serves, Weight},
+    judge::{Check, MetricSpec, Outcome, Reading, Sample, follows, judge},
 };
 
 /// Holds that metrics cause and end.
@@ -22,9 +21,6 @@ pub(super) const METRIC_HOLDS: [HoldReason; 3] = [
 
 /// How long after a check is due its sample may be missing before that is called unavailable.
 const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
-
-/// How long the first requests may take to be counted.
-const ARRIVAL: TimeDelta = TimeDelta::seconds(60);
 
 /// What the metrics say.
 #[derive(Debug, PartialEq)]
@@ -61,8 +57,10 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     else {
         return overdue(plan, due);
     };
-    if let Some(missing) = missing(plan, &step, &sample) {
-        return missing;
+    match missing::find(plan, &step, &sample) {
+        Some(Missing::Dark(text)) => return Verdict::Dark(text),
+        Some(Missing::Unreached(text)) => return Verdict::Unreached(text),
+        None => {}
     }
     // Before counts can tell of the present weight they are no evidence, and their absence is none either.
     let settled =
@@ -116,17 +114,6 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
     Verdict::Pass
 }
 
-/// Whether the canary's requests are counted, so that none means none: its series stand still, or it has none while each of its
-/// pods is known to be read.
-fn is_counted(plan: &Plan<'_>, sample: &Sample) -> bool {
-    let ready = side::serving(plan, Serves::Target).max(1);
-    match sample.traffic.canary {
-        Reading::Value(_) => true,
-        Reading::NoData => sample.seen.canary.is_measured(ready) == Some(true),
-        Reading::Error(_) => false,
-    }
-}
-
 /// From when on counts are evidence of the present step: since the proxies follow the routes, and since the last check that
 /// failed.
 pub(super) fn evidence_from(plan: &Plan<'_>) -> Option<DateTime<Utc>> {
@@ -136,38 +123,6 @@ pub(super) fn evidence_from(plan: &Plan<'_>) -> Option<DateTime<Utc>> {
     let step = plan.next.step.as_ref().filter(|_| !plan.weight().is_zero())?;
     let began = weight_since(step) + plan.spec.drain;
     Some(step.last_check_at.map_or(began, |failed| failed.max(began)))
-}
-
-/// What it means that requests are expected at the canary and none are counted. That its count stands still is known at once;
-/// that it has none at all may be a scrape that was lost, or requests that take long and are counted when they end.
-fn missing(plan: &Plan<'_>, step: &StepStatus, sample: &Sample) -> Option<Verdict> {
-    let from = step.started_at + plan.spec.drain;
-    if since(sample, sample.traffic.window) < from || !is_dark(&sample.traffic, plan.weight()) {
-        return None;
-    }
-    let counted = is_counted(plan, sample);
-    let text = dark_text(plan, sample);
-    if sample.traffic.reached_since(step.traffic_since) {
-        return counted.then_some(Verdict::Dark(text));
-    }
-    let stands_still = matches!(sample.traffic.canary, Reading::Value(_));
-    let late =
-        sample.at - from >= longest_request(sample).map_or(ARRIVAL, |longest| side::window(sample) + longest);
-    (stands_still || late).then(|| {
-        Verdict::Unreached(format!(
-            "{text}; it refuses connections, or the proxies do not follow the routes"
-        ))
-    })
-}
-
-/// How long nearly all requests of the primary take: the 99th percentile. `None` where no metric wants durations.
-fn longest_request(sample: &Sample) -> Option<TimeDelta> {
-    let quantiles = sample.counts.values().filter_map(|sides| {
-        let counts = sides.primary.as_ref()?;
-        quantile(0.99, &counts.buckets)
-    });
-    let milliseconds = quantiles.reduce(f64::max)?;
-    Some(TimeDelta::milliseconds(milliseconds.ceil() as i64))
 }
 
 /// Since when the canary has the present weight. Unlike the time from which a pass is counted, no restart of the controller
@@ -227,70 +182,12 @@ pub(super) fn sees_again(plan: &mut Plan<'_>, held_since: DateTime<Utc>) -> bool
     sample.is_some_and(|s| matches!(s.traffic.primary, Reading::Value(_)) && s.unanswered().is_none())
 }
 
-/// Whether requests were expected at the canary since `since`, and none arrived: a window alone may be too short to tell.
-pub(super) fn dark_since(plan: &Plan<'_>, since: DateTime<Utc>) -> bool {
-    let sample = plan.seen.sample.as_ref();
-    sample
-        .filter(|sample| is_counted(plan, sample))
-        .is_some_and(|sample| {
-            let span = (sample.at - since).as_seconds_f64();
-            is_dark_for(&sample.traffic, plan.weight(), span)
-        })
-}
-
-/// Whether the canary has all traffic and had no request for a whole window after `since`, while the primary's metrics
-/// are there.
-pub(super) fn silent_at_full(plan: &Plan<'_>, since: DateTime<Utc>) -> bool {
-    let Some(sample) = plan
-        .seen
-        .sample
-        .as_ref()
-        .filter(|_| plan.weight() == Weight::FULL)
-    else {
-        return false;
-    };
-    let window = TimeDelta::from_std(sample.traffic.window).unwrap_or_default();
-    let counted = matches!(sample.traffic.canary, Reading::Value(_));
-    let silent = counted && !has_requests(&sample.traffic.canary);
-    silent && sample.traffic.primary.value().is_some() && sample.at - since >= window
-}
-
-/// Whether requests are expected at the canary, so that it matters that nobody can count them.
-pub(super) fn requests_expected(plan: &Plan<'_>) -> bool {
-    let sample = plan.seen.sample.as_ref();
-    sample.is_some_and(|sample| is_dark(&sample.traffic, plan.weight()))
-}
-
-/// Whether requests arrive at the canary. Where metrics are missing all the same, as with a window that holds no two scrapes,
-/// nobody judges what callers meet.
-pub(super) fn requests_arrive(plan: &Plan<'_>) -> bool {
-    let sample = plan.seen.sample.as_ref();
-    sample.is_some_and(|sample| has_requests(&sample.traffic.canary))
-}
-
 /// Whether metrics are missing for the primary as well, so that nothing at all can be said.
 pub(super) fn blind_for_both(plan: &Plan<'_>) -> bool {
     plan.seen
         .sample
         .as_ref()
         .is_none_or(|s| !matches!(s.traffic.primary, Reading::Value(_)))
-}
-
-fn since(sample: &Sample, window: std::time::Duration) -> DateTime<Utc> {
-    sample.at - TimeDelta::from_std(window).unwrap_or_default()
-}
-
-fn dark_text(plan: &Plan<'_>, sample: &Sample) -> String {
-    let primary = if let Reading::Value(count) = sample.traffic.primary {
-        count
-    } else {
-        0.0
-    };
-    format!(
-        "no request reaches the canary at weight {}, though the primary had {primary:.0} within {} s",
-        plan.weight(),
-        sample.traffic.window.as_secs()
-    )
 }
 
 /// What keeps a sample from being evidence: a metric without an answer, or, where nothing is to be judged, requests that

@@ -23,6 +23,7 @@ mod fence; // late writes of those who decided before
 mod first_calls; // the first callers of a service that nobody called
 mod gates; // what somebody or a job has to open
 mod identity; // by which name a template is known
+mod missing; // requests that are expected and do not arrive
 mod orders; // what somebody orders
 mod plan; // a decision in the making, and what holds it back
 mod pods; // the pods of a release

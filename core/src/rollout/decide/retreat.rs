@@ -2,12 +2,16 @@
 //!
 //! Invariant: every retreat is counted or has a deadline, so that none is repeated for ever.
 
-use super::{capacity, checks, plan::Plan, rollback};
+use chrono::TimeDelta;
+
+use super::{capacity, checks, missing, plan::Plan, rollback};
 use crate::api::{HoldReason, NoticeKind, RetirementKind, Retreat};
 
 /// How often the traffic may be taken back for now, because pods vanish or requests do not arrive, before the release
 /// is rolled back.
 const MAX_RETREATS: i32 = 3;
+/// The longest pause after a retreat for want of metrics.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
 
 /// Takes the traffic back, to try the same step again after a pause that grows each time; at the fourth time the
 /// release is rolled back.
@@ -85,14 +89,25 @@ pub(super) fn sees_again(plan: &mut Plan<'_>) -> bool {
     checks::sees_again(plan, retreat.since)
 }
 
-/// Whether the pause after a retreat is not over: an interval, doubled with every further one.
+/// Whether the pause after a retreat is not over: an interval, doubled with every further one. Those for want of metrics are counted
+/// apart, for they are no tries of the release.
 pub(super) fn paused(plan: &mut Plan<'_>) -> bool {
-    let tried_again = |r: &Retreat| matches!(r.reason, HoldReason::Dark | HoldReason::TrafficNotShifting);
-    let Some(retreat) = plan.next.retreat.clone().filter(tried_again) else {
+    let Some(retreat) = plan.next.retreat.clone() else {
         return false;
     };
-    let retreats = plan.next.step.as_ref().map_or(1, |s| s.retreats);
-    let pause = plan.spec.interval * (1 << (retreats.clamp(1, MAX_RETREATS) - 1));
+    let (retreats, blind) = plan
+        .next
+        .step
+        .as_ref()
+        .map_or((1, 0), |s| (s.retreats, s.blind_retreats));
+    let doubled = |times: i32| plan.spec.interval * (1 << (times.max(1) - 1));
+    let pause = match retreat.reason {
+        HoldReason::Dark | HoldReason::TrafficNotShifting => doubled(retreats.min(MAX_RETREATS)),
+        HoldReason::MetricsUnavailable | HoldReason::NoData if blind > 0 => {
+            doubled(blind.min(16)).min(LONGEST_PAUSE)
+        }
+        _ => return false,
+    };
     !plan.elapsed(retreat.since, pause)
 }
 
@@ -102,7 +117,7 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     let text = plan.hold(reason, text);
     plan.say(format!("held at weight {}: {text}", plan.weight()));
     let since = plan.held_since(reason).unwrap_or(plan.now);
-    if reason == HoldReason::NoData && checks::dark_since(plan, since) {
+    if reason == HoldReason::NoData && missing::dark_since(plan, since) {
         let text = format!(
             "no request reached the canary at weight {} since {}",
             plan.weight(),
@@ -110,7 +125,7 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
         );
         return for_now(plan, HoldReason::Dark, &text);
     }
-    if reason == HoldReason::NoData && checks::silent_at_full(plan, since) {
+    if reason == HoldReason::NoData && missing::silent_at_full(plan, since) {
         // With the primary idle nothing tells a dark canary from callers that are away; going back costs nothing then.
         let text = "no request reaches the canary, which should get all of them";
         return for_now(plan, HoldReason::NoData, text);
@@ -125,8 +140,11 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     }
     if checks::blind_for_both(plan) || reason == HoldReason::MetricsUnavailable {
         // It ends with an answer, so it is no try of the release.
+        if let Some(step) = &mut plan.next.step {
+            step.blind_retreats += 1;
+        }
         retreat(plan, reason, &text, true);
-    } else if checks::requests_expected(plan) || checks::requests_arrive(plan) {
+    } else if missing::requests_expected(plan) || missing::requests_arrive(plan) {
         for_now(plan, reason, &text);
     }
 }

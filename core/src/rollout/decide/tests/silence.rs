@@ -8,6 +8,8 @@ fn nothing_arrives(reached_at: Option<DateTime<Utc>>) -> Observed {
     let mut sample = Sample::clone(seen.sample.as_ref().unwrap());
     sample.traffic.canary = Reading::Value(0.0);
     sample.traffic.reached_at = reached_at;
+    // One sample tells it where nobody knows when the next one comes.
+    sample.scrape_interval = None;
     seen.sample = Some(Arc::new(sample));
     seen
 }
@@ -94,6 +96,7 @@ fn series_that_vanish_are_no_verdict_before_max_blind() {
     let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
     sample.traffic.canary = Reading::NoData;
     sample.seen = Sides::default();
+    sample.scrape_interval = Some(Duration::from_secs(1));
     let held = decide(&spec(), &seen, at(10));
     let status = recorded(&held.acts[0]).clone();
     assert_eq!(

@@ -171,6 +171,7 @@ fn primary_that_kept_an_analysed_template_has_it_as_the_promoted_revision_when_t
     (primary.available, primary.endpoints) = (0, 0);
     seen.primary = Some(primary);
     seen.target = Some(workload("c", "3"));
+    seen.unrestorable = Some("a".to_owned());
 
     let decision = decide(&spec(), &seen, at(10));
     let status = recorded(&decision.acts[0]);
