@@ -27,6 +27,12 @@ pub struct TransferStatus {
     /// Share of the requests that were refused before anything moved, from 0 to 1; absent if nobody could tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<f64>,
+    /// Share of the callers' requests that were refused or did not arrive before anything moved, by their own proxies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<f64>,
+    /// Whether there were times without a request while nothing had moved: then a pause is no sign that requests are missing.
+    #[serde(default)]
+    pub intermittent: bool,
     /// Whether somebody said that they arrive (`advance`), since nothing could tell.
     #[serde(default)]
     pub assumed: bool,

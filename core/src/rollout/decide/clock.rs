@@ -30,6 +30,7 @@ pub(super) fn catch_up(plan: &mut Plan<'_>) {
         step.last_check_at
             .iter_mut()
             .for_each(|at| not_after(now, watched, at));
+        step.dark_since.iter_mut().for_each(|at| not_after(now, now, at));
         step.blind_since
             .iter_mut()
             .for_each(|at| not_after(now, watched, at));
@@ -52,6 +53,14 @@ pub(super) fn catch_up(plan: &mut Plan<'_>) {
     next.transfer
         .iter_mut()
         .for_each(|transfer| not_after(now, now, &mut transfer.since));
+    next.first_calls.iter_mut().for_each(|known| {
+        not_after(now, now, &mut known.since);
+        known
+            .counted_at
+            .iter_mut()
+            .for_each(|at| not_after(now, watched, at));
+    });
+    next.resumed_at.iter_mut().for_each(|at| not_after(now, now, at));
     next.gates
         .iter_mut()
         .for_each(|gate| not_after(now, now, &mut gate.since));

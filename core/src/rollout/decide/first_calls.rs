@@ -27,7 +27,10 @@ enum First {
 
 /// Looks for the first callers while nobody is known to have called; returns whether the target gets the service back.
 pub(super) fn watch(plan: &mut Plan<'_>) -> bool {
-    let Some(known) = plan.next.first_calls.clone().filter(|_| !plan.spec.reach_assumed) else {
+    if plan.spec.reach_assumed {
+        plan.next.first_calls = None;
+    }
+    let Some(known) = plan.next.first_calls.clone() else {
         return false;
     };
     plan.sample_now_and_then();
@@ -124,7 +127,7 @@ fn give_back(plan: &mut Plan<'_>, text: &str, rate: f64) -> bool {
     if let Some(transfer) = &mut plan.next.transfer {
         transfer.rate = Some((rate * 100.0).round() / 100.0);
         // What is refused now is no measure of what was before: until the target shows it, hardly anything may be.
-        transfer.refused = Some(0.0);
+        (transfer.refused, transfer.lost) = (Some(0.0), Some(0.0));
     }
     plan.clear_holds();
     plan.enter(Phase::Initializing);

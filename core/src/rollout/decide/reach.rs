@@ -91,6 +91,9 @@ fn arrived(
             unknown(sample.unanswered().unwrap_or_default()),
         );
     }
+    if share != Weight::FULL {
+        note_pause(plan);
+    }
     if let Some(reach) = answered(plan, sample, to, from, transfer) {
         return reach;
     }
@@ -106,7 +109,10 @@ fn arrived(
         };
     }
     let called = sample.seen.canary.is_called() || sample.seen.primary.is_called();
-    let calls_seen = called || has_requests(old) || sample.traffic.reached_at.is_some_and(|at| at >= from);
+    // A sample tells of its whole window: what it counts may have come before.
+    let reached_at = sample.traffic.reached_at;
+    let reached_since = reached_at.is_some_and(|at| at - side::window(sample) >= from);
+    let calls_seen = called || has_requests(old) || reached_since;
     let recently = sample
         .traffic
         .reached_at
@@ -125,8 +131,10 @@ fn arrived(
             Reach::Wait
         };
     }
+    // Callers who come and go may come again; those who fail are counted by their own proxies.
+    let pause = share == Weight::FULL && transfer.intermittent && !calls_seen;
     let expected = expected(sample, to, (share, from), transfer);
-    if expected >= EXPECTED && plan.elapsed(from, ARRIVAL) {
+    if expected >= EXPECTED && !pause && plan.elapsed(from, ARRIVAL) {
         let name = side::name(plan, to);
         // Where all of the traffic moved, callers who went home look the same.
         if share == Weight::FULL {
@@ -141,7 +149,7 @@ fn arrived(
         ));
     }
     if plan.elapsed(from, THIN) {
-        if !calls_seen && transfer.rate.is_none() {
+        if !calls_seen && (transfer.rate.is_none() || pause) {
             // Who called before has not for ten minutes, on either side.
             return nobody_calls(transfer);
         }
@@ -149,6 +157,24 @@ fn arrived(
         return Reach::Unknown(HoldReason::ReachUnknown, text.to_owned());
     }
     Reach::Wait
+}
+
+/// Whether nobody called within the window: counters were read twice, and stand still.
+pub(super) fn is_quiet(sample: &Sample) -> bool {
+    let sides = [&sample.traffic.canary, &sample.traffic.primary];
+    let counted = sides.iter().any(|side| side.value().is_some());
+    let called = sample.seen.canary.is_called() || sample.seen.primary.is_called();
+    let silent = |side: &&Reading| !matches!(side, Reading::Error(_)) && !has_requests(side);
+    counted && !called && sides.iter().all(silent)
+}
+
+/// Notes that callers come and go: nobody calls while at least a part of the traffic is where it was before.
+pub(super) fn note_pause(plan: &mut Plan<'_>) {
+    if plan.seen.sample.as_deref().is_some_and(is_quiet)
+        && let Some(transfer) = &mut plan.next.transfer
+    {
+        transfer.intermittent = true;
+    }
 }
 
 /// How many requests are to be expected at `to` since `from`.
@@ -202,7 +228,7 @@ fn answered(
         let others = others
             .filter(|others| others.requests >= EXPECTED)
             .and_then(|others| others.refused_share());
-        let before = match (others, transfer.refused) {
+        let before = match (others, transfer.lost.or(transfer.refused)) {
             (Some(now), Some(then)) => Some(now.max(then)),
             (one, other) => one.or(other),
         };

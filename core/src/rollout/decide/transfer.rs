@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
-    judge::{Reading, Sample, has_requests},
+    judge::{Reading, Sample, Seen, has_requests},
     rollout::{Serves, Weight},
 };
 
@@ -24,6 +24,15 @@ const RETRY: [TimeDelta; 3] = [
     TimeDelta::minutes(5),
     TimeDelta::minutes(15),
 ];
+
+/// How often the primary may fail under all of the traffic before a promotion is undone.
+pub(super) const MAX_FAILURES: i32 = 3;
+
+/// Whether the primary failed under all of the traffic as often as it may.
+pub(super) fn failed(plan: &Plan<'_>) -> bool {
+    let transfer = plan.next.transfer.as_ref();
+    transfer.is_some_and(|known| known.attempts >= MAX_FAILURES)
+}
 
 /// Begins a hand-over to `to`: `old_share` of the traffic stays where it is for now. Until it is known how many requests there
 /// are, nothing begins; returns whether it has.
@@ -72,10 +81,16 @@ fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) 
     });
     let rate = earlier.or(rate);
     // Where the first callers were turned away nothing is known of before: the target shows it.
-    let measured = known.filter(|_| plan.next.first_calls.is_none());
+    let measured = known.clone().filter(|_| plan.next.first_calls.is_none());
     let refused = measured
+        .as_ref()
         .and_then(|known| known.refused)
-        .or_else(|| refused_before(plan, to).filter(|_| !spoilt));
+        .or_else(|| share_before(plan, to, Seen::refused_share).filter(|_| !spoilt));
+    let lost = measured
+        .and_then(|known| known.lost)
+        .or_else(|| share_before(plan, to, Seen::lost_share).filter(|_| !spoilt));
+    let intermittent = known.is_some_and(|known| known.intermittent)
+        || (!spoilt && plan.seen.sample.as_deref().is_some_and(reach::is_quiet));
     plan.next.transfer = Some(TransferStatus {
         old_share: i32::from(old_share.percent()),
         since: plan.now,
@@ -84,6 +99,8 @@ fn start(plan: &mut Plan<'_>, to: Serves, old_share: Weight, rate: Option<f64>) 
         reached: false,
         confirmed: false,
         refused,
+        lost,
+        intermittent,
         assumed,
         missed,
         perhaps_missed: false,
@@ -148,8 +165,21 @@ pub(super) fn may_try_again(plan: &mut Plan<'_>) -> bool {
     if known.attempts > 0 {
         // Whether anybody calls meanwhile tells what it meant that no request arrived.
         plan.sample();
+        let window = plan.seen.sample.as_deref().map(side::window).unwrap_or_default();
+        let counted = plan.seen.sample.as_ref().map(|sample| sample.at - window);
+        if counted.is_some_and(|from| from >= known.since + plan.spec.drain) {
+            reach::note_pause(plan);
+        }
     }
     known.attempts == 0 || plan.elapsed(known.since, retry_after(known.attempts))
+}
+
+/// The pods are replaced that somebody's word was about. That is recorded before they are.
+pub(super) fn forget_word(plan: &mut Plan<'_>) {
+    if let Some(transfer) = plan.next.transfer.as_mut().filter(|known| known.assumed) {
+        (transfer.assumed, transfer.reached) = (false, false);
+        plan.record();
+    }
 }
 
 /// All of the traffic was known to arrive: it is not asked again while the other pods go.
@@ -161,13 +191,13 @@ pub(super) fn confirm(plan: &mut Plan<'_>) {
     }
 }
 
-/// The share of requests that were refused while nothing had moved yet, by those who served.
-fn refused_before(plan: &Plan<'_>, to: Serves) -> Option<f64> {
+/// The `share` of the requests while nothing had moved yet, of those who served.
+fn share_before(plan: &Plan<'_>, to: Serves, share: impl Fn(&Seen) -> Option<f64>) -> Option<f64> {
     let sample = plan.seen.sample.as_deref()?;
     // Where the pods are replaced under their traffic, both are the same.
     let share = [side::other(to), to]
         .into_iter()
-        .find_map(|side| side::seen(sample, side).refused_share())?;
+        .find_map(|side| share(side::seen(sample, side)))?;
     Some((share * 100.0).round() / 100.0)
 }
 
@@ -212,6 +242,7 @@ pub(super) fn waits(plan: &Plan<'_>) -> bool {
         HoldReason::MetricsUnavailable,
         HoldReason::ReachUnknown,
         HoldReason::TrafficNotShifting,
+        HoldReason::NotReached,
     ];
     let handed_over = match plan.next.phase {
         Some(Phase::Initializing | Phase::Promoting | Phase::Finalising | Phase::Terminating) => true,
