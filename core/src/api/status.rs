@@ -71,6 +71,10 @@ pub struct CanaryStatus {
     /// The traffic was taken back to the primary for now, and the release goes on when the cause is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retreat: Option<Retreat>,
+    /// When this Canary was last worked on again, after it was suspended, its routes were unusable, or a watch was broken: pods
+    /// have all their time from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<DateTime<Utc>>,
     /// The traffic is being handed over to other pods, outside of a release's steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferStatus>,

@@ -152,7 +152,7 @@ fn pods_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
     let since = retreat
         .as_ref()
         .map_or_else(|| pods::pods_since(plan), |r| r.since);
-    if plan.elapsed(since, plan.spec.progress_deadline) {
+    if pods::time_is_up(plan, since, plan.spec.progress_deadline) {
         let message = retreat.map_or_else(
             || pods::not_ready_text(plan, target),
             |Retreat { message, .. }| message,
@@ -186,6 +186,7 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         );
         return retreat::for_now(plan, HoldReason::Dark, &text);
     }
+    name_dead_primary(plan);
     if plan.seen.routes.weight() != Some(weight) {
         // The verdict first: routes that are written twice in a round are both times written as they were read.
         if let Verdict::Bad(text) = checks::evaluate(plan) {
@@ -219,6 +220,20 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     }
 }
 
+/// Nothing serves what the canary has not got yet: every step makes that better, and whatever keeps the release from one is not
+/// the only thing to know.
+fn name_dead_primary(plan: &mut Plan<'_>) {
+    let weight = plan.weight();
+    if weight != Weight::FULL && plan.primary().is_none_or(|primary| primary.serving() == 0) {
+        let text = format!(
+            "no pod of {} serves, and all but weight {weight} of the traffic goes there; the next step of the release, or \
+             bellwether advance, takes more of it away",
+            plan.spec.names.primary
+        );
+        plan.hold(HoldReason::PrimaryNotReady, &text);
+    }
+}
+
 /// Under traffic pods have their time as well: a release of which some keep crashing takes no step, and is rolled back.
 fn pods_have_their_time(plan: &mut Plan<'_>, target: &Workload) {
     if capacity::canary_complete(target) || !plan.runs_analysed() {
@@ -226,7 +241,9 @@ fn pods_have_their_time(plan: &mut Plan<'_>, target: &Workload) {
     }
     let text = pods::not_ready_text(plan, target);
     plan.hold(HoldReason::WorkloadNotReady, &text);
-    if plan.next.pause.is_none() && plan.elapsed(pods::pods_since(plan), plan.spec.progress_deadline) {
+    if plan.next.pause.is_none()
+        && pods::time_is_up(plan, pods::pods_since(plan), plan.spec.progress_deadline)
+    {
         rollback::begin(plan, RetirementKind::RollBack, &text);
     }
 }
@@ -242,7 +259,7 @@ fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
     if !capacity::canary_complete(target) {
         // Once named it stays so: the hold itself does not begin their time anew.
         let named = plan.held_since(HoldReason::WorkloadNotReady).is_some();
-        if named || plan.elapsed(pods::pods_since(plan), plan.spec.progress_deadline) {
+        if named || pods::time_is_up(plan, pods::pods_since(plan), plan.spec.progress_deadline) {
             let text = pods::not_ready_text(plan, target);
             plan.hold(HoldReason::WorkloadNotReady, &text);
         }

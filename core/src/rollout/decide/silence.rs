@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 
 use super::{
     plan::Plan,
+    pods,
     reach::SAMPLE_GRACE,
     side::{self, count, seen, window},
 };
@@ -42,7 +43,7 @@ pub(super) fn silent(plan: &mut Plan<'_>, side: Serves) -> bool {
         return true;
     }
     let from = plan.seen.routing_since + plan.spec.drain;
-    if !plan.elapsed(from, TimeDelta::zero()) {
+    if !plan.elapsed(from, TimeDelta::zero()) || !(plan.spec.deleting || pods::are_watched(plan)) {
         return false;
     }
     plan.sample();

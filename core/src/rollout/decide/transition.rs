@@ -161,7 +161,7 @@ fn met(plan: &mut Plan<'_>, condition: Condition) -> bool {
         Condition::PrimaryReady => primary_ready(plan),
         Condition::CanaryReady => canary_ready(plan),
         Condition::AnalysedTemplate => has_analysed_template(plan),
-        Condition::WatchesWork => watches_work(plan),
+        Condition::WatchesWork => pods::are_watched(plan),
         Condition::RoutesFit => routes_fit(plan),
         Condition::GatesOpen(point) => gates::open(plan, point),
     }
@@ -259,20 +259,4 @@ pub(super) fn routes_fit(plan: &mut Plan<'_>) -> bool {
         }
     }
     seen.routes_elsewhere.is_empty() && seen.uncarried.is_empty()
-}
-
-/// A watch that brings nothing may hide that pods are gone: no step is taken on what may be out of date.
-fn watches_work(plan: &mut Plan<'_>) -> bool {
-    let Some(broken) = &plan.seen.broken_watch else {
-        return true;
-    };
-    let text = format!(
-        "the watch of {} is broken since {}: {}",
-        broken.kind,
-        broken.since.format("%T"),
-        broken.message
-    );
-    let text = plan.hold(HoldReason::WatchBroken, &text);
-    plan.say(text);
-    false
 }

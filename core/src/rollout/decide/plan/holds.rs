@@ -167,7 +167,13 @@ impl Plan<'_> {
             HoldReason::RouteInvalid,
             HoldReason::RoutesUnavailable,
         ];
-        if hands_off.iter().any(|reason| self.held_since(*reason).is_some()) {
+        let watch_back =
+            self.held_since(HoldReason::WatchBroken).is_some() && self.seen.broken_watch.is_none();
+        let held = hands_off.iter().any(|reason| self.held_since(*reason).is_some());
+        if held || watch_back {
+            self.next.resumed_at = Some(self.now);
+        }
+        if held {
             self.holds
                 .before
                 .retain(|hold| hold.reason != HoldReason::WorkloadNotReady);
