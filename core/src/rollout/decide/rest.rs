@@ -6,7 +6,7 @@ use super::{
     change::{self, Change},
     first_calls,
     plan::Plan,
-    quarrel, release, silence,
+    quarrel, release, silence, transfer,
     transition::{self, Transition},
     undo,
 };
@@ -225,16 +225,18 @@ fn was_late(plan: &Plan<'_>) -> bool {
 /// Failed, and the canary serves because the primary could not: wait for the primary, whatever is pushed (W4).
 fn after_failed_promotion(plan: &mut Plan<'_>) {
     let weight = plan.weight();
-    if plan.next.revision.current != plan.next.revision.promoted && was_late(plan) && undo::late_success(plan)
-    {
+    let unreleased = plan.next.revision.current != plan.next.revision.promoted;
+    if unreleased && was_late(plan) && undo::late_success(plan) && plan.runs_analysed() {
         // It had nothing to return to, and got ready with the new template after all.
         plan.enter(Phase::Promoting);
         return;
     }
-    let primary_ready = plan.primary().is_some_and(Workload::ready);
+    let fails = transfer::failed(plan) && undo::late_success(plan);
+    let primary_ready = plan.primary().is_some_and(Workload::ready) && !fails;
     let primary_serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
     let canary_dead = plan.target().is_none_or(|t| t.serving() == 0);
     if primary_ready || (canary_dead && primary_serves) {
+        plan.next.transfer = None;
         plan.lower(Weight::ZERO);
         plan.say("the primary is ready again and serves all traffic");
         plan.tell(
@@ -254,6 +256,7 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
         plan.next.canary_weight = i32::from(weight.percent());
         return;
     }
+    mend_primary(plan);
     let split = capacity::split_by_pods(plan).min(weight);
     if primary_serves && !split.is_zero() && !capacity::canary_keeps(plan, weight) {
         // Both have too few pods: each serves by them.
@@ -261,9 +264,31 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
     } else {
         plan.route(weight);
     }
-    plan.hold(
-        HoldReason::PromotionFailed,
-        "the primary is not ready; the canary serves all traffic until it is",
-    );
-    plan.say("the promotion failed and the primary is not ready: the canary serves all traffic");
+    let (hold, text) = if fails {
+        (
+            "the primary fails under the traffic with this revision; the canary serves all traffic until another revision is released",
+            "the promotion failed, for the primary fails under the traffic: the canary serves all traffic",
+        )
+    } else {
+        (
+            "the primary is not ready; the canary serves all traffic until it is",
+            "the promotion failed and the primary is not ready: the canary serves all traffic",
+        )
+    };
+    plan.hold(HoldReason::PromotionFailed, hold);
+    plan.say(text);
+}
+
+/// While the canary serves, a primary that is gone, or has what failed, gets the promoted template as soon as that is possible: from
+/// the workload if somebody set it back, else from its own ReplicaSets. Pods that have a share keep it.
+fn mend_primary(plan: &mut Plan<'_>) {
+    let weight = plan.weight();
+    let serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
+    if serves && weight != Weight::FULL && !capacity::primary_keeps_serving(plan, weight) {
+        return;
+    }
+    follow_promoted_template(plan);
+    if plan.seen.unrestorable != plan.next.revision.promoted {
+        return_to_promoted(plan);
+    }
 }

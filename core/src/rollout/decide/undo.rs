@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{capacity, plan::Plan, silence, withdrawal};
+use super::{capacity, plan::Plan, silence, transfer, withdrawal};
 use crate::{
     api::{HoldReason, Phase, Retirement, RetirementKind},
     defect::{Defect, planted},
@@ -36,10 +36,14 @@ pub(super) fn proceed(plan: &mut Plan<'_>, retirement: &Retirement) {
     // The primary is not as it should be in its time: whoever carries the traffic keeps it, nothing is scaled away, and a
     // newer revision is heard from now on. What could not stand in is replaced all the same before that.
     let over = plan.spec.progress_deadline + plan.spec.drain;
-    if plan.elapsed(retirement.since, over) {
+    let since = plan
+        .next
+        .resumed_at
+        .map_or(retirement.since, |resumed| resumed.max(retirement.since));
+    if plan.elapsed(since, over) {
         return withdrawal::conclude(plan, retirement);
     }
-    restore(plan, retirement.since);
+    restore(plan, since);
 }
 
 /// Puts the traffic where the undo wants it, by as much as the pods there carry.
@@ -112,7 +116,8 @@ fn restore(plan: &mut Plan<'_>, since: DateTime<Utc>) {
 fn forward_again(plan: &mut Plan<'_>, kind: RetirementKind) -> bool {
     let nothing_else =
         plan.seen.unrestorable.is_some() && plan.seen.unrestorable == plan.next.revision.promoted;
-    if kind != RetirementKind::UndoOnCanary || !nothing_else || !late_success(plan) {
+    if kind != RetirementKind::UndoOnCanary || !nothing_else || !late_success(plan) || transfer::failed(plan)
+    {
         return false;
     }
     plan.next.retirement = None;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the terminal phase is written last, when it is true.
 
-use super::plan::Plan;
+use super::{plan::Plan, transfer};
 use crate::{
     api::{NoticeKind, Outcome, Phase, RejectedRevision, Retirement, RetirementKind},
     defect::{Defect, planted},
@@ -49,10 +49,13 @@ pub(super) fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
         });
         plan.next.revision.mark = promoted.and_then(|target| target.mark.clone());
     } else {
-        reject(plan, retirement.kind == RetirementKind::UndoOnCanary);
+        let late = retirement.kind == RetirementKind::UndoOnCanary && !transfer::failed(plan);
+        reject(plan, late);
     }
     plan.next.retirement = None;
-    plan.next.transfer = None;
+    // As long as the canary serves, it is known that requests do not arrive at the primary.
+    let keeps = transfer::failed(plan) && plan.next.canary_weight > 0;
+    plan.next.transfer = plan.next.transfer.take().filter(|_| keeps);
     plan.next.step = None;
     plan.clear_holds();
     plan.enter(phase);
