@@ -5,13 +5,15 @@
 //! is no repair, and the quarrel goes on with it. Ten quiet minutes end it. What keeps traffic from pods that
 //! are bad, or from nobody, is repeated sooner, and without end.
 
+use std::cmp::Ordering;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::plan::Plan;
 use crate::{
     api::{HoldReason, NoticeKind},
     defect::{Defect, planted},
-    rollout::{Act, Repeat, Serves, Weight},
+    rollout::{Act, Repeat, Serves, Weight, Workload},
 };
 
 /// How often the same write is repeated at once.
@@ -109,8 +111,9 @@ fn tell_repair(plan: &mut Plan<'_>) {
 fn pause(plan: &Plan<'_>, act: &Act) -> TimeDelta {
     let withdrawn = plan.next.retirement.is_some() || plan.next.retreat.is_some();
     match act {
-        Act::PointApex(Serves::Primary) if plan.seen.apex.endpoints == 0 => TimeDelta::seconds(1),
+        Act::PointApex(_) if plan.seen.apex.endpoints == 0 => TimeDelta::seconds(1),
         Act::Route(_) | Act::ApplyRoutes(_) if withdrawn => SAFETY,
+        Act::Route(weight) | Act::ApplyRoutes(weight) if leads_astray(plan, *weight) => SAFETY,
         // Callers must not stay with what was not judged, or was rejected.
         Act::Route(Weight::ZERO) | Act::ApplyRoutes(Weight::ZERO) | Act::PointApex(Serves::Primary)
             if serves_unreleased(plan) =>
@@ -118,6 +121,16 @@ fn pause(plan: &Plan<'_>, act: &Act) -> TimeDelta {
             SAFETY
         }
         _ => TimeDelta::seconds(60),
+    }
+}
+
+/// Whether the routes as they are send more than `weight` to pods that nobody released, or more than the rest to no pod at all.
+fn leads_astray(plan: &Plan<'_>, weight: Weight) -> bool {
+    let serves = |workload: Option<&Workload>| workload.is_some_and(|w| w.serving() > 0);
+    match plan.seen.routes.weight().map(|routed| routed.cmp(&weight)) {
+        Some(Ordering::Greater) => serves_unreleased(plan) || !serves(plan.target()),
+        Some(Ordering::Less) => !serves(plan.primary()),
+        _ => false,
     }
 }
 

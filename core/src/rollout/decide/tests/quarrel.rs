@@ -50,7 +50,11 @@ pub(super) fn at_rest() -> Observed {
 fn route_that_a_robot_rewrites_is_put_right_ten_times_and_then_once_a_minute() {
     let route = Act::Route(Weight::ZERO);
     let drift = |seen: &mut Observed| seen.routes = at_weight(30);
-    let (count, seen) = repeated_within(1800, at_rest(), drift, &route);
+    let (count, _) = repeated_within(1800, at_rest(), drift, &route);
+    assert_eq!(count, 180, "every ten seconds, for callers meet nobody there");
+    let mut with_pods = at_rest();
+    with_pods.target = Some(workload("a", "2"));
+    let (count, seen) = repeated_within(1800, with_pods, drift, &route);
     assert!((35..=45).contains(&count), "{count} writes in half an hour");
     let hold = seen.status.hold.clone().unwrap();
     assert_eq!(hold.reason, HoldReason::TargetConflict);
