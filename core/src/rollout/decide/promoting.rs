@@ -9,18 +9,15 @@ use super::{
     change::{self, Change},
     checks::{self, Verdict},
     plan::Plan,
-    progressing,
+    pods, progressing, quarrel,
     reach::{self, Reach},
     retreat, rollback, silence, standing_orders, transfer,
 };
 use crate::{
-    api::{HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
+    api::{FirstCallsStatus, HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
     defect::{Defect, planted},
     rollout::{Act, Serves, Weight, Workload},
 };
-
-/// How often the primary may fail under all of the traffic before the promotion is undone.
-const MAX_FAILURES: i32 = 3;
 
 pub(super) fn decide(plan: &mut Plan<'_>) {
     plan.mend_children();
@@ -109,7 +106,7 @@ fn enough_pods(plan: &mut Plan<'_>) -> bool {
     }
     let serves = target.is_some_and(|t| t.serving() > 0);
     let since = plan.phase_since();
-    if serves && !plan.elapsed(since, plan.spec.progress_deadline) {
+    if serves && !pods::time_is_up(plan, since, plan.spec.progress_deadline) {
         if scarce {
             plan.act(Act::ScaleTarget(wanted));
         }
@@ -217,7 +214,7 @@ fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
     );
     plan.say(format!("promoting: waiting for {}", names.primary));
     let since = plan.phase_since();
-    if plan.elapsed(since, plan.spec.progress_deadline) {
+    if pods::time_is_up(plan, since, plan.spec.progress_deadline) {
         let deadline = plan.spec.progress_deadline.num_seconds();
         let text = format!("{text} after {deadline} s (progressDeadlineSeconds)");
         return rollback::begin(plan, RetirementKind::UndoOnCanary, &text);
@@ -274,10 +271,14 @@ pub(super) fn finalise(plan: &mut Plan<'_>) {
     };
     let analysed = plan.next.revision.current.as_ref() == Some(&target.revision);
     if target.desired > 0 && analysed {
-        if silence::silent(plan, Serves::Target) {
-            plan.act(Act::ScaleTarget(0));
+        if !silence::silent(plan, Serves::Target) {
+            return;
         }
-        return;
+        if !quarrel::is_about(plan, &Act::ScaleTarget(0)) {
+            return plan.act(Act::ScaleTarget(0));
+        }
+        // Whoever insists on pods that nobody calls keeps the promotion from nothing.
+        return succeed(plan);
     }
     if target.gone() || !analysed {
         succeed(plan);
@@ -326,14 +327,10 @@ fn primary_failed(plan: &mut Plan<'_>, text: &str, share: Weight) {
         transfer::begin_anyhow(plan, Serves::Primary, Weight::ZERO);
     }
     transfer::give_up(plan, true);
-    let failures = plan
-        .next
-        .transfer
-        .as_ref()
-        .map_or(MAX_FAILURES, |known| known.attempts);
     plan.towards_safety();
     plan.enter(Phase::Promoting);
-    if failures >= MAX_FAILURES {
+    if transfer::failed(plan) {
+        let failures = transfer::MAX_FAILURES;
         let text = format!("{text}, for the {failures}rd time under all of the traffic");
         return rollback::begin(plan, RetirementKind::UndoOnCanary, &text);
     }
@@ -361,14 +358,10 @@ fn succeed(plan: &mut Plan<'_>) {
         plan.next.revision.previous = before;
     }
     plan.remember(outcome, &text);
-    let confirmed = plan
-        .next
-        .transfer
-        .take()
-        .is_some_and(|transfer| transfer.confirmed);
-    if confirmed {
-        plan.next.first_calls = None;
-    }
+    // Nobody called, or a newer revision came before it was known: the first callers tell.
+    let transfer = plan.next.transfer.take();
+    let reached = plan.spec.reach_assumed || transfer.is_some_and(|known| known.confirmed || known.assumed);
+    plan.next.first_calls = (!reached).then(|| FirstCallsStatus::since(plan.now));
     plan.next.step = None;
     plan.clear_holds();
     plan.enter(Phase::Succeeded);

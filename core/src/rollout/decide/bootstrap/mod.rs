@@ -10,7 +10,7 @@ use primary::{primary_died, primary_ready};
 use super::{
     capacity,
     plan::Plan,
-    policies,
+    pods, policies, quarrel,
     reach::{self, Reach},
     silence,
     transfer::{self, old_share},
@@ -57,6 +57,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     let dead = plan.primary().is_none_or(|primary| primary.serving() == 0);
     if dead && !planted(Defect::DoesNotAwaitThePrimary) {
         return primary_died(plan, target);
+    }
+    if !pods::are_watched(plan) {
+        return plan.keep_holds(&[HoldReason::NotReached]);
     }
     hand_over(plan, target);
 }
@@ -268,8 +271,7 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
         return;
     }
     if plan.primary().is_none_or(|primary| !primary.ready()) {
-        let text = format!("{}: not all pods are ready", plan.spec.names.primary);
-        return held(plan, HoldReason::WorkloadNotReady, &text);
+        return lost_pods(plan);
     }
     plan.point_apex(Serves::Primary);
     if plan.acting() || !plan.drained() {
@@ -283,14 +285,31 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
             );
             return held(plan, HoldReason::WorkloadNotReady, &text);
         }
-        if silence::silent(plan, Serves::Target) {
-            plan.act(Act::ScaleTarget(0));
+        if !silence::silent(plan, Serves::Target) {
+            return;
         }
-        return;
+        if !quarrel::is_about(plan, &Act::ScaleTarget(0)) {
+            return plan.act(Act::ScaleTarget(0));
+        }
+        // Whoever insists on pods that nobody calls keeps the set-up from nothing.
+        return finish(plan);
     }
     if target.gone() {
         finish(plan);
     }
+}
+
+/// Some of the primary's pods are gone since it has all of the traffic: if the target has more, it goes back there.
+fn lost_pods(plan: &mut Plan<'_>) {
+    let text = format!("{}: not all pods are ready", plan.spec.names.primary);
+    let better = same_template(plan) && capacity::target_carries_more(plan);
+    if better && !capacity::primary_carries_rest(plan, Weight::ZERO) {
+        plan.towards_safety();
+        transfer::give_up(plan, true);
+        follow(plan);
+        plan.point_apex(Serves::Target);
+    }
+    held(plan, HoldReason::WorkloadNotReady, &text);
 }
 
 /// Nobody was known to call when the traffic moved: whoever calls now is to arrive.

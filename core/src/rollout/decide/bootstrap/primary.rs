@@ -18,13 +18,17 @@ pub(super) fn primary_died(plan: &mut Plan<'_>, target: &Workload) {
     let text = format!("{}: no pod is ready any more", plan.spec.names.primary);
     plan.say(text.clone());
     plan.hold(HoldReason::WorkloadNotReady, &text);
-    let moved = old_share(plan).is_some_and(|share| share != Weight::FULL);
-    if moved && target.serving() > 0 {
+    if moved(plan) && target.serving() > 0 {
         plan.towards_safety();
         transfer::give_up(plan, true);
         super::follow(plan);
         plan.point_apex(Serves::Target);
     }
+}
+
+/// Whether the primary has a share of the traffic, as recorded.
+fn moved(plan: &Plan<'_>) -> bool {
+    old_share(plan).is_some_and(|share| share != Weight::FULL)
 }
 
 /// Creates the primary, follows the target while no traffic depends on it, and waits until it is ready.
@@ -34,6 +38,11 @@ pub(super) fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
         |share| share != Weight::FULL,
     );
     match plan.primary() {
+        // Whoever has pods has the traffic until there is a primary again, which may be refused.
+        None if moved(plan) && target.serving() > 0 => {
+            primary_died(plan, target);
+            false
+        }
         None => {
             let replicas = Some(capacity::full(plan));
             plan.act(Act::Promote {
@@ -50,6 +59,7 @@ pub(super) fn primary_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
         }
         Some(primary) if primary.revision != target.revision && !takes_traffic => {
             if left_alone(plan, target, primary) {
+                transfer::forget_word(plan);
                 plan.act(Act::Promote {
                     revision: target.revision.clone(),
                     replicas: None,

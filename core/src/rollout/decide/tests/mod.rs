@@ -1,12 +1,17 @@
 //! Single decisions: what is written, and in which order.
 
 mod before; // statuses that the version before wrote
+mod blind; // metrics that cannot be read
+mod bursts; // services that are called now and then
 mod capacity; // enough pods for a share of the traffic
 mod clock; // clocks, and controllers that die
+mod failed_promotion;
 mod first_calls;
+mod handed_over;
 mod identity; // templates that are known by another digest
 mod missed;
 mod orders; // what somebody orders
+mod pods;
 mod promoting; // the primary takes over
 mod quarrel; // somebody else keeps changing what is written
 mod refused; // writes that the API server refuses
@@ -14,7 +19,8 @@ mod rest; // nothing is under way
 mod silence; // requests that do not arrive
 mod steps; // evidence, and what follows from it
 mod terminating; // a Canary that is deleted
-mod transfer; // traffic that is handed over
+mod transfer;
+mod undone; // what somebody else undoes // traffic that is handed over
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -207,6 +213,8 @@ fn first_step(reading: Reading) -> Observed {
                 ..RevisionStatus::default()
             },
             step: Some(StepStatus {
+                dark_since: None,
+                blind_retreats: 0,
                 index: 0,
                 started_at: at(0),
                 traffic_since: at(0),
@@ -277,4 +285,41 @@ fn order(verb: Verb, revision: &str) -> Vec<Order> {
         gate: None,
         own: false,
     }]
+}
+
+/// As `carry_out`, and pods do at once what is asked.
+fn live(seen: &mut Observed, now: i64, spec: &RolloutSpec) -> Vec<Act> {
+    seen.told = seen.status.outbox.seq;
+    let acts = carry_out(seen, now, spec);
+    for act in &acts {
+        match act {
+            Act::ScaleTarget(n) => {
+                let target = seen.target.as_mut().unwrap();
+                (target.desired, target.total, target.updated) = (*n, *n, *n);
+                (target.available, target.endpoints) = (*n, *n);
+            }
+            Act::ApplyRoutes(weight) => {
+                seen.routes = at_weight(i64::from(weight.percent()));
+                seen.routing_since = at(now);
+            }
+            Act::Promote { revision, replicas } => {
+                let mut primary = workload(revision, "1");
+                if let Some(n) = replicas {
+                    (primary.desired, primary.total, primary.updated) = (*n, *n, *n);
+                    (primary.available, primary.endpoints) = (*n, *n);
+                }
+                seen.primary = Some(primary);
+            }
+            _ => {}
+        }
+    }
+    acts
+}
+
+fn tallied(requests: f64, bad: f64) -> Option<Counts> {
+    Some(Counts {
+        requests,
+        bad,
+        ..Counts::default()
+    })
 }
