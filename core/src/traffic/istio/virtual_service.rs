@@ -309,6 +309,7 @@ fn remove_strategy_routes(edit: &mut Edit) -> Result<(), RouteError> {
     Ok(())
 }
 
+/// One key after the other: the cache does not keep every annotation, so that the whole map is not known.
 fn remove_our_metadata(edit: &mut Edit, section: &str) -> Result<(), RouteError> {
     let path = format!("/metadata/{section}");
     let Some(present) = edit.doc().pointer(&path).and_then(Value::as_object) else {
@@ -319,9 +320,6 @@ fn remove_our_metadata(edit: &mut Edit, section: &str) -> Result<(), RouteError>
         .filter(|k| k.starts_with(OUR_METADATA))
         .cloned()
         .collect();
-    if !ours.is_empty() && ours.len() == present.len() {
-        return edit.remove(&path);
-    }
     ours.iter()
         .try_for_each(|key| edit.remove(&format!("{path}/{}", escape(key))))
 }
