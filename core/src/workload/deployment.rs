@@ -335,8 +335,12 @@ pub fn handed_back(primary: &Value, selector: &Selector) -> Value {
     template
 }
 
-/// Where a pod template selects pods.
-const RETARGETED: [&str; 2] = ["/spec/affinity", "/spec/topologySpreadConstraints"];
+/// Where a pod template selects pods. `nodeAffinity` selects nodes, which may have a label of the same name.
+const RETARGETED: [&str; 3] = [
+    "/spec/affinity/podAffinity",
+    "/spec/affinity/podAntiAffinity",
+    "/spec/topologySpreadConstraints",
+];
 
 /// Changes label selectors that mean the workload's own pods: those that ask for the first value of `label`.
 fn retarget(value: &mut Value, label: &str, (from, to): (&str, &str)) {
@@ -354,8 +358,10 @@ fn retarget(value: &mut Value, label: &str, (from, to): (&str, &str)) {
                     *value = json!(to);
                 }
             }
-            map.values_mut()
-                .for_each(|inner| retarget(inner, label, (from, to)));
+            // Labels of namespaces are others than those of pods.
+            map.iter_mut()
+                .filter(|(key, _)| *key != "namespaceSelector")
+                .for_each(|(_, inner)| retarget(inner, label, (from, to)));
         }
         Value::Array(items) => items
             .iter_mut()

@@ -252,3 +252,29 @@ fn restored_primary_bears_no_marks_that_an_earlier_version_copied() {
     assert_eq!(restored["spec"]["template"], fresh["spec"]["template"]);
     assert_eq!(restored["spec"]["revisionHistoryLimit"], 2);
 }
+
+/// A node pool or a namespace may be labelled like the workload that has it: those select no pods.
+#[test]
+fn only_what_selects_pods_is_changed_for_the_primary() {
+    let nodes = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "app", "operator": "In", "values": ["shop"]}]},
+    ]}});
+    let apart = |value: &str| {
+        json!({"requiredDuringSchedulingIgnoredDuringExecution": [{
+            "topologyKey": "kubernetes.io/hostname",
+            "namespaceSelector": {"matchLabels": {"app": "shop"}},
+            "labelSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": [value]}]},
+        }]})
+    };
+    let mut target = target("shop:1");
+    target["spec"]["template"]["spec"]["affinity"] = json!({
+        "nodeAffinity": nodes, "podAffinity": apart("shop"), "podAntiAffinity": apart("shop"),
+    });
+    let primary = built(&target, &[]);
+    let affinity = &primary["spec"]["template"]["spec"]["affinity"];
+    assert_eq!(affinity["nodeAffinity"], nodes);
+    assert_eq!(affinity["podAffinity"], apart("shop-primary"));
+    assert_eq!(affinity["podAntiAffinity"], apart("shop-primary"));
+    let view = view_primary(&primary, 0, Some(&telling()));
+    assert_eq!(view.edited_by, None, "the same template");
+}
