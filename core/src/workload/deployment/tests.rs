@@ -278,3 +278,13 @@ fn only_what_selects_pods_is_changed_for_the_primary() {
     let view = view_primary(&primary, 0, Some(&telling()));
     assert_eq!(view.edited_by, None, "the same template");
 }
+
+#[test]
+fn percentage_without_measure_is_a_percentage() {
+    for field in ["maxSurge", "maxUnavailable"] {
+        let target =
+            json!({"spec": {"replicas": 100, "strategy": {"rollingUpdate": {field: "922337203685477580%"}}}});
+        let floor = view_target(&target, 0).floor;
+        assert_eq!(floor, if field == "maxSurge" { 75 } else { 0 }, "{field}");
+    }
+}
