@@ -246,11 +246,26 @@ fn restored_primary_bears_no_marks_that_an_earlier_version_copied() {
     live["metadata"]["labels"]["app.kubernetes.io/instance"] = json!("shop-prod");
     live["spec"]["revisionHistoryLimit"] = json!(0);
     let old = json!({"spec": {"template": built(&target("shop:1"), &[])["spec"]["template"]}});
-    let restored = build_restored(&live, &old);
+    let restored = build_restored(&live, &old, &[]);
     let fresh = built(&target("shop:1"), &[]);
     assert_eq!(restored["metadata"]["labels"], fresh["metadata"]["labels"]);
     assert_eq!(restored["spec"]["template"], fresh["spec"]["template"]);
     assert_eq!(restored["spec"]["revisionHistoryLimit"], 2);
+}
+
+#[test]
+fn annotation_that_was_asked_for_outlives_an_undo_and_that_of_somebody_else_is_not_taken() {
+    let mut live = built(&target("shop:2"), &["team/"]);
+    live["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = json!("3");
+    live["metadata"]["annotations"]["note"] = json!("by hand");
+    let old = json!({"spec": {"template": target("shop:1")["spec"]["template"]}});
+    let restored = build_restored(&live, &old, &["team/".to_owned()]);
+    let annotations = restored["metadata"]["annotations"].as_object().unwrap();
+    assert_eq!(annotations["team/on-call"], "someone");
+    assert_eq!(
+        annotations.keys().collect::<Vec<_>>(),
+        ["bellwether.dev/owner-uid", "team/on-call"]
+    );
 }
 
 /// A node pool or a namespace may be labelled like the workload that has it: those select no pods.
