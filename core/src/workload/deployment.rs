@@ -131,9 +131,10 @@ fn created(object: &Value) -> String {
     text(object, "/metadata/creationTimestamp").to_owned()
 }
 
-/// `live`, the primary, with the pod template of one of its ReplicaSets. Everything else as it was built before.
+/// `live`, the primary, with the pod template of one of its ReplicaSets. Everything else as it was built before, with the
+/// annotations that `include` asks for.
 #[must_use]
-pub fn build_restored(live: &Value, replica_set: &Value) -> Value {
+pub fn build_restored(live: &Value, replica_set: &Value, include: &[String]) -> Value {
     let mut template = replica_set
         .pointer("/spec/template")
         .cloned()
@@ -166,10 +167,11 @@ pub fn build_restored(live: &Value, replica_set: &Value) -> Value {
         let needed: Vec<&String> = selector_labels(live).map(|(key, _)| key).collect();
         map.retain(|key, _| key == MANAGED_BY_LABEL || needed.contains(&key) || !tracking::of_objects(key));
     }
+    let included = included(live, "annotations", include);
     let mut annotations = keep("annotations");
     if let Some(map) = annotations.as_object_mut() {
-        // The Deployment controller's own notes are not ours to apply.
-        map.retain(|key, _| key.starts_with("bellwether.dev/"));
+        // The Deployment controller's own notes are not ours to apply, nor are anybody else's.
+        map.retain(|key, _| key.starts_with("bellwether.dev/") || included.contains_key(key));
     }
     json!({
         "apiVersion": "apps/v1",

@@ -59,8 +59,9 @@ static DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
     })
 });
 
-/// Fields where an empty object means something: an empty selector selects everything, an absent one nothing.
-const MEANINGFUL: [&str; 2] = ["labelSelector", "namespaceSelector"];
+/// Fields where an empty value means something: an empty selector selects everything, an absent one nothing; an empty class
+/// is no class, an absent one the cluster's default.
+const MEANINGFUL: [&str; 3] = ["labelSelector", "namespaceSelector", "storageClassName"];
 /// Fields whose keys are the user's own: an empty value is a value.
 const FREE_MAPS: [&str; 6] = [
     "labels",
@@ -246,6 +247,14 @@ mod tests {
         let with = normal(&spread(json!({})));
         let without = normal(&json!({"spec": {"topologySpreadConstraints": [{"maxSkew": 1}]}}));
         assert_ne!(with, without);
+    }
+
+    #[test]
+    fn empty_storage_class_is_not_the_default_one() {
+        let claim = |spec: Value| json!({"spec": {"volumes": [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": spec}}}]}});
+        let none = claim(json!({"storageClassName": "", "accessModes": ["ReadWriteOnce"]}));
+        let default = claim(json!({"accessModes": ["ReadWriteOnce"]}));
+        assert_ne!(normal(&none), normal(&default));
     }
 
     #[test]

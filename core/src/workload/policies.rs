@@ -3,7 +3,7 @@
 //! The primary's pods have another value of one label (see [`Selector`]). Whoever selects pods by it guards or serves the target
 //! alone: requests to the primary are then denied, or let through that should be denied.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{deployment::Selector, text};
 
@@ -215,6 +215,7 @@ fn selects(kind: &PolicyKind, object: &Value, labels: &Map<String, Value>, workl
 
 /// Whether a NetworkPolicy of other pods lets those with these labels through: a primary that is not among them reaches nobody.
 fn is_peer(policy: &Value, labels: &Map<String, Value>) -> bool {
+    let namespace = text(policy, "/metadata/namespace");
     [("/spec/ingress", "from"), ("/spec/egress", "to")]
         .into_iter()
         .any(|(rules, peers)| {
@@ -226,12 +227,29 @@ fn is_peer(policy: &Value, labels: &Map<String, Value>) -> bool {
             let mut peers = rules.filter_map(|rule| rule.get(peers)?.as_array()).flatten();
             peers.any(|peer| {
                 // Those of other namespaces are no pods of ours.
-                let here = peer.get("namespaceSelector").is_none();
-                here && peer
-                    .get("podSelector")
-                    .is_some_and(|selector| matches(selector, labels))
+                let here = peer.get("namespaceSelector");
+                here.is_none_or(|selector| may_match_namespace(selector, namespace))
+                    && peer
+                        .get("podSelector")
+                        .is_some_and(|selector| matches(selector, labels))
             })
         })
+}
+
+/// Whether a selector of namespaces may select the one of this name. Of its labels only the one is known that the API server
+/// gives every namespace; a policy that may concern us is looked at rather than passed over.
+fn may_match_namespace(selector: &Value, namespace: &str) -> bool {
+    const NAME: &str = "kubernetes.io/metadata.name";
+    let known = Map::from_iter([(NAME.to_owned(), Value::from(namespace))]);
+    let mut of_name = Map::new();
+    if let Some(wanted) = selector.get("matchLabels").and_then(|labels| labels.get(NAME)) {
+        of_name.insert("matchLabels".to_owned(), json!({ NAME: wanted }));
+    }
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+    let expressions = expressions.into_iter().flatten();
+    let expressions: Vec<&Value> = expressions.filter(|e| text(e, "/key") == NAME).collect();
+    of_name.insert("matchExpressions".to_owned(), json!(expressions));
+    matches(&Value::Object(of_name), &known)
 }
 
 fn has_all(labels: &Map<String, Value>, wanted: &Map<String, Value>) -> bool {

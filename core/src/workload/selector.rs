@@ -101,8 +101,12 @@ pub(super) fn original_template(template: &Value, selector: &Selector) -> Value 
     template
 }
 
-/// Where a pod template selects pods.
-pub(super) const RETARGETED: [&str; 2] = ["/spec/affinity", "/spec/topologySpreadConstraints"];
+/// Where a pod template selects pods. `nodeAffinity` selects nodes, which may have a label of the same name.
+pub(super) const RETARGETED: [&str; 3] = [
+    "/spec/affinity/podAffinity",
+    "/spec/affinity/podAntiAffinity",
+    "/spec/topologySpreadConstraints",
+];
 
 /// Changes label selectors that mean the workload's own pods: those that ask for the first value of `label`.
 pub(super) fn retarget(value: &mut Value, label: &str, (from, to): (&str, &str)) {
@@ -120,8 +124,10 @@ pub(super) fn retarget(value: &mut Value, label: &str, (from, to): (&str, &str))
                     *value = json!(to);
                 }
             }
-            map.values_mut()
-                .for_each(|inner| retarget(inner, label, (from, to)));
+            // Labels of namespaces are others than those of pods.
+            map.iter_mut()
+                .filter(|(key, _)| *key != "namespaceSelector")
+                .for_each(|(_, inner)| retarget(inner, label, (from, to)));
         }
         Value::Array(items) => items
             .iter_mut()

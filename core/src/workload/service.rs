@@ -103,9 +103,19 @@ pub fn serves(service: &Value, target: &Value, selector: &Selector) -> Option<Se
         .find(|s| matches(*s))
 }
 
-/// JSON Patch operations that point an adopted Service at the pods with `labels`, remembering its own selector.
+/// JSON Patch operations that point an adopted Service at the pods of `target` that `wanted` means, remembering the selector
+/// that its owner wrote last.
 #[must_use]
-pub fn point_adopted(live: &Value, labels: &Value) -> Value {
+pub fn point_adopted(live: &Value, target: &Value, selector: &Selector, wanted: Serves) -> Value {
+    let own = own_selector(live, selector);
+    let labels = match wanted {
+        Serves::Primary => pod_labels(target, selector, wanted),
+        // Its owner may have changed it with the labels of pods that are not there yet, or not any more.
+        Serves::Target => Some(&own)
+            .filter(|own| serves(&json!({"spec": {"selector": own}}), target, selector) == Some(wanted))
+            .cloned()
+            .unwrap_or_else(|| pod_labels(target, selector, wanted)),
+    };
     let mut ops = vec![
         json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
     ];
@@ -113,24 +123,41 @@ pub fn point_adopted(live: &Value, labels: &Value) -> Value {
     if annotations.is_none() {
         ops.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
     }
-    if annotations.is_none_or(|a| a.get(SELECTOR_ANNOTATION).is_none()) {
-        let selector = live
-            .pointer("/spec/selector")
-            .cloned()
-            .unwrap_or_else(|| json!({}));
+    if noted(live).as_ref() != Some(&own) {
         let path = format!("/metadata/annotations/{}", SELECTOR_ANNOTATION.replace('/', "~1"));
-        ops.push(json!({"op": "add", "path": path, "value": selector.to_string()}));
+        ops.push(json!({"op": "add", "path": path, "value": own.to_string()}));
     }
     ops.push(json!({"op": "add", "path": "/spec/selector", "value": labels}));
     Value::Array(ops)
 }
 
-/// The selector that an adopted Service had before.
-#[must_use]
-pub fn original_selector(live: &Value) -> Option<Value> {
+/// The selector that the owner of an adopted Service wrote last: the present one, unless we wrote it; then the one noted.
+fn own_selector(live: &Value, selector: &Selector) -> Value {
+    let present = live
+        .pointer("/spec/selector")
+        .filter(|present| present.is_object());
+    let ours =
+        present.is_some_and(|present| text(present, &label_path(selector)) == selector.primary_value());
+    let noted = noted(live);
+    match (present, noted) {
+        (Some(present), None) => present.clone(),
+        (Some(present), Some(_)) if !ours => present.clone(),
+        (_, noted) => noted.unwrap_or_else(|| json!({})),
+    }
+}
+
+fn label_path(selector: &Selector) -> String {
+    format!("/{}", selector.label.replace('~', "~0").replace('/', "~1"))
+}
+
+/// The selector that is noted on an adopted Service.
+fn noted(live: &Value) -> Option<Value> {
     let kept = live
         .pointer("/metadata/annotations")?
         .get(SELECTOR_ANNOTATION)?
         .as_str()?;
     serde_json::from_str(kept).ok()
 }
+
+#[cfg(test)]
+mod tests; // which pods an adopted Service selects

@@ -158,7 +158,9 @@ fn floor(deployment: &Value, desired: i32) -> i32 {
         let value = deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
         let percent = value.and_then(Value::as_str).unwrap_or("25%");
         let percent = percent.trim_end_matches('%').parse::<i64>().unwrap_or(25);
-        let resolved = (i64::from(desired) * percent + if up { 99 } else { 0 }) / 100;
+        // The API server takes any number of digits.
+        let whole = i64::from(desired).saturating_mul(percent);
+        let resolved = whole.saturating_add(if up { 99 } else { 0 }) / 100;
         value.and_then(Value::as_i64).unwrap_or(resolved)
     };
     let (surge, unavailable) = (part("maxSurge", true), part("maxUnavailable", false));

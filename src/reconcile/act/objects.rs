@@ -116,12 +116,7 @@ impl<'a> Round<'a> {
                 .ok_or_else(|| self.stale(act, Child::ApexService))?;
             return self.apply(act, Child::ApexService, wanted).await;
         };
-        let labels = match serves {
-            Serves::Primary => service::pod_labels(target, selector, serves),
-            Serves::Target => service::original_selector(live)
-                .unwrap_or_else(|| service::pod_labels(target, selector, serves)),
-        };
-        let ops = service::point_adopted(live, &labels);
+        let ops = service::point_adopted(live, target, selector, serves);
         self.patch(act, Kind::Service, &self.spec.names.apex, ops)
             .await
             .map(drop)

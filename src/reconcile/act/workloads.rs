@@ -76,7 +76,7 @@ impl Round<'_> {
         self.apply(
             act,
             Child::PrimaryDeployment,
-            deployment::build_restored(live, &set),
+            deployment::build_restored(live, &set, &self.ctx.settings.include_label_prefix),
         )
         .await
     }

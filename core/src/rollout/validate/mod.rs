@@ -208,9 +208,20 @@ fn percent(field: &str, value: i32) -> Result<Weight, Problem> {
 
 /// The metrics that can be used; what is wrong with the others is noted.
 fn metrics(metrics: &[Metric], problems: &mut Problems) -> Vec<MetricSpec> {
-    let each = metrics.iter().enumerate();
-    each.filter_map(|(i, given)| metric(&format!("spec.analysis.metrics[{i}]"), given, problems))
-        .collect()
+    let mut parsed = Vec::new();
+    for (i, given) in metrics.iter().enumerate() {
+        let path = format!("spec.analysis.metrics[{i}]");
+        // Readings, windows and checks are known by the name of their metric.
+        if let Some(earlier) = metrics[..i].iter().position(|earlier| earlier.name == given.name) {
+            let text = format!(
+                "{:?} is the name of spec.analysis.metrics[{earlier}] already; write min and max of one metric into one entry",
+                given.name
+            );
+            problems.note(format!("{path}.name"), text);
+        }
+        parsed.extend(metric(&path, given, problems));
+    }
+    parsed
 }
 
 fn metric(path: &str, metric: &Metric, problems: &mut Problems) -> Option<MetricSpec> {

@@ -183,3 +183,18 @@ fn reporter_and_disconnects_are_taken_over_and_fit_their_metric() {
         ["spec.analysis.metrics[0].disconnects"]
     );
 }
+
+#[test]
+fn metric_that_is_there_twice_is_refused_with_both_positions() {
+    let canary = web(|c| {
+        c["spec"]["analysis"]["metrics"] = json!([
+            {"name": "request-success-rate", "thresholdRange": {"min": 99}},
+            {"name": "request-duration", "thresholdRange": {"max": 500}},
+            {"name": "request-success-rate", "thresholdRange": {"min": 50}, "disconnects": "bad"},
+        ]);
+    });
+    let invalid = validate(&canary, TimeDelta::zero()).unwrap_err().to_string();
+    for position in ["metrics[0]", "metrics[2].name"] {
+        assert!(invalid.contains(position), "{invalid}");
+    }
+}

@@ -156,15 +156,15 @@ pub fn build(names: &ServiceNames, role: Role, policies: &Policies, selector: Op
     spec
 }
 
-/// Whether the `live` spec differs from the `desired` one in its host or traffic policy, or in subsets or visibility
-/// that are desired. Other parts, such as subsets that a user added, are left alone. Istio's schema has no defaults,
-/// hence any difference is an edit.
+/// Whether the `live` spec differs from the `desired` one in its host, traffic policy or visibility, or in subsets that are
+/// desired. Other parts, such as subsets that a user added, are left alone. Istio's schema has no defaults, hence any
+/// difference is an edit.
 #[must_use]
 pub fn drift(live: &Value, desired: &Value) -> bool {
     let field = |spec: &Value, key: &str| spec.get(key).filter(|v| !v.is_null()).cloned();
     let differs = |key: &str| field(live, key) != field(desired, key);
     let lacks = |key: &str| field(desired, key).is_some() && differs(key);
-    ["host", "trafficPolicy"].into_iter().any(differs) || ["subsets", "exportTo"].into_iter().any(lacks)
+    ["host", "trafficPolicy", "exportTo"].into_iter().any(differs) || lacks("subsets")
 }
 
 /// Which of the subsets that routes name cannot be served by pods with the labels of `template`, of the target: each a

@@ -21,9 +21,6 @@ pub const ROUTE_NAME: &str = "bellwether";
 /// Name of the HTTP route that we create for callers in the mesh, where those at gateways need one of their own.
 pub const MESH_ROUTE_NAME: &str = "bellwether.mesh";
 
-/// Prefix of the names of whole routes that a strategy adds; their destinations are not ours to split.
-pub(super) const STRATEGY_PREFIX: &str = "bellwether-";
-
 /// One destination of the user, in its present form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -176,9 +173,6 @@ pub(super) fn managed_routes(vs: &Value, names: &ServiceNames) -> Result<Vec<Man
         for (position, route) in list(vs, &format!("/spec/{protocol}"))?.iter().enumerate() {
             let path = format!("/spec/{protocol}/{position}");
             let name = route.get("name").and_then(Value::as_str).unwrap_or_default();
-            if name.starts_with(STRATEGY_PREFIX) {
-                continue;
-            }
             let key = route_key(name, position);
             let halves = match key {
                 _ if [ROUTE_NAME, MESH_ROUTE_NAME].contains(&name) => Halves::Ours,

@@ -12,7 +12,7 @@ use super::{
     Role, RouteError, ServiceNames,
     edit::{Edit, escape},
     notes::Notes,
-    route::{ManagedRoute, PROTOCOLS, STRATEGY_PREFIX, Unit, canary_part, list, managed_routes, split_keys},
+    route::{ManagedRoute, Unit, canary_part, managed_routes, split_keys},
     split::{rehost, set_weight, split_in},
 };
 pub use super::{
@@ -139,7 +139,7 @@ fn common_weight(parts: &[(i64, i64, i64)]) -> Option<Weight> {
 }
 
 /// The patch that undoes [`split`]: primary and canary become one destination that names the apex Service, with their
-/// weights together; our routes, labels and annotations go, but for notes on routes that another Canary has split. Edits
+/// weights together; our labels and annotations go, but for notes on routes that another Canary has split. Edits
 /// made since stay. Empty if there is nothing to undo.
 ///
 /// # Errors
@@ -173,7 +173,6 @@ fn merged(vs: &Value, names: &ServiceNames) -> Result<Edit, RouteError> {
     for route in managed_routes(vs, names)? {
         merge_route(&mut edit, &route, names, notes.implicit(&route.key))?;
     }
-    remove_strategy_routes(&mut edit)?;
     Ok(edit)
 }
 
@@ -225,25 +224,7 @@ fn merge_route(
         .try_for_each(|index| edit.remove(&route.entry(index)))
 }
 
-fn remove_strategy_routes(edit: &mut Edit) -> Result<(), RouteError> {
-    for protocol in PROTOCOLS {
-        let path = format!("/spec/{protocol}");
-        let routes = list(edit.doc(), &path)?.iter().enumerate();
-        let ours: Vec<usize> = routes
-            .filter(|(_, r)| {
-                r.get("name")
-                    .and_then(Value::as_str)
-                    .is_some_and(|n| n.starts_with(STRATEGY_PREFIX))
-            })
-            .map(|(index, _)| index)
-            .collect();
-        for index in ours.into_iter().rev() {
-            edit.remove(&format!("{path}/{index}"))?;
-        }
-    }
-    Ok(())
-}
-
+/// One key after the other: the cache does not keep every annotation, so that the whole map is not known.
 fn remove_our_metadata(edit: &mut Edit, section: &str) -> Result<(), RouteError> {
     let path = format!("/metadata/{section}");
     let Some(present) = edit.doc().pointer(&path).and_then(Value::as_object) else {
@@ -254,9 +235,6 @@ fn remove_our_metadata(edit: &mut Edit, section: &str) -> Result<(), RouteError>
         .filter(|k| k.starts_with(OUR_METADATA))
         .cloned()
         .collect();
-    if !ours.is_empty() && ours.len() == present.len() {
-        return edit.remove(&path);
-    }
     ours.iter()
         .try_for_each(|key| edit.remove(&format!("{path}/{}", escape(key))))
 }

@@ -246,9 +246,60 @@ fn restored_primary_bears_no_marks_that_an_earlier_version_copied() {
     live["metadata"]["labels"]["app.kubernetes.io/instance"] = json!("shop-prod");
     live["spec"]["revisionHistoryLimit"] = json!(0);
     let old = json!({"spec": {"template": built(&target("shop:1"), &[])["spec"]["template"]}});
-    let restored = build_restored(&live, &old);
+    let restored = build_restored(&live, &old, &[]);
     let fresh = built(&target("shop:1"), &[]);
     assert_eq!(restored["metadata"]["labels"], fresh["metadata"]["labels"]);
     assert_eq!(restored["spec"]["template"], fresh["spec"]["template"]);
     assert_eq!(restored["spec"]["revisionHistoryLimit"], 2);
+}
+
+#[test]
+fn annotation_that_was_asked_for_outlives_an_undo_and_that_of_somebody_else_is_not_taken() {
+    let mut live = built(&target("shop:2"), &["team/"]);
+    live["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = json!("3");
+    live["metadata"]["annotations"]["note"] = json!("by hand");
+    let old = json!({"spec": {"template": target("shop:1")["spec"]["template"]}});
+    let restored = build_restored(&live, &old, &["team/".to_owned()]);
+    let annotations = restored["metadata"]["annotations"].as_object().unwrap();
+    assert_eq!(annotations["team/on-call"], "someone");
+    assert_eq!(
+        annotations.keys().collect::<Vec<_>>(),
+        ["bellwether.dev/owner-uid", "team/on-call"]
+    );
+}
+
+/// A node pool or a namespace may be labelled like the workload that has it: those select no pods.
+#[test]
+fn only_what_selects_pods_is_changed_for_the_primary() {
+    let nodes = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "app", "operator": "In", "values": ["shop"]}]},
+    ]}});
+    let apart = |value: &str| {
+        json!({"requiredDuringSchedulingIgnoredDuringExecution": [{
+            "topologyKey": "kubernetes.io/hostname",
+            "namespaceSelector": {"matchLabels": {"app": "shop"}},
+            "labelSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": [value]}]},
+        }]})
+    };
+    let mut target = target("shop:1");
+    target["spec"]["template"]["spec"]["affinity"] = json!({
+        "nodeAffinity": nodes, "podAffinity": apart("shop"), "podAntiAffinity": apart("shop"),
+    });
+    let primary = built(&target, &[]);
+    let affinity = &primary["spec"]["template"]["spec"]["affinity"];
+    assert_eq!(affinity["nodeAffinity"], nodes);
+    assert_eq!(affinity["podAffinity"], apart("shop-primary"));
+    assert_eq!(affinity["podAntiAffinity"], apart("shop-primary"));
+    let view = view_primary(&primary, 0, Some(&telling()));
+    assert_eq!(view.edited_by, None, "the same template");
+}
+
+#[test]
+fn percentage_without_measure_is_a_percentage() {
+    for field in ["maxSurge", "maxUnavailable"] {
+        let target =
+            json!({"spec": {"replicas": 100, "strategy": {"rollingUpdate": {field: "922337203685477580%"}}}});
+        let floor = view_target(&target, 0).floor;
+        assert_eq!(floor, if field == "maxSurge" { 75 } else { 0 }, "{field}");
+    }
 }

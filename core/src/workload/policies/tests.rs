@@ -88,7 +88,8 @@ fn policy_that_lets_the_target_through_elsewhere_does_not_let_the_primary_throug
         found("NetworkPolicy", named(&database)).uncovered,
         ["NetworkPolicy/p"]
     );
-    let abroad = json!({"podSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": {}});
+    let other = json!({"matchLabels": {"kubernetes.io/metadata.name": "other"}});
+    let abroad = json!({"podSelector": {"matchLabels": {"app": "shop"}}, "namespaceSelector": other});
     let database = json!({"podSelector": {"matchLabels": {"app": "db"}}, "ingress": [{"from": [abroad]}]});
     assert!(found("NetworkPolicy", named(&database)).uncovered.is_empty());
 }
@@ -159,4 +160,30 @@ fn policies_are_accepted_by_name_or_all_at_once() {
     };
     assert_eq!(failed.unknown("NetworkPolicy/a"), ["networkpolicies: timed out"]);
     assert_eq!(failed.unknown("all"), Vec::<String>::new());
+}
+
+#[test]
+fn peer_in_a_namespace_that_may_be_this_one_is_a_peer_here() {
+    const NAME: &str = "kubernetes.io/metadata.name";
+    let named = |name: &str| json!({"matchLabels": {NAME: name}});
+    let among = |operator: &str| json!({"matchExpressions": [{"key": NAME, "operator": operator, "values": ["n", "m"]}]});
+    let cases = [
+        (json!({}), true),
+        (named("n"), true),
+        (named("other"), false),
+        (among("In"), true),
+        (among("NotIn"), false),
+        (json!({"matchLabels": {"team": "a"}}), true),
+        (json!({"matchLabels": {"team": "a", NAME: "other"}}), false),
+    ];
+    for (namespaces, concerns) in cases {
+        let policy = json!({"metadata": {"name": "db", "namespace": "n"}, "spec": {
+            "podSelector": {"matchLabels": {"app": "db"}},
+            "ingress": [{"from": [{
+                "namespaceSelector": namespaces, "podSelector": {"matchLabels": {"app": "shop"}},
+            }]}],
+        }});
+        let uncovered = found("NetworkPolicy", policy).uncovered;
+        assert_eq!(!uncovered.is_empty(), concerns, "{namespaces}");
+    }
 }

@@ -206,3 +206,17 @@ fn subset_that_cannot_be_served_is_named_with_what_would_be_right() {
         "{found}"
     );
 }
+
+/// A rule was for its own namespace alone; its owner opens it to the gateway's by taking `exportTo` away.
+#[test]
+fn rule_that_is_opened_to_all_namespaces_opens_ours() {
+    let built = |spec: Value| {
+        let policies = applying([&rule("shop", "r", spec)], &names());
+        build(&names(), Role::Primary, &policies, Some(&selector()))
+    };
+    let policy = json!({ "n": 1 });
+    let closed = built(json!({ "host": "cart", "exportTo": ["."], "trafficPolicy": policy }));
+    let open = built(json!({ "host": "cart", "trafficPolicy": policy }));
+    assert_eq!(closed["exportTo"], json!(["."]));
+    assert!(drift(&closed, &open) && drift(&open, &closed) && !drift(&open, &open));
+}

@@ -280,5 +280,9 @@ fn deletion_leaves_a_created_object_that_points_at_the_service() {
     json_patch::patch(&mut merged, &patch).unwrap();
     let only = json!([{ "destination": { "host": "cart", "port": { "number": 8080 } }, "weight": 100 }]);
     assert_eq!(merged["spec"]["http"][0]["route"], only);
-    assert!(merged["metadata"].get("annotations").is_none());
+    assert_eq!(
+        merged["metadata"]["annotations"],
+        json!({}),
+        "the API server drops an empty map"
+    );
 }
