@@ -60,7 +60,8 @@ fn lasts(plan: &mut Plan<'_>, sample: &Sample, dark: bool) -> bool {
         return false;
     }
     let since = *step.dark_since.get_or_insert(sample.at);
-    let another = sample.scrape_interval.unwrap_or_default() + sample.lag.unwrap_or_default();
+    // Both sides have the same lag.
+    let another = sample.scrape_interval.unwrap_or_default();
     sample.at - since >= TimeDelta::from_std(another).unwrap_or_default()
 }
 
