@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::{
     Context,
-    cache::{Availability, part_of},
+    cache::{Availability, Cache, part_of},
     index::Part,
     kinds::Kind,
     queue::{Lane, Queue},
@@ -100,7 +100,8 @@ fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>
             ctx.index.mesh.begin_list(kind);
             ctx.cache.begin_list(kind, ctx.index.parts(kind));
         }
-        Event::InitApply(object) | Event::Apply(object) => put(ctx, queue, kind, &object),
+        Event::InitApply(object) => put(ctx, queue, kind, &object, Cache::put_listed),
+        Event::Apply(object) => put(ctx, queue, kind, &object, Cache::put),
         Event::Delete(object) => {
             let Ok(json) = serde_json::to_value(&object) else {
                 return false;
@@ -134,7 +135,13 @@ fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>
     false
 }
 
-fn put(ctx: &Context, queue: &Queue, kind: Kind, object: &DynamicObject) {
+fn put(
+    ctx: &Context,
+    queue: &Queue,
+    kind: Kind,
+    object: &DynamicObject,
+    take_in: fn(&Cache, Kind, Value) -> bool,
+) {
     let Ok(json) = serde_json::to_value(object) else {
         return;
     };
@@ -155,7 +162,7 @@ fn put(ctx: &Context, queue: &Queue, kind: Kind, object: &DynamicObject) {
     if kind.istio() {
         ctx.cache.watched(&part);
     }
-    if ctx.cache.put(kind, json) {
+    if take_in(&ctx.cache, kind, json) {
         wake(ctx, queue, &part);
     }
 }
