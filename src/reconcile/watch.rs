@@ -245,7 +245,9 @@ fn note_failure(ctx: &Context, queue: &Queue, kind: Kind, error: &watcher::Error
     };
     ctx.metrics.watch_failed(kind);
     tracing::warn!(?kind, %error, "watch failed; it is tried again");
-    if !not_served && ctx.local.watches.failed(kind, error.to_string(), ctx.clock.now()) {
+    let begun = matches!(error, watcher::Error::WatchFailed(_));
+    let watches = &ctx.local.watches;
+    if !not_served && watches.failed(kind, error.to_string(), begun, ctx.clock.now()) {
         tracing::error!(?kind, %error, "watch is broken: nothing is raised and nothing scaled away until it works");
         wake_all(ctx, queue);
     }
