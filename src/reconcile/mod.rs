@@ -4,6 +4,7 @@
 //! Invariant: a round waits for nothing but the API server, and on the steady path reads nothing from it.
 
 pub mod act;
+mod adopted; // what was there before its Canary
 pub mod cache;
 pub mod desired;
 pub mod error;

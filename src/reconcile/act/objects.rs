@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Round, guard, routes::graver};
 use crate::{
-    reconcile::{cache::UNAPPLIED, desired, error::Error, kinds::Kind, snapshot::child_name},
+    reconcile::{adopted, cache::UNAPPLIED, desired, error::Error, kinds::Kind, snapshot::child_name},
     rollout::{Child, Serves},
     traffic::istio::virtual_service,
     workload::{
@@ -106,6 +106,12 @@ impl<'a> Round<'a> {
 
     pub(super) async fn point_apex(&self, act: &'static str, serves: Serves) -> Result<(), Error> {
         let (target, selector) = self.target_with_selector(act, Child::ApexService)?;
+        let missing = self.snap.apex_service.is_none();
+        if missing && adopted::is_adopted(self.snap, Child::ApexService) {
+            let wanted = desired::apex_again(self.spec, self.snap, serves)
+                .ok_or_else(|| self.stale(act, Child::ApexService))?;
+            return self.create(act, Child::ApexService, wanted).await;
+        }
         let live = self
             .snap
             .apex_service
