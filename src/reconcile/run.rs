@@ -45,7 +45,8 @@ pub async fn run(
     let queue = Arc::new(Queue::new(ctx.clock.clone()));
     // Dropping this future ends every task at once.
     let mut tasks = JoinSet::new();
-    for kind in [Kind::Canary].into_iter().chain(Kind::PARTS) {
+    let parts = Kind::parts(ctx.settings.namespace.as_deref());
+    for kind in [Kind::Canary].into_iter().chain(parts) {
         let (told, first_list) = oneshot::channel();
         let watching = watch::watch(ctx.clone(), queue.clone(), kind, told);
         let watching = stop.clone().run_until_cancelled_owned(watching);

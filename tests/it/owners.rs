@@ -244,3 +244,31 @@ fn routes_that_are_given_up_are_made_by_the_controller_and_a_deletion_awaits_non
         assert!(cluster.get(&key(Kind::VIRTUAL_SERVICE)).is_none());
     });
 }
+
+/// Istio applies the rules of its root namespace everywhere.
+#[test]
+fn rule_of_the_whole_mesh_counts_for_whoever_works_in_one_namespace() {
+    run(async {
+        let mut cluster = prepare(3).await;
+        let policy = json!({"tls": {"mode": "ISTIO_MUTUAL"}});
+        let mut rule = json!({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+            "metadata": {"name": "all"}, "spec": {"host": "*.local", "trafficPolicy": policy}});
+        cluster.apply("istio-system", rule.clone()).unwrap();
+        cluster.namespace = Some(NS.to_owned());
+        cluster.start_controller();
+        cluster.apply(NS, canary()).unwrap();
+        await_phase(&cluster, "Initialized", 120).await;
+        let carried = |cluster: &SimCluster| {
+            let ours = cluster
+                .get(&named(Kind::DESTINATION_RULE, "shop-primary"))
+                .unwrap();
+            ours["spec"]["trafficPolicy"].clone()
+        };
+        assert_eq!(carried(&cluster), policy);
+        let changed = json!({"tls": {"mode": "DISABLE"}});
+        rule["spec"]["trafficPolicy"] = changed.clone();
+        cluster.apply("istio-system", rule).unwrap();
+        cluster.pass(TimeDelta::seconds(5)).await;
+        assert_eq!(carried(&cluster), changed);
+    });
+}
