@@ -272,3 +272,47 @@ fn rule_of_the_whole_mesh_counts_for_whoever_works_in_one_namespace() {
         assert_eq!(carried(&cluster), changed);
     });
 }
+
+/// The routes of two services are in one VirtualService, which is called like one of them.
+#[test]
+fn weights_of_one_service_outlive_the_canary_of_another() {
+    run(async {
+        let pay = |object: Value| serde_json::from_str(&object.to_string().replace("shop", "pay")).unwrap();
+        let weighed = json!([
+            {"destination": {"host": "pay"}, "weight": 3}, {"destination": {"host": "legacy"}, "weight": 1},
+        ]);
+        let routes = json!([
+            {"name": "shop", "match": [{"uri": {"prefix": "/shop"}}], "route": [{"destination": {"host": "shop"}}]},
+            {"name": "pay", "route": weighed},
+        ]);
+        let mut cluster = prepare(3).await;
+        let mut both = route();
+        both["spec"]["http"] = routes.clone();
+        let mut workload: Value = pay(deployment("shop:good-1", "v1"));
+        workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop:good-1");
+        for object in [both, workload, pay(service(json!({"app": "shop"})))] {
+            cluster.apply(NS, object).unwrap();
+        }
+        let now = cluster.now();
+        cluster.world().traffic.call(NS, "pay", 100.0, now);
+        cluster.start_controller();
+        let asked: Value = pay(canary());
+        for canary in [canary(), asked] {
+            cluster.apply(NS, canary).unwrap();
+        }
+        await_phase(&cluster, "Initialized", 120).await;
+        let other = named(Kind::CANARY, "pay");
+        let set_up = |canary: &Value| canary["status"]["phase"] == "Initialized";
+        assert!(cluster.wait(&other, TimeDelta::seconds(300), set_up).await);
+        hand_back(&cluster).await;
+        let routes_now =
+            |cluster: &SimCluster| cluster.get(&key(Kind::VIRTUAL_SERVICE)).unwrap()["spec"]["http"].clone();
+        assert_eq!(
+            routes_now(&cluster)[1]["route"][0]["destination"]["host"],
+            "pay-primary"
+        );
+        cluster.delete(&other).unwrap();
+        assert!(cluster.wait(&other, DELETION, Value::is_null).await);
+        assert_eq!(routes_now(&cluster), routes);
+    });
+}

@@ -31,6 +31,12 @@ const MARKS: [(&str, &str); 8] = [
     ("annotations", virtual_service::WEIGHT_SCALE_ANNOTATION),
 ];
 
+/// Those of them that say how routes were written before they were divided.
+const NOTES: [&str; 2] = [
+    virtual_service::IMPLICIT_WEIGHT_ANNOTATION,
+    virtual_service::WEIGHT_SCALE_ANNOTATION,
+];
+
 /// Whether `live` carries no mark of ours.
 fn unmarked(live: &Value) -> bool {
     let annotations = live.pointer("/metadata/annotations");
@@ -195,7 +201,11 @@ impl<'a> Round<'a> {
         let wanted = |live: &Value| marked(live) && !foreign(live) && free(live);
         for live in self.objects(act, child, wanted)? {
             let mut ops = vec![guard(live)];
-            ops.extend(MARKS.into_iter().filter_map(|(map, mark)| {
+            // Notes on weights are another Canary's where routes are divided still.
+            let shared = virtual_service::divided(live);
+            let ours = |mark: &str| !shared || !NOTES.contains(&mark);
+            let marks = MARKS.into_iter().filter(|(_, mark)| ours(mark));
+            ops.extend(marks.filter_map(|(map, mark)| {
                 let value = live.pointer(&format!("/metadata/{map}"))?.get(mark)?;
                 let foreign = mark == MANAGED_BY_LABEL && value.as_str() != Some(MANAGER);
                 let path = format!("/metadata/{map}/{}", mark.replace('/', "~1"));
