@@ -328,6 +328,8 @@ impl Run {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
         config.write_timeout = Some(Duration::from_secs(10));
+        // Longer than a watch lasts, which the API server ends after 290 s: a list of which nothing arrives is an error.
+        config.read_timeout = Some(Duration::from_secs(295));
         Ok(kube::Client::try_from(config)?)
     }
 }

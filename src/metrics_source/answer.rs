@@ -64,9 +64,11 @@ fn count(counts: &mut Counts, class: &str, stranger: bool, value: f64) -> Result
     Ok(())
 }
 
-/// The answer to [`super::query::durations`].
+/// The answer to [`super::query::durations`]. Prometheus 3 writes the bound `5.0` that Prometheus 2 writes `5`: for as long as
+/// a window has series of both, they are parts of one bucket.
 pub(super) fn durations(rows: Vec<Row>) -> Result<Durations, SourceError> {
     let mut found = Durations::new();
+    let mut seen = HashSet::new();
     for row in rows {
         let key = workload(&row)?;
         let le = label(&row, "le");
@@ -76,16 +78,20 @@ pub(super) fn durations(rows: Vec<Row>) -> Result<Durations, SourceError> {
             )));
         };
         let count = row.value;
+        if !seen.insert((key.clone(), le.to_owned())) {
+            return Err(twice(&key));
+        }
         found.entry(key).or_default().push(Bucket { le_ms, count });
     }
-    for (key, buckets) in &mut found {
+    for buckets in found.values_mut() {
         buckets.sort_by(|a, b| a.le_ms.total_cmp(&b.le_ms));
-        if buckets
-            .windows(2)
-            .any(|pair| pair[0].le_ms.total_cmp(&pair[1].le_ms).is_eq())
-        {
-            return Err(twice(key));
-        }
+        buckets.dedup_by(|later, earlier| {
+            let same = later.le_ms.total_cmp(&earlier.le_ms).is_eq();
+            if same {
+                earlier.count += later.count;
+            }
+            same
+        });
     }
     Ok(found)
 }
@@ -254,7 +260,7 @@ mod tests {
             requests(vec![of("a", &[destination], 1.0), of("a", &[destination], 1.0)]).unwrap_err(),
             requests(vec![of("a", &[destination, (CLASS_LABEL, "x")], 1.0)]).unwrap_err(),
             durations(vec![of("a", &[("le", "soon")], 1.0)]).unwrap_err(),
-            durations(vec![of("a", &[("le", "5")], 1.0), of("a", &[("le", "5.0")], 1.0)]).unwrap_err(),
+            durations(vec![of("a", &[("le", "5")], 1.0), of("a", &[("le", "5")], 1.0)]).unwrap_err(),
         ];
         for error in table {
             assert_eq!(error.reason(), "MetricsMalformed", "{error}");
@@ -271,6 +277,19 @@ mod tests {
         .unwrap();
         let bounds: Vec<f64> = found[&key("a")].iter().map(|bucket| bucket.le_ms).collect();
         assert_eq!(bounds, [2.5, 10.0, f64::INFINITY]);
+    }
+
+    /// Pods' series of before and after an upgrade from Prometheus 2 to 3 are in one window.
+    #[test]
+    fn bucket_whose_bound_is_written_in_two_ways_is_one() {
+        let found = durations(vec![
+            of("a", &[("le", "5")], 1.0),
+            of("a", &[("le", "5.0")], 2.0),
+            of("a", &[("le", "+Inf")], 4.0),
+        ])
+        .unwrap();
+        let buckets = found[&key("a")].iter().map(|bucket| (bucket.le_ms, bucket.count));
+        assert_eq!(buckets.collect::<Vec<_>>(), [(5.0, 3.0), (f64::INFINITY, 4.0)]);
     }
 
     #[test]

@@ -34,6 +34,8 @@ const MAX_AT_ONCE: usize = 4;
 const SPREAD: Duration = Duration::from_millis(200);
 /// What warnings begin with that say something of the query; others say that the answer lacks something.
 const ANNOTATIONS: [&str; 2] = ["PromQL info:", "PromQL warning:"];
+/// What is told where VictoriaMetrics says no more than that.
+const PARTIAL: &str = "isPartial is true: a storage node of VictoriaMetrics did not answer";
 
 /// How long to wait for a connection, and for a whole answer.
 #[derive(Clone, Copy)]
@@ -185,6 +187,9 @@ struct Answer {
     error: String,
     #[serde(default)]
     warnings: Vec<String>,
+    /// Of VictoriaMetrics: whether a node of its storage did not answer.
+    #[serde(default, rename = "isPartial")]
+    partial: bool,
 }
 
 #[derive(Deserialize)]
@@ -211,11 +216,13 @@ fn read(code: u16, body: &[u8]) -> Result<Vec<Row>, SourceError> {
             status,
             data: Some(data),
             warnings,
+            partial,
             ..
         }) if status == "success" && (200..300).contains(&code) => {
             let lacks = |warning: &&String| !ANNOTATIONS.iter().any(|known| warning.starts_with(known));
             match warnings.iter().find(lacks) {
                 Some(warning) => Err(SourceError::Partial(shortened(warning))),
+                None if partial => Err(SourceError::Partial(PARTIAL.to_owned())),
                 None => rows(data),
             }
         }

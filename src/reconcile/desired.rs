@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::snapshot::Snapshot;
+use super::{adopted, snapshot::Snapshot};
 use crate::{
     rollout::{Child, RolloutSpec, Serves, Weight},
     traffic::istio::{
@@ -12,20 +12,22 @@ use crate::{
         destination_rule::{self, Policies, Subset},
         virtual_service,
     },
-    workload::service,
+    workload::{marks::SELECTOR_ANNOTATION, service},
 };
 
 /// The Service or DestinationRule `child` as it should be; `None` while the target is missing or unfit.
 #[must_use]
 pub fn child(spec: &RolloutSpec, snap: &Snapshot, child: Child) -> Option<Value> {
-    match child {
+    let mut wanted = match child {
         Child::ApexService | Child::PrimaryService | Child::CanaryService => {
-            service_of(spec, snap, child, None)
+            service_of(spec, snap, child, None)?
         }
-        Child::PrimaryRule => Some(rule(spec, snap, Role::Primary)),
-        Child::CanaryRule => Some(rule(spec, snap, Role::Canary)),
-        Child::Routes | Child::PrimaryDeployment | Child::Target => None,
-    }
+        Child::PrimaryRule => rule(spec, snap, Role::Primary),
+        Child::CanaryRule => rule(spec, snap, Role::Canary),
+        Child::Routes | Child::PrimaryDeployment | Child::Target => return None,
+    };
+    adopted::write_note(snap, child, &mut wanted);
+    Some(wanted)
 }
 
 /// A Service as it should be. The apex Service keeps the pods it selects unless `serves` says otherwise.
@@ -61,6 +63,32 @@ pub fn service_of(
         metadata,
         (&labels, &snap.owner),
     ))
+}
+
+/// The Service of the callers that was there before the Canary, and is missing, as far as it is known: with all that its copies
+/// offer. It stays its owner's, so it bears no mark but the selector that it goes back to.
+#[must_use]
+pub fn apex_again(spec: &RolloutSpec, snap: &Snapshot, serves: Serves) -> Option<Value> {
+    let target = snap.target.as_ref()?;
+    let selector = snap.selector.as_ref()?.as_ref().ok()?;
+    let copies = [Child::PrimaryService, Child::CanaryService];
+    let copy = copies.into_iter().find(|copy| snap.child(*copy).is_some());
+    let mut made = offer(snap, copy.unwrap_or(Child::PrimaryService));
+    made.insert(
+        "selector".to_owned(),
+        service::pod_labels(target, selector, serves),
+    );
+    let own = service::pod_labels(target, selector, Serves::Target);
+    Some(json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": spec.names.apex,
+            "namespace": spec.names.namespace,
+            "annotations": {SELECTOR_ANNOTATION: own.to_string()},
+        },
+        "spec": made,
+    }))
 }
 
 /// The Service of the callers, if it was there before the Canary.

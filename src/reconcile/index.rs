@@ -135,7 +135,12 @@ impl Index {
     pub fn neighbours(&self, id: &CanaryId) -> BTreeSet<CanaryId> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let parts = inner.by_canary.get(id).into_iter().flatten();
-        let common = [Kind::Freeze, Kind::ClusterFreeze, Kind::DestinationRule];
+        let common = [
+            Kind::Freeze,
+            Kind::ClusterFreeze,
+            Kind::DestinationRule,
+            Kind::MeshRule,
+        ];
         parts
             .filter(|part| !common.contains(&part.kind))
             .filter_map(|part| inner.by_part.get(part))

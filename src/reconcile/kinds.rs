@@ -5,7 +5,7 @@ use kube::{
     core::GroupVersionKind,
 };
 
-use crate::rollout::Child;
+use crate::{rollout::Child, traffic::istio::destination_rule::ROOT_NAMESPACE};
 
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +22,8 @@ pub enum Kind {
     VirtualService,
     /// `networking.istio.io/v1` DestinationRule.
     DestinationRule,
+    /// DestinationRules of Istio's root namespace, apart from the others: for whoever works in another namespace alone.
+    MeshRule,
     /// `bellwether.dev/v1beta1` Promotion; known by the name of its Canary.
     Promotion,
     /// `bellwether.dev/v1beta1` Command; known by the name of its Canary.
@@ -36,12 +38,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind but Canary: what Canaries are made of.
-    pub const PARTS: [Kind; 10] = [
+    const PARTS: [Kind; 11] = [
         Kind::Deployment,
         Kind::Service,
         Kind::EndpointSlice,
         Kind::VirtualService,
         Kind::DestinationRule,
+        Kind::MeshRule,
         Kind::Promotion,
         Kind::Command,
         Kind::Approval,
@@ -49,10 +52,21 @@ impl Kind {
         Kind::ClusterFreeze,
     ];
 
+    /// Every kind but Canary that is watched by whoever works in this namespace alone, or in all of them.
+    pub fn parts(namespace: Option<&str>) -> impl Iterator<Item = Kind> {
+        let apart = namespace.is_some_and(|namespace| namespace != ROOT_NAMESPACE);
+        Kind::PARTS
+            .into_iter()
+            .filter(move |kind| *kind != Kind::MeshRule || apart)
+    }
+
     /// Whether it comes with Istio, and may thus be absent.
     #[must_use]
     pub fn istio(self) -> bool {
-        matches!(self, Kind::VirtualService | Kind::DestinationRule)
+        matches!(
+            self,
+            Kind::VirtualService | Kind::DestinationRule | Kind::MeshRule
+        )
     }
 
     /// Whether the controller does its work without it, if the cluster does not serve it.
@@ -88,7 +102,9 @@ impl Kind {
             Kind::Service => ("", "v1", "Service", "services"),
             Kind::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
             Kind::VirtualService => ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
-            Kind::DestinationRule => ("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
+            Kind::DestinationRule | Kind::MeshRule => {
+                ("networking.istio.io", "v1", "DestinationRule", "destinationrules")
+            }
             Kind::Promotion => (crate::api::GROUP, "v1beta1", "Promotion", "promotions"),
             Kind::Command => (crate::api::GROUP, "v1beta1", "Command", "commands"),
             Kind::Approval => (crate::api::GROUP, "v1beta1", "Approval", "approvals"),
@@ -102,6 +118,22 @@ impl Kind {
     #[must_use]
     pub fn of_cluster(self) -> bool {
         self == Kind::ClusterFreeze
+    }
+
+    /// A client for all objects of this kind that somebody looks at who works in this namespace alone, or in all of them.
+    #[must_use]
+    pub fn watched(self, client: &kube::Client, namespace: Option<&str>) -> Api<DynamicObject> {
+        match namespace {
+            _ if self == Kind::MeshRule => self.api(client, ROOT_NAMESPACE),
+            Some(namespace) => self.api(client, namespace),
+            None => Api::all_with(client.clone(), &self.resource()),
+        }
+    }
+
+    /// Whether its objects lie beyond this namespace: whoever works there alone need not have rights to them.
+    #[must_use]
+    pub fn beyond(self, namespace: Option<&str>) -> bool {
+        namespace.is_some() && (self.of_cluster() || self == Kind::MeshRule)
     }
 
     /// A client for this kind in one namespace, if it has namespaces.

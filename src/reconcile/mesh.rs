@@ -79,7 +79,7 @@ impl Mesh {
         let hosts = claims::named_hosts(object);
         let (patterns, services): (BTreeSet<&str>, BTreeSet<&str>) =
             hosts.into_iter().partition(|host| host.starts_with('*'));
-        let heeded = part.kind == Kind::DestinationRule;
+        let heeded = part.kind != Kind::VirtualService;
         let named = Named {
             services: services
                 .into_iter()

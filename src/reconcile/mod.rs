@@ -4,6 +4,7 @@
 //! Invariant: a round waits for nothing but the API server, and on the steady path reads nothing from it.
 
 pub mod act;
+mod adopted; // what was there before its Canary
 pub mod cache;
 pub mod desired;
 pub mod error;
@@ -233,6 +234,8 @@ async fn refuse(
     if !ctx.leadership.leads() {
         return Err(Error::NotLeading(id.clone()));
     }
+    // Nothing is judged until it can be used.
+    ctx.sampler.forget(id);
     // What a newer version wrote, and this one cannot read, is the memory of the rollout: it is not written over.
     let status = match object.get("status") {
         Some(status) => CanaryStatus::deserialize(status).map_err(|source| Error::Json {

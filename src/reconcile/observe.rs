@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Context, cache::Availability, desired, index::Part, kinds::Kind, snapshot::Snapshot};
+use super::{Context, adopted, cache::Availability, desired, index::Part, kinds::Kind, snapshot::Snapshot};
 use crate::{
     api::CanaryStatus,
     defect::{Defect, planted},
@@ -40,11 +40,11 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         .target
         .as_ref()
         .map(|object| deployment::view_target(object, canary_endpoints));
-    let routes = routes(spec, snap, &status);
     let apex = Apex {
         serves: apex_serves(snap),
         endpoints: apex_endpoints,
     };
+    let routes = routes(spec, snap, &status, &apex);
     let epoch = ctx.epoch(&spec.id);
     let existing = existing(snap);
     let digest = target.as_ref().map(|t| t.revision.clone()).unwrap_or_default();
@@ -330,7 +330,7 @@ fn apex_serves(snap: &Snapshot) -> Option<Serves> {
     }
 }
 
-fn routes(spec: &RolloutSpec, snap: &Snapshot, status: &CanaryStatus) -> Routes {
+fn routes(spec: &RolloutSpec, snap: &Snapshot, status: &CanaryStatus, apex: &Apex) -> Routes {
     match &snap.istio {
         Availability::NotServed => return Routes::NotInstalled,
         Availability::Failing(why) => return Routes::Unavailable(why.clone()),
@@ -341,7 +341,15 @@ fn routes(spec: &RolloutSpec, snap: &Snapshot, status: &CanaryStatus) -> Routes 
     let owned = snap.routes.as_ref().filter(|live| snap.owner.owns(live));
     let others = snap.all_routes().skip(usize::from(snap.routes.is_some()));
     let mut all: Vec<&Value> = Vec::new();
+    let awaited = snap.routes.is_none() && adopted::is_adopted(snap, Child::Routes);
     match &snap.routes {
+        None if awaited && others.clone().next().is_none() => {
+            let pods = |serves| match serves {
+                Serves::Primary => spec.names.primary.as_str(),
+                Serves::Target => spec.names.target.as_str(),
+            };
+            return Routes::Awaited(adopted::awaited(snap, apex.serves.map(pods)));
+        }
         None if others.clone().next().is_none() => return Routes::Missing,
         None => {}
         Some(live) => match virtual_service::read(live, &snap.services) {
@@ -376,7 +384,7 @@ fn routes(spec: &RolloutSpec, snap: &Snapshot, status: &CanaryStatus) -> Routes 
             || virtual_service::read(live, &snap.services).is_ok_and(|state| state.weight == Some(weight))
     };
     // Callers for whom none of the user's speaks need one of ours.
-    let lacking = snap.routes.is_none() && desired::needed_routes_spec(snap, intended).is_some();
+    let lacking = snap.routes.is_none() && !awaited && desired::needed_routes_spec(snap, intended).is_some();
     let in_shape = |live: &Value| virtual_service::in_shape(live, &desired::routes_spec(snap, intended));
     let common = candidates.find(|weight| all.iter().all(|live| has(live, *weight)));
     Routes::Present {

@@ -1,6 +1,11 @@
 //! The run loop: watches, workers and samples, until told to stop.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use futures::FutureExt;
@@ -40,44 +45,57 @@ pub async fn run(
     let queue = Arc::new(Queue::new(ctx.clock.clone()));
     // Dropping this future ends every task at once.
     let mut tasks = JoinSet::new();
-    for kind in [Kind::Canary].into_iter().chain(Kind::PARTS) {
+    let parts = Kind::parts(ctx.settings.namespace.as_deref());
+    for kind in [Kind::Canary].into_iter().chain(parts) {
         let (told, first_list) = oneshot::channel();
         let watching = watch::watch(ctx.clone(), queue.clone(), kind, told);
         let watching = stop.clone().run_until_cancelled_owned(watching);
         tasks.spawn(watching.map(drop));
         // One after the other: the index must be filled by the Canaries before anything else is looked at.
-        if stop.run_until_cancelled(first_list).await.is_none() {
+        if attend(&mut tasks, &stop, first_list).await.is_none() {
             break;
         }
     }
-    let current = stop.run_until_cancelled(served::await_current(&ctx)).await;
+    let current = attend(&mut tasks, &stop, served::await_current(&ctx)).await;
     if current.is_some() {
         // Until then this process is not ready, and does not try to get the Lease: one of the version before goes on.
         ctx.metrics.ready();
         listed.notify_one();
         tracing::info!("every watch is listed");
     }
-    if stop
-        .run_until_cancelled(ctx.leadership.acquired())
-        .await
-        .is_some()
-    {
+    let deciding = attend(&mut tasks, &stop, ctx.leadership.acquired()).await;
+    if deciding.is_some() {
         tracing::info!(epoch = %ctx.leadership.epoch(), "deciding");
     }
     for _ in 0..WORKERS {
         tasks.spawn(work(ctx.clone(), queue.clone(), stop.clone()));
     }
+    while let Some(Some(id)) = attend(&mut tasks, &stop, sampled.recv()).await {
+        queue.push(id.clone(), watch::lane(&ctx, &id));
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// What `awaited` comes to, unless told to stop. If one of the `tasks` panics meanwhile, so does this: decisions without a
+/// watch would be taken on objects as they were.
+async fn attend<T>(
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+    awaited: impl Future<Output = T>,
+) -> Option<T> {
+    let mut awaited = pin!(awaited);
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => break,
-            id = sampled.recv() => match id {
-                Some(id) => queue.push(id.clone(), watch::lane(&ctx, &id)),
-                None => break,
+            () = stop.cancelled() => return None,
+            Some(ended) = tasks.join_next() => if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                panic::resume_unwind(panic);
             },
+            outcome = &mut awaited => return Some(outcome),
         }
     }
-    while tasks.join_next().await.is_some() {}
 }
 
 async fn work(ctx: Arc<Context>, queue: Arc<Queue>, stop: CancellationToken) {
@@ -169,5 +187,21 @@ mod tests {
         assert_eq!(pause(&failed, 99, Lane::Routine), Duration::from_secs(60));
         let defect = Error::NoProgress(id);
         assert_eq!(pause(&defect, 99, Lane::Urgent), Duration::from_secs(60));
+    }
+
+    #[tokio::test]
+    async fn panic_in_a_watch_ends_the_controller() {
+        let attended = async {
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async {});
+            tasks.spawn(async { std::panic::resume_unwind(Box::new("a defect")) });
+            attend(
+                &mut tasks,
+                &CancellationToken::new(),
+                std::future::pending::<()>(),
+            )
+            .await
+        };
+        assert!(tokio::spawn(attended).await.unwrap_err().is_panic());
     }
 }

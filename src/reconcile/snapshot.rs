@@ -245,7 +245,7 @@ fn mentions(ctx: &Context, spec: &RolloutSpec, parts: &BTreeSet<Part>) -> Mentio
                     .elsewhere
                     .extend(leads.then(|| format!("{}/{}", part.namespace, part.name)));
             }
-            Kind::DestinationRule if near || part.namespace == ROOT_NAMESPACE => {
+            Kind::DestinationRule | Kind::MeshRule if near || part.namespace == ROOT_NAMESPACE => {
                 found.rules.extend(ctx.cache.get(part));
             }
             _ => {}

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kube::{
-    api::{Api, DynamicObject},
+    api::DynamicObject,
     runtime::{
         WatchStreamExt,
         utils::Backoff,
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::{
     Context,
-    cache::{Availability, part_of},
+    cache::{Availability, Cache, part_of},
     index::Part,
     kinds::Kind,
     queue::{Lane, Queue},
@@ -60,13 +60,7 @@ pub async fn watch(
     kind: Kind,
     listed: tokio::sync::oneshot::Sender<()>,
 ) {
-    let resource = kind.resource();
-    let api: Api<DynamicObject> = match &ctx.settings.namespace {
-        Some(namespace) if !kind.of_cluster() => {
-            Api::namespaced_with(ctx.client.clone(), namespace, &resource)
-        }
-        _ => Api::all_with(ctx.client.clone(), &resource),
-    };
+    let api = kind.watched(&ctx.client, ctx.settings.namespace.as_deref());
     let mut stream = watcher(api, watcher::Config::default())
         .backoff(WatchBackoff {
             failures: 0,
@@ -100,7 +94,8 @@ fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>
             ctx.index.mesh.begin_list(kind);
             ctx.cache.begin_list(kind, ctx.index.parts(kind));
         }
-        Event::InitApply(object) | Event::Apply(object) => put(ctx, queue, kind, &object),
+        Event::InitApply(object) => put(ctx, queue, kind, &object, Cache::put_listed),
+        Event::Apply(object) => put(ctx, queue, kind, &object, Cache::put),
         Event::Delete(object) => {
             let Ok(json) = serde_json::to_value(&object) else {
                 return false;
@@ -134,7 +129,13 @@ fn take_in(ctx: &Context, queue: &Queue, kind: Kind, event: Event<DynamicObject>
     false
 }
 
-fn put(ctx: &Context, queue: &Queue, kind: Kind, object: &DynamicObject) {
+fn put(
+    ctx: &Context,
+    queue: &Queue,
+    kind: Kind,
+    object: &DynamicObject,
+    take_in: fn(&Cache, Kind, Value) -> bool,
+) {
     let Ok(json) = serde_json::to_value(object) else {
         return;
     };
@@ -155,7 +156,7 @@ fn put(ctx: &Context, queue: &Queue, kind: Kind, object: &DynamicObject) {
     if kind.istio() {
         ctx.cache.watched(&part);
     }
-    if ctx.cache.put(kind, json) {
+    if take_in(&ctx.cache, kind, json) {
         wake(ctx, queue, &part);
     }
 }
@@ -227,18 +228,25 @@ fn wake_all(ctx: &Context, queue: &Queue) {
 
 /// Notes that the kind cannot be watched; returns whether waiting for its first list makes no sense.
 fn note_failure(ctx: &Context, queue: &Queue, kind: Kind, error: &watcher::Error) -> bool {
-    // Whoever works in one namespace need not have rights beyond it.
-    let beyond = kind.of_cluster() && ctx.settings.namespace.is_some();
-    let not_served = match error {
+    let code = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
-            status.code == 404 || (beyond && status.code == 403)
-        }
-        _ => false,
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
+        _ => 0,
     };
-    ctx.metrics.watch_failed(kind);
-    tracing::warn!(?kind, %error, "watch failed; it is tried again");
-    if !not_served && ctx.local.watches.failed(kind, error.to_string(), ctx.clock.now()) {
+    // Whoever works in one namespace need not have rights beyond it.
+    let unseen = code == 403 && kind.beyond(ctx.settings.namespace.as_deref());
+    let not_served = code == 404 || unseen;
+    if unseen {
+        if ctx.cache.availability(kind) != Availability::NotServed {
+            tracing::warn!(?kind, %error, "no right to read these beyond --namespace: they are taken not to be there");
+        }
+    } else {
+        ctx.metrics.watch_failed(kind);
+        tracing::warn!(?kind, %error, "watch failed; it is tried again");
+    }
+    let begun = matches!(error, watcher::Error::WatchFailed(_));
+    let watches = &ctx.local.watches;
+    if !not_served && watches.failed(kind, error.to_string(), begun, ctx.clock.now()) {
         tracing::error!(?kind, %error, "watch is broken: nothing is raised and nothing scaled away until it works");
         wake_all(ctx, queue);
     }

@@ -18,6 +18,8 @@ use crate::rollout::BrokenWatch;
 const PATIENCE: TimeDelta = TimeDelta::seconds(60);
 /// How long after its last error a watch works again; longer than a try to connect and the pause before it.
 const CALM: TimeDelta = TimeDelta::seconds(45);
+/// How long a stream must have stood to have worked: a proxy that ends quiet ones takes nothing away.
+const STOOD: TimeDelta = TimeDelta::seconds(20);
 
 /// Errors of a watch that brought nothing between them.
 struct Streak {
@@ -47,8 +49,8 @@ impl WatchHealth {
         self.streaks().remove(&kind).is_some_and(|streak| streak.told)
     }
 
-    /// The watch of `kind` failed. Returns whether it is broken from now on.
-    pub fn failed(&self, kind: Kind, message: String, now: DateTime<Utc>) -> bool {
+    /// The watch of `kind` failed, or a stream of it that had `begun`. Returns whether it is broken from now on.
+    pub fn failed(&self, kind: Kind, message: String, begun: bool, now: DateTime<Utc>) -> bool {
         let mut streaks = self.streaks();
         let fresh = || Streak {
             since: now,
@@ -57,7 +59,7 @@ impl WatchHealth {
             told: false,
         };
         let streak = streaks.entry(kind).or_insert_with(fresh);
-        if now - streak.last >= CALM {
+        if now - streak.last >= if begun { STOOD } else { CALM } {
             *streak = fresh();
         }
         streak.last = now;
@@ -101,7 +103,7 @@ mod tests {
     fn fails(health: &WatchHealth, kind: Kind, from: i64, until: i64) -> Vec<i64> {
         let tries = (from..=until).step_by(3);
         tries
-            .filter(|s| health.failed(kind, "connection refused".to_owned(), at(*s)))
+            .filter(|s| health.failed(kind, "connection refused".to_owned(), false, at(*s)))
             .collect()
     }
 
@@ -124,7 +126,7 @@ mod tests {
         let health = WatchHealth::default();
         for hour in 0..100 {
             let now = at(hour * 3600);
-            assert!(!health.failed(Kind::Service, "the stream ended".to_owned(), now));
+            assert!(!health.failed(Kind::Service, "the stream ended".to_owned(), true, now));
             assert_eq!(health.broken(now), None);
         }
     }
@@ -144,5 +146,18 @@ mod tests {
         assert_eq!(health.calm_at(at(135)), Some(at(141)), "never what is over");
         assert_eq!(broken(135).as_deref(), Some("Service"));
         assert_eq!(broken(141), None);
+    }
+
+    #[test]
+    fn proxy_that_ends_quiet_streams_breaks_no_watch_and_one_that_ends_all_does() {
+        let told = |pause: usize| {
+            let health = WatchHealth::default();
+            let mut ends = (0..600).step_by(pause);
+            ends.any(|s| health.failed(Kind::Service, "reset".to_owned(), true, at(s)))
+        };
+        assert_eq!(
+            [1, 3, 15, 30, 44, 60].map(told),
+            [true, true, true, false, false, false]
+        );
     }
 }

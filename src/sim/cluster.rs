@@ -57,6 +57,8 @@ pub struct SimCluster {
     pub selector_labels: Vec<String>,
     /// Whether the controller is told how often pods are scraped, or has to learn it; read when it starts.
     pub tells_scrapes: bool,
+    /// The one namespace that the controller works in.
+    pub namespace: Option<String>,
     /// Makes the sinks that the controller tells besides Kubernetes Events; asked when it starts.
     pub sinks: Option<Box<dyn Fn() -> Vec<Sink> + Send + Sync>>,
     clock: SimClock,
@@ -137,6 +139,7 @@ impl SimCluster {
             drain: TimeDelta::seconds(3),
             selector_labels: SELECTOR_LABELS.map(str::to_owned).to_vec(),
             tells_scrapes: true,
+            namespace: None,
             sinks: None,
             clock,
             world: Arc::new(Mutex::new(world)),
@@ -250,7 +253,7 @@ impl SimCluster {
         let ctx = Arc::new(Context {
             client,
             settings: Settings {
-                namespace: None,
+                namespace: self.namespace.clone(),
                 selector_labels: self.selector_labels.clone(),
                 include_label_prefix: Vec::new(),
                 drain: self.drain,

@@ -17,6 +17,7 @@ mod hook_oidc;
 mod hook_serve;
 mod leader;
 mod objects;
+mod owners;
 mod refused_writes;
 mod rehearse;
 #[path = "../shared/mod.rs"]

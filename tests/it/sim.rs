@@ -259,6 +259,33 @@ fn target_gets_the_pods_of_the_primary_when_a_release_under_way_is_deleted() {
 }
 
 #[test]
+fn metrics_are_not_asked_for_a_canary_that_cannot_be_used() {
+    run(async {
+        let cluster = under_canary(7).await;
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        let weight = |canary: &Value| canary["status"]["canaryWeight"] == 10;
+        let canary = key(Kind::CANARY);
+        assert!(cluster.wait(&canary, TimeDelta::seconds(120), weight).await);
+        let id = bellwether::rollout::CanaryId {
+            namespace: NS.to_owned(),
+            name: "shop".to_owned(),
+        };
+        let sampled = || {
+            let context = cluster.context_of(0).unwrap();
+            context.sampler.watched_since(&id).is_some()
+        };
+        assert!(sampled());
+        let metric = json!({"name": "request-duration", "thresholdRange": {"max": 500}});
+        let metrics = |all: &[&Value]| json!({"spec": {"analysis": {"metrics": all}}});
+        cluster.merge(&canary, metrics(&[&metric, &metric])).unwrap();
+        cluster.pass(TimeDelta::seconds(2)).await;
+        assert!(!sampled(), "it has one metric twice");
+        cluster.merge(&canary, metrics(&[&metric])).unwrap();
+        await_phase(&cluster, "Succeeded", 400).await;
+    });
+}
+
+#[test]
 fn status_that_cannot_be_read_is_not_written_over() {
     run(async {
         let cluster = under_canary(7).await;

@@ -196,6 +196,8 @@ pub enum Routes {
     Unavailable(String),
     /// There is none.
     Missing,
+    /// There is none, and there was one before the Canary: it is its owner's to make again. What is told of that.
+    Awaited(String),
     /// It has no route that can be split; why.
     Invalid(String),
     /// It is there.
@@ -220,7 +222,7 @@ impl Routes {
             Routes::NotInstalled => Some(
                 "Istio's VirtualService and DestinationRule are not served by this cluster; install Istio's CRDs",
             ),
-            Routes::Unavailable(why) | Routes::Invalid(why) => Some(why),
+            Routes::Awaited(why) | Routes::Unavailable(why) | Routes::Invalid(why) => Some(why),
         }
     }
 

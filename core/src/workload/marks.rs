@@ -15,6 +15,9 @@ pub const OWNER_ANNOTATION: &str = "bellwether.dev/owner-uid";
 pub const REVISION_ANNOTATION: &str = "bellwether.dev/revision";
 /// Annotation of an adopted Service: the selector it had.
 pub const SELECTOR_ANNOTATION: &str = "bellwether.dev/original-selector";
+/// Annotation of our Services and DestinationRules: kinds of the objects that were there before their Canary, with commas
+/// between.
+pub const ADOPTED_ANNOTATION: &str = "bellwether.dev/adopted";
 /// Annotation: the epoch that last took a rollout over, see `crate::rollout::decide`.
 pub const EPOCH_ANNOTATION: &str = "bellwether.dev/epoch";
 /// On a Canary: what its deletion does with a workload whose template was rejected, `as-is` or `promoted`.

@@ -93,6 +93,19 @@ fn partial_answer_is_not_taken_for_the_whole() {
     );
 }
 
+/// vmselect of a VictoriaMetrics cluster, one of whose vmstorage nodes is away, answers so.
+#[test]
+fn partial_answer_of_victoria_metrics_is_no_answer() {
+    let answer = |partial: bool| {
+        let body = format!(
+            r#"{{"status":"success","isPartial":{partial},"data":{{"resultType":"vector","result":[{A}]}}}}"#
+        );
+        read(200, body.as_bytes())
+    };
+    assert_eq!(answer(true).unwrap_err().reason(), "MetricsPartial");
+    assert_eq!(answer(false).unwrap().len(), 1);
+}
+
 #[test]
 fn annotations_of_prometheus_itself_take_nothing_away() {
     for text in [

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Round, guard, routes::graver};
 use crate::{
-    reconcile::{cache::UNAPPLIED, desired, error::Error, kinds::Kind, snapshot::child_name},
+    reconcile::{adopted, cache::UNAPPLIED, desired, error::Error, kinds::Kind, snapshot::child_name},
     rollout::{Child, Serves},
     traffic::istio::virtual_service,
     workload::{
@@ -29,6 +29,12 @@ const MARKS: [(&str, &str); 8] = [
     ("annotations", virtual_service::APPLIED_ANNOTATION),
     ("annotations", virtual_service::IMPLICIT_WEIGHT_ANNOTATION),
     ("annotations", virtual_service::WEIGHT_SCALE_ANNOTATION),
+];
+
+/// Those of them that say how routes were written before they were divided.
+const NOTES: [&str; 2] = [
+    virtual_service::IMPLICIT_WEIGHT_ANNOTATION,
+    virtual_service::WEIGHT_SCALE_ANNOTATION,
 ];
 
 /// Whether `live` carries no mark of ours.
@@ -106,6 +112,12 @@ impl<'a> Round<'a> {
 
     pub(super) async fn point_apex(&self, act: &'static str, serves: Serves) -> Result<(), Error> {
         let (target, selector) = self.target_with_selector(act, Child::ApexService)?;
+        let missing = self.snap.apex_service.is_none();
+        if missing && adopted::is_adopted(self.snap, Child::ApexService) {
+            let wanted = desired::apex_again(self.spec, self.snap, serves)
+                .ok_or_else(|| self.stale(act, Child::ApexService))?;
+            return self.create(act, Child::ApexService, wanted).await;
+        }
         let live = self
             .snap
             .apex_service
@@ -189,7 +201,11 @@ impl<'a> Round<'a> {
         let wanted = |live: &Value| marked(live) && !foreign(live) && free(live);
         for live in self.objects(act, child, wanted)? {
             let mut ops = vec![guard(live)];
-            ops.extend(MARKS.into_iter().filter_map(|(map, mark)| {
+            // Notes on weights are another Canary's where routes are divided still.
+            let shared = virtual_service::divided(live);
+            let ours = |mark: &str| !shared || !NOTES.contains(&mark);
+            let marks = MARKS.into_iter().filter(|(_, mark)| ours(mark));
+            ops.extend(marks.filter_map(|(map, mark)| {
                 let value = live.pointer(&format!("/metadata/{map}"))?.get(mark)?;
                 let foreign = mark == MANAGED_BY_LABEL && value.as_str() != Some(MANAGER);
                 let path = format!("/metadata/{map}/{}", mark.replace('/', "~1"));

@@ -1,7 +1,8 @@
 //! What the API server last told us, of the objects that matter.
 //!
 //! Our own writes go in with the server's answer, so that the next decision sees them (the watch may be late); events
-//! older than what is known are ignored. Invariant: an entry never goes back to an older resourceVersion.
+//! older than what is known are ignored. Invariant: an entry goes back to an older resourceVersion only by a list or a read
+//! that began after it was known: then etcd was restored from a backup, and its versions count on from an older one.
 
 mod followers; // who waits for the changes of one object
 mod reads; // lists and reads, beside which watches go on
@@ -57,8 +58,10 @@ struct Entry {
 /// How an object comes in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// By a watch, a read, or a round's own write.
+    /// By a watch, or a round's own write.
     Watched,
+    /// By a list or a read, before which this version of it was known, if any.
+    Listed(Option<u64>),
     /// By a write beside the rounds, ahead of the watch.
     Ahead,
     /// The same, and only if it is known to be there.
@@ -137,6 +140,20 @@ impl Cache {
         self.take(kind, object, How::Watched)
     }
 
+    /// Takes in an object that the list under way names. Returns whether it is news.
+    pub fn put_listed(&self, kind: Kind, object: Value) -> bool {
+        let key = (
+            text(&object, "/metadata/namespace").to_owned(),
+            text(&object, "/metadata/name").to_owned(),
+        );
+        let known = self
+            .lock()
+            .listing
+            .get(&kind)
+            .and_then(|listing| listing.known.get(&key).copied());
+        self.take(kind, object, How::Listed(known))
+    }
+
     /// Takes in an object that somebody outside of a round made. When the watch shows it, it is news all the same, so that
     /// whoever is concerned is woken.
     pub fn put_ahead(&self, kind: Kind, object: Value) {
@@ -164,9 +181,13 @@ impl Cache {
         if let Some(listing) = inner.listing.get_mut(&kind) {
             listing.named.insert((part.namespace.clone(), name.clone()));
         }
-        let ahead = how != How::Watched;
+        let ahead = matches!(how, How::Ahead | How::Known);
+        let goes_back = |known: &Entry| {
+            matches!(how, How::Listed(before) if before == Some(known.version)) && known.version > version
+        };
         if let Some(known) = inner.entries.get_mut(&key)
             && known.version >= version
+            && !goes_back(known)
             && !planted(Defect::TrustsAStaleCache)
         {
             let shown = known.ahead && known.version == version && !ahead;

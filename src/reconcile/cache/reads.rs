@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{Availability, Cache, part_of, version};
+use super::{Availability, Cache, How, part_of, version};
 use crate::{
     defect::{Defect, planted},
     reconcile::{index::Part, kinds::Kind},
@@ -27,14 +27,25 @@ pub(super) struct Listing {
     pub(super) named: HashSet<(String, String)>,
     /// Parts somebody was concerned by when it began: what it does not name of them is missing.
     pub(super) concerned: Vec<Part>,
+    /// Versions that were known when it began, by namespace and name: it is newer than they are.
+    pub(super) known: HashMap<(String, String), u64>,
 }
 
 impl Cache {
     /// A list of `kind` begins; what it does not name is gone. Parts that nobody was `concerned` by at its beginning
     /// may have been passed over.
     pub fn begin_list(&self, kind: Kind, concerned: Vec<Part>) {
-        let named = HashSet::new();
-        self.lock().listing.insert(kind, Listing { named, concerned });
+        let mut inner = self.lock();
+        let of_kind = inner.entries.iter().filter(|((of, _, _), _)| *of == kind);
+        let known = of_kind
+            .map(|((_, namespace, name), entry)| ((namespace.clone(), name.clone()), entry.version))
+            .collect();
+        let listing = Listing {
+            named: HashSet::new(),
+            concerned,
+            known,
+        };
+        inner.listing.insert(kind, listing);
     }
 
     /// The list is complete. Returns the parts of objects that are gone.
@@ -43,6 +54,7 @@ impl Cache {
         let Some(Listing {
             named: listed,
             concerned,
+            ..
         }) = inner.listing.remove(&kind)
         else {
             return Vec::new();
@@ -116,14 +128,15 @@ impl Cache {
             .iter()
             .map(|object| text(object, "/metadata/name"))
             .collect();
-        let gone = reading.known.into_iter();
+        let gone = reading.known.iter();
         for (name, version) in gone.filter(|(name, _)| !there.contains(name.as_str())) {
-            self.forget_read(part, &name, version);
+            self.forget_read(part, name, *version);
         }
         for object in found {
-            let gone = reading.removed.get(text(&object, "/metadata/name"));
+            let name = text(&object, "/metadata/name");
+            let (gone, known) = (reading.removed.get(name), reading.known.get(name));
             if gone.is_none_or(|gone| *gone < version(&object)) {
-                self.put(part.kind, object);
+                self.take(part.kind, object, How::Listed(known.copied()));
             }
         }
         let mut inner = self.lock();

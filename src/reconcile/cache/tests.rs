@@ -85,3 +85,40 @@ fn whoever_follows_an_object_is_told_however_it_goes() {
     cache.end_read(&part, Some(Vec::new()));
     assert!(follower.has_changed().unwrap());
 }
+
+/// The API server counts on from an older resourceVersion then; every watch is told 410, and lists anew.
+#[test]
+fn list_or_read_after_a_restore_of_etcd_is_what_is_there() {
+    let cache = Cache::default();
+    let object = |name: &str, version: &str| json!({"metadata": {"name": name, "namespace": "n", "resourceVersion": version}});
+    let part = |name: &str| part_of(Kind::Deployment, &object(name, "1"));
+    let known = |name: &str| {
+        let object = cache.get(&part(name))?;
+        Some(text(&object, "/metadata/resourceVersion").to_owned())
+    };
+    for name in ["a", "b", "c"] {
+        cache.put(Kind::Deployment, object(name, "1000"));
+    }
+    cache.remove(Kind::Deployment, &object("c", "1010"));
+    cache.begin_list(Kind::Deployment, vec![part("a"), part("b"), part("c")]);
+    // The answer to a write during the list is newer than the list.
+    cache.put(Kind::Deployment, object("b", "1001"));
+    for (name, news) in [("a", true), ("b", false), ("c", true)] {
+        assert_eq!(
+            cache.put_listed(Kind::Deployment, object(name, "900")),
+            news,
+            "{name}"
+        );
+    }
+    cache.end_list(Kind::Deployment);
+    let of = |names: [&str; 3]| names.map(|name| known(name).unwrap_or_default());
+    assert_eq!(of(["a", "b", "c"]), ["900", "1001", "900"]);
+    assert!(!cache.put(Kind::Deployment, object("a", "899")), "a late event");
+    // Every write is refused by its guard now, so the object is read.
+    cache.begin_read(&part("b"));
+    cache.end_read(&part("b"), Some(vec![object("b", "901")]));
+    cache.begin_read(&part("a"));
+    cache.put(Kind::Deployment, object("a", "903"));
+    cache.end_read(&part("a"), Some(vec![object("a", "902")]));
+    assert_eq!(of(["a", "b", "c"]), ["903", "901", "900"]);
+}

@@ -8,7 +8,7 @@ use super::{
     super::{
         play::Play,
         robot::Robot,
-        setup::{SHOP, key, namespace, primary},
+        setup::{SHOP, Setup, key, namespace, primary},
     },
     Happening, Refused,
 };
@@ -31,6 +31,16 @@ impl Happening {
         let setup = play.setups()[n].clone();
         let ns = namespace(n);
         let canary = key(n, Kind::CANARY);
+        if *self == H::CanaryIsApplied {
+            // With all of its manifests.
+            play.apply_again(|_, of| of == n);
+        }
+        // Whose objects the controller has taken over: without its notes those of others are taken for missing.
+        let known = play
+            .phase(n)
+            .is_some_and(|phase| phase != "Initializing" && phase != "Terminating")
+            && play.away.iter().all(|(_, of, _)| *of != n);
+        let again = play.cluster.now() + TimeDelta::seconds(1 + i64::from(play.images % 9));
         let cluster = &play.cluster;
         // A refusal (the object is gone, or being deleted) is how the real server would answer the user.
         let _refused = match self {
@@ -69,7 +79,16 @@ impl Happening {
                 }
             }),
             H::RoutesAreDeleted if !setup.adopted => cluster.delete(&key(n, Kind::VIRTUAL_SERVICE)).map(drop),
+            H::RoutesAreDeleted if known => {
+                play.away.push((again, n, Setup::routes()));
+                play.disturbed = true;
+                cluster.delete(&key(n, Kind::VIRTUAL_SERVICE)).map(drop)
+            }
             H::RoutesAreDeleted => Ok(()),
+            H::ServiceIsDeleted if known && play.images.is_multiple_of(2) => {
+                play.away.push((again, n, Setup::service()));
+                cluster.delete(&key(n, Kind::SERVICE)).map(drop)
+            }
             H::ServiceIsDeleted => {
                 let service = bellwether::sim::api_server::Key::new(Kind::SERVICE, &ns, "shop-canary");
                 cluster.delete(&service).map(drop)

@@ -72,6 +72,8 @@ pub struct Play {
     pub robots: Vec<Robot>,
     /// The workloads as they were when proxies were last told of changes.
     told_of: Vec<Option<Value>>,
+    /// What its owner deleted, to apply it again: when, and whose.
+    pub away: Vec<(DateTime<Utc>, usize, Value)>,
     pub images: u32,
     /// The image that was shipped last, by Canary.
     pub shipped: BTreeMap<usize, String>,
@@ -151,6 +153,7 @@ impl Play {
             misled: BTreeMap::new(),
             robots: Vec::new(),
             told_of: Vec::new(),
+            away: Vec::new(),
             images: 0,
             shipped: BTreeMap::new(),
             story: story.clone(),
@@ -224,6 +227,8 @@ impl Play {
             }
             self.cluster.pass_restarting(left.min(SECOND)).await;
             self.let_robots_act();
+            let now = self.cluster.now();
+            self.apply_again(|at, _| at <= now);
             self.look()?;
         }
     }
@@ -237,6 +242,23 @@ impl Play {
             self.nights.insert(n);
         } else {
             self.nights.remove(&n);
+        }
+    }
+
+    /// Owners apply again what they deleted, of what is `due`.
+    pub fn apply_again(&mut self, due: impl Fn(DateTime<Utc>, usize) -> bool) {
+        let (due, away): (Vec<_>, Vec<_>) = self.away.drain(..).partition(|(at, n, _)| due(*at, *n));
+        self.away = away;
+        for (_, n, manifest) in due {
+            match self.cluster.apply(&namespace(n), manifest.clone()) {
+                Ok(_) => self.say(&format!(
+                    "{}: {} is applied again",
+                    namespace(n),
+                    manifest["kind"]
+                )),
+                // Writes are refused, whoever's they are: people try again.
+                Err(_) => self.away.push((self.cluster.now() + SECOND, n, manifest)),
+            }
         }
     }
 

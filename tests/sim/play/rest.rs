@@ -38,6 +38,7 @@ impl Play {
             control.refused = None;
         }
         self.trouble(Trouble::None);
+        self.apply_again(|_, _| true);
         for n in 0..self.story.setups.len() {
             self.bar(n, None);
             self.set_night(n, false);

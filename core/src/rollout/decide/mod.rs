@@ -206,6 +206,10 @@ fn routes_usable(plan: &mut Plan<'_>) -> bool {
         }
         _ => (HoldReason::RoutesUnavailable, why.to_owned()),
     };
+    if matches!(routes, Routes::Awaited(_)) {
+        // It may have gone together with the Service, by which all callers come meanwhile.
+        plan.keep_service();
+    }
     plan.say(said);
     plan.hold_for(reason, why);
     false

@@ -5,6 +5,7 @@
 
 use super::{capacity, plan::Plan, quarrel, transition::Permit};
 use crate::{
+    api::Phase,
     defect::{Defect, planted},
     rollout::{Act, Child, Routes, Serves, Weight},
 };
@@ -113,6 +114,17 @@ impl Plan<'_> {
         if alone && self.acting() {
             // A refusal of it keeps no status from being recorded.
             self.towards_safety();
+        }
+    }
+
+    /// Without routes of anybody the Services are kept as in any other round. While a primary is set up, or its promotion has
+    /// failed, callers stay where they are.
+    pub(super) fn keep_service(&mut self) {
+        let set_up = !matches!(self.next.phase, None | Some(Phase::Initializing));
+        let stays = self.next.phase.is_none_or(Phase::at_rest) && self.next.canary_weight > 0;
+        if set_up && !stays {
+            self.mend_children();
+            self.keep_callers_on_primary();
         }
     }
 

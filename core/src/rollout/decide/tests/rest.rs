@@ -244,3 +244,27 @@ fn pods_are_not_scaled_away_in_the_round_that_takes_the_service_from_them() {
     assert!(acts.contains(&Act::PointApex(Serves::Primary)), "{acts:?}");
     assert!(!acts.contains(&Act::ScaleTarget(0)), "{acts:?}");
 }
+
+/// They may go together, as by `kubectl delete -f` of a manifest that is applied again.
+#[test]
+fn virtual_service_of_its_owner_is_awaited_and_callers_keep_their_service() {
+    let mut seen = at_rest(without_pods("a", "2"));
+    seen.routes = Routes::Awaited("apply it again".to_owned());
+    seen.apex.serves = None;
+    let acts = decide(&spec(), &seen, at(30)).acts;
+    assert!(acts.contains(&Act::PointApex(Serves::Primary)), "{acts:?}");
+    let hold = acts.iter().rev().find_map(|act| match act {
+        Act::Record(status) => status.hold.clone(),
+        _ => None,
+    });
+    let hold = hold.unwrap();
+    assert_eq!(
+        (hold.reason, hold.message.as_str()),
+        (HoldReason::RoutesUnavailable, "apply it again")
+    );
+    let mut release = first_step(Reading::Value(100.0));
+    release.routes = Routes::Awaited("apply it again".to_owned());
+    let routes = |act: &Act| matches!(act, Act::Route(_) | Act::ApplyRoutes(_));
+    let acts = decide(&spec(), &release, at(30)).acts;
+    assert!(!acts.iter().any(routes), "{acts:?}");
+}
