@@ -17,7 +17,7 @@ fn target(track: &str) -> Value {
     }})
 }
 
-fn live(selector: Value) -> Value {
+fn live(selector: &Value) -> Value {
     json!({"metadata": {"name": "shop", "resourceVersion": "1"}, "spec": {"selector": selector}})
 }
 
@@ -39,7 +39,7 @@ fn selector_that_comes_back_is_the_one_that_its_owner_wrote_last() {
         json!({"app": "shop", "track": "v1"}),
         json!({"app": "shop", "track": "v2"}),
     );
-    let mut service = pointed(&live(old.clone()), &target("v1"), Serves::Primary);
+    let mut service = pointed(&live(&old), &target("v1"), Serves::Primary);
     assert_eq!(selects(&service), &json!({"app": "shop-primary"}));
     assert_eq!(selects(&pointed(&service, &target("v1"), Serves::Target)), &old);
     // A chart changes it with the labels of the pods, and is applied again later: annotations of others stay.
@@ -55,7 +55,7 @@ fn selector_that_comes_back_is_the_one_that_its_owner_wrote_last() {
 fn selector_that_fits_no_pod_does_not_come_back() {
     let fits_all = json!({"app": "shop"});
     let service = pointed(
-        &live(json!({"app": "shop", "track": "v1"})),
+        &live(&json!({"app": "shop", "track": "v1"})),
         &target("v1"),
         Serves::Primary,
     );
@@ -63,7 +63,7 @@ fn selector_that_fits_no_pod_does_not_come_back() {
         selects(&pointed(&service, &target("v2"), Serves::Target)),
         &fits_all
     );
-    let applied = live(json!({"app": "shop", "track": "v2"}));
+    let applied = live(&json!({"app": "shop", "track": "v2"}));
     assert_eq!(
         selects(&pointed(&applied, &target("v1"), Serves::Target)),
         &fits_all
