@@ -38,6 +38,9 @@ impl Names {
     }
 }
 
+/// When something was written lately, and whether callers would have stayed with pods that are not fit for them.
+pub type Writes = VecDeque<(DateTime<Utc>, bool)>;
+
 /// What is remembered of one Canary.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -68,7 +71,7 @@ pub struct Ledger {
     /// Ready pods of each Service lately: since when there were how many.
     pub ready: BTreeMap<String, VecDeque<(DateTime<Utc>, usize)>>,
     /// What a process of the controller wrote lately, and when.
-    pub repairs: BTreeMap<(String, &'static str), VecDeque<(DateTime<Utc>, bool)>>,
+    pub repairs: BTreeMap<(String, &'static str), Writes>,
     /// Services that had a ready pod once.
     pub served_once: BTreeSet<String>,
     /// The revision that may be promoted: analysed at every step, or shipped unanalysed as the user asked.
