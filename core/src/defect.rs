@@ -70,10 +70,6 @@ pub enum Defect {
     TrustsAStaleCache,
     /// What somebody else undoes is written again at once, for ever.
     QuarrelsWithoutEnd,
-    /// One ready pod is taken to carry any share of the traffic.
-    TakesOnePodForAll,
-    /// A manifest of the callers' Service that is applied during a release stays as it is.
-    LeavesCallersToTheTarget,
     /// A deletion does not wait for writes whose outcome is unknown.
     DoesNotAwaitLateWrites,
     /// Times of the status that a clock which was set back has not reached yet are waited for.
@@ -84,7 +80,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Defect; 37] = [
+    pub const ALL: [Defect; 35] = [
         Defect::RaisesBeforeItRecords,
         Defect::RecordsBeforeItLowers,
         Defect::DoesNotListenForSilence,
@@ -117,8 +113,6 @@ impl Defect {
         Defect::KeepsWhatIsGone,
         Defect::TrustsAStaleCache,
         Defect::QuarrelsWithoutEnd,
-        Defect::TakesOnePodForAll,
-        Defect::LeavesCallersToTheTarget,
         Defect::DoesNotAwaitLateWrites,
         Defect::WaitsForTheFuture,
         Defect::ForgetsItsNotes,

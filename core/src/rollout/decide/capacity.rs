@@ -4,10 +4,7 @@
 //! pods leaves them by as much as the others carry.
 
 use super::plan::Plan;
-use crate::{
-    defect::{Defect, planted},
-    rollout::{Weight, Workload},
-};
+use crate::rollout::{Weight, Workload};
 
 /// How many pods `weight` of a service needs that `full` pods serve alone: rounded up, and one for any traffic at all.
 pub(super) fn need(weight: Weight, full: i32) -> i32 {
@@ -37,12 +34,7 @@ pub(super) fn full(plan: &Plan<'_>) -> i32 {
 
 /// Whether `workload` serves with nearly as many pods as `weight` needs.
 fn carries(workload: Option<&Workload>, weight: Weight, full: i32) -> bool {
-    let wanted = if planted(Defect::TakesOnePodForAll) {
-        1
-    } else {
-        most_of(need(weight, full))
-    };
-    weight.is_zero() || workload.is_some_and(|w| w.serving() >= wanted)
+    weight.is_zero() || workload.is_some_and(|w| w.serving() >= most_of(need(weight, full)))
 }
 
 /// Whether the canary has the pods for `weight`.

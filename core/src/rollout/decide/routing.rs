@@ -105,8 +105,7 @@ impl Plan<'_> {
     /// Callers without a proxy know no weights: while the primary serves, the apex Service selects it, whatever a manifest says
     /// that is applied during a release. It comes last in a round, so that no rule waits for whoever keeps changing it.
     pub(super) fn keep_callers_on_primary(&mut self) {
-        let bare = self.primary().is_none_or(|primary| primary.serving() == 0);
-        if bare || planted(Defect::LeavesCallersToTheTarget) {
+        if self.primary().is_none_or(|primary| primary.serving() == 0) {
             return;
         }
         let alone = !self.acting();
