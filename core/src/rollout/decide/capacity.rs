@@ -4,7 +4,10 @@
 //! pods leaves them by as much as the others carry.
 
 use super::plan::Plan;
-use crate::rollout::{Weight, Workload};
+use crate::{
+    api::Phase,
+    rollout::{Weight, Workload},
+};
 
 /// How many pods `weight` of a service needs that `full` pods serve alone: rounded up, and one for any traffic at all.
 pub(super) fn need(weight: Weight, full: i32) -> i32 {
@@ -32,6 +35,30 @@ pub(super) fn full(plan: &Plan<'_>) -> i32 {
         .max(1)
 }
 
+/// How often the primary may fail under all of the traffic before a promotion is undone.
+pub(super) const MAX_FAILURES: i32 = 3;
+
+/// Whether the primary failed under all of the traffic as often as it may, with what it runs.
+pub(super) fn primary_fails(plan: &Plan<'_>) -> bool {
+    let transfer = plan.next.transfer.as_ref();
+    if !transfer.is_some_and(|known| known.attempts >= MAX_FAILURES && !known.assumed) {
+        return false;
+    }
+    match plan.next.phase {
+        Some(Phase::Failed | Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion) => true,
+        Some(Phase::Promoting) => {
+            let runs = plan.primary().map(|primary| &primary.revision);
+            plan.next.retirement.is_none() && runs != plan.next.revision.current.as_ref()
+        }
+        _ => false,
+    }
+}
+
+/// The primary, if requests are not known to fail there: then its pods carry nothing.
+fn fit_primary<'a>(plan: &Plan<'a>) -> Option<&'a Workload> {
+    plan.primary().filter(|_| !primary_fails(plan))
+}
+
 /// Whether `workload` serves with nearly as many pods as `weight` needs.
 fn carries(workload: Option<&Workload>, weight: Weight, full: i32) -> bool {
     weight.is_zero() || workload.is_some_and(|w| w.serving() >= most_of(need(weight, full)))
@@ -51,7 +78,7 @@ pub(super) fn canary_keeps(plan: &Plan<'_>, weight: Weight) -> bool {
 
 /// Whether the primary has the pods for what the canary does not get at `weight`.
 pub(super) fn primary_carries_rest(plan: &Plan<'_>, weight: Weight) -> bool {
-    carries(plan.primary(), weight.complement(), full(plan))
+    carries(fit_primary(plan), weight.complement(), full(plan))
 }
 
 /// Whether all pods of the new revision run, but for one of ten at most. A release of which more crash takes no step.
@@ -74,7 +101,7 @@ pub(super) fn canary_wants(plan: &Plan<'_>) -> Option<i32> {
 
 /// Whether the primary can take all traffic at once: half of its pods serve. It never can without one.
 pub(super) fn primary_carries_all(plan: &Plan<'_>) -> bool {
-    plan.primary().is_some_and(|primary| {
+    fit_primary(plan).is_some_and(|primary| {
         primary.serving() > 0 && i64::from(primary.serving()) * 2 >= i64::from(primary.desired)
     })
 }
@@ -86,7 +113,7 @@ pub(super) fn least_weight(plan: &Plan<'_>) -> Weight {
     if primary_carries_all(plan) || !canary_serves {
         return Weight::ZERO;
     }
-    let taken = plan.primary().map_or(0, |primary| {
+    let taken = fit_primary(plan).map_or(0, |primary| {
         i64::from(primary.serving()) * 200 / i64::from(primary.desired.max(1))
     });
     Weight::saturating(100 - taken)
@@ -123,7 +150,7 @@ pub(super) fn best_split(plan: &Plan<'_>) -> Weight {
 /// The weight at which each side gets what its pods are of all.
 pub(super) fn split_by_pods(plan: &Plan<'_>) -> Weight {
     let serving = |workload: Option<&Workload>| i64::from(workload.map_or(0, Workload::serving));
-    let (canary, primary) = (serving(plan.target()), serving(plan.primary()));
+    let (canary, primary) = (serving(plan.target()), serving(fit_primary(plan)));
     if canary + primary == 0 {
         return Weight::ZERO;
     }

@@ -144,7 +144,9 @@ fn pods_ready(plan: &mut Plan<'_>, target: &Workload) -> bool {
     if !for_good && capacity::canary_complete(target) {
         return true;
     }
-    if retreat.is_none() && plan.was_held() {
+    let blind = retreat.as_ref().is_some_and(retreat::is_blind);
+    let retreat = retreat.filter(|_| !blind);
+    if blind || (retreat.is_none() && plan.was_held()) {
         // It waited for something else, maybe for days, with pods that were ready: their time begins now.
         let text = pods::not_ready_text(plan, target);
         plan.hold(HoldReason::WorkloadNotReady, &text);

@@ -71,6 +71,8 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
         "Promoting",
         format!("{} gets the analysed pod template", plan.spec.names.primary),
     );
+    // What is known of requests to the primary was about the pods that are replaced.
+    plan.next.transfer = None;
     plan.record();
     plan.act(Act::Promote {
         revision,
@@ -155,8 +157,12 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
     plan.clear_holds();
     plan.say(format!("traffic returns to the primary: canary weight {next}"));
     if next.is_zero() {
-        // What somebody said was about the pods that were replaced.
-        plan.next.transfer = plan.next.transfer.take().filter(|known| !known.assumed);
+        // What somebody said was about the pods that were replaced, unless these had failed before.
+        plan.next.transfer = plan
+            .next
+            .transfer
+            .take()
+            .filter(|known| !known.assumed || known.attempts > 0);
         transfer::begin_anyhow(plan, Serves::Primary, Weight::ZERO);
         plan.enter(Phase::Finalising);
         plan.tell(
@@ -330,7 +336,7 @@ fn primary_failed(plan: &mut Plan<'_>, text: &str, share: Weight) {
     plan.towards_safety();
     plan.enter(Phase::Promoting);
     if transfer::failed(plan) {
-        let failures = transfer::MAX_FAILURES;
+        let failures = capacity::MAX_FAILURES;
         let text = format!("{text}, for the {failures}rd time under all of the traffic");
         return rollback::begin(plan, RetirementKind::UndoOnCanary, &text);
     }

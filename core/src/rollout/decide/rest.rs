@@ -6,7 +6,7 @@ use super::{
     change::{self, Change},
     first_calls,
     plan::Plan,
-    quarrel, release, silence, transfer,
+    quarrel, release, silence,
     transition::{self, Transition},
     undo,
 };
@@ -226,12 +226,13 @@ fn was_late(plan: &Plan<'_>) -> bool {
 fn after_failed_promotion(plan: &mut Plan<'_>) {
     let weight = plan.weight();
     let unreleased = plan.next.revision.current != plan.next.revision.promoted;
-    if unreleased && was_late(plan) && undo::late_success(plan) && plan.runs_analysed() {
-        // It had nothing to return to, and got ready with the new template after all.
+    let said = plan.next.transfer.as_ref().is_some_and(|known| known.assumed);
+    if unreleased && (was_late(plan) || said) && undo::late_success(plan) && plan.runs_analysed() {
+        // It had nothing to return to, and got ready with the new template after all, or somebody says that requests arrive.
         plan.enter(Phase::Promoting);
         return;
     }
-    let fails = transfer::failed(plan) && undo::late_success(plan);
+    let fails = capacity::primary_fails(plan) && undo::late_success(plan);
     let primary_ready = plan.primary().is_some_and(Workload::ready) && !fails;
     let primary_serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
     let canary_dead = plan.target().is_none_or(|t| t.serving() == 0);
@@ -251,8 +252,12 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
     {
         // The primary does not recover, and here may be the fix: it is analysed where the traffic is (never rolled back onto
         // the broken primary, W4), and mends the primary if it passes.
-        keep_what_the_primary_runs(plan);
+        let failed = plan.next.transfer.take().filter(|_| fails);
+        if failed.is_none() {
+            keep_what_the_primary_runs(plan);
+        }
         release::begin(plan, revision);
+        plan.next.transfer = failed;
         plan.next.canary_weight = i32::from(weight.percent());
         return;
     }
@@ -265,6 +270,10 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
         plan.route(weight);
     }
     let (hold, text) = if fails {
+        plan.hold(
+            HoldReason::NotReached,
+            "requests fail at the primary with this revision; bellwether advance says that they arrive now",
+        );
         (
             "the primary fails under the traffic with this revision; the canary serves all traffic until another revision is released",
             "the promotion failed, for the primary fails under the traffic: the canary serves all traffic",
@@ -282,6 +291,9 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
 /// While the canary serves, a primary that is gone, or has what failed, gets the promoted template as soon as that is possible: from
 /// the workload if somebody set it back, else from its own ReplicaSets. Pods that have a share keep it.
 fn mend_primary(plan: &mut Plan<'_>) {
+    if hold_edited(plan) {
+        return;
+    }
     let weight = plan.weight();
     let serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
     if serves && weight != Weight::FULL && !capacity::primary_keeps_serving(plan, weight) {

@@ -65,7 +65,7 @@ fn retreat(plan: &mut Plan<'_>, reason: HoldReason, text: &str, resumes: bool) {
 }
 
 /// Whether a retreat is for want of metrics alone.
-fn is_blind(retreat: &Retreat) -> bool {
+pub(super) fn is_blind(retreat: &Retreat) -> bool {
     matches!(
         retreat.reason,
         HoldReason::NoData | HoldReason::MetricsUnavailable
@@ -140,7 +140,8 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     }
     if checks::blind_for_both(plan) || reason == HoldReason::MetricsUnavailable {
         // It ends with an answer, so it is no try of the release.
-        if let Some(step) = &mut plan.next.step {
+        let returns = capacity::least_weight(plan).min(plan.weight()).is_zero();
+        if let Some(step) = plan.next.step.as_mut().filter(|_| returns) {
             step.blind_retreats += 1;
         }
         retreat(plan, reason, &text, true);

@@ -8,6 +8,7 @@
 use chrono::TimeDelta;
 
 use super::{
+    capacity,
     plan::Plan,
     reach::{self, Reach},
     side,
@@ -25,13 +26,10 @@ const RETRY: [TimeDelta; 3] = [
     TimeDelta::minutes(15),
 ];
 
-/// How often the primary may fail under all of the traffic before a promotion is undone.
-pub(super) const MAX_FAILURES: i32 = 3;
-
 /// Whether the primary failed under all of the traffic as often as it may.
 pub(super) fn failed(plan: &Plan<'_>) -> bool {
     let transfer = plan.next.transfer.as_ref();
-    transfer.is_some_and(|known| known.attempts >= MAX_FAILURES)
+    transfer.is_some_and(|known| known.attempts >= capacity::MAX_FAILURES)
 }
 
 /// Begins a hand-over to `to`: `old_share` of the traffic stays where it is for now. Until it is known how many requests there
@@ -171,7 +169,7 @@ pub(super) fn may_try_again(plan: &mut Plan<'_>) -> bool {
             reach::note_pause(plan);
         }
     }
-    known.attempts == 0 || plan.elapsed(known.since, retry_after(known.attempts))
+    known.attempts == 0 || known.assumed || plan.elapsed(known.since, retry_after(known.attempts))
 }
 
 /// The pods are replaced that somebody's word was about. That is recorded before they are.

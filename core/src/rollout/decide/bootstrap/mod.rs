@@ -58,9 +58,6 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     if dead && !planted(Defect::DoesNotAwaitThePrimary) {
         return primary_died(plan, target);
     }
-    if !pods::are_watched(plan) {
-        return plan.keep_holds(&[HoldReason::NotReached]);
-    }
     hand_over(plan, target);
 }
 
@@ -137,6 +134,9 @@ fn hand_over(plan: &mut Plan<'_>, target: &Workload) {
 
 /// The first share goes to the primary. What was set up by the version before may have all of the traffic there already.
 fn begin(plan: &mut Plan<'_>) {
+    if !pods::are_watched(plan) {
+        return;
+    }
     let moved = plan.seen.routes.weight() == Some(Weight::ZERO);
     let share = if moved { Weight::ZERO } else { first_share(plan) };
     if begin_with(plan, share) {
@@ -184,6 +184,9 @@ fn try_share(plan: &mut Plan<'_>, share: Weight) {
                 plan.spec.names.primary
             );
             held(plan, HoldReason::WorkloadNotReady, &text);
+        }
+        Reach::Reached | Reach::Idle if !pods::are_watched(plan) => {
+            plan.keep_holds(&[HoldReason::NotReached]);
         }
         Reach::Reached | Reach::Idle => move_on(plan, &found),
         Reach::Wait => plan.keep_holds(&[HoldReason::NotReached]),
@@ -237,7 +240,7 @@ fn go_back(plan: &mut Plan<'_>, text: &str) {
 /// The target has all of the traffic again: after a pause the next attempt begins.
 fn try_again(plan: &mut Plan<'_>) {
     plan.keep_holds(&[HoldReason::NotReached]);
-    if !transition::routes_fit(plan) || !transfer::may_try_again(plan) {
+    if !pods::are_watched(plan) || !transition::routes_fit(plan) || !transfer::may_try_again(plan) {
         return;
     }
     let share = first_share(plan);
@@ -272,6 +275,9 @@ fn take_over(plan: &mut Plan<'_>, target: &Workload) {
     }
     if plan.primary().is_none_or(|primary| !primary.ready()) {
         return lost_pods(plan);
+    }
+    if !pods::are_watched(plan) {
+        return plan.keep_holds(&[HoldReason::NotReached]);
     }
     plan.point_apex(Serves::Primary);
     if plan.acting() || !plan.drained() {

@@ -162,15 +162,17 @@ impl Plan<'_> {
     /// release to mend its pods had none to wait for them.
     pub(in super::super) fn goes_on(&mut self) {
         self.holds.cut_short = false;
+        // What cannot be carried over is named in rounds that go on, by the same reason.
+        let unusable = Some(HoldReason::RouteInvalid).filter(|_| self.seen.uncarried.is_empty());
         let hands_off = [
-            HoldReason::Suspended,
-            HoldReason::RouteInvalid,
-            HoldReason::RoutesUnavailable,
+            Some(HoldReason::Suspended),
+            Some(HoldReason::InvalidSpec),
+            Some(HoldReason::RoutesUnavailable),
+            unusable,
         ];
-        let watch_back =
-            self.held_since(HoldReason::WatchBroken).is_some() && self.seen.broken_watch.is_none();
-        let held = hands_off.iter().any(|reason| self.held_since(*reason).is_some());
-        if held || watch_back {
+        let mut hands_off = hands_off.into_iter().flatten();
+        let held = hands_off.any(|reason| self.held_since(reason).is_some());
+        if held {
             self.next.resumed_at = Some(self.now);
         }
         if held {

@@ -52,3 +52,86 @@ fn source_that_comes_and_goes_does_not_expose_callers_again_and_again() {
     }
     assert!(raised <= 50, "{raised} times in half a day");
 }
+
+/// the primary lost most of its pods, and Prometheus is away.
+#[test]
+fn blind_beside_a_scarce_primary() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.canary_weight = 50;
+    seen.routes = at_weight(50);
+    let ten = |w: Workload, there: i32| Workload {
+        desired: 10,
+        total: 10,
+        updated: there,
+        available: there,
+        endpoints: there,
+        ..w
+    };
+    seen.target = Some(ten(workload("b", "2"), 10));
+    seen.primary = Some(ten(workload("a", "1"), 3));
+    let mut written = 0;
+    for now in 10..610 {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(now);
+        sample.traffic.canary = Reading::Error("refused".to_owned());
+        sample.traffic.primary = Reading::Error("refused".to_owned());
+        sample.readings = BTreeMap::from([(
+            "request-success-rate".to_owned(),
+            Reading::Error("refused".to_owned()),
+        )]);
+        let acts = live(&mut seen, now, &spec());
+        if now >= 110 {
+            written += records(&acts);
+        }
+    }
+    assert!(
+        written < 20,
+        "{written} {:?} w{} {:?}",
+        seen.status.step,
+        seen.status.canary_weight,
+        seen.status.all_holds()
+    );
+}
+
+/// Prometheus comes and goes; in the pause, with metrics back, one pod of two is replaced by a drain for 20 s.
+#[test]
+fn pod_is_away_in_the_pause_of_a_blind_retreat() {
+    let mut seen = first_step(Reading::Value(100.0));
+    let mut spec = spec();
+    spec.interval = TimeDelta::seconds(60);
+    spec.progress_deadline = TimeDelta::seconds(600);
+    let mut retreats = Vec::new();
+    let mut now = 10;
+    let mut back = None;
+    while now < 43_200 {
+        let weight = seen.routes.weight().unwrap();
+        let n = seen.status.step.as_ref().map_or(0, |s| s.blind_retreats);
+        let up = weight.is_zero();
+        if weight.is_zero() && retreats.len() < n as usize {
+            retreats.push(now);
+            back = Some(now);
+        }
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(now);
+        let down = || Reading::Error("connection refused".to_owned());
+        let count = |n: f64| if up { Reading::Value(n) } else { down() };
+        sample.traffic.canary = count(if weight.is_zero() { 0.0 } else { 100.0 });
+        sample.traffic.primary = count(900.0);
+        let reading = if up { Reading::NoData } else { down() };
+        sample.readings = BTreeMap::from([("request-success-rate".to_owned(), reading)]);
+        let away = n == 5 && back.is_some_and(|at| (at + 700..at + 720).contains(&now));
+        let t = seen.target.as_mut().unwrap();
+        let there = if away { 1 } else { 2 };
+        (t.available, t.endpoints, t.updated) = (there, there, there);
+        live(&mut seen, now, &spec);
+        assert!(
+            seen.status.retirement.is_none(),
+            "at {now}, retreats {retreats:?}: {:?}",
+            seen.status.retirement
+        );
+        if n == 6 {
+            break;
+        }
+        now += 1;
+    }
+}

@@ -172,3 +172,125 @@ fn primary_returns_to_the_promoted_template_when_that_is_possible_again() {
         "{acts:?}"
     );
 }
+
+/// a person rolls the primary back to the revision before, by hand, after a failed promotion.
+#[test]
+fn primary_rolled_back_by_hand_after_a_failed_promotion() {
+    let mut seen = failed_on_the_canary();
+    // the promotion to `b` failed, the primary was restored to `a` and `a` does not get ready either
+    seen.unrestorable = None;
+    seen.status.revision.previous = Some("z".to_owned());
+    seen.primary = Some(Workload {
+        available: 0,
+        endpoints: 0,
+        ..workload("a", "9")
+    });
+    for now in 1000..1030 {
+        measure(&mut seen, now, 100.0, 0.0);
+        let p = seen.primary.clone();
+        live(&mut seen, now, &spec());
+        assert_eq!(seen.primary, p);
+    }
+    seen.primary = Some(Workload {
+        available: 0,
+        endpoints: 0,
+        ..workload("z", "8")
+    });
+    let mut acts = Vec::new();
+    for now in 1030..1060 {
+        measure(&mut seen, now, 100.0, 0.0);
+        acts.extend(carry_out(&mut seen, now, &spec()));
+    }
+    let over = |act: &&Act| matches!(act, Act::Promote { .. } | Act::Restore { .. });
+    assert!(!acts.iter().any(|a| over(&a)), "{:?}", acts.iter().find(over));
+}
+
+/// The primary has `b`, is ready, and nobody reaches it; `a` is nowhere. The canary serves, Failed.
+fn unreached_and_failed() -> (Observed, i64) {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.phase = Some(Phase::Promoting);
+    seen.status.canary_weight = 50;
+    seen.status.last_transition_time = Some(at(5));
+    seen.routes = at_weight(50);
+    seen.primary = Some(workload("b", "2"));
+    seen.unrestorable = Some("a".to_owned());
+    for now in 10..7200 {
+        unreached(&mut seen, now);
+        live(&mut seen, now, &spec());
+        if seen.status.phase == Some(Phase::Failed) {
+            assert_eq!(seen.status.canary_weight, 100);
+            return (seen, now);
+        }
+    }
+    panic!("{:?}", seen.status);
+}
+
+fn unreached(seen: &mut Observed, now: i64) {
+    let w = f64::from(seen.routes.weight().unwrap().percent());
+    measure(seen, now, 3.0 * w, 0.0);
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    if w > 0.0 {
+        sample.traffic.reached_at = Some(at(now));
+    }
+    // their own proxies count what does not arrive
+    sample.seen.canary.called = tallied(3.0 * w, 0.0);
+    sample.seen.canary.arrived = tallied(3.0 * w, 0.0);
+    sample.seen.primary.called = tallied(3.0 * (100.0 - w), 3.0 * (100.0 - w));
+}
+
+/// the fix is pushed, as the hold asks for.
+#[test]
+fn fix_that_is_pushed_after_an_unreached_promotion() {
+    let (mut seen, from) = unreached_and_failed();
+    for now in from + 1..from + 300 {
+        unreached(&mut seen, now);
+        live(&mut seen, now, &spec());
+        assert_eq!(seen.routes, at_weight(100));
+    }
+    seen.target = Some(workload("c", "5"));
+    let (mut lost, mut log) = (0, Vec::new());
+    for now in from + 300..from + 3900 {
+        unreached(&mut seen, now);
+        let before = (seen.status.phase, seen.routes.weight());
+        live(&mut seen, now, &spec());
+        let after = (seen.status.phase, seen.routes.weight());
+        if before != after && log.len() < 30 {
+            log.push((now - from, after, seen.status.message.clone()));
+        }
+        lost += i64::from(seen.routes != at_weight(100));
+    }
+    assert!(
+        lost < 60,
+        "callers sent to the primary that nobody reaches for {lost} s of an hour: {log:#?}"
+    );
+}
+
+/// the NetworkPolicy is mended instead; somebody says so.
+#[test]
+fn policy_is_mended_after_an_unreached_promotion() {
+    let (mut seen, from) = unreached_and_failed();
+    for now in from + 1..from + 86_400 {
+        let w = f64::from(seen.routes.weight().unwrap().percent());
+        measure(&mut seen, now, 3.0 * w, 3.0 * (100.0 - w));
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        for (side, n) in [
+            (&mut sample.seen.canary, 3.0 * w),
+            (&mut sample.seen.primary, 3.0 * (100.0 - w)),
+        ] {
+            side.called = tallied(n, 0.0);
+            side.arrived = tallied(n, 0.0);
+        }
+        if now == from + 1000 {
+            seen.orders = order(Verb::Advance, "b");
+        }
+        live(&mut seen, now, &spec());
+    }
+    assert_eq!(
+        (seen.status.phase, seen.routes.clone()),
+        (Some(Phase::Succeeded), at_weight(0)),
+        "{:?} {:?} {:?}",
+        seen.status.all_holds(),
+        seen.status.interventions,
+        seen.status.transfer
+    );
+}

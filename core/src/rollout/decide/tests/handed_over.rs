@@ -252,3 +252,54 @@ fn word_about_pods_does_not_count_for_those_that_replace_them() {
         assert!(!(b && acts.contains(&Act::ScaleTarget(0))), "at {now}: {acts:?}");
     }
 }
+
+/// advance is accepted while the primary is held for NotReached in a promotion.
+#[test]
+fn word_is_kept_in_a_promotion() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.phase = Some(Phase::Promoting);
+    seen.status.canary_weight = 50;
+    seen.status.last_transition_time = Some(at(5));
+    seen.routes = at_weight(50);
+    seen.primary = Some(workload("b", "2"));
+    let mut log = Vec::new();
+    let mut ordered = false;
+    for now in 10..7200 {
+        let w = f64::from(seen.routes.weight().unwrap().percent());
+        // nothing that is sent to the primary is counted anywhere but by its callers' absence
+        measure(&mut seen, now, 3.0 * w, 0.0);
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.traffic.reached_at = if w > 0.0 {
+            Some(at(now))
+        } else {
+            sample.traffic.reached_at
+        };
+        let held = seen
+            .status
+            .all_holds()
+            .iter()
+            .any(|h| h.reason == HoldReason::NotReached);
+        if held && !ordered && seen.status.phase == Some(Phase::Promoting) {
+            ordered = true;
+            seen.orders = order(Verb::Advance, "b");
+        }
+        let before = (
+            seen.status.phase,
+            seen.status.transfer.as_ref().map(|t| (t.attempts, t.assumed)),
+            seen.status.canary_weight,
+        );
+        live(&mut seen, now, &spec());
+        let after = (
+            seen.status.phase,
+            seen.status.transfer.as_ref().map(|t| (t.attempts, t.assumed)),
+            seen.status.canary_weight,
+        );
+        if before != after {
+            log.push((now, after));
+        }
+        if seen.status.phase.is_some_and(Phase::at_rest) {
+            break;
+        }
+    }
+    assert_eq!(seen.status.phase, Some(Phase::Succeeded));
+}

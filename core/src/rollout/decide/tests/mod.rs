@@ -19,8 +19,9 @@ mod rest; // nothing is under way
 mod silence; // requests that do not arrive
 mod steps; // evidence, and what follows from it
 mod terminating; // a Canary that is deleted
-mod transfer;
-mod undone; // what somebody else undoes // traffic that is handed over
+mod transfer; // traffic that is handed over
+mod uncarried;
+mod undone; // what somebody else undoes
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -322,4 +323,9 @@ fn tallied(requests: f64, bad: f64) -> Option<Counts> {
         bad,
         ..Counts::default()
     })
+}
+
+/// How often the status is written.
+fn records(acts: &[Act]) -> usize {
+    acts.iter().filter(|act| matches!(act, Act::Record(_))).count()
 }

@@ -194,3 +194,122 @@ fn callers_are_not_left_without_pods_because_a_release_is_paused() {
     }
     assert!(found.is_empty(), "(is there a primary, routes): {found:?}");
 }
+
+/// All traffic moved to the primary in a set-up, and callers are refused there.
+#[test]
+fn refused_callers_return_though_a_watch_is_broken() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    live(&mut seen, 10, &spec());
+    assert_eq!(seen.routes, at_weight(95));
+    // a watch breaks (RBAC for Freezes is taken away)
+    seen.broken_watch = Some(BrokenWatch {
+        kind: "Freeze".to_owned(),
+        since: at(12),
+        message: "403".to_owned(),
+    });
+    for now in 12..1800 {
+        measure(&mut seen, now, 285.0, 0.0);
+        live(&mut seen, now, &spec());
+    }
+    assert_eq!(
+        seen.routes,
+        at_weight(100),
+        "{:?} {:?}",
+        seen.status.message,
+        seen.status.transfer
+    );
+}
+
+/// The target loses its pods at share 95.
+#[test]
+fn callers_move_to_whoever_serves_though_a_watch_is_broken() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    live(&mut seen, 10, &spec());
+    assert_eq!(seen.routes, at_weight(95));
+    seen.broken_watch = Some(BrokenWatch {
+        kind: "Freeze".to_owned(),
+        since: at(12),
+        message: "403".to_owned(),
+    });
+    let t = seen.target.as_mut().unwrap();
+    (t.available, t.endpoints) = (0, 0);
+    for now in 12..300 {
+        measure(&mut seen, now, 0.0, 15.0);
+        carry_out(&mut seen, now, &spec());
+    }
+    assert_eq!(
+        seen.routes,
+        at_weight(0),
+        "{:?} {:?}",
+        seen.status.message,
+        seen.status.transfer
+    );
+}
+
+/// Hands are off for a quarter of an hour while the primary gets its pods; returns when the promotion was undone.
+fn interrupted(how: &str) -> Option<i64> {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.phase = Some(Phase::Promoting);
+    seen.status.canary_weight = 50;
+    seen.status.last_transition_time = Some(at(5));
+    seen.routes = at_weight(50);
+    seen.primary = Some(Workload {
+        updated: 1,
+        total: 3,
+        ..workload("b", "2")
+    });
+    for now in 10..1000 {
+        measure(&mut seen, now, 100.0, 100.0);
+        if now == 940 {
+            seen.primary = Some(workload("b", "2"));
+        }
+        let off = (20..920).contains(&now);
+        if off && how == "invalid" {
+            seen.status = crate::rollout::refuse(&seen.status, 2, "spec.analysis.interval: 0s", at(now));
+            continue;
+        }
+        seen.conflict = (off && how == "conflict").then(|| "Service shop belongs to Canary other".to_owned());
+        live(&mut seen, now, &spec());
+        if seen.status.retirement.is_some() {
+            return Some(now);
+        }
+    }
+    None
+}
+
+/// The specification is invalid for a quarter of an hour while the primary gets its pods.
+#[test]
+fn time_of_an_invalid_specification_is_none_of_the_pods() {
+    assert_eq!(interrupted("invalid"), None);
+}
+
+/// A watch breaks for two minutes of each ten, and a pod of the release never gets ready.
+#[test]
+fn watch_that_flaps_keeps_no_deadline_for_ever() {
+    let mut spec = spec();
+    spec.progress_deadline = TimeDelta::seconds(600);
+    let mut seen = first_step(Reading::NoData);
+    seen.status.canary_weight = 0;
+    seen.status.step = None;
+    seen.status.last_transition_time = Some(at(5));
+    seen.routes = at_weight(0);
+    seen.target = Some(Workload {
+        updated: 1,
+        available: 1,
+        endpoints: 1,
+        ..workload("b", "2")
+    });
+    for now in 10..43_200 {
+        seen.broken_watch = (now % 600 < 120).then(|| BrokenWatch {
+            kind: "Freeze".to_owned(),
+            since: at(now - now % 600),
+            message: "403".to_owned(),
+        });
+        measure(&mut seen, now, 0.0, 100.0);
+        live(&mut seen, now, &spec);
+        if seen.status.phase == Some(Phase::Failed) {
+            return;
+        }
+    }
+    panic!("{:?} {:?}", seen.status.resumed_at, seen.status.all_holds());
+}
