@@ -15,7 +15,6 @@ mod coverage;
 mod defects;
 mod happening;
 mod play;
-mod robot;
 mod setup;
 mod shrink;
 mod story;
