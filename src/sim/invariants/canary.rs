@@ -279,7 +279,7 @@ fn rest(seen: &Seen<'_>, ledger: &Ledger, (old, new): (&Value, &Value), found: &
     };
     let revision = crate::workload::deployment::revision(&target["spec"]["template"]);
     let newer = new["revision"]["current"] != revision.as_str();
-    let scaled = ledger.scaled_at.is_some_and(|at| seen.at - at < routes::SEEN);
+    let scaled = ledger.scaled_at.is_some_and(|at| seen.at - at < routes::SEEN) || insists(new);
     // The pods of what was taken back go later, when nobody reaches them any more.
     if phase == "Succeeded" && target["spec"]["replicas"] != 0 && !newer && !scaled {
         found.push(format!(
@@ -287,6 +287,16 @@ fn rest(seen: &Seen<'_>, ledger: &Ledger, (old, new): (&Value, &Value), found: &
             target["spec"]["replicas"]
         ));
     }
+}
+
+/// Whether somebody insists on pods, and the status says so.
+fn insists(status: &Value) -> bool {
+    let single = std::iter::once(&status["hold"]);
+    let holds = status["holds"].as_array().into_iter().flatten();
+    single.chain(holds).any(|hold| {
+        let message = hold["message"].as_str().unwrap_or_default();
+        message.starts_with("somebody keeps changing spec.replicas")
+    })
 }
 
 /// I11 and I12: the Canary is gone; the target serves, and nothing of ours is left.
