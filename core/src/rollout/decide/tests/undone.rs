@@ -113,3 +113,28 @@ fn promotion_ends_whatever_somebody_scales() {
         seen.status.hold
     );
 }
+
+/// The first step is due each round, and its route has to wait because somebody undoes it.
+#[test]
+fn step_that_waits_for_a_quarrel_costs_no_endless_writes() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.canary_weight = 0;
+    seen.status.step = None;
+    seen.status.last_transition_time = Some(at(5));
+    seen.routes = at_weight(0);
+    seen.repeats = vec![Repeat {
+        act: Act::Route(Weight::saturating(10)),
+        times: 20,
+        last: at(9),
+        repaired: Some(at(9)),
+    }];
+    let mut written = 0;
+    for _ in 0..50 {
+        written += records(&live(&mut seen, 10, &spec()));
+    }
+    assert!(written <= 2, "{written} writes: {:?}", seen.status.all_holds());
+    assert_eq!(
+        seen.status.hold.as_ref().map(|hold| hold.reason),
+        Some(HoldReason::TargetConflict)
+    );
+}
