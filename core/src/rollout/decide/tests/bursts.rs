@@ -221,13 +221,8 @@ fn promoted_by_bursts(burst: i64, apart: i64) -> (usize, Vec<String>) {
         let begins = begins * apart / 12;
         let mut spec = spec();
         spec.progress_deadline = TimeDelta::seconds(600);
-        let mut seen = first_step(Reading::NoData);
-        seen.status.phase = Some(Phase::Promoting);
-        seen.status.canary_weight = 50;
-        seen.status.last_transition_time = Some(at(5));
+        let mut seen = promoting_at_half(Reading::NoData, workload("b", "2"));
         seen.status.step = None;
-        seen.routes = at_weight(50);
-        seen.primary = Some(workload("b", "2"));
         let (mut canary, mut primary) = (Side::new(2), Side::new(12));
         let mut reached = None;
         for now in -300..8_000 {

@@ -4,16 +4,14 @@ use super::*;
 
 /// The primary was deleted during the promotion, came back with `b` and does not get ready; the old template is nowhere.
 pub(super) fn failed_on_the_canary() -> Observed {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(Workload {
-        available: 0,
-        endpoints: 0,
-        ..workload("b", "1")
-    });
+    let mut seen = promoting_at_half(
+        Reading::Value(100.0),
+        Workload {
+            available: 0,
+            endpoints: 0,
+            ..workload("b", "1")
+        },
+    );
     seen.unrestorable = Some("a".to_owned());
     for now in 10..400 {
         let full = seen.routes == at_weight(100);
@@ -101,12 +99,7 @@ fn revision_that_was_set_back_is_not_promoted_because_the_primary_gets_ready_lat
 /// (`revisionHistoryLimit: 0`). Returns every notice of half a day, and how long callers were sent to the primary.
 #[test]
 fn promotion_that_cannot_be_undone_does_not_fail_again_and_again() {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(workload("b", "2"));
+    let mut seen = promoting_at_half(Reading::Value(100.0), workload("b", "2"));
     let (mut verdicts, mut lost) = (Vec::new(), 0);
     for now in 10..43_200 {
         let canary = f64::from(seen.routes.weight().unwrap().percent());
@@ -144,16 +137,14 @@ fn promotion_that_cannot_be_undone_does_not_fail_again_and_again() {
 /// An admission webhook refuses the primary's old template until the undo's time is over; then it is mended.
 #[test]
 fn primary_returns_to_the_promoted_template_when_that_is_possible_again() {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(Workload {
-        available: 0,
-        endpoints: 0,
-        ..workload("b", "1")
-    });
+    let mut seen = promoting_at_half(
+        Reading::Value(100.0),
+        Workload {
+            available: 0,
+            endpoints: 0,
+            ..workload("b", "1")
+        },
+    );
     let mut acts = Vec::new();
     for now in 10..4000 {
         let full = seen.routes == at_weight(100);
@@ -207,12 +198,7 @@ fn primary_rolled_back_by_hand_after_a_failed_promotion() {
 
 /// The primary has `b`, is ready, and nobody reaches it; `a` is nowhere. The canary serves, Failed.
 fn unreached_and_failed() -> (Observed, i64) {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(workload("b", "2"));
+    let mut seen = promoting_at_half(Reading::Value(100.0), workload("b", "2"));
     seen.unrestorable = Some("a".to_owned());
     for now in 10..7200 {
         unreached(&mut seen, now);

@@ -45,12 +45,7 @@ fn requests_that_never_arrived_before_either_keep_no_set_up_from_its_end() {
 
 #[test]
 fn requests_that_never_arrived_before_either_undo_no_promotion() {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(workload("b", "2"));
+    let mut seen = promoting_at_half(Reading::Value(100.0), workload("b", "2"));
     let mut told = Vec::new();
     for now in 10..7200 {
         shed(&mut seen, now);
@@ -123,12 +118,7 @@ fn first_callers_are_not_waited_for_where_reach_is_assumed() {
 /// waits for a freeze.
 #[test]
 fn primary_that_nobody_reaches_has_a_name_though_a_newer_revision_waits() {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(workload("b", "2"));
+    let mut seen = promoting_at_half(Reading::Value(100.0), workload("b", "2"));
     measure(&mut seen, 10, 150.0, 150.0);
     live(&mut seen, 10, &spec());
     assert_eq!(seen.status.phase, Some(Phase::Finalising));
@@ -256,12 +246,7 @@ fn word_about_pods_does_not_count_for_those_that_replace_them() {
 /// advance is accepted while the primary is held for NotReached in a promotion.
 #[test]
 fn word_is_kept_in_a_promotion() {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(workload("b", "2"));
+    let mut seen = promoting_at_half(Reading::Value(100.0), workload("b", "2"));
     let mut log = Vec::new();
     let mut ordered = false;
     for now in 10..7200 {

@@ -71,16 +71,14 @@ fn watch_that_is_broken_is_no_verdict() {
         since: at(12),
         message: "403 Forbidden".to_owned(),
     });
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(Workload {
-        up_to_date: false,
-        updated: 0,
-        ..workload("b", "2")
-    });
+    let mut seen = promoting_at_half(
+        Reading::Value(100.0),
+        Workload {
+            up_to_date: false,
+            updated: 0,
+            ..workload("b", "2")
+        },
+    );
     seen.broken_watch.clone_from(&broken);
     for now in 10..600 {
         measure(&mut seen, now, 100.0, 100.0);
@@ -125,16 +123,14 @@ fn watch_that_is_broken_rolls_no_release_back() {
 /// Somebody suspends the Canary for a quarter of an hour to make room for the primary's new pods, which start when it goes on.
 #[test]
 fn primary_has_its_time_after_a_suspension() {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(Workload {
-        updated: 1,
-        total: 3,
-        ..workload("b", "2")
-    });
+    let mut seen = promoting_at_half(
+        Reading::Value(100.0),
+        Workload {
+            updated: 1,
+            total: 3,
+            ..workload("b", "2")
+        },
+    );
     let mut suspended = spec();
     suspended.suspend = true;
     for now in 10..1000 {
@@ -248,16 +244,14 @@ fn callers_move_to_whoever_serves_though_a_watch_is_broken() {
 
 /// Hands are off for a quarter of an hour while the primary gets its pods; returns when the promotion was undone.
 fn interrupted(how: &str) -> Option<i64> {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(Workload {
-        updated: 1,
-        total: 3,
-        ..workload("b", "2")
-    });
+    let mut seen = promoting_at_half(
+        Reading::Value(100.0),
+        Workload {
+            updated: 1,
+            total: 3,
+            ..workload("b", "2")
+        },
+    );
     for now in 10..1000 {
         measure(&mut seen, now, 100.0, 100.0);
         if now == 940 {

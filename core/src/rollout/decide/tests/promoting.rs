@@ -104,12 +104,7 @@ fn template_that_a_paused_workload_has_not_rolled_out_holds_the_promotion_withou
 /// All of the traffic moved back at this instant, at this rate, and nobody calls any more.
 #[test]
 fn release_whose_callers_go_home_is_promoted() {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(workload("b", "2"));
+    let mut seen = promoting_at_half(Reading::Value(100.0), workload("b", "2"));
     seen.routing_since = at(0);
     let mut outcome = None;
     for now in 10..3000 {

@@ -83,12 +83,7 @@ fn push_during_a_set_up_that_somebody_keeps_from_its_end_is_heard() {
 
 #[test]
 fn promotion_ends_whatever_somebody_scales() {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(workload("b", "2"));
+    let mut seen = promoting_at_half(Reading::Value(100.0), workload("b", "2"));
     let mut known: BTreeMap<Field, Repeat> = BTreeMap::new();
     for now in 10..7200 {
         let weight = f64::from(seen.routes.weight().unwrap().percent());
