@@ -24,6 +24,8 @@ pub enum Defect {
     TakesBlindnessForGood,
     /// Samples that reach back before the canary's traffic count.
     JudgesOldSamples,
+    /// What pods counted that are gone is taken for what the present ones do.
+    JudgesPodsOfBefore,
     /// The terminal phase is written before it is true.
     ConcludesEarly,
     /// A rollback scales the canary away before it moves the traffic.
@@ -74,7 +76,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Defect; 32] = [
+    pub const ALL: [Defect; 33] = [
         Defect::RaisesBeforeItRecords,
         Defect::RecordsBeforeItLowers,
         Defect::DoesNotListenForSilence,
@@ -84,6 +86,7 @@ impl Defect {
         Defect::TakesBlindnessForBad,
         Defect::TakesBlindnessForGood,
         Defect::JudgesOldSamples,
+        Defect::JudgesPodsOfBefore,
         Defect::ConcludesEarly,
         Defect::ScalesBeforeItRoutes,
         Defect::DoesNotAwaitThePrimary,

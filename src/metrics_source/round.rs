@@ -17,6 +17,7 @@ use super::{
     cadence::{self, Cadence},
 };
 use crate::{
+    defect::{Defect, planted},
     judge::{
         Counts, MetricKind, MetricSpec, Reading, Reporter, Sample, Seen, Sides, Traffic, has_requests,
         reading,
@@ -190,7 +191,15 @@ impl Making<'_> {
         let [canary, primary] = workloads(request);
         let window = |metric: &MetricSpec| request.window(metric, self.at);
         let windows = request.metrics.iter().filter_map(window);
-        let traffic = self.traffic(&canary, &primary);
+        let interval = self
+            .asked
+            .cadence
+            .interval(self.configured, Some(self.asked.interval));
+        let seen = Sides {
+            canary: self.seen(&canary, interval),
+            primary: self.seen(&primary, interval),
+        };
+        let traffic = self.traffic(&canary, &primary, &seen.canary);
         let readings = request.metrics.iter().map(|metric| {
             let value = match window(metric).map(|window| self.metric(&canary, window)) {
                 Some(Ok(counts)) => reading(metric, counts.as_ref()),
@@ -210,20 +219,13 @@ impl Making<'_> {
             };
             Some((window, sides))
         });
-        let interval = self
-            .asked
-            .cadence
-            .interval(self.configured, Some(self.asked.interval));
         Sample {
             at: self.at,
             window: windows.clone().max().unwrap_or(traffic.window),
             readings: readings.collect(),
             windows: shorter.collect(),
             counts: counts.collect(),
-            seen: Sides {
-                canary: self.seen(&canary, interval),
-                primary: self.seen(&primary, interval),
-            },
+            seen,
             source_at: self.freshness.ok().and_then(|freshness| freshness.now),
             scrape_interval: Some(interval),
             lag: self.asked.cadence.lag(interval),
@@ -231,13 +233,17 @@ impl Making<'_> {
         }
     }
 
-    fn traffic(&self, canary: &WorkloadKey, primary: &WorkloadKey) -> Traffic {
+    fn traffic(&self, canary: &WorkloadKey, primary: &WorkloadKey, seen: &Seen) -> Traffic {
         let window = cadence::window(self.asked.interval);
         let of = |key| count(self.counted(Question::Traffic(window), key, self.asked.request.reporter));
         let canary = of(canary);
+        // Pods that are gone were reached, not these.
+        let reached = seen.is_current() == Some(true)
+            || self.asked.request.reporter == Reporter::Source
+            || planted(Defect::JudgesPodsOfBefore);
         Traffic {
             window,
-            reached_at: has_requests(&canary).then_some(self.at),
+            reached_at: (has_requests(&canary) && reached).then_some(self.at),
             canary,
             primary: of(primary),
         }

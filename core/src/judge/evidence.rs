@@ -134,6 +134,13 @@ impl Seen {
         }
     }
 
+    /// Whether the counts are of pods that the source reads now: at least one has a recent sample, or callers report requests to
+    /// this version. A source that is behind answers with what pods counted that are gone. `None` if the source did not answer.
+    #[must_use]
+    pub fn is_current(&self) -> Option<bool> {
+        self.is_measured(1)
+    }
+
     /// What the pods' own proxies counted; where none of them tells anything, what the callers' proxies did.
     #[must_use]
     pub fn counts(&self) -> Option<&Counts> {

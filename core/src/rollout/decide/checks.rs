@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::{CheckStatus, HoldReason, NoticeKind, StepStatus},
     defect::{Defect, planted},
-    judge::{Check, MetricSpec, Outcome, Reading, Sample, follows, judge},
+    judge::{Check, MetricSpec, Outcome, Reading, Reporter, Sample, follows, judge},
 };
 
 /// Holds that metrics cause and end.
@@ -210,9 +210,36 @@ fn blindness(plan: &Plan<'_>, checks: &[Check], sample: &Sample) -> Option<Verdi
             missing + &too_short(plan, checks, sample),
         ));
     }
-    let error = sample.unanswered()?;
-    let text = format!("the requests of the canary cannot be counted: {error}");
-    Some(Verdict::Blind(HoldReason::MetricsUnavailable, text))
+    if let Some(error) = sample.unanswered() {
+        let text = format!("the requests of the canary cannot be counted: {error}");
+        return Some(Verdict::Blind(HoldReason::MetricsUnavailable, text));
+    }
+    outdated(plan, sample)
+}
+
+/// Why good values say nothing of the pods that serve now: the source reads none of them, so what it counted may be of pods that are
+/// gone. Callers' proxies count whom they called, whether those are read or not.
+fn outdated(plan: &Plan<'_>, sample: &Sample) -> Option<Verdict> {
+    if plan.spec.metrics.is_empty()
+        || plan.spec.reporter == Reporter::Source
+        || planted(Defect::JudgesPodsOfBefore)
+    {
+        return None;
+    }
+    let target = &plan.spec.names.target;
+    match sample.seen.canary.is_current() {
+        Some(true) => None,
+        Some(false) => Some(Verdict::Blind(
+            HoldReason::NoData,
+            format!(
+                "no pod of {target} has a recent sample, so what is counted may be of pods that are gone; the source may be behind"
+            ),
+        )),
+        None => Some(Verdict::Blind(
+            HoldReason::MetricsUnavailable,
+            format!("the source does not tell which pods of {target} it reads"),
+        )),
+    }
 }
 
 /// Which of the metrics without data can hardly have any: two samples do not lie within what they look back. Ends the sentence

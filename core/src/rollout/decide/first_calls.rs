@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use super::{capacity, plan::Plan, policies, reach, side, transfer};
 use crate::{
     api::{FirstCallsStatus, HoldReason, Phase},
+    defect::{Defect, planted},
     judge::{Counts, Reading, Seen},
     rollout::{Act, Serves, Weight},
 };
@@ -99,8 +100,9 @@ fn first(seen: &Seen) -> Option<First> {
             arrived.requests,
         ));
     }
+    let current = seen.is_current() == Some(true) || planted(Defect::JudgesPodsOfBefore);
     let answered = (arrived.requests - arrived.denied).max(called.requests - called.refused());
-    (answered >= 0.5).then_some(First::Answered(answered))
+    (current && answered >= 0.5).then_some(First::Answered(answered))
 }
 
 /// The target gets pods, and the service as soon as they serve. One that has another template is no better: it is released

@@ -282,7 +282,7 @@ fn service_that_refuses_some_by_itself_is_set_up_again_after_it_was_given_back()
         if now > 40 {
             measure(&mut seen, now, 200.0, 200.0);
             let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
-            (sample.seen.canary, sample.seen.primary) = (Seen::default(), Seen::default());
+            sample.seen = scraped();
             sample.seen.canary.arrived = Some(own(200.0));
             sample.seen.primary.arrived = Some(own(200.0));
         }

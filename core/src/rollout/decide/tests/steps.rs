@@ -1,6 +1,7 @@
 //! Evidence, and what follows from it; what is told and remembered.
 
 use super::*;
+use crate::judge::Reporter;
 
 #[test]
 fn good_step_records_the_intent_before_the_weight_rises() {
@@ -108,6 +109,39 @@ fn missing_data_holds_the_weight_and_is_no_failed_check() {
         assert_eq!((status.canary_weight, status.failed_checks), (10, 0));
         assert_eq!(status.hold.as_ref().map(|h| h.reason), Some(reason));
     }
+}
+
+#[test]
+fn good_values_of_pods_that_are_gone_promote_nothing() {
+    for (pods, reason) in [
+        (Reading::NoData, HoldReason::NoData),
+        (Reading::Value(0.0), HoldReason::NoData),
+        (Reading::Error("timeout".to_owned()), HoldReason::MetricsUnavailable),
+    ] {
+        let mut seen = first_step(Reading::Value(100.0));
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.seen.canary.pods = pods;
+        let decision = decide(&spec(), &seen, at(10));
+        let status = recorded(&decision.acts[0]);
+        assert_eq!(status.hold.as_ref().map(|h| h.reason), Some(reason));
+        assert_eq!(status.canary_weight, 10);
+        // What callers count is of those whom they call, whoever reads their proxies.
+        let callers = RolloutSpec {
+            reporter: Reporter::Source,
+            ..spec()
+        };
+        let decision = decide(&callers, &seen, at(10));
+        assert_eq!(recorded(&decision.acts[0]).canary_weight, 50);
+    }
+    let mut seen = first_step(Reading::Value(90.0));
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.seen.canary.pods = Reading::NoData;
+    let decision = decide(&spec(), &seen, at(10));
+    assert_eq!(
+        decision.acts[0],
+        Act::Route(Weight::ZERO),
+        "pods that crash are not read any more, and their errors count"
+    );
 }
 
 #[test]

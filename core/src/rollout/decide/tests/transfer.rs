@@ -52,6 +52,20 @@ fn primary_gets_a_small_share_before_all_of_the_traffic() {
 }
 
 #[test]
+fn requests_to_pods_that_are_gone_reached_no_primary() {
+    let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
+    carry_out(&mut seen, 10, &spec());
+    measure(&mut seen, 20, 285.0, 15.0);
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.seen.primary.pods = Reading::Value(0.0);
+    assert_eq!(carry_out(&mut seen, 20, &spec()), []);
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.seen.primary.pods = Reading::Value(1.0);
+    let acts = carry_out(&mut seen, 20, &spec());
+    assert_eq!(acts.last(), Some(&Act::Route(Weight::ZERO)), "one of them answers");
+}
+
+#[test]
 fn requests_that_do_not_reach_the_primary_go_back_and_nothing_is_scaled_away() {
     let mut seen = setting_up(Reading::Value(300.0), Reading::NoData);
     carry_out(&mut seen, 10, &spec());
