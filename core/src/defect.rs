@@ -70,13 +70,19 @@ pub enum Defect {
     KeepsWhatIsGone,
     /// An object that is older than the one known replaces it.
     TrustsAStaleCache,
+    /// What somebody else undoes is written again at once, for ever.
+    QuarrelsWithoutEnd,
     /// A deletion does not wait for writes whose outcome is unknown.
     DoesNotAwaitLateWrites,
+    /// Times of the status that a clock which was set back has not reached yet are waited for.
+    WaitsForTheFuture,
+    /// Notes on a split that somebody undid are left behind on deletion.
+    ForgetsItsNotes,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Defect; 33] = [
+    pub const ALL: [Defect; 36] = [
         Defect::RaisesBeforeItRecords,
         Defect::RecordsBeforeItLowers,
         Defect::DoesNotListenForSilence,
@@ -109,7 +115,10 @@ impl Defect {
         Defect::ForgetsDeadlines,
         Defect::KeepsWhatIsGone,
         Defect::TrustsAStaleCache,
+        Defect::QuarrelsWithoutEnd,
         Defect::DoesNotAwaitLateWrites,
+        Defect::WaitsForTheFuture,
+        Defect::ForgetsItsNotes,
     ];
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Context, adopted, cache::Availability, desired, index::Part, kinds::Kind, snapshot::Snapshot};
 use crate::{
     api::CanaryStatus,
+    defect::{Defect, planted},
     freeze,
     rollout::{Apex, Child, Observed, RolloutSpec, Routes, Serves, Weight},
     traffic::istio::{RouteError, claims, destination_rule, virtual_service},
@@ -275,8 +276,9 @@ fn existing(snap: &Snapshot) -> Vec<Child> {
         let annotations = object.pointer("/metadata/annotations");
         let carries = |mark| annotations.is_some_and(|a| a.get(mark).is_some());
         // Somebody may have undone the split itself: our notes on it are left.
-        let noted = carries(virtual_service::IMPLICIT_WEIGHT_ANNOTATION)
-            || carries(virtual_service::WEIGHT_SCALE_ANNOTATION);
+        let noted = !planted(Defect::ForgetsItsNotes)
+            && (carries(virtual_service::IMPLICIT_WEIGHT_ANNOTATION)
+                || carries(virtual_service::WEIGHT_SCALE_ANNOTATION));
         snap.owner.created(object)
             || carries(SELECTOR_ANNOTATION)
             || carries(EPOCH_ANNOTATION)

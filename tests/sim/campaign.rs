@@ -85,6 +85,7 @@ impl Campaign {
                     self.rollouts.fetch_add(played.rollouts, Ordering::Relaxed);
                 }
                 Err(broken) => {
+                    println!("SEED={seed}: {}", broken.what);
                     self.broken.lock().unwrap().insert(seed, (story, broken));
                 }
             }
@@ -163,7 +164,6 @@ fn no_fault_breaks_an_invariant_and_every_rollout_comes_to_rest() {
     let told: Vec<String> = broken
         .into_values()
         .map(|(story, broken)| {
-            println!("SEED={}: {}", story.seed, broken.what);
             let (story, broken) = shrink(&story, broken);
             tell(&story, &broken)
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What must have happened at least once.
-const EXPECTED: [&str; 94] = [
+const EXPECTED: [&str; 109] = [
     "refused 409",
     "refused 429",
     "refused 500",
@@ -98,6 +98,21 @@ const EXPECTED: [&str; 94] = [
     "held TrafficNotShifting",
     "held TargetNotFound",
     "held PromotionFailed",
+    "Robot Routes 3",
+    "Robot Service 3",
+    "Robot Replicas 3",
+    "Robot Restarts 9",
+    "Routes refused",
+    "Deployments refused",
+    "Statuses refused",
+    "Night true",
+    "ScrapesAreLost",
+    "ClockIsSetBack",
+    "Prometheus: Lagging",
+    "ship late",
+    "held WriteRefused",
+    "held TargetConflict",
+    "held NotReached",
 ];
 
 /// What was expected and never happened.

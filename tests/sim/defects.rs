@@ -19,10 +19,16 @@ use super::{ALONE, play::play, story::Story};
 /// Plays in which a defect must show.
 const PLAYS: u64 = 3000;
 
-/// The play that shows the defect: how many were needed, and what was broken.
+/// Seeds of which each has shown a defect before. They are played first: a hunt through all plays is needed only after a change of
+/// what is drawn, and prints the seed that belongs here then.
+const SHOWN_BY: &[(Defect, u64)] = &[(Defect::JudgesPodsOfBefore, 20_261_130_202_782)];
+
+/// The play that shows the defect: its seed, and what was broken.
 fn hunt(defect: Defect) -> Option<(u64, String)> {
     let tally = Tally::default();
-    let found = (0..PLAYS).find_map(|seed| {
+    let known = SHOWN_BY.iter().filter(|(shown, _)| *shown == defect);
+    let seeds = known.map(|(_, seed)| *seed).chain(0..PLAYS);
+    let found = seeds.into_iter().find_map(|seed| {
         plant(Some(defect));
         let broken = play(&Story::of(seed), &tally).err()?;
         // It counts only if the play goes well without the defect.

@@ -15,6 +15,7 @@ mod coverage;
 mod defects;
 mod happening;
 mod play;
+mod robot;
 mod setup;
 mod shrink;
 mod story;

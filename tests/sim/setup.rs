@@ -23,6 +23,21 @@ const GATES: [&[&str]; 10] = [
     &["confirm-rollout", "confirm-promotion"],
 ];
 
+/// Surge, and how many may be unavailable, while pods are exchanged; the server's defaults first.
+const LEEWAYS: [(&str, &str); 6] = [
+    ("25%", "25%"),
+    ("25%", "25%"),
+    ("1", "0"),
+    ("0", "1"),
+    ("100%", "0"),
+    ("0", "50%"),
+];
+
+fn int_or_percent(text: &str) -> Value {
+    text.parse::<i64>()
+        .map_or_else(|_| json!(text), |number| json!(number))
+}
+
 /// One Canary, its workload and its callers.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -42,6 +57,12 @@ pub struct Setup {
     pub promotion_step: i64,
     /// Whether the workload's pods all go before new ones come.
     pub recreate: bool,
+    /// How many pods there may be too many, and too few, while they are exchanged.
+    pub leeway: (&'static str, &'static str),
+    /// How many old ReplicaSets are kept; the server's default if absent.
+    pub history: Option<u32>,
+    /// Seconds between two scrapes.
+    pub scrapes: i64,
     /// Whether the VirtualService was there before.
     pub adopted: bool,
     /// Whether all that the Canary changed goes back when it is deleted.
@@ -72,6 +93,9 @@ impl Setup {
             max_blind: rng.i64(20..60),
             promotion_step: [0, 0, 0, 25][rng.usize(..4)],
             recreate: rng.u8(..8) == 0,
+            leeway: LEEWAYS[0],
+            history: None,
+            scrapes: 2,
             adopted: rng.u8(..4) != 0,
             replicas: rng.u32(1..4),
             rate: [20.0, 30.0, 60.0][rng.usize(..3)],
@@ -80,10 +104,24 @@ impl Setup {
         }
     }
 
+    /// Makes it less ordinary by chance.
+    pub fn vary(&mut self, rng: &mut fastrand::Rng) {
+        self.leeway = LEEWAYS[rng.usize(..LEEWAYS.len())];
+        self.history = [None, None, None, Some(0), Some(1)][rng.usize(..5)];
+        if rng.u8(..4) == 0 || self.lacks_surge() {
+            self.replicas = rng.u32(2..7);
+        }
+    }
+
+    /// Whether a pod goes before the next one comes.
+    pub fn lacks_surge(&self) -> bool {
+        self.leeway.0 == "0"
+    }
+
     /// Whatever happened: how long it may take to come to rest once nothing goes wrong any more.
     pub fn bound(&self) -> TimeDelta {
-        // A sample every second at least, a scrape every two, ten to see a fenced template, the pauses of a round.
-        let grace = 30 + 10 + 2 * self.window;
+        // A sample every second at least, a scrape every two or more, ten to see a fenced template, the pauses of a round.
+        let grace = 30 + 10 + 2 * self.window + 4 * (self.scrapes - 2);
         let steps = i64::try_from(self.steps.len()).unwrap_or(1);
         let checks = steps + self.threshold;
         let step = self.interval + grace;
@@ -104,14 +142,18 @@ impl Setup {
     }
 
     pub fn deployment(&self, image: &str) -> Value {
-        let kind = if self.recreate {
-            "Recreate"
+        let (surge, unavailable) = self.leeway;
+        let strategy = if self.recreate {
+            json!({"type": "Recreate"})
         } else {
-            "RollingUpdate"
+            let bounds =
+                json!({"maxSurge": int_or_percent(surge), "maxUnavailable": int_or_percent(unavailable)});
+            json!({"type": "RollingUpdate", "rollingUpdate": bounds})
         };
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": SHOP}, "spec": {
             "replicas": self.replicas,
-            "strategy": {"type": kind},
+            "strategy": strategy,
+            "revisionHistoryLimit": self.history,
             "selector": {"matchLabels": {"app": SHOP}},
             "template": {
                 "metadata": {"labels": {"app": SHOP}},

@@ -40,7 +40,8 @@ impl Story {
     pub fn of(seed: u64) -> Story {
         let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x2545_F491_4F6C_DD1D));
         let canaries = [1, 1, 1, 2, 2, 3][rng.usize(..6)];
-        let setups: Vec<Setup> = (0..canaries).map(|_| Setup::draw(&mut rng)).collect();
+        let mut setups: Vec<Setup> = (0..canaries).map(|_| Setup::draw(&mut rng)).collect();
+        vary(seed, &mut setups);
         let replicas = if rng.u8(..4) == 0 { 2 } else { 1 };
         let rate = [0.0, 0.02, 0.08, 0.2][rng.usize(..4)];
         let mut events = Vec::new();
@@ -59,6 +60,7 @@ impl Story {
             events.push(event);
             events.extend(reaction);
         }
+        add_lasting(seed, &mut events, replicas);
         let mut skew = || TimeDelta::milliseconds(rng.i64(-2_000..2_000));
         let skews = [skew(), skew()];
         Story {
@@ -70,6 +72,32 @@ impl Story {
             skews,
             deleted: rng.u8(..4) == 0,
         }
+    }
+}
+
+/// Makes Canaries less ordinary. The chance is another one, so that the rest of a story stays what it is.
+fn vary(seed: u64, setups: &mut [Setup]) {
+    let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0xD134_2543_DE82_EF95));
+    let scrapes = [2, 2, 2, 2, 2, 2, 2, 5, 15][rng.usize(..9)];
+    for setup in setups {
+        setup.vary(&mut rng);
+        setup.scrapes = scrapes;
+        // A window without two scrapes tells nothing, ever.
+        setup.window = setup.window.max(2 * scrapes + 1);
+    }
+}
+
+/// Puts things among the events that last for a while. Their chance is their own: the others stay what they are.
+fn add_lasting(seed: u64, events: &mut Vec<Event>, replicas: usize) {
+    let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    for _ in 0..[0, 0, 1, 1, 2, 3][rng.usize(..6)] {
+        let at = rng.usize(..events.len());
+        let event = Event {
+            after: TimeDelta::milliseconds(rng.i64(1..10_000)),
+            canary: events[at].canary,
+            what: Happening::draw_lasting(&mut rng, replicas),
+        };
+        events.insert(at, event);
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Ledger {
     pub routed_at: Option<DateTime<Utc>>,
     /// When somebody else last changed the routes.
     pub edited_at: Option<DateTime<Utc>>,
+    /// When somebody else last changed the apex Service's selector.
+    pub redirected_at: Option<DateTime<Utc>>,
     /// When somebody else last scaled the workload.
     pub scaled_at: Option<DateTime<Utc>>,
     /// Weights that the routes had since the present revision is analysed.

@@ -237,6 +237,7 @@ pub(super) fn pointed(seen: &Seen<'_>, ledger: &mut Ledger, found: &mut Vec<Stri
     }
     ledger.routed_at = Some(seen.at);
     if !seen.ours {
+        ledger.redirected_at = Some(seen.at);
         return;
     }
     if ready_endpoints(seen.store, &seen.change.key.namespace, &seen.names.canary) > 0 {

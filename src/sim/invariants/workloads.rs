@@ -172,7 +172,8 @@ pub(super) fn target(seen: &Seen<'_>, ledger: &mut Ledger, stale: bool, found: &
     let weight = seen.weight_of_routes();
     // What somebody edits while the watches are cut, or while the write is under way, nobody can know.
     let under_way = |at: DateTime<Utc>| seen.at - at < UNDER_WAY;
-    let edited = ledger.edited_at.is_some_and(|at| stale || under_way(at));
+    let mut edits = [ledger.edited_at, ledger.redirected_at].into_iter().flatten();
+    let edited = edits.any(|at| stale || under_way(at));
     if weight > 0 && !edited {
         found.push(format!("the target is scaled away at weight {weight} (I2)"));
     }

@@ -1,10 +1,11 @@
 //! Playing a story, under the invariants, to its rest.
 
+mod exposed; // how long callers meet a bad release
 mod oracle; // what is looked at every second
 mod rest; // nothing goes wrong any more
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -18,8 +19,11 @@ use bellwether::sim::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use exposed::Exposed;
+
 use super::{
     happening::SECOND,
+    robot::Robot,
     setup::{SHOP, Setup, key, namespace},
     story::Story,
 };
@@ -56,8 +60,20 @@ pub struct Play {
     pub disturbed: bool,
     /// Canaries whose primary a policy keeps requests from: since when, and how many it had answered by then.
     pub barred: BTreeMap<usize, (DateTime<Utc>, u64)>,
+    /// Canaries that nobody calls.
+    pub nights: BTreeSet<usize>,
+    /// Since when the callers' Service of a Canary leads to the target while the primary serves.
+    misled: BTreeMap<usize, DateTime<Utc>>,
+    /// How often the controller lost what it remembers, or its clock was set.
+    pub restarts: u32,
+    /// Canaries whose callers meet a bad release.
+    exposed: BTreeMap<usize, Exposed>,
+    /// Robots at work.
+    pub robots: Vec<Robot>,
     /// The workloads as they were when proxies were last told of changes.
     told_of: Vec<Option<Value>>,
+    /// What its owner deleted, to apply it again: when, and whose.
+    pub away: Vec<(DateTime<Utc>, usize, Value)>,
     pub images: u32,
     /// The image that was shipped last, by Canary.
     pub shipped: BTreeMap<usize, String>,
@@ -99,7 +115,7 @@ pub fn play(story: &Story, tally: &Tally) -> Result<Played, Broken> {
 
 impl Play {
     async fn begin(story: &Story, tally: &Tally) -> Play {
-        let mut cluster = SimCluster::start(story.seed, TimeDelta::seconds(2));
+        let mut cluster = SimCluster::start(story.seed, TimeDelta::seconds(story.setups[0].scrapes));
         let record = Shared::default();
         let invariants = Invariants::new(record.clone(), cluster.clock());
         cluster.server.add_witness(Box::new(invariants));
@@ -131,7 +147,13 @@ impl Play {
             cluster,
             disturbed: false,
             barred: BTreeMap::new(),
+            nights: BTreeSet::new(),
+            restarts: 0,
+            exposed: BTreeMap::new(),
+            misled: BTreeMap::new(),
+            robots: Vec::new(),
             told_of: Vec::new(),
+            away: Vec::new(),
             images: 0,
             shipped: BTreeMap::new(),
             story: story.clone(),
@@ -204,7 +226,47 @@ impl Play {
                 return Ok(());
             }
             self.cluster.pass_restarting(left.min(SECOND)).await;
+            self.let_robots_act();
+            let now = self.cluster.now();
+            self.apply_again(|at, _| at <= now);
             self.look()?;
+        }
+    }
+
+    /// From now on nobody calls, or callers do as before.
+    pub fn set_night(&mut self, n: usize, night: bool) {
+        let now = self.cluster.now();
+        let rate = if night { 0.0 } else { self.story.setups[n].rate };
+        self.cluster.world().traffic.call(&namespace(n), SHOP, rate, now);
+        if night {
+            self.nights.insert(n);
+        } else {
+            self.nights.remove(&n);
+        }
+    }
+
+    /// Owners apply again what they deleted, of what is `due`.
+    pub fn apply_again(&mut self, due: impl Fn(DateTime<Utc>, usize) -> bool) {
+        let (due, away): (Vec<_>, Vec<_>) = self.away.drain(..).partition(|(at, n, _)| due(*at, *n));
+        self.away = away;
+        for (_, n, manifest) in due {
+            match self.cluster.apply(&namespace(n), manifest.clone()) {
+                Ok(_) => self.say(&format!(
+                    "{}: {} is applied again",
+                    namespace(n),
+                    manifest["kind"]
+                )),
+                // Writes are refused, whoever's they are: people try again.
+                Err(_) => self.away.push((self.cluster.now() + SECOND, n, manifest)),
+            }
+        }
+    }
+
+    fn let_robots_act(&mut self) {
+        let now = self.cluster.now();
+        for robot in self.robots.iter_mut().filter(|robot| robot.next <= now) {
+            robot.act(&mut self.cluster, &self.story.setups[robot.canary()]);
+            self.restarts += u32::from(robot.restarts());
         }
     }
 

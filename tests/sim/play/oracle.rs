@@ -2,6 +2,7 @@
 
 use bellwether::sim::{
     api_server::{Key, Kind},
+    chaos::Strikes,
     invariants::{canary_weight, ready_endpoints},
     traffic::{Barrier, Failure, metrics::Trouble},
 };
@@ -17,6 +18,8 @@ use super::{
 const DARK_UNDER_FAULTS: TimeDelta = TimeDelta::seconds(240);
 /// And while they do not.
 const DARK: TimeDelta = TimeDelta::seconds(20);
+/// How long the callers' Service may lead to the target while the primary serves.
+const MISLED: TimeDelta = TimeDelta::seconds(90);
 /// How long it may take until the metrics tell that nobody answers.
 const KNOWN: TimeDelta = TimeDelta::seconds(20);
 
@@ -47,6 +50,8 @@ impl Play {
             self.disturbed |= !told && (taken_over || self.replaces_pods());
             self.look_at_hand_over(n, now)?;
             self.look_at_routes(n, now)?;
+            self.look_at_callers(n, now)?;
+            self.look_at_exposed(n, now)?;
             if !self.disturbed {
                 self.look_at_requests(n)?;
             }
@@ -101,11 +106,14 @@ impl Play {
             status.is_none_or(|status| status["phase"] == "Failed" || !status["retirement"].is_null());
         // Where no pod of either side answers anybody, nothing is taken away.
         let broken = self.workload_is_broken(n);
-        if assumed || withdrawn || broken || self.answered_by_primary(n) != answered {
+        // Where nobody calls, nobody can fail to be reached.
+        let night = self.nights.contains(&n);
+        if night || assumed || withdrawn || broken || self.answered_by_primary(n) != answered {
             self.barred.remove(&n);
         } else if self.replicas_of_target(n) == Some(0) {
             self.barred.remove(&n);
-            if now - since > KNOWN {
+            let known = KNOWN + TimeDelta::seconds(3 * (self.story.setups[n].scrapes - 2));
+            if now - since > known {
                 return Err("the target is scaled away, and no request reaches the primary (I13)".to_owned());
             }
         }
@@ -128,7 +136,8 @@ impl Play {
             .is_some_and(|canary| canary["spec"]["suspend"] == true);
         let mut record = self.record.lock().unwrap();
         // Whoever cannot see the API server sets nothing back.
-        let blind = record.stale_until.is_some_and(|until| now <= until);
+        let refused = self.control.lock().unwrap().refused.is_some();
+        let blind = refused || record.stale_until.is_some_and(|until| now <= until);
         let known = !suspended && !blind && self.canary(n).is_some();
         let dark = weight > 0 && ready.0 == 0 && ready.1 > 0 && known;
         let ledger = record.ledgers.entry((ns, SHOP.to_owned())).or_default();
@@ -137,6 +146,61 @@ impl Play {
         if ledger.dark_since.is_some_and(|since| now - since > limit) {
             return Err(format!(
                 "weight {weight} for {limit} without a ready pod of the canary (I2)"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Callers without a proxy know no weights: while the primary serves, their Service does not lead to the target for long,
+    /// whoever applies it. In a quarrel it is put right once a minute.
+    fn look_at_callers(&mut self, n: usize, now: DateTime<Utc>) -> Result<(), String> {
+        let canary = self.canary(n);
+        let status = canary.as_ref().map_or(&Value::Null, |canary| &canary["status"]);
+        let knows = [
+            "Initialized",
+            "Waiting",
+            "Progressing",
+            "WaitingPromotion",
+            "Promoting",
+            "Succeeded",
+            "Failed",
+        ];
+        let set_up = knows.iter().any(|phase| status["phase"] == *phase);
+        let suspended = canary
+            .as_ref()
+            .is_some_and(|canary| canary["spec"]["suspend"] == true);
+        // A promotion that failed leaves whoever serves where they are.
+        let failed = status["phase"] == "Failed" && status["canaryWeight"] != 0;
+        let blind = self.control.lock().unwrap().refused.is_some()
+            || self
+                .record
+                .lock()
+                .unwrap()
+                .stale_until
+                .is_some_and(|until| now <= until);
+        let away = self
+            .cluster
+            .get(&key(n, Kind::SERVICE))
+            .is_some_and(|service| service["spec"]["selector"]["app"] == SHOP);
+        let ready = self
+            .cluster
+            .server
+            .read(|store| ready_endpoints(store, &namespace(n), "shop-primary"));
+        // Between two looks it may have been put right, and the robot was there again.
+        let blind = blind || self.robots.iter().any(|robot| robot.insists_soon(n));
+        if !set_up || suspended || failed || blind || !away || ready == 0 {
+            self.misled.remove(&n);
+            return Ok(());
+        }
+        let since = *self.misled.entry(n).or_insert(now);
+        let faults = match &self.story.strikes {
+            Strikes::ByChance(rate) => *rate > 0.0,
+            Strikes::Listed(strikes) => !strikes.is_empty(),
+        };
+        let limit = if faults { DARK_UNDER_FAULTS } else { MISLED };
+        if now - since > limit {
+            return Err(format!(
+                "the callers' Service leads to the target for {limit} while the primary serves (I2)"
             ));
         }
         Ok(())

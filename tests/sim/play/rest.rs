@@ -21,24 +21,32 @@ use super::{
 /// Pauses after attempts to hand over that failed, and what each takes.
 const RETRIES: TimeDelta = TimeDelta::minutes(1 + 5 + 15 + 4);
 
+/// How long a quarrel with a robot is remembered, and its last pause.
+const QUARREL: TimeDelta = TimeDelta::minutes(10 + 1);
+
 impl Play {
     /// Nothing goes wrong any more, everything exists, and somebody wants every Canary.
     pub(super) async fn calm_down(&mut self) -> Result<(), String> {
         self.say("calm");
+        self.robots.clear();
         self.cut(false);
         {
             let mut control = self.control();
             control.calm = true;
             control.outage = false;
             control.cut_off = None;
+            control.refused = None;
         }
         self.trouble(Trouble::None);
+        self.apply_again(|_, _| true);
         for n in 0..self.story.setups.len() {
             self.bar(n, None);
+            self.set_night(n, false);
         }
         {
             let mut world = self.cluster.world();
             world.traffic.told = true;
+            world.traffic.scrapes_lost = 0;
             world.workloads.schedulable = true;
             for pod in world.workloads.pods.values_mut().flatten() {
                 if pod.behaviour.ready_after.is_none() && Behaviour::default() != pod.behaviour {
@@ -154,7 +162,13 @@ impl Play {
 
     /// Whatever happened: how long it may take to come to rest, with the promotions that wait for each other.
     fn bound(&self, n: usize) -> TimeDelta {
-        let bound = self.story.setups[n].bound() + RETRIES;
+        let robots = self
+            .story
+            .events
+            .iter()
+            .any(|event| matches!(event.what, Happening::Robot(..)));
+        let quarrel = if robots { QUARREL } else { TimeDelta::zero() };
+        let bound = self.story.setups[n].bound() + RETRIES + quarrel;
         let promotions = self
             .story
             .events

@@ -6,10 +6,16 @@
 use chrono::{DateTime, Utc};
 
 use super::plan::Plan;
-use crate::api::Hold;
+use crate::{
+    api::Hold,
+    defect::{Defect, planted},
+};
 
 /// Brings times of the status that are still to come back to what is known of them.
 pub(super) fn catch_up(plan: &mut Plan<'_>) {
+    if planted(Defect::WaitsForTheFuture) {
+        return;
+    }
     let (now, watched) = (plan.now, plan.seen.sampled_since.min(plan.now));
     let next = &mut plan.next;
     if let Some(step) = &mut next.step {

@@ -192,8 +192,7 @@ impl<'a> Plan<'a> {
             _ => self.seen.status.clone(),
         };
         self.next = kept.clone();
-        // What this round ended by going on is not over.
-        self.holds = Holds::of(&kept);
+        self.holds.taken_back(&kept);
         self.recorded = kept;
     }
 

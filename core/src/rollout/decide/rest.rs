@@ -86,8 +86,9 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
 /// have until it is there again.
 fn leads_to_the_only_pods(plan: &Plan<'_>) -> bool {
     let apex = &plan.seen.apex;
-    let served = apex.serves == Some(Serves::Target) && apex.endpoints > 0;
-    served && plan.primary().is_none_or(|primary| primary.serving() == 0)
+    // The endpoints of a Service follow a new selector after a moment.
+    let serves = apex.endpoints > 0 || plan.target().is_some_and(|target| target.serving() > 0);
+    apex.serves == Some(Serves::Target) && serves && plan.primary().is_none_or(|primary| primary.serving() == 0)
 }
 
 /// Somebody insists on the target's pods behind the apex Service: as long as it has the promoted template it gets some, for

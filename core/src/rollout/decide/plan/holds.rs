@@ -65,6 +65,12 @@ impl Holds {
         }
     }
 
+    /// The same round, if it was to go on from `status` after all: what it named holds, and what it ended by going on is not
+    /// over.
+    pub(super) fn taken_back(&mut self, status: &CanaryStatus) {
+        self.before = status.all_holds().to_vec();
+    }
+
     fn find(&self, reason: HoldReason) -> Option<&Hold> {
         let mut known = self.named.iter().chain(&self.before);
         known.find(|hold| hold.reason == reason)
@@ -146,10 +152,11 @@ impl Plan<'_> {
         }
     }
 
-    /// Something else begins: what held before does not any more.
+    /// Something else begins: what held before does not any more. What the API server refuses, it refuses whatever begins.
     pub(in super::super) fn clear_holds(&mut self) {
-        self.holds.before.clear();
-        self.holds.named.clear();
+        let refused = |hold: &Hold| hold.reason == HoldReason::WriteRefused;
+        self.holds.before.retain(refused);
+        self.holds.named.retain(refused);
         self.next.retreat = None;
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::rollout::RefusedWrite;
 
-fn refused(times: u32) -> Vec<RefusedWrite> {
+pub(super) fn refused(times: u32) -> Vec<RefusedWrite> {
     vec![RefusedWrite {
         act: "route",
         object: "VirtualService shop".to_owned(),

@@ -223,6 +223,14 @@ fn callers_are_not_taken_from_the_only_pods_that_serve() {
     let decision = decide(&spec(), &seen, at(600));
     let points = |act: &Act| matches!(act, Act::PointApex(_) | Act::ScaleTarget(_));
     assert!(!decision.acts.iter().any(points), "{:?}", decision.acts);
+    let endpoints = std::mem::take(&mut seen.apex.endpoints);
+    let decision = decide(&spec(), &seen, at(600));
+    assert!(
+        !decision.acts.iter().any(points),
+        "its endpoints follow the selector after a moment: {:?}",
+        decision.acts
+    );
+    seen.apex.endpoints = endpoints;
     assert!(
         decision.acts.iter().any(|act| matches!(act, Act::Promote { .. })),
         "{:?}",

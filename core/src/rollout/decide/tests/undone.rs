@@ -133,3 +133,27 @@ fn step_that_waits_for_a_quarrel_costs_no_endless_writes() {
         Some(HoldReason::TargetConflict)
     );
 }
+
+/// A write that is refused is named in each round, and the route of the same round waits because somebody undoes it.
+#[test]
+fn refused_write_beside_a_quarrel_costs_no_endless_writes() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.canary_weight = 0;
+    seen.status.step = None;
+    seen.status.last_transition_time = Some(at(5));
+    seen.routes = at_weight(0);
+    seen.repeats = vec![Repeat {
+        act: Act::Route(Weight::saturating(10)),
+        times: 20,
+        last: at(9),
+        repaired: Some(at(9)),
+    }];
+    seen.refused = refused::refused(3);
+    let mut written = 0;
+    for _ in 0..50 {
+        written += records(&live(&mut seen, 10, &spec()));
+    }
+    assert!(written <= 4, "{written} writes: {:?}", seen.status.all_holds());
+    let reasons: Vec<HoldReason> = seen.status.all_holds().iter().map(|hold| hold.reason).collect();
+    assert_eq!(reasons, [HoldReason::TargetConflict, HoldReason::WriteRefused]);
+}

@@ -1,217 +1,46 @@
-//! What people, nodes and backends do to a play.
+//! How each thing is done to the objects and the world of a play.
 
-use bellwether::sim::{
-    api_server::Kind,
-    cluster::SimCluster,
-    traffic::{Barrier, metrics::Trouble},
-};
+use bellwether::sim::{api_server::Kind, cluster::SimCluster};
 use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{
-    play::Play,
-    setup::{SHOP, key, namespace, primary},
+    super::{
+        play::Play,
+        robot::Robot,
+        setup::{SHOP, Setup, key, namespace, primary},
+    },
+    Happening, Refused,
 };
 
-/// Something that happens.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Happening {
-    Ship(&'static str),
-    ShipAgain,
-    Revert,
-    TimeoutOfRoutes(u8),
-    RouteIsAdded,
-    WeightsAreEdited(i64),
-    RoutesAreDeleted,
-    ServiceIsDeleted,
-    CanaryIsDeleted,
-    CanaryIsApplied,
-    Suspend(bool),
-    SkipAnalysis(bool),
-    Respecified(i64),
-    TargetIsScaled(u32),
-    PrimaryIsScaled(u32),
-    TargetIsDeleted,
-    PrimaryIsDeleted,
-    Trouble(Trouble),
-    CountersReset,
-    PrometheusForgets,
-    PodIsKilled(u64),
-    PodHangs(u64),
-    NodeDrains(u64),
-    NoRoomForPods(bool),
-    MeshStops(bool),
-    PrimaryIsBarred(Barrier),
-    PrimaryIsOpen,
-    ReplicaRestarts(usize),
-    ReplicaIsAskedToStop(usize),
-    ReplicaIsCutOff(usize),
-    ApiServerIsDown,
-    ApiServerIsBack,
-    LogIsCompacted,
-    Promote(&'static str, &'static str),
-    CalledOff,
-    Paused(bool),
-    GatesAreSettled(bool),
-    Freeze(bool),
+impl Refused {
+    fn kind(self) -> Kind {
+        match self {
+            Refused::Routes => Kind::VIRTUAL_SERVICE,
+            Refused::Services => Kind::SERVICE,
+            Refused::Deployments => Kind::DEPLOYMENT,
+            Refused::Statuses => Kind::CANARY,
+            Refused::DestinationRules => Kind::DESTINATION_RULE,
+        }
+    }
 }
 
-const RELEASES: [&str; 9] = [
-    "good",
-    "good",
-    "good",
-    "good",
-    "errors60",
-    "slow",
-    "neverready",
-    "crash",
-    "dark",
-];
-
 impl Happening {
-    /// One by chance.
-    pub fn draw(rng: &mut fastrand::Rng, replicas: usize) -> Happening {
-        use Happening as H;
-        let troubles = [
-            Trouble::Down,
-            Trouble::Empty,
-            Trouble::NotANumber,
-            Trouble::Slow,
-            Trouble::Late,
-        ];
-        match rng.u8(..78) {
-            0..=23 => H::Ship(RELEASES[rng.usize(..RELEASES.len())]),
-            24 | 25 => H::ShipAgain,
-            26 | 27 => H::Revert,
-            28 => H::TimeoutOfRoutes(rng.u8(1..60)),
-            29 => H::RouteIsAdded,
-            30 => H::WeightsAreEdited(rng.i64(0..=100)),
-            31 => H::RoutesAreDeleted,
-            32 => H::ServiceIsDeleted,
-            33 => H::CanaryIsDeleted,
-            34 | 35 => H::CanaryIsApplied,
-            36 => H::Suspend(true),
-            37 => H::Suspend(false),
-            38 => H::SkipAnalysis(rng.bool()),
-            39 => H::Respecified(rng.i64(1..4)),
-            40 => H::TargetIsScaled(rng.u32(0..4)),
-            41 => H::PrimaryIsScaled(rng.u32(1..5)),
-            42 => H::TargetIsDeleted,
-            43 => H::PrimaryIsDeleted,
-            44 | 45 => H::Trouble(troubles[rng.usize(..troubles.len())]),
-            46 | 47 => H::Trouble(Trouble::None),
-            48 if rng.bool() => H::CountersReset,
-            48 => H::PrometheusForgets,
-            49 => H::PodIsKilled(rng.u64(..)),
-            50 => H::PodHangs(rng.u64(..)),
-            51 => H::NodeDrains(rng.u64(..)),
-            52 => H::NoRoomForPods(true),
-            53 => H::NoRoomForPods(false),
-            54 => H::MeshStops(true),
-            55 => H::MeshStops(false),
-            56 => H::ReplicaIsAskedToStop(rng.usize(..replicas)),
-            57 | 58 => H::ReplicaRestarts(rng.usize(..replicas)),
-            59 | 60 => H::ReplicaIsCutOff(rng.usize(..replicas)),
-            61 => H::ApiServerIsDown,
-            62 => H::ApiServerIsBack,
-            63 => H::LogIsCompacted,
-            64..=67 => {
-                let conflict = ["reject", "queue", "supersede"][rng.usize(..3)];
-                H::Promote(RELEASES[rng.usize(..RELEASES.len())], conflict)
-            }
-            68 => H::CalledOff,
-            69 => H::Paused(rng.bool()),
-            70..=73 => H::GatesAreSettled(rng.u8(..6) != 0),
-            74 => H::Freeze(true),
-            75 if rng.bool() => H::PrimaryIsBarred(Barrier::Denies),
-            75 => H::PrimaryIsBarred(Barrier::Drops),
-            76 => H::PrimaryIsOpen,
-            _ => H::Freeze(false),
-        }
-    }
-
-    /// Its name, for the tally.
-    pub fn name(&self) -> String {
-        match self {
-            Happening::Ship(preset) => format!("ship {preset}"),
-            Happening::Promote(_, conflict) => format!("promote, or {conflict}"),
-            Happening::Trouble(trouble) => format!("Prometheus: {trouble:?}"),
-            Happening::Suspend(on)
-            | Happening::MeshStops(on)
-            | Happening::NoRoomForPods(on)
-            | Happening::Paused(on)
-            | Happening::GatesAreSettled(on)
-            | Happening::Freeze(on)
-            | Happening::SkipAnalysis(on) => {
-                let name = format!("{self:?}");
-                format!("{} {on}", name.split('(').next().unwrap_or_default())
-            }
-            other => {
-                let name = format!("{other:?}");
-                name.split('(').next().unwrap_or_default().to_owned()
-            }
-        }
-    }
-
-    /// Whether it may cost requests whatever the controller does.
-    fn disturbs(&self, recreate: bool) -> bool {
-        use Happening as H;
-        match self {
-            H::Ship(preset) | H::Promote(preset, _) => recreate || ["crash", "dark"].contains(preset),
-            H::WeightsAreEdited(_)
-            | H::TargetIsScaled(0)
-            | H::ServiceIsDeleted
-            | H::TargetIsDeleted
-            | H::PrimaryIsDeleted
-            | H::PodIsKilled(_)
-            | H::PodHangs(_)
-            | H::NodeDrains(_) => true,
-            H::Revert | H::TargetIsScaled(_) => recreate,
-            _ => false,
-        }
-    }
-
-    /// Lets it happen to the `n`-th Canary. What the API server refuses did not happen.
-    pub fn happen(&self, play: &mut Play, n: usize) {
-        let recreate = play.setups()[n].recreate;
-        // Proxies that are told nothing cannot follow pods that are replaced.
-        let replaces = matches!(
-            self,
-            Happening::Ship(_)
-                | Happening::ShipAgain
-                | Happening::Promote(..)
-                | Happening::Revert
-                | Happening::TargetIsScaled(_)
-                | Happening::PrimaryIsScaled(_)
-        );
-        if replaces && !play.cluster.world().traffic.told {
-            play.disturbed = true;
-        }
-        if *self == Happening::MeshStops(true) && play.replaces_pods() {
-            play.disturbed = true;
-        }
-        let set_up = play.phase(n).is_some_and(|phase| phase != "Initializing");
-        let again = *self == Happening::ShipAgain
-            && play
-                .shipped
-                .get(&n)
-                .is_some_and(|image| recreate || image.contains("crash") || image.contains("dark"));
-        if again || self.disturbs(recreate) || (*self == Happening::TargetIsScaled(0) && !set_up) {
-            play.disturbed = true;
-        }
-        if matches!(self, Happening::TargetIsScaled(_)) {
-            play.barred.remove(&n);
-        }
-        if !self.to_objects(play, n) {
-            self.to_the_world(play, n);
-        }
-    }
-
-    fn to_objects(&self, play: &mut Play, n: usize) -> bool {
+    pub(super) fn to_objects(&self, play: &mut Play, n: usize) -> bool {
         use Happening as H;
         let setup = play.setups()[n].clone();
         let ns = namespace(n);
         let canary = key(n, Kind::CANARY);
+        if *self == H::CanaryIsApplied {
+            // With all of its manifests.
+            play.apply_again(|_, of| of == n);
+        }
+        // Whose objects the controller has taken over: without its notes those of others are taken for missing.
+        let known = play
+            .phase(n)
+            .is_some_and(|phase| phase != "Initializing" && phase != "Terminating")
+            && play.away.iter().all(|(_, of, _)| *of != n);
+        let again = play.cluster.now() + TimeDelta::seconds(1 + i64::from(play.images % 9));
         let cluster = &play.cluster;
         // A refusal (the object is gone, or being deleted) is how the real server would answer the user.
         let _refused = match self {
@@ -250,7 +79,16 @@ impl Happening {
                 }
             }),
             H::RoutesAreDeleted if !setup.adopted => cluster.delete(&key(n, Kind::VIRTUAL_SERVICE)).map(drop),
+            H::RoutesAreDeleted if known => {
+                play.away.push((again, n, Setup::routes()));
+                play.disturbed = true;
+                cluster.delete(&key(n, Kind::VIRTUAL_SERVICE)).map(drop)
+            }
             H::RoutesAreDeleted => Ok(()),
+            H::ServiceIsDeleted if known && play.images.is_multiple_of(2) => {
+                play.away.push((again, n, Setup::service()));
+                cluster.delete(&key(n, Kind::SERVICE)).map(drop)
+            }
             H::ServiceIsDeleted => {
                 let service = bellwether::sim::api_server::Key::new(Kind::SERVICE, &ns, "shop-canary");
                 cluster.delete(&service).map(drop)
@@ -302,7 +140,7 @@ impl Happening {
         true
     }
 
-    fn to_the_world(&self, play: &mut Play, n: usize) {
+    pub(super) fn to_the_world(&self, play: &mut Play, n: usize) {
         use Happening as H;
         match self {
             H::Trouble(trouble) => play.trouble(*trouble),
@@ -329,8 +167,27 @@ impl Happening {
             H::MeshStops(stops) => play.cluster.world().traffic.told = !stops,
             H::PrimaryIsBarred(barrier) => play.bar(n, Some(*barrier)),
             H::PrimaryIsOpen => play.bar(n, None),
-            H::ReplicaRestarts(replica) => play.cluster.start_replica(*replica),
-            H::ReplicaIsAskedToStop(replica) => play.cluster.stop_replica(*replica),
+            H::Robot(insists, every) => {
+                let robot = Robot::new(n, *insists, *every, play.cluster.now());
+                play.robots.push(robot);
+            }
+            H::RobotsRest => play.robots.clear(),
+            H::WritesAreRefused(what, code) => play.control().refused = Some((what.kind(), *code)),
+            H::WritesAreAccepted => play.control().refused = None,
+            H::Night(on) => play.set_night(n, *on),
+            H::ScrapesAreLost(percent) => play.cluster.world().traffic.scrapes_lost = *percent,
+            H::ClockIsSetBack(replica, seconds) => {
+                play.restarts += 1;
+                play.cluster.set_clock(*replica, -TimeDelta::seconds(*seconds));
+            }
+            H::ReplicaRestarts(replica) => {
+                play.restarts += 1;
+                play.cluster.start_replica(*replica);
+            }
+            H::ReplicaIsAskedToStop(replica) => {
+                play.restarts += 1;
+                play.cluster.stop_replica(*replica);
+            }
             H::ReplicaIsCutOff(replica) => {
                 play.cut(true);
                 let process = play.cluster.process_of(*replica);
@@ -371,7 +228,7 @@ pub fn order(play: &mut Play, n: usize, verb: &str) -> Result<(), bellwether::si
 }
 
 /// Somebody says yes or no at a gate of the present revision.
-pub fn settle(play: &mut Play, n: usize, yes: bool) -> Result<(), bellwether::sim::api_server::Refusal> {
+fn settle(play: &mut Play, n: usize, yes: bool) -> Result<(), bellwether::sim::api_server::Refusal> {
     let Some(canary) = play.cluster.get(&key(n, Kind::CANARY)) else {
         return Ok(());
     };
@@ -447,6 +304,3 @@ fn pods(
         change(pods[(first + i) % count], now);
     }
 }
-
-/// How long a second is.
-pub const SECOND: TimeDelta = TimeDelta::seconds(1);
