@@ -306,4 +306,7 @@ fn passed(plan: &mut Plan<'_>) {
         );
         advance::begin_promotion(plan, permit);
     }
+    if !plan.acting() {
+        checks::keep_recent_values(plan);
+    }
 }

@@ -145,6 +145,24 @@ fn good_values_of_pods_that_are_gone_promote_nothing() {
 }
 
 #[test]
+fn release_that_passed_and_waits_writes_its_values_once_a_minute() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.orders = order(Verb::Pause, "b");
+    carry_out(&mut seen, 3, &spec());
+    seen.orders = vec![];
+    let mut written = 0;
+    for now in (10..310).step_by(2) {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(now);
+        let value = 99.0 + (now % 7) as f64 / 10.0;
+        sample.readings = [("request-success-rate".to_owned(), Reading::Value(value))].into();
+        written += records(&live(&mut seen, now, &spec()));
+    }
+    assert_eq!(seen.status.canary_weight, 10);
+    assert!((5..=8).contains(&written), "{written}");
+}
+
+#[test]
 fn metric_that_looks_back_less_than_two_scrapes_is_named_with_an_interval_that_would_do() {
     let mut seen = first_step(Reading::NoData);
     let spec = RolloutSpec {
