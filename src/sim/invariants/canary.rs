@@ -53,7 +53,7 @@ pub(super) fn changed(seen: &Seen<'_>, ledger: &mut Ledger, record: &mut Record,
         ledger.passed.insert(promoted.to_owned());
     }
     promotions::passed(seen, old, new, found);
-    if new["phase"] == "Promoting" && of(old, &["Progressing", "WaitingPromotion"]) {
+    if new["phase"] == "Promoting" && of(old, &["Waiting", "Progressing", "WaitingPromotion"]) {
         workloads::cleared(seen, ledger, new, found);
     }
     step(seen, ledger, record, (old, new), found);
