@@ -61,6 +61,18 @@ pub fn write_note(snap: &Snapshot, bearer: Child, wanted: &mut Value) {
     }
 }
 
+/// The objects that may bear the note, as kubectl names them.
+fn bearers(snap: &Snapshot) -> Vec<String> {
+    let noted = NOTED_ON.iter().filter_map(|child| snap.child(*child));
+    // Also those without it by now, so that the text stays the same while it is taken off one after the other.
+    noted
+        .map(|bearer| {
+            let kind = text(bearer, "/kind").to_lowercase();
+            format!("{kind}/{}", text(bearer, "/metadata/name"))
+        })
+        .collect()
+}
+
 /// Why no route can be written: the user's VirtualService is missing. Where callers go meanwhile is `leads_to`.
 #[must_use]
 pub fn awaited(snap: &Snapshot, leads_to: Option<&str>) -> String {
@@ -71,7 +83,9 @@ pub fn awaited(snap: &Snapshot, leads_to: Option<&str>) -> String {
     );
     format!(
         "VirtualService {name}, which was there before Canary {}, is missing, and none is made in its place: apply it \
-         again{meanwhile}",
+         again, or give it up{meanwhile} (kubectl -n {} annotate {} {ADOPTED_ANNOTATION}-)",
         text(&snap.object, "/metadata/name"),
+        text(&snap.object, "/metadata/namespace"),
+        bearers(snap).join(" "),
     )
 }

@@ -225,6 +225,10 @@ fn routes_that_are_given_up_are_made_by_the_controller_and_a_deletion_awaits_non
         let cluster = under_canary(5).await;
         cluster.delete(&key(Kind::VIRTUAL_SERVICE)).unwrap();
         cluster.pass(TimeDelta::seconds(30)).await;
+        let held = status(&cluster)["hold"]["message"].to_string();
+        let command = "annotate service/shop-primary service/shop-canary destinationrule/shop-primary \
+                       destinationrule/shop-canary bellwether.dev/adopted-";
+        assert!(held.contains(command), "{held}");
         for kind in [Kind::SERVICE, Kind::DESTINATION_RULE] {
             for name in ["shop-primary", "shop-canary"] {
                 assert!(cluster.get(&key(Kind::VIRTUAL_SERVICE)).is_none());

@@ -13,8 +13,8 @@ use crate::{
     workload::{deployment, marks::REVISION_ANNOTATION},
 };
 
-/// How long a write takes from the decision to the store, apart from those that are late.
-const UNDER_WAY: TimeDelta = TimeDelta::milliseconds(500);
+/// How long a write takes at most from the decision to the store, apart from those that are late.
+const UNDER_WAY: TimeDelta = TimeDelta::seconds(3);
 
 /// How long proxies may need to follow.
 const DRAIN: TimeDelta = TimeDelta::seconds(3);
