@@ -226,6 +226,7 @@ impl Making<'_> {
             windows: shorter.collect(),
             counts: counts.collect(),
             seen,
+            gap_is_new: false,
             source_at: self.freshness.ok().and_then(|freshness| freshness.now),
             scrape_interval: Some(interval),
             lag: self.asked.cadence.lag(interval),

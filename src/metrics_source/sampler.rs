@@ -287,6 +287,8 @@ impl Sampler {
             if sample.traffic.reached_at.is_none() {
                 sample.traffic.reached_at = entry.latest.as_ref().and_then(|s| s.traffic.reached_at);
             }
+            let before = entry.latest.as_ref();
+            sample.gap_is_new = !sample.is_complete() && before.is_some_and(|before| before.is_complete());
             entry.latest = Some(Arc::new(sample));
             entry.cadence = cadence;
             drop(watched);

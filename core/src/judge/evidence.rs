@@ -69,6 +69,8 @@ pub struct Sample {
     pub counts: BTreeMap<Duration, Sides<Option<Counts>>>,
     /// What is known of both versions in the window of [`Sample::traffic`].
     pub seen: Sides<Seen>,
+    /// Whether something is missing in it that was there in the sample before: one answer that is lost is no news.
+    pub gap_is_new: bool,
     /// The source's own time when it answered; `None` if it did not tell.
     pub source_at: Option<DateTime<Utc>>,
     /// Time between two samples of these workloads' series, as the source shows it, or as it must be assumed.
@@ -91,6 +93,13 @@ impl Sample {
         let interval = self.scrape_interval.unwrap_or(UNKNOWN_INTERVAL);
         let known = interval * 2 + self.lag.unwrap_or_default();
         drain + TimeDelta::from_std(known).unwrap_or_default()
+    }
+
+    /// Whether every metric has a value, and the requests of both versions were asked for with success.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let values = self.readings.values().all(|reading| reading.value().is_some());
+        values && self.unanswered().is_none()
     }
 
     /// Why the source did not answer one of the questions, if it did not: then missing requests mean nothing, also where no

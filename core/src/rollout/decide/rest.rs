@@ -88,7 +88,9 @@ fn leads_to_the_only_pods(plan: &Plan<'_>) -> bool {
     let apex = &plan.seen.apex;
     // The endpoints of a Service follow a new selector after a moment.
     let serves = apex.endpoints > 0 || plan.target().is_some_and(|target| target.serving() > 0);
-    apex.serves == Some(Serves::Target) && serves && plan.primary().is_none_or(|primary| primary.serving() == 0)
+    apex.serves == Some(Serves::Target)
+        && serves
+        && plan.primary().is_none_or(|primary| primary.serving() == 0)
 }
 
 /// Somebody insists on the target's pods behind the apex Service: as long as it has the promoted template it gets some, for

@@ -121,12 +121,15 @@ async fn a_failed_query_is_an_error_for_all_concerned_and_heals() {
         assert_eq!(sample.seen.canary.is_measured(1), None);
         assert!(sample.counts.is_empty(), "{sample:?}");
     }
-    bench.fake.broken.store(false, Ordering::Relaxed);
-    bench.woken.recv().await.unwrap();
-    assert_eq!(
-        bench.sampler.latest(&id("a")).unwrap().readings["rate"],
-        Reading::Value(99.0)
-    );
+    bench.sampler.forget(&id("b"));
+    let mut next = async |broken: bool| {
+        bench.fake.broken.store(broken, Ordering::Relaxed);
+        while bench.woken.recv().await.unwrap() != id("a") {}
+        bench.sampler.latest(&id("a")).unwrap()
+    };
+    assert_eq!(next(false).await.readings["rate"], Reading::Value(99.0));
+    let gaps = [next(true).await, next(true).await, next(false).await];
+    assert_eq!(gaps.map(|sample| sample.gap_is_new), [true, false, false]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,7 +116,10 @@ fn good_values_of_pods_that_are_gone_promote_nothing() {
     for (pods, reason) in [
         (Reading::NoData, HoldReason::NoData),
         (Reading::Value(0.0), HoldReason::NoData),
-        (Reading::Error("timeout".to_owned()), HoldReason::MetricsUnavailable),
+        (
+            Reading::Error("timeout".to_owned()),
+            HoldReason::MetricsUnavailable,
+        ),
     ] {
         let mut seen = first_step(Reading::Value(100.0));
         let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
@@ -142,6 +145,42 @@ fn good_values_of_pods_that_are_gone_promote_nothing() {
         Act::Route(Weight::ZERO),
         "pods that crash are not read any more, and their errors count"
     );
+}
+
+#[test]
+fn source_that_answers_every_other_time_holds_nothing_each_time() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.orders = order(Verb::Pause, "b");
+    carry_out(&mut seen, 3, &spec());
+    seen.orders = vec![];
+    let mut written = 0;
+    for now in (10..130).step_by(2) {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(now);
+        let lost = now % 4 == 0;
+        let reading = if lost {
+            Reading::Error("timeout".to_owned())
+        } else {
+            Reading::Value(100.0)
+        };
+        sample.readings = [("request-success-rate".to_owned(), reading)].into();
+        sample.gap_is_new = lost;
+        written += records(&live(&mut seen, now, &spec()));
+        let held = seen.status.hold.as_ref().map(|hold| hold.reason);
+        assert_eq!(held, Some(HoldReason::Paused), "at {now}");
+    }
+    assert!(written <= 4, "{written}");
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.at = at(132);
+    sample.readings = [(
+        "request-success-rate".to_owned(),
+        Reading::Error("timeout".to_owned()),
+    )]
+    .into();
+    sample.gap_is_new = false;
+    carry_out(&mut seen, 132, &spec());
+    let held = seen.status.hold.as_ref().map(|hold| hold.reason);
+    assert_eq!(held, Some(HoldReason::MetricsUnavailable), "two in a row are");
 }
 
 #[test]

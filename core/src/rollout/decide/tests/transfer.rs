@@ -62,7 +62,11 @@ fn requests_to_pods_that_are_gone_reached_no_primary() {
     let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
     sample.seen.primary.pods = Reading::Value(1.0);
     let acts = carry_out(&mut seen, 20, &spec());
-    assert_eq!(acts.last(), Some(&Act::Route(Weight::ZERO)), "one of them answers");
+    assert_eq!(
+        acts.last(),
+        Some(&Act::Route(Weight::ZERO)),
+        "one of them answers"
+    );
 }
 
 #[test]
