@@ -8,6 +8,7 @@ pub mod defect; // deliberate defects, which the simulation must find; none in r
 pub mod explain; // what a Canary is doing and why, and what comes next
 pub mod freeze; // whether a release may begin now
 pub mod judge; // what measurements say
+pub mod pointer; // parts of JSON objects
 pub mod promotion; // promotions, and commands about a revision
 pub mod rollout; // the rules of a rollout
 pub mod traffic; // Istio's objects as JSON

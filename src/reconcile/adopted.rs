@@ -3,6 +3,7 @@
 //! Our own Services and DestinationRules bear a note of it. So an object that somebody deletes, to apply it again, is still
 //! known to be theirs: none of ours takes its place, into which their manifest would be merged.
 
+use crate::pointer::At;
 use serde_json::{Value, json};
 
 use super::snapshot::Snapshot;
@@ -37,7 +38,7 @@ pub fn is_adopted(snap: &Snapshot, child: Child) -> bool {
 }
 
 fn notes(bearer: &Value, child: Child) -> bool {
-    let annotations = bearer.pointer("/metadata/annotations");
+    let annotations = bearer.at("/metadata/annotations");
     let note = annotations.and_then(|all| all.get(ADOPTED_ANNOTATION)?.as_str());
     let mut kinds = note.unwrap_or_default().split(',');
     kinds.any(|noted| KINDS.contains(&(child, noted)))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::pointer::At;
 use serde_json::{Map, Value, json};
 
 use super::{adopted, snapshot::Snapshot};
@@ -113,7 +114,7 @@ fn offer(snap: &Snapshot, child: Child) -> Map<String, Value> {
     let templates: Vec<&Value> = [&snap.primary, &snap.target]
         .into_iter()
         .flatten()
-        .filter_map(|workload| workload.pointer("/spec/template"))
+        .filter_map(|workload| workload.at("/spec/template"))
         .collect();
     service::of_canary(&snap.canary.spec.service, &templates)
 }
@@ -169,7 +170,7 @@ fn rule(spec: &RolloutSpec, snap: &Snapshot, role: Role) -> Value {
 fn kept_subsets(snap: &Snapshot, child: Child, policies: &Policies) -> Vec<Value> {
     let live = snap
         .child(child)
-        .and_then(|live| live.pointer("/spec/subsets")?.as_array());
+        .and_then(|live| live.at("/spec/subsets")?.as_array());
     let Some(live) = live else { return Vec::new() };
     let mut used = used_subsets(snap);
     used.retain(|name| {

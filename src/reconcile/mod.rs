@@ -23,6 +23,7 @@ pub mod snapshot;
 pub mod watch;
 mod watch_health; // watches that fail
 
+use crate::pointer::At;
 use std::{mem, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -142,9 +143,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         forget(ctx, id, &part);
         return promotions::unattended(ctx, id, Unattended::Gone).await;
     };
-    let uid = object
-        .pointer("/metadata/uid")
-        .and_then(serde_json::Value::as_str);
+    let uid = object.at("/metadata/uid").and_then(serde_json::Value::as_str);
     if ctx.local.is_of(id, uid.unwrap_or_default()) {
         ctx.sampler.forget(id);
         ctx.gates.forget(id);
@@ -245,7 +244,7 @@ async fn refuse(
         None => CanaryStatus::default(),
     };
     let generation = object
-        .pointer("/metadata/generation")
+        .at("/metadata/generation")
         .and_then(serde_json::Value::as_i64)
         .unwrap_or_default();
     let next = rollout::refuse(&status, generation, problem, ctx.clock.now());

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use crate::pointer::At;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -52,10 +53,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         Routes::Present { weight, split, .. } => format!("{weight:?} {split} {:?}", apex.serves),
         other => format!("{other:?} {:?}", apex.serves),
     };
-    let finalizers = snap
-        .object
-        .pointer("/metadata/finalizers")
-        .and_then(Value::as_array);
+    let finalizers = snap.object.at("/metadata/finalizers").and_then(Value::as_array);
     Observed {
         finalizer: finalizers.is_some_and(|list| list.iter().any(|f| f == FINALIZER)),
         conflict: conflict(ctx, spec, snap),
@@ -190,7 +188,7 @@ fn uncarried(snap: &Snapshot) -> Vec<String> {
     let template = snap
         .target
         .as_ref()
-        .and_then(|target| target.pointer("/spec/template"));
+        .and_then(|target| target.at("/spec/template"));
     found.extend(destination_rule::unfit_subsets(
         &desired::used_subsets(snap),
         &desired::policies(snap),
@@ -273,7 +271,7 @@ fn existing(snap: &Snapshot) -> Vec<Child> {
         Child::Target,
     ];
     let marked = |object: &Value| {
-        let annotations = object.pointer("/metadata/annotations");
+        let annotations = object.at("/metadata/annotations");
         let carries = |mark| annotations.is_some_and(|a| a.get(mark).is_some());
         // Somebody may have undone the split itself: our notes on it are left.
         let noted = !planted(Defect::ForgetsItsNotes)
@@ -307,7 +305,7 @@ fn unfenced(snap: &Snapshot, epoch: &str) -> Vec<Child> {
         Child::Target,
     ];
     let carried = |object: &Value| {
-        let annotations = object.pointer("/metadata/annotations");
+        let annotations = object.at("/metadata/annotations");
         annotations
             .and_then(|a| a.get(EPOCH_ANNOTATION))
             .is_some_and(|carried| carried == epoch)

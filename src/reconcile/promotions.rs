@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use crate::pointer::At;
 use chrono::{DateTime, Utc};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde::Deserialize;
@@ -187,7 +188,7 @@ fn created_at(object: &Value) -> Option<DateTime<Utc>> {
 
 fn target(revision: &str, object: &Value) -> Target {
     let containers = object
-        .pointer("/spec/template/spec/containers")
+        .at("/spec/template/spec/containers")
         .and_then(Value::as_array);
     Target {
         revision: revision.to_owned(),
@@ -319,7 +320,7 @@ async fn ship(
     })?;
     let mut ops = vec![guard(live)];
     let containers = live
-        .pointer("/spec/template/spec/containers")
+        .at("/spec/template/spec/containers")
         .and_then(Value::as_array);
     for (n, container) in containers.into_iter().flatten().enumerate() {
         if let Some(image) = images.get(text(container, "/name")) {

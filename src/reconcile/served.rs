@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::pointer::At;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
@@ -66,17 +67,17 @@ fn lacking_in(document: &Value) -> Option<String> {
     let crds = [Canary::crd(), Promotion::crd(), Command::crd(), Approval::crd()];
     crds.iter().find_map(|crd| {
         let kind = &crd.spec.names.kind;
-        let served = schema_of(document, kind)?.pointer("/properties/status")?;
+        let served = schema_of(document, kind)?.at("/properties/status")?;
         let ours = crd.spec.versions.first()?.schema.as_ref()?;
         let ours = serde_json::to_value(ours.open_api_v3_schema.as_ref()?).ok()?;
-        let wanted = ours.pointer("/properties/status")?;
+        let wanted = ours.at("/properties/status")?;
         missing(served, wanted, &format!("{kind}.status"))
     })
 }
 
 /// The schema of one of our kinds in an OpenAPI document.
 fn schema_of<'a>(document: &'a Value, kind: &str) -> Option<&'a Value> {
-    let schemas = document.pointer("/components/schemas")?.as_object()?;
+    let schemas = document.at("/components/schemas")?.as_object()?;
     schemas.values().find(|schema| {
         let kinds = schema
             .get("x-kubernetes-group-version-kind")

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use crate::pointer::At;
 use serde_json::Value;
 
 use super::{
@@ -366,7 +367,7 @@ fn ready_in(slices: &[Arc<Value>]) -> i32 {
     for slice in slices {
         let endpoints = slice.get("endpoints").and_then(Value::as_array);
         for endpoint in endpoints.into_iter().flatten() {
-            if endpoint.pointer("/conditions/ready") == Some(&Value::Bool(false)) {
+            if endpoint.at("/conditions/ready") == Some(&Value::Bool(false)) {
                 continue;
             }
             let (pod, address) = (text(endpoint, "/targetRef/name"), text(endpoint, "/addresses/0"));

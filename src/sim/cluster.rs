@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use crate::pointer::At;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{
     FutureExt,
@@ -344,12 +345,7 @@ impl SimCluster {
     /// # Errors
     /// As the API server refuses.
     pub fn apply(&self, namespace: &str, object: Value) -> Result<Arc<Value>, Refusal> {
-        let text = |pointer: &str| {
-            object
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
+        let text = |pointer: &str| object.at(pointer).and_then(Value::as_str).unwrap_or_default();
         let kind = Kind::named(text("/apiVersion"), text("/kind")).ok_or_else(Refusal::not_served)?;
         let key = Key::new(kind, namespace, text("/metadata/name"));
         self.server.write("user", |writer, by| {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use crate::pointer::At;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -41,7 +42,7 @@ pub fn build_primary(target: &Value, primary: &Primary<'_>) -> Value {
     let Primary { selector, owner, .. } = *primary;
     let mut spec = Map::new();
     for field in ["minReadySeconds", "progressDeadlineSeconds", "strategy"] {
-        if let Some(value) = target.pointer(&format!("/spec/{field}")) {
+        if let Some(value) = target.at(&format!("/spec/{field}")) {
             spec.insert(field.to_owned(), value.clone());
         }
     }
@@ -75,9 +76,7 @@ pub fn build_primary(target: &Value, primary: &Primary<'_>) -> Value {
 
 /// Old ReplicaSets that the primary keeps: what a failed promotion returns to must be among them.
 fn history_limit(target: &Value) -> i64 {
-    let asked = target
-        .pointer("/spec/revisionHistoryLimit")
-        .and_then(Value::as_i64);
+    let asked = target.at("/spec/revisionHistoryLimit").and_then(Value::as_i64);
     asked.unwrap_or(10).max(2)
 }
 
@@ -85,7 +84,7 @@ fn history_limit(target: &Value) -> i64 {
 /// every tool.
 fn included(target: &Value, marks: &str, include: &[String]) -> Map<String, Value> {
     let map = target
-        .pointer(&format!("/metadata/{marks}"))
+        .at(&format!("/metadata/{marks}"))
         .and_then(Value::as_object);
     let mut map = map.cloned().unwrap_or_default();
     map.retain(|key, _| {
@@ -99,7 +98,7 @@ fn included(target: &Value, marks: &str, include: &[String]) -> Map<String, Valu
 
 fn selector_labels(target: &Value) -> impl Iterator<Item = (&String, &Value)> {
     target
-        .pointer("/spec/selector/matchLabels")
+        .at("/spec/selector/matchLabels")
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
@@ -109,9 +108,9 @@ fn selector_labels(target: &Value) -> impl Iterator<Item = (&String, &Value)> {
 /// bears the same revision: the one whose template is that revision is taken, else the oldest.
 #[must_use]
 pub fn restorable(sets: Vec<Value>, revision_wanted: &str, selector: Option<&Selector>) -> Option<Value> {
-    let template = |set: &Value| set.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    let template = |set: &Value| set.at("/spec/template").cloned().unwrap_or(Value::Null);
     let bears = |set: &Value| {
-        let annotations = set.pointer("/spec/template/metadata/annotations");
+        let annotations = set.at("/spec/template/metadata/annotations");
         let given = annotations
             .and_then(|a| a.get(REVISION_ANNOTATION))
             .and_then(Value::as_str);
@@ -135,10 +134,7 @@ fn created(object: &Value) -> String {
 /// annotations that `include` asks for.
 #[must_use]
 pub fn build_restored(live: &Value, replica_set: &Value, include: &[String]) -> Value {
-    let mut template = replica_set
-        .pointer("/spec/template")
-        .cloned()
-        .unwrap_or(Value::Null);
+    let mut template = replica_set.at("/spec/template").cloned().unwrap_or(Value::Null);
     if let Some(labels) = template
         .pointer_mut("/metadata/labels")
         .and_then(Value::as_object_mut)
@@ -154,7 +150,7 @@ pub fn build_restored(live: &Value, replica_set: &Value, include: &[String]) -> 
         "replicas",
         "selector",
     ] {
-        if let Some(value) = live.pointer(&format!("/spec/{field}")) {
+        if let Some(value) = live.at(&format!("/spec/{field}")) {
             spec.insert(field.to_owned(), value.clone());
         }
     }
@@ -187,10 +183,7 @@ pub fn build_restored(live: &Value, replica_set: &Value, include: &[String]) -> 
 }
 
 fn primary_selector(target: &Value, selector: &Selector) -> Value {
-    let mut wanted = target
-        .pointer("/spec/selector")
-        .cloned()
-        .unwrap_or_else(|| json!({}));
+    let mut wanted = target.at("/spec/selector").cloned().unwrap_or_else(|| json!({}));
     if let Some(labels) = wanted.get_mut("matchLabels").and_then(Value::as_object_mut) {
         labels.insert(selector.label.clone(), json!(selector.primary_value()));
     }
@@ -201,10 +194,7 @@ fn primary_selector(target: &Value, selector: &Selector) -> Value {
 }
 
 fn primary_template(target: &Value, selector: &Selector, digest: &str) -> Value {
-    let mut template = target
-        .pointer("/spec/template")
-        .cloned()
-        .unwrap_or_else(|| json!({}));
+    let mut template = target.at("/spec/template").cloned().unwrap_or_else(|| json!({}));
     let metadata = template.get("metadata").cloned().unwrap_or_default();
     let mut labels = untracked(metadata.get("labels"));
     // Whatever its selector asks for must stand on its pods.
@@ -231,7 +221,7 @@ fn primary_template(target: &Value, selector: &Selector, digest: &str) -> Value 
 /// The pod template that a target gets back from its `primary`: the one that the primary was built from, without our mark.
 #[must_use]
 pub fn handed_back(primary: &Value, selector: &Selector) -> Value {
-    let template = primary.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    let template = primary.at("/spec/template").cloned().unwrap_or(Value::Null);
     let mut template = original_template(&template, selector);
     if let Some(annotations) = template
         .pointer_mut("/metadata/annotations")

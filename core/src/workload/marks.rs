@@ -1,6 +1,7 @@
 //! Our marks on objects: whose they are and what they hold. No ownerReferences: an object that carries traffic must
 //! survive its Canary until the service is handed back (I12).
 
+use crate::pointer::At;
 use serde_json::{Map, Value, json};
 
 use super::text;
@@ -59,7 +60,7 @@ impl Owner {
     /// Whether `object` was created for this very Canary, whoever has labelled it otherwise since.
     #[must_use]
     pub fn created(&self, object: &Value) -> bool {
-        let annotations = object.pointer("/metadata/annotations");
+        let annotations = object.at("/metadata/annotations");
         let uid = annotations.and_then(|all| all.get(OWNER_ANNOTATION)?.as_str());
         uid == Some(self.uid.as_str()) || self.owns(object)
     }
@@ -74,7 +75,7 @@ impl Owner {
 /// Name of the Canary that `object` was created for.
 #[must_use]
 pub fn owner_name(object: &Value) -> Option<&str> {
-    let labels = object.pointer("/metadata/labels")?;
+    let labels = object.at("/metadata/labels")?;
     let managed = labels.get(MANAGED_BY_LABEL).and_then(Value::as_str) == Some(MANAGER);
     labels
         .get(CANARY_LABEL)
@@ -85,7 +86,7 @@ pub fn owner_name(object: &Value) -> Option<&str> {
 /// Kind and name of a foreign controller that owns `object`, such as another progressive delivery controller.
 #[must_use]
 pub fn foreign_controller(object: &Value) -> Option<String> {
-    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owners = object.at("/metadata/ownerReferences")?.as_array()?;
     let controller = owners
         .iter()
         .find(|o| o.get("controller") == Some(&Value::Bool(true)))?;
@@ -99,13 +100,11 @@ pub fn foreign_controller(object: &Value) -> Option<String> {
 /// Notes in the metadata of a Deployment who besides Bellwether owns a field of its pods' spec, before the managed fields
 /// are dropped. A restart that somebody asks for changes the pods' annotations alone.
 pub fn note_template_editor(deployment: &mut Value) {
-    let entries = deployment
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array);
+    let entries = deployment.at("/metadata/managedFields").and_then(Value::as_array);
     let editor = entries.into_iter().flatten().find(|entry| {
         text(entry, "/manager") != MANAGER
             && text(entry, "/subresource").is_empty()
-            && entry.pointer("/fieldsV1/f:spec/f:template/f:spec").is_some()
+            && entry.at("/fieldsV1/f:spec/f:template/f:spec").is_some()
     });
     let editor = editor.map(|entry| text(entry, "/manager").to_owned());
     if let (Some(editor), Some(metadata)) = (

@@ -12,6 +12,7 @@ pub mod service;
 mod tracking; // marks of tools that a copy must not carry
 mod view; // a Deployment as a decision sees it
 
+use crate::pointer::At;
 use serde_json::Value;
 pub use service::Serves;
 pub use view::Workload;
@@ -33,8 +34,5 @@ pub fn contains(live: &Value, wanted: &Value) -> bool {
 /// The string at `pointer`, or the empty string.
 #[must_use]
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    object.at(pointer).and_then(Value::as_str).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 //! The primary's pods have another value of one label (see [`Selector`]). Whoever selects pods by it guards or serves the target
 //! alone: requests to the primary are then denied, or let through that should be denied.
 
+use crate::pointer::At;
 use serde_json::{Map, Value, json};
 
 use super::{deployment::Selector, text};
@@ -123,7 +124,7 @@ pub struct Policies {
 impl Policies {
     /// Adds the objects of one kind that select the pods of `target` and not those of a primary made from it.
     pub fn add(&mut self, kind: &PolicyKind, objects: &[Value], target: &Value, selector: &Selector) {
-        let labels = target.pointer("/spec/template/metadata/labels");
+        let labels = target.at("/spec/template/metadata/labels");
         let of_target = labels.and_then(Value::as_object).cloned().unwrap_or_default();
         let mut of_primary = of_target.clone();
         of_primary.insert(selector.label.clone(), selector.primary_value().into());
@@ -193,16 +194,16 @@ fn without_selector(object: &Value) -> Value {
 /// Whether an object of this kind concerns pods with these labels of a workload of this name.
 fn selects(kind: &PolicyKind, object: &Value, labels: &Map<String, Value>, workload: &str) -> bool {
     let by_labels = |pointer: &str| {
-        let wanted = object.pointer(pointer).and_then(Value::as_object);
+        let wanted = object.at(pointer).and_then(Value::as_object);
         // Without a selector it is for the whole namespace.
         wanted.is_none_or(|wanted| has_all(labels, wanted))
     };
     match kind.kind {
         "NetworkPolicy" => object
-            .pointer("/spec/podSelector")
+            .at("/spec/podSelector")
             .is_none_or(|selector| matches(selector, labels)),
         "PodDisruptionBudget" | "PodMonitor" => object
-            .pointer("/spec/selector")
+            .at("/spec/selector")
             .is_none_or(|selector| matches(selector, labels)),
         "HorizontalPodAutoscaler" => {
             text(object, "/spec/scaleTargetRef/kind") == "Deployment"
@@ -219,11 +220,7 @@ fn is_peer(policy: &Value, labels: &Map<String, Value>) -> bool {
     [("/spec/ingress", "from"), ("/spec/egress", "to")]
         .into_iter()
         .any(|(rules, peers)| {
-            let rules = policy
-                .pointer(rules)
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten();
+            let rules = policy.at(rules).and_then(Value::as_array).into_iter().flatten();
             let mut peers = rules.filter_map(|rule| rule.get(peers)?.as_array()).flatten();
             peers.any(|peer| {
                 // Those of other namespaces are no pods of ours.

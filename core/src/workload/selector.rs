@@ -1,5 +1,6 @@
 //! The label that tells pods of target and primary apart, and pod templates that select by it.
 
+use crate::pointer::At;
 use serde_json::{Value, json};
 
 use super::text;
@@ -54,9 +55,7 @@ impl Selector {
 /// If there is none, or if its value would become too long.
 pub fn selector(target: &Value, candidates: &[String]) -> Result<Selector, Unfit> {
     let name = text(target, "/metadata/name");
-    let labels = target
-        .pointer("/spec/selector/matchLabels")
-        .and_then(Value::as_object);
+    let labels = target.at("/spec/selector/matchLabels").and_then(Value::as_object);
     let found = candidates.iter().find_map(|label| {
         let value = labels?.get(label)?.as_str()?;
         Some(Selector {

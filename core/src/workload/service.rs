@@ -1,5 +1,6 @@
 //! The three Services: `<name>` for callers, `<name>-primary` and `<name>-canary` for the routes.
 
+use crate::pointer::At;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -27,7 +28,7 @@ pub enum Serves {
 #[must_use]
 pub fn pod_labels(target: &Value, selector: &Selector, serves: Serves) -> Value {
     let mut labels = target
-        .pointer("/spec/selector/matchLabels")
+        .at("/spec/selector/matchLabels")
         .and_then(Value::as_object)
         .cloned()
         .unwrap_or_default();
@@ -75,17 +76,17 @@ pub fn build(
 /// Whether `live` lacks anything that `desired` has, or selects by more labels.
 #[must_use]
 pub fn drifted(live: &Value, desired: &Value) -> bool {
-    !contains(live, desired) || live.pointer("/spec/selector") != desired.pointer("/spec/selector")
+    !contains(live, desired) || live.at("/spec/selector") != desired.at("/spec/selector")
 }
 
 /// Which pods `service` selects, if either.
 #[must_use]
 pub fn serves(service: &Value, target: &Value, selector: &Selector) -> Option<Serves> {
-    let selects = service.pointer("/spec/selector")?.as_object()?;
+    let selects = service.at("/spec/selector")?.as_object()?;
     if selects.is_empty() {
         return None;
     }
-    let template = target.pointer("/spec/template/metadata/labels")?.as_object()?;
+    let template = target.at("/spec/template/metadata/labels")?.as_object()?;
     let matches = |serves: Serves| {
         selects.iter().all(|(label, value)| {
             if *label != selector.label {
@@ -119,7 +120,7 @@ pub fn point_adopted(live: &Value, target: &Value, selector: &Selector, wanted: 
     let mut ops = vec![
         json!({"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "/metadata/resourceVersion")}),
     ];
-    let annotations = live.pointer("/metadata/annotations");
+    let annotations = live.at("/metadata/annotations");
     if annotations.is_none() {
         ops.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
     }
@@ -133,9 +134,7 @@ pub fn point_adopted(live: &Value, target: &Value, selector: &Selector, wanted: 
 
 /// The selector that the owner of an adopted Service wrote last: the present one, unless we wrote it; then the one noted.
 fn own_selector(live: &Value, selector: &Selector) -> Value {
-    let present = live
-        .pointer("/spec/selector")
-        .filter(|present| present.is_object());
+    let present = live.at("/spec/selector").filter(|present| present.is_object());
     let ours =
         present.is_some_and(|present| text(present, &label_path(selector)) == selector.primary_value());
     let noted = noted(live);
@@ -153,7 +152,7 @@ fn label_path(selector: &Selector) -> String {
 /// The selector that is noted on an adopted Service.
 fn noted(live: &Value) -> Option<Value> {
     let kept = live
-        .pointer("/metadata/annotations")?
+        .at("/metadata/annotations")?
         .get(SELECTOR_ANNOTATION)?
         .as_str()?;
     serde_json::from_str(kept).ok()

@@ -1,5 +1,6 @@
 //! A Deployment as a decision sees it.
 
+use crate::pointer::At;
 use serde_json::Value;
 
 use super::{
@@ -81,7 +82,7 @@ impl Workload {
 /// What a decision needs of the target. `endpoints` are the ready endpoints of its Service.
 #[must_use]
 pub fn view_target(deployment: &Value, endpoints: i32) -> Workload {
-    let template = deployment.pointer("/spec/template").unwrap_or(&Value::Null);
+    let template = deployment.at("/spec/template").unwrap_or(&Value::Null);
     Workload {
         aliases: vec![raw_revision(template)],
         ..view(deployment, revision(template), endpoints)
@@ -96,12 +97,12 @@ pub fn view_target(deployment: &Value, endpoints: i32) -> Workload {
 /// somebody else owns a field of its pods **and** the template is not that revision.
 #[must_use]
 pub fn view_primary(deployment: &Value, endpoints: i32, selector: Option<&Selector>) -> Workload {
-    let annotations = deployment.pointer("/spec/template/metadata/annotations");
+    let annotations = deployment.at("/spec/template/metadata/annotations");
     let given = annotations
         .and_then(|a| a.get(REVISION_ANNOTATION))
         .and_then(Value::as_str);
     let given = given.unwrap_or_default();
-    let template = deployment.pointer("/spec/template").unwrap_or(&Value::Null);
+    let template = deployment.at("/spec/template").unwrap_or(&Value::Null);
     let original = selector.map(|selector| original_template(template, selector));
     // The version before gave it the digest of the raw form.
     let raw = original.as_ref().map(raw_revision);
@@ -120,16 +121,16 @@ pub fn view_primary(deployment: &Value, endpoints: i32, selector: Option<&Select
 }
 
 fn view(deployment: &Value, revision: String, endpoints: i32) -> Workload {
-    let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let number = |pointer: &str| deployment.at(pointer).and_then(Value::as_i64).unwrap_or(0);
     let count = |pointer: &str| i32::try_from(number(pointer)).unwrap_or(i32::MAX);
-    let annotations = deployment.pointer("/metadata/annotations");
+    let annotations = deployment.at("/metadata/annotations");
     let counted = annotations
         .and_then(|a| a.get("deployment.kubernetes.io/revision"))
         .and_then(Value::as_str);
     let uid = text(deployment, "/metadata/uid");
-    let image = deployment.pointer("/spec/template/spec/containers/0/image");
+    let image = deployment.at("/spec/template/spec/containers/0/image");
     let desired = deployment
-        .pointer("/spec/replicas")
+        .at("/spec/replicas")
         .map_or(1, |_| count("/spec/replicas"));
     Workload {
         revision,
@@ -138,7 +139,7 @@ fn view(deployment: &Value, revision: String, endpoints: i32) -> Workload {
         image: image.and_then(Value::as_str).map(str::to_owned),
         mark: counted.map(|number| format!("{uid}/{number}")),
         up_to_date: number("/status/observedGeneration") >= number("/metadata/generation"),
-        paused: deployment.pointer("/spec/paused") == Some(&Value::Bool(true)),
+        paused: deployment.at("/spec/paused") == Some(&Value::Bool(true)),
         floor: floor(deployment, desired),
         desired,
         total: count("/status/replicas"),
@@ -155,7 +156,7 @@ fn floor(deployment: &Value, desired: i32) -> i32 {
         return 0;
     }
     let part = |field: &str, up: bool| {
-        let value = deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
+        let value = deployment.at(&format!("/spec/strategy/rollingUpdate/{field}"));
         let percent = value.and_then(Value::as_str).unwrap_or("25%");
         let percent = percent.trim_end_matches('%').parse::<i64>().unwrap_or(25);
         // The API server takes any number of digits.

@@ -8,6 +8,7 @@ mod wait; // until there is news of an object
 
 use std::sync::Arc;
 
+use crate::pointer::At;
 use axum::response::{IntoResponse, Response};
 use kube::api::{DynamicObject, PostParams};
 use serde::de::DeserializeOwned;
@@ -137,7 +138,7 @@ impl Hook {
         };
         let all = self.ctx.cache.group(&part);
         all.iter()
-            .filter(|object| object.pointer("/status/finishedAt").is_none())
+            .filter(|object| object.at("/status/finishedAt").is_none())
             .map(|object| text(object, "/metadata/name").to_owned())
             .collect()
     }

@@ -1,5 +1,6 @@
 //! Writing the Canary itself: its finalizer and its status.
 
+use crate::pointer::At;
 use serde_json::{Value, json};
 
 use super::{Round, guard, record_status};
@@ -11,7 +12,7 @@ use crate::{
 impl Round<'_> {
     pub(super) async fn add_finalizer(&mut self, act: &'static str) -> Result<(), Error> {
         let mut ops = vec![guard(&self.canary)];
-        if self.canary.pointer("/metadata/finalizers").is_none() {
+        if self.canary.at("/metadata/finalizers").is_none() {
             ops.push(json!({"op": "add", "path": "/metadata/finalizers", "value": []}));
         }
         ops.push(json!({"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER}));
@@ -22,10 +23,7 @@ impl Round<'_> {
     }
 
     pub(super) async fn remove_finalizer(&mut self, act: &'static str) -> Result<(), Error> {
-        let list = self
-            .canary
-            .pointer("/metadata/finalizers")
-            .and_then(Value::as_array);
+        let list = self.canary.at("/metadata/finalizers").and_then(Value::as_array);
         let Some(index) = list.and_then(|l| l.iter().position(|f| f == FINALIZER)) else {
             return Ok(());
         };

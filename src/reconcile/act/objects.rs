@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::pointer::At;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Value, json};
 
@@ -39,7 +40,7 @@ const NOTES: [&str; 2] = [
 
 /// Whether `live` carries no mark of ours.
 fn unmarked(live: &Value) -> bool {
-    let annotations = live.pointer("/metadata/annotations");
+    let annotations = live.at("/metadata/annotations");
     let mut marks = MARKS.iter().filter(|(map, _)| *map == "annotations");
     marks.all(|(_, mark)| annotations.is_none_or(|all| all.get(*mark).is_none()))
 }
@@ -73,7 +74,7 @@ impl<'a> Round<'a> {
         child: Child,
         live: &Arc<Value>,
     ) -> Result<Arc<Value>, Error> {
-        let Some(index) = live.pointer("/metadata").and_then(|m| m.get(UNAPPLIED)) else {
+        let Some(index) = live.at("/metadata").and_then(|m| m.get(UNAPPLIED)) else {
             return Ok(live.clone());
         };
         let entry = format!("/metadata/managedFields/{index}");
@@ -169,7 +170,7 @@ impl<'a> Round<'a> {
     pub(super) async fn fence(&self, act: &'static str, child: Child) -> Result<(), Error> {
         let epoch = self.ctx.epoch(&self.spec.id);
         let carried = |live: &Value| {
-            let annotations = live.pointer("/metadata/annotations");
+            let annotations = live.at("/metadata/annotations");
             annotations.and_then(|all| all.get(EPOCH_ANNOTATION)?.as_str()) == Some(epoch.as_str())
         };
         let managed: Vec<_> = self.snap.all_routes().collect();
@@ -177,7 +178,7 @@ impl<'a> Round<'a> {
         let mut outcome = Ok(());
         for live in self.objects(act, child, wanted)? {
             let mut ops = vec![guard(live)];
-            if live.pointer("/metadata/annotations").is_none() {
+            if live.at("/metadata/annotations").is_none() {
                 ops.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
             }
             let path = format!("/metadata/annotations/{}", EPOCH_ANNOTATION.replace('/', "~1"));
@@ -206,7 +207,7 @@ impl<'a> Round<'a> {
             let ours = |mark: &str| !shared || !NOTES.contains(&mark);
             let marks = MARKS.into_iter().filter(|(_, mark)| ours(mark));
             ops.extend(marks.filter_map(|(map, mark)| {
-                let value = live.pointer(&format!("/metadata/{map}"))?.get(mark)?;
+                let value = live.at(&format!("/metadata/{map}"))?.get(mark)?;
                 let foreign = mark == MANAGED_BY_LABEL && value.as_str() != Some(MANAGER);
                 let path = format!("/metadata/{map}/{}", mark.replace('/', "~1"));
                 (!foreign).then(|| json!({"op": "remove", "path": path}))

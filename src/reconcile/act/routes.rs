@@ -3,6 +3,7 @@
 //! There may be several. Invariant: each is tried, whatever became of the one before, for on the way back to safety every
 //! one of them counts.
 
+use crate::pointer::At;
 use serde_json::{Value, json};
 
 use super::Round;
@@ -39,7 +40,7 @@ impl Round<'_> {
                 }
             };
             there = true;
-            if planted(Defect::LosesAForeignField) && live.pointer("/spec/http/0/timeout").is_some() {
+            if planted(Defect::LosesAForeignField) && live.at("/spec/http/0/timeout").is_some() {
                 let lost = json!([{"op": "remove", "path": "/spec/http/0/timeout"}]);
                 patch.0.extend(
                     serde_json::from_value::<json_patch::Patch>(lost)

@@ -1,5 +1,6 @@
 //! Writing the Deployments: the primary takes a template over or returns to one, the target gets it back, either is scaled.
 
+use crate::pointer::At;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 
@@ -44,9 +45,7 @@ impl Round<'_> {
 
     pub(super) async fn restore(&self, act: &'static str, revision: &str) -> Result<(), Error> {
         let live = self.live(act, Child::PrimaryDeployment)?;
-        let labels = live
-            .pointer("/spec/selector/matchLabels")
-            .and_then(Value::as_object);
+        let labels = live.at("/spec/selector/matchLabels").and_then(Value::as_object);
         let selector = labels
             .into_iter()
             .flatten()

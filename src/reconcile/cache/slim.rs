@@ -1,5 +1,6 @@
 //! What is kept of an object: nothing that no decision needs.
 
+use crate::pointer::At;
 use serde_json::Value;
 
 use crate::{
@@ -15,12 +16,12 @@ use crate::{
 pub const UNAPPLIED: &str = "unapplied";
 
 fn created_entry(object: &Value) -> Option<usize> {
-    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
+    let entries = object.at("/metadata/managedFields")?.as_array()?;
     let ours = |entry: &Value, operation: &str| {
         text(entry, "/manager") == MANAGER
             && text(entry, "/operation") == operation
             && entry.get("subresource").is_none()
-            && entry.pointer("/fieldsV1/f:spec").is_some()
+            && entry.at("/fieldsV1/f:spec").is_some()
     };
     if entries.iter().any(|entry| ours(entry, "Apply")) {
         return None;

@@ -1,5 +1,6 @@
 //! What the API server adds to objects, and what it refuses: the parts that a controller can notice.
 
+use crate::pointer::At;
 use k8s_openapi::api::{apps::v1::DeploymentSpec, core::v1::ServiceSpec};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -130,7 +131,7 @@ fn deployment_problems(object: &Value, old: Option<&Value>) -> Vec<String> {
 }
 
 fn immutable(field: &str, pointer: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
-    let changed = old.is_some_and(|old| old.pointer(pointer) != object.pointer(pointer));
+    let changed = old.is_some_and(|old| old.at(pointer) != object.at(pointer));
     if changed {
         vec![format!("{field}: Invalid value: field is immutable")]
     } else {

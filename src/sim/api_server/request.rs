@@ -1,5 +1,6 @@
 //! Requests, read from HTTP.
 
+use crate::pointer::At;
 use http::{Method, header};
 use serde_json::Value;
 
@@ -232,12 +233,7 @@ fn deletion(body: &[u8]) -> Result<Deletion, Refusal> {
         return Ok(Deletion::default());
     }
     let options = json(body)?;
-    let text = |pointer: &str| {
-        options
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+    let text = |pointer: &str| options.at(pointer).and_then(Value::as_str).map(str::to_owned);
     Ok(Deletion {
         uid: text("/preconditions/uid"),
         resource_version: text("/preconditions/resourceVersion"),

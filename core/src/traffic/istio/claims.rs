@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::pointer::At;
 use serde_json::Value;
 
 use super::{Role, RouteError, ServiceNames, virtual_service};
@@ -17,11 +18,11 @@ pub type Claim = (String, String);
 #[must_use]
 pub fn named_hosts(object: &Value) -> BTreeSet<&str> {
     let mut hosts: BTreeSet<&str> = object
-        .pointer("/spec/host")
+        .at("/spec/host")
         .and_then(Value::as_str)
         .into_iter()
         .collect();
-    hosts.extend(items(object.pointer("/spec/hosts")).filter_map(Value::as_str));
+    hosts.extend(items(object.at("/spec/hosts")).filter_map(Value::as_str));
     hosts.extend(destinations(object));
     hosts
 }
@@ -39,7 +40,7 @@ fn destinations(vs: &Value) -> impl Iterator<Item = &str> {
         .filter_map(|route| route.get("route")?.as_array());
     entries
         .flatten()
-        .filter_map(|entry| entry.pointer("/destination/host")?.as_str())
+        .filter_map(|entry| entry.at("/destination/host")?.as_str())
 }
 
 /// The namespace and name of the Service that `host` means where it is written in `namespace`.

@@ -6,6 +6,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
+use crate::pointer::At;
 use serde_json::{Value, json};
 
 use super::{Role, ServiceNames};
@@ -70,7 +71,7 @@ fn closeness(host: &str, namespace: &str, names: &ServiceNames) -> Option<Closen
 pub fn applying<'a>(rules: impl IntoIterator<Item = &'a Value>, names: &ServiceNames) -> Policies {
     let mut found: Vec<(bool, Closeness, &Value)> = rules
         .into_iter()
-        .filter(|rule| rule.pointer("/spec/workloadSelector").is_none_or(Value::is_null))
+        .filter(|rule| rule.at("/spec/workloadSelector").is_none_or(Value::is_null))
         .filter_map(|rule| {
             let namespace = text(rule, "/metadata/namespace");
             let close = closeness(text(rule, "/spec/host"), namespace, names)?;
@@ -97,7 +98,7 @@ pub fn applying<'a>(rules: impl IntoIterator<Item = &'a Value>, names: &ServiceN
 /// Whether callers in the Service's namespace heed `rule`.
 fn visible(rule: &Value, names: &ServiceNames) -> bool {
     let Some(to) = rule
-        .pointer("/spec/exportTo")
+        .at("/spec/exportTo")
         .and_then(Value::as_array)
         .filter(|to| !to.is_empty())
     else {
@@ -177,7 +178,7 @@ pub fn unfit_subsets(
     template: Option<&Value>,
 ) -> Vec<String> {
     let apex = &names.apex;
-    let labels = template.and_then(|template| template.pointer("/metadata/labels"));
+    let labels = template.and_then(|template| template.at("/metadata/labels"));
     let sentence = |name: &String| {
         let Some(subset) = policies.subsets.iter().find(|subset| subset.name() == name) else {
             return Some(format!(

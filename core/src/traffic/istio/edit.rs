@@ -3,6 +3,7 @@
 //! Both grow together, so that positions in lists always mean what they mean when the API server applies the patch.
 //! Invariant: an operation that replaces or removes something is preceded by a `test` of what it replaces.
 
+use crate::pointer::At;
 use json_patch::{
     AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
     jsonptr::PointerBuf,
@@ -22,7 +23,7 @@ pub(super) struct Edit {
 impl Edit {
     /// Starts from `object`, which must come from the API server: without its resourceVersion no patch is safe.
     pub(super) fn new(object: &Value) -> Result<Edit, RouteError> {
-        let version = object.pointer(VERSION).filter(|v| v.is_string()).cloned();
+        let version = object.at(VERSION).filter(|v| v.is_string()).cloned();
         let version = version.ok_or_else(|| RouteError::malformed(VERSION))?;
         Ok(Edit {
             doc: object.clone(),
@@ -40,7 +41,7 @@ impl Edit {
     pub(super) fn expect(&mut self, path: &str) -> Result<(), RouteError> {
         let value = self
             .doc
-            .pointer(path)
+            .at(path)
             .cloned()
             .ok_or_else(|| RouteError::malformed(path))?;
         let test = PatchOperation::Test(TestOperation {
@@ -55,7 +56,7 @@ impl Edit {
 
     /// Puts `value` at `path`, which names a key of an object; does nothing if it is there already.
     pub(super) fn set(&mut self, path: &str, value: Value) -> Result<(), RouteError> {
-        match self.doc.pointer(path) {
+        match self.doc.at(path) {
             Some(present) if *present == value => Ok(()),
             Some(_) => {
                 self.expect(path)?;
@@ -85,7 +86,7 @@ impl Edit {
     /// Sets an annotation.
     pub(super) fn annotate(&mut self, key: &str, value: &str) -> Result<(), RouteError> {
         const ANNOTATIONS: &str = "/metadata/annotations";
-        if self.doc.pointer(ANNOTATIONS).is_some_and(Value::is_object) {
+        if self.doc.at(ANNOTATIONS).is_some_and(Value::is_object) {
             self.set(&format!("{ANNOTATIONS}/{}", escape(key)), json!(value))
         } else {
             self.set(ANNOTATIONS, json!({ key: value }))

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::pointer::At;
 use serde_json::Value;
 
 use super::{
@@ -92,7 +93,7 @@ impl Notes {
 }
 
 fn annotation<'a>(vs: &'a Value, name: &str) -> Option<&'a str> {
-    vs.pointer(&format!("/metadata/annotations/{}", escape(name)))?
+    vs.at(&format!("/metadata/annotations/{}", escape(name)))?
         .as_str()
 }
 

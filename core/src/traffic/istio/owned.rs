@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::pointer::At;
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
 
@@ -74,7 +75,7 @@ pub fn in_shape(vs_live: &Value, desired_spec: &Value) -> bool {
 
 /// What was applied last, as far as it is known.
 fn note(vs: &Value) -> Option<&str> {
-    vs.pointer(&format!("/metadata/annotations/{}", escape(APPLIED_ANNOTATION)))?
+    vs.at(&format!("/metadata/annotations/{}", escape(APPLIED_ANNOTATION)))?
         .as_str()
 }
 
@@ -196,7 +197,7 @@ pub fn repair(
         let path = format!("/spec/{key}");
         // All of these lists is ours, whatever was applied before.
         let wanted = Wanted {
-            before: vs_live.pointer(&path),
+            before: vs_live.at(&path),
             now: desired_spec.get(key),
         };
         three_way(&mut edit, &path, wanted)?;
@@ -281,7 +282,7 @@ fn merge_route(
         Unit::Single { index, .. } => vec![index],
         Unit::Pair { primary, canary } => vec![primary, canary],
     };
-    let first = |route: &'_ Value| route.pointer("/route/0/destination").cloned();
+    let first = |route: &'_ Value| route.at("/route/0/destination").cloned();
     let (before, now) = (wanted.before.and_then(first), wanted.now.and_then(first));
     let wanted = Wanted {
         before: before.as_ref(),
@@ -301,7 +302,7 @@ fn merge_route(
 
 /// Brings the value at `path` to what is wanted now, leaving what we neither applied nor want.
 fn three_way(edit: &mut Edit, path: &str, wanted: Wanted<'_>) -> Result<(), RouteError> {
-    let Some(live) = edit.doc().pointer(path) else {
+    let Some(live) = edit.doc().at(path) else {
         return wanted.now.map_or(Ok(()), |now| edit.insert(path, now.clone()));
     };
     let mergeable = live.is_object() && wanted.now.or(wanted.before).is_some_and(Value::is_object);
@@ -310,7 +311,7 @@ fn three_way(edit: &mut Edit, path: &str, wanted: Wanted<'_>) -> Result<(), Rout
             for key in wanted.keys() {
                 three_way(edit, &format!("{path}/{}", escape(key)), wanted.get(key))?;
             }
-            let emptied = edit.doc().pointer(path).is_some_and(is_empty);
+            let emptied = edit.doc().at(path).is_some_and(is_empty);
             if wanted.now.is_none() && emptied {
                 edit.remove(path)
             } else {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::pointer::At;
 use serde_json::Value;
 
 use super::{Role, RouteError, ServiceNames, notes::Notes};
@@ -223,7 +224,7 @@ pub(super) fn split_keys(vs: &Value) -> Result<BTreeSet<String>, RouteError> {
     for protocol in PROTOCOLS {
         for (position, route) in list(vs, &format!("/spec/{protocol}"))?.iter().enumerate() {
             let entries = route.get("route").and_then(Value::as_array).into_iter().flatten();
-            let hosts = entries.filter_map(|entry| entry.pointer("/destination/host")?.as_str());
+            let hosts = entries.filter_map(|entry| entry.at("/destination/host")?.as_str());
             let services = hosts.map(|host| host.split('.').next().unwrap_or_default());
             let sides: BTreeSet<&str> = services
                 .filter_map(|service| service.rsplit_once('-').map(|(_, side)| side))
@@ -239,7 +240,7 @@ pub(super) fn split_keys(vs: &Value) -> Result<BTreeSet<String>, RouteError> {
 
 /// The list at `path`; absent is empty.
 pub(super) fn list<'a>(vs: &'a Value, path: &str) -> Result<&'a [Value], RouteError> {
-    match vs.pointer(path) {
+    match vs.at(path) {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(items)) => Ok(items),
         Some(_) => Err(RouteError::malformed(path)),
@@ -287,7 +288,7 @@ fn managed_route(
     let mut weights = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         let at = |field: &str| RouteError::malformed(format!("{path}/route/{index}{field}"));
-        let host = entry.pointer("/destination/host").and_then(Value::as_str);
+        let host = entry.at("/destination/host").and_then(Value::as_str);
         let host = host.ok_or_else(|| at("/destination/host"))?;
         weights.push(match entry.get("weight") {
             None | Some(Value::Null) => None,

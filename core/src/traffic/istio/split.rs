@@ -1,5 +1,6 @@
 //! How a VirtualService is split: primary and canary take the place of each destination that names the apex Service.
 
+use crate::pointer::At;
 use serde_json::{Value, json};
 
 use super::{
@@ -89,13 +90,13 @@ fn split_single(edit: &mut Edit, entry: &str, names: &ServiceNames, parts: Parts
     rehost(edit, entry, names, Role::Canary)?;
     // A destination that had no traffic and no weight keeps having none of both.
     let path = format!("{entry}/weight");
-    let weigh = parts.primary + parts.canary > 0 || edit.doc().pointer(&path).is_some();
+    let weigh = parts.primary + parts.canary > 0 || edit.doc().at(&path).is_some();
     if weigh {
         edit.set(&path, json!(parts.canary))?;
     }
     let mut primary = edit
         .doc()
-        .pointer(entry)
+        .at(entry)
         .cloned()
         .ok_or_else(|| RouteError::malformed(entry))?;
     let path = format!("{entry}/destination/host");
@@ -133,7 +134,7 @@ pub(super) fn rehost(
     let path = format!("{entry}/destination/host");
     let host = edit
         .doc()
-        .pointer(&path)
+        .at(&path)
         .and_then(Value::as_str)
         .and_then(|h| names.rewrite(h, role));
     edit.set(

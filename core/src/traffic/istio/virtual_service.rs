@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::pointer::At;
 use json_patch::Patch;
 use serde_json::{Value, json};
 
@@ -107,7 +108,7 @@ pub fn subsets(vs: &Value, names: &ServiceNames) -> Result<BTreeSet<String>, Rou
             .map(|index| route.entry(index))
     });
     Ok(ours
-        .filter_map(|entry| vs.pointer(&format!("{entry}/destination/subset"))?.as_str())
+        .filter_map(|entry| vs.at(&format!("{entry}/destination/subset"))?.as_str())
         .filter(|subset| !subset.is_empty())
         .map(str::to_owned)
         .collect())
@@ -214,7 +215,7 @@ fn merge_route(
         let path = format!("{}/weight", route.entry(kept));
         match restored {
             Some(weight) => edit.set(&path, json!(weight))?,
-            None if edit.doc().pointer(&path).is_some() => edit.remove(&path)?,
+            None if edit.doc().at(&path).is_some() => edit.remove(&path)?,
             None => {}
         }
     }
@@ -227,7 +228,7 @@ fn merge_route(
 /// One key after the other: the cache does not keep every annotation, so that the whole map is not known.
 fn remove_our_metadata(edit: &mut Edit, section: &str) -> Result<(), RouteError> {
     let path = format!("/metadata/{section}");
-    let Some(present) = edit.doc().pointer(&path).and_then(Value::as_object) else {
+    let Some(present) = edit.doc().at(&path).and_then(Value::as_object) else {
         return Ok(());
     };
     let ours: Vec<String> = present

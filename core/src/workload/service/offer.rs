@@ -4,6 +4,7 @@
 //! a port that the destination lacks to the only port there is, or nowhere. Invariant: what an adopted Service offers
 //! is never changed, only copied.
 
+use crate::pointer::At;
 use serde_json::{Map, Value, json};
 
 use super::serves;
@@ -154,7 +155,7 @@ pub fn uncarried(
         ));
     }
     if serves(live, target, selector).is_none() {
-        let selects = live.pointer("/spec/selector").and_then(Value::as_object);
+        let selects = live.at("/spec/selector").and_then(Value::as_object);
         let selects = selects.filter(|labels| !labels.is_empty()).map(|labels| {
             let pairs = labels
                 .iter()

@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use crate::pointer::At;
 use k8s_openapi::api::{apps::v1::DeploymentSpec, core::v1::ServiceSpec};
 use kube::CustomResourceExt;
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -78,7 +79,7 @@ fn custom<T: CustomResourceExt>(kind: Kind, object: &Value, spec: &Value, found:
 fn texts(object: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for path in ["metadata.labels", "metadata.annotations"] {
-        let map = object.pointer(&format!("/{}", path.replace('.', "/")));
+        let map = object.at(&format!("/{}", path.replace('.', "/")));
         match map {
             None | Some(Value::Null) => {}
             Some(Value::Object(map)) => {

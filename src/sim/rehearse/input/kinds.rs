@@ -1,5 +1,6 @@
 //! Which objects a rehearsal heeds, which it ignores, and which cannot be meant.
 
+use crate::pointer::At;
 use serde_json::Value;
 
 use crate::sim::api_server::Kind;
@@ -48,7 +49,7 @@ pub(super) enum Role {
 /// Each field that is missing, or why no such object can be meant.
 pub(super) fn role(object: &mut Value) -> Result<Role, Vec<String>> {
     let text = |pointer: &str| {
-        let text = object.pointer(pointer).and_then(Value::as_str);
+        let text = object.at(pointer).and_then(Value::as_str);
         text.unwrap_or_default().to_owned()
     };
     let (mut version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
