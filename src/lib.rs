@@ -3,7 +3,9 @@
 //! Data flows one way: [`reconcile`] observes, [`rollout`] decides by what [`judge`] says, [`reconcile`] acts.
 
 // How Bellwether decides is a crate of its own, without input and output.
-pub use bellwether_core::{api, defect, explain, freeze, judge, pointer, promotion, rollout, traffic, workload};
+pub use bellwether_core::{
+    api, defect, explain, freeze, judge, pointer, promotion, rollout, traffic, workload,
+};
 
 pub mod admin; // /healthz, /readyz, /metrics
 pub mod cli; // one file per subcommand

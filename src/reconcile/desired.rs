@@ -39,7 +39,7 @@ pub fn service_of(
     child: Child,
     serves: Option<Serves>,
 ) -> Option<Value> {
-    let target = snap.target.as_ref()?;
+    let target = snap.outline.as_ref()?;
     let selector = snap.selector.as_ref()?.as_ref().ok()?;
     let asked = &snap.canary.spec.service;
     let (name, metadata, selects) = match child {
@@ -70,7 +70,7 @@ pub fn service_of(
 /// offer. It stays its owner's, so it bears no mark but the selector that it goes back to.
 #[must_use]
 pub fn apex_again(spec: &RolloutSpec, snap: &Snapshot, serves: Serves) -> Option<Value> {
-    let target = snap.target.as_ref()?;
+    let target = snap.outline.as_ref()?;
     let selector = snap.selector.as_ref()?.as_ref().ok()?;
     let copies = [Child::PrimaryService, Child::CanaryService];
     let copy = copies.into_iter().find(|copy| snap.child(*copy).is_some());

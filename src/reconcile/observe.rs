@@ -321,9 +321,9 @@ fn unfenced(snap: &Snapshot, epoch: &str) -> Vec<Child> {
 
 fn apex_serves(snap: &Snapshot) -> Option<Serves> {
     let live = snap.apex_service.as_ref()?;
-    match (&snap.target, &snap.selector) {
+    match (&snap.outline, &snap.selector) {
         (Some(target), Some(Ok(selector))) => service::serves(live, target, selector),
-        // Without the target nothing can be said about its labels; nothing is to be changed either.
+        // Without both workloads nothing can be said about their labels; nothing is to be changed either.
         _ => Some(Serves::Primary),
     }
 }

@@ -69,6 +69,8 @@ pub struct Snapshot {
     pub asked: Asked,
     /// The freezes that may concern it.
     pub freezes: Vec<Freeze>,
+    /// The target, or while it does not exist what the primary tells of its labels and ports: Services are kept by it.
+    pub outline: Option<Arc<Value>>,
     /// The telling label.
     pub selector: Option<Result<Selector, Unfit>>,
 }
@@ -183,9 +185,20 @@ pub async fn take(
         })
     };
     let target = get(Kind::Deployment, &names.target);
-    let selector = target
-        .as_ref()
-        .map(|t| deployment::selector(t, &ctx.settings.selector_labels));
+    let primary = get(Kind::Deployment, &names.primary);
+    let candidates = &ctx.settings.selector_labels;
+    let (selector, outline) = match (&target, &primary) {
+        (Some(target), _) => (
+            Some(deployment::selector(target, candidates)),
+            Some(Arc::clone(target)),
+        ),
+        (None, Some(primary)) => {
+            let selector = deployment::of_primary(primary, candidates);
+            let outline = selector.as_ref().map(|known| deployment::outline(primary, known));
+            (selector.map(Ok), outline.map(Arc::new))
+        }
+        (None, None) => (None, None),
+    };
     let endpoints = [&names.apex, &names.primary_service, &names.canary_service]
         .map(|service| ready_endpoints(ctx, &names.namespace, service));
     Ok(Snapshot {
@@ -196,7 +209,7 @@ pub async fn take(
             uid: spec.uid.clone(),
         },
         services: services(names),
-        primary: get(Kind::Deployment, &names.primary),
+        primary,
         apex_service: get(Kind::Service, &names.apex),
         primary_service: get(Kind::Service, &names.primary_service),
         canary_service: get(Kind::Service, &names.canary_service),
@@ -211,6 +224,7 @@ pub async fn take(
         freezes: freezes_of(&ctx.cache, &spec.id.namespace, &spec.id.name),
         endpoints,
         selector,
+        outline,
         target,
     })
 }

@@ -320,3 +320,32 @@ fn weights_of_one_service_outlive_the_canary_of_another() {
         assert_eq!(routes_now(&cluster), routes);
     });
 }
+
+/// Somebody deletes the workload, and applies the Service again, or deletes one of ours, before it is back.
+#[test]
+fn services_lead_to_the_primary_while_the_workload_is_away() {
+    run(async {
+        let cluster = under_canary(5).await;
+        let before = cluster.get(&key(Kind::DEPLOYMENT)).unwrap();
+        let manifest = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"},
+            "spec": before["spec"]});
+        cluster.delete(&key(Kind::DEPLOYMENT)).unwrap();
+        cluster.pass(TimeDelta::seconds(30)).await;
+        let selects = json!({"spec": {"selector": {"app": "shop"}}});
+        cluster.merge(&key(Kind::SERVICE), selects).unwrap();
+        cluster.delete(&named(Kind::SERVICE, "shop-primary")).unwrap();
+        cluster.pass(TimeDelta::seconds(5)).await;
+        for name in ["shop", "shop-primary"] {
+            let service = cluster.get(&named(Kind::SERVICE, name)).unwrap();
+            assert_eq!(service["spec"]["selector"]["app"], "shop-primary", "{name}");
+        }
+        cluster.delete(&key(Kind::SERVICE)).unwrap();
+        cluster.pass(TimeDelta::seconds(5)).await;
+        let again = cluster.get(&key(Kind::SERVICE)).unwrap();
+        assert_eq!(again["spec"]["selector"]["app"], "shop-primary");
+        cluster.apply(NS, manifest).unwrap();
+        cluster.pass(TimeDelta::seconds(60)).await;
+        assert_eq!(status(&cluster)["phase"], "Initialized");
+        assert!(status(&cluster)["hold"].is_null(), "{:#}", status(&cluster));
+    });
+}

@@ -13,7 +13,7 @@ use super::{
 
 pub use super::{
     revision::{raw_revision, revision},
-    selector::{Selector, Unfit, selector},
+    selector::{Selector, Unfit, of_primary, outline, selector},
     view::{view_primary, view_target},
 };
 

@@ -78,6 +78,35 @@ pub fn selector(target: &Value, candidates: &[String]) -> Result<Selector, Unfit
     Ok(selector)
 }
 
+/// The label by which the pods of `primary` are told from those of a target that does not exist now: the first of `candidates` with a
+/// value as a primary has it.
+#[must_use]
+pub fn of_primary(primary: &Value, candidates: &[String]) -> Option<Selector> {
+    let labels = primary.at("/spec/selector/matchLabels")?.as_object()?;
+    candidates.iter().find_map(|label| {
+        let value = labels.get(label)?.as_str()?.strip_suffix("-primary")?;
+        Some(Selector {
+            label: label.clone(),
+            value: value.to_owned(),
+        })
+    })
+}
+
+/// What `primary`, which was built from it, tells of a target that does not exist now: the labels of its pods, and their ports.
+#[must_use]
+pub fn outline(primary: &Value, selector: &Selector) -> Value {
+    let mut labels = primary
+        .at("/spec/selector/matchLabels")
+        .cloned()
+        .unwrap_or_else(|| json!({}));
+    labels[&selector.label] = json!(selector.value);
+    let template = primary.at("/spec/template").unwrap_or(&Value::Null);
+    json!({"spec": {
+        "selector": {"matchLabels": labels},
+        "template": original_template(template, selector),
+    }})
+}
+
 /// The target's template that the primary's `template` was built from, but for marks of tools.
 #[must_use]
 pub(super) fn original_template(template: &Value, selector: &Selector) -> Value {

@@ -112,7 +112,9 @@ impl<'a> Round<'a> {
     }
 
     pub(super) async fn point_apex(&self, act: &'static str, serves: Serves) -> Result<(), Error> {
-        let (target, selector) = self.target_with_selector(act, Child::ApexService)?;
+        let (Some(outline), Some(Ok(selector))) = (&self.snap.outline, &self.snap.selector) else {
+            return Err(self.stale(act, Child::ApexService));
+        };
         let missing = self.snap.apex_service.is_none();
         if missing && adopted::is_adopted(self.snap, Child::ApexService) {
             let wanted = desired::apex_again(self.spec, self.snap, serves)
@@ -129,7 +131,7 @@ impl<'a> Round<'a> {
                 .ok_or_else(|| self.stale(act, Child::ApexService))?;
             return self.apply(act, Child::ApexService, wanted).await;
         };
-        let ops = service::point_adopted(live, target, selector, serves);
+        let ops = service::point_adopted(live, outline, selector, serves);
         self.patch(act, Kind::Service, &self.spec.names.apex, ops)
             .await
             .map(drop)

@@ -47,6 +47,8 @@ pub struct Record {
     pub seeing_since: Option<DateTime<Utc>>,
     /// Until when the controller cannot know what is: its watches are cut, or were a moment ago.
     pub stale_until: Option<DateTime<Utc>>,
+    /// Whether the clock of a process was set wrong.
+    pub clock_was_set: bool,
     /// Facts that were told, by name of their Event.
     pub told: std::collections::BTreeSet<String>,
     /// How many rollouts were begun.

@@ -177,8 +177,7 @@ impl Happening {
             H::Night(on) => play.set_night(n, *on),
             H::ScrapesAreLost(percent) => play.cluster.world().traffic.scrapes_lost = *percent,
             H::ClockIsSetBack(replica, seconds) => {
-                play.restarts += 1;
-                play.cluster.set_clock(*replica, -TimeDelta::seconds(*seconds));
+                play.set_clock(*replica, -TimeDelta::seconds(*seconds));
             }
             H::ReplicaRestarts(replica) => {
                 play.restarts += 1;

@@ -94,10 +94,12 @@ impl Play {
         let behaviour = Behaviour::of_image(&image_of(&self.cluster, &key(n, Kind::DEPLOYMENT))?);
         let bad = behaviour.error_rate > 0.5 && behaviour.errors_after.is_zero();
         let routes = self.cluster.get(&key(n, Kind::VIRTUAL_SERVICE))?;
-        let ready = self
-            .cluster
-            .server
-            .read(|store| ready_endpoints(store, &namespace(n), "shop-canary"));
+        let ready = |service| {
+            let server = &self.cluster.server;
+            server.read(|store| ready_endpoints(store, &namespace(n), service))
+        };
+        // Where the primary has no pods left, there is nowhere to take callers back to.
+        let ready = ready("shop-canary").min(ready("shop-primary"));
         // So many that each window has enough of them.
         let requests = self.story.setups[n].rate * canary_weight(&routes) as f64 / 100.0;
         (bad && ready > 0 && requests >= 2.0).then(|| status["revision"]["startedAt"].clone())

@@ -193,6 +193,13 @@ impl Play {
         };
     }
 
+    /// A replica's clock is wrong by `skew` from now on.
+    pub fn set_clock(&mut self, replica: usize, skew: TimeDelta) {
+        self.restarts += 1;
+        self.cluster.set_clock(replica, skew);
+        self.record.lock().unwrap().clock_was_set = true;
+    }
+
     fn say(&self, what: &str) {
         let at = self.cluster.now().format("%M:%S%.3f");
         self.record
