@@ -188,10 +188,11 @@ pub(super) fn sees_again(plan: &mut Plan<'_>, held_since: DateTime<Utc>) -> bool
 
 /// Whether metrics are missing for the primary as well, so that nothing at all can be said.
 pub(super) fn blind_for_both(plan: &Plan<'_>) -> bool {
-    plan.seen
-        .sample
-        .as_ref()
-        .is_none_or(|s| !matches!(s.traffic.primary, Reading::Value(_)))
+    let sample = plan.seen.sample.as_ref();
+    sample.is_none_or(|sample| {
+        let counted = matches!(sample.traffic.primary, Reading::Value(_));
+        !counted || sample.seen.primary.is_current() == Some(false)
+    })
 }
 
 /// What keeps a sample from being evidence: a metric without an answer, or, where nothing is to be judged, requests that

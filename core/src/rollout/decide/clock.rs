@@ -60,6 +60,9 @@ pub(super) fn catch_up(plan: &mut Plan<'_>) {
             .iter_mut()
             .for_each(|at| not_after(now, watched, at));
     });
+    next.interventions
+        .iter_mut()
+        .for_each(|known| not_after(now, now, &mut known.at));
     next.resumed_at.iter_mut().for_each(|at| not_after(now, now, at));
     next.gates
         .iter_mut()

@@ -3,10 +3,10 @@
 //! One file per part of a rollout's life; `plan` holds the order of writes, so that the parts cannot get it wrong. Each stands
 //! only on those further down:
 //!
-//! - The phases: `bootstrap`, `rest`, `progressing`, `promoting`, `terminating`; and `orders`, which come before them.
+//! - The phases: `bootstrap`, `rest`, `progressing`, `promoting`, `finalising`, `terminating`; and `orders`, which come before them.
 //! - What happens in several phases: a `release` begins, `advance` takes it further, `retreat`, `rollback` and `undo` back, and
 //!   `withdrawal` ends it.
-//! - What may be done, and how it is done: `transition`, `routing`, `transfer`.
+//! - What may be done, and how it is done: `mend`, `transition`, `routing`, `transfer`.
 //! - What is asked by many of them: `capacity`, `change`, `checks`, `gates`, `pods`, `quarrel`, `reach`, `side`, `silence`,
 //!   `standing_orders`, `steps`.
 //! - The decision in the making, and what follows from it alone: `plan`; `conditions`, `facts`, `situation`.
@@ -20,9 +20,11 @@ mod clock; // a clock that was set back
 mod conditions; // conditions follow from the rest of the status
 pub mod facts; // room for facts that wait to be told
 mod fence; // late writes of those who decided before
+mod finalising; // the traffic is back on the primary
 mod first_calls; // the first callers of a service that nobody called
 mod gates; // what somebody or a job has to open
 mod identity; // by which name a template is known
+mod mend; // a primary without the promoted template, or without pods
 mod missing; // requests that are expected and do not arrive
 mod orders; // what somebody orders
 mod plan; // a decision in the making, and what holds it back
@@ -70,6 +72,7 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
     let seen = recognised.as_ref().unwrap_or(seen);
     let mut plan = Plan::new(spec, seen, now);
     clock::catch_up(&mut plan);
+    quarrel::end_what_is_over(&mut plan);
     name_refusals(&mut plan);
     let hands_off = seen.hands_off(spec).is_some() || !seen.finalizer;
     if !hands_off && !fence::fenced(&mut plan) {
@@ -97,13 +100,16 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
             promoting::decide(&mut plan);
             plan.keep_callers_on_primary();
         }
-        Some(Phase::Finalising) => promoting::finalise(&mut plan),
+        Some(Phase::Finalising) => finalising::decide(&mut plan),
     }
     finish(plan)
 }
 
 /// Ends the round: what somebody undoes again and again waits, and which revision waits for its turn is written down.
 fn finish(mut plan: Plan<'_>) -> Decision {
+    if !plan.acting() {
+        checks::keep_recent_values(&mut plan);
+    }
     quarrel::slow_down(&mut plan);
     change::note_waiting(&mut plan);
     let evidence_from = checks::evidence_from(&plan);

@@ -8,7 +8,7 @@ use super::{
     plan::Plan,
     release, rollback,
     standing_orders::{skips, skips_analysis},
-    transfer,
+    steps, transfer,
 };
 use crate::{
     api::{GateState, HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind, UnderWay, Verb},
@@ -130,7 +130,7 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
     };
     match order.verb {
         // A hand-over of a release is meant by its revision; of others there is one alone.
-        Verb::Advance if transfer::waits(plan) && plan.next.phase == Some(Phase::Promoting) => {
+        Verb::Advance if transfer::waits(plan) && hands_release_over(plan) => {
             meant(&revision.current, "present")
         }
         Verb::Advance if transfer::waits(plan) => None,
@@ -142,12 +142,14 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
         | Verb::Approve
         | Verb::Reject => meant(&revision.current, "present").or_else(|| of_release(plan, order)),
         Verb::Undo => meant(&revision.promoted, "promoted")
+            .or_else(|| standing_in(plan))
             .or_else(|| (!at_rest(plan)).then(|| "a release is under way; abort it first".to_owned()))
             .or_else(|| {
                 let none = revision.previous.is_none();
                 none.then(|| "no revision is known that was promoted before it".to_owned())
             }),
         Verb::Retry => meant(&revision.current, "present")
+            .or_else(|| standing_in(plan))
             .or_else(|| (!at_rest(plan)).then(|| "a release is under way".to_owned()))
             .or_else(|| {
                 plan.seen
@@ -165,6 +167,23 @@ fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
                 promoted.then(|| "it is promoted already".to_owned())
             }),
     }
+}
+
+/// Whether what waits for knowledge about requests is about the present revision: its promotion, or what became of it.
+fn hands_release_over(plan: &Plan<'_>) -> bool {
+    let promotes = matches!(plan.next.phase, Some(Phase::Promoting | Phase::Finalising));
+    promotes || plan.next.retirement.is_some() || !plan.weight().is_zero()
+}
+
+/// After a promotion that failed the canary may serve; nothing is released or undone before the primary does again.
+fn standing_in(plan: &Plan<'_>) -> Option<String> {
+    let ended = plan.next.phase.is_some_and(Phase::at_rest);
+    let primary = &plan.spec.names.primary;
+    (ended && !plan.weight().is_zero()).then(|| {
+        format!(
+            "the promotion failed, and the canary serves until {primary} does again; release another revision, or mend {primary}"
+        )
+    })
 }
 
 /// Why an order about the release that is under way cannot be heeded.
@@ -200,7 +219,13 @@ fn no_further_step(plan: &Plan<'_>) -> Option<String> {
     let skipped = skips_analysis(plan)
         .then(|| "its analysis is skipped: it takes no further step before it is promoted".to_owned());
     let ready = plan.target().is_some_and(capacity::canary_complete);
-    let pods = (!ready).then(|| "its pods are not ready".to_owned());
+    let next = steps::next_weight(plan);
+    let enough = capacity::canary_carries(plan, next);
+    let pods = match (ready, enough) {
+        (false, _) => Some("its pods are not ready".to_owned()),
+        (true, false) => Some(format!("it has too few pods for weight {next}")),
+        (true, true) => None,
+    };
     skipped.or_else(|| gates::in_the_way(plan)).or(pods)
 }
 

@@ -232,6 +232,7 @@ fn name_dead_primary(plan: &mut Plan<'_>) {
              bellwether advance, takes more of it away",
             plan.spec.names.primary
         );
+        plan.end_holds_but(HoldReason::PrimaryNotReady, "no pod of ");
         plan.hold(HoldReason::PrimaryNotReady, &text);
     }
 }
@@ -305,8 +306,5 @@ fn passed(plan: &mut Plan<'_>) {
             "every step passed; the primary takes the revision over",
         );
         advance::begin_promotion(plan, permit);
-    }
-    if !plan.acting() {
-        checks::keep_recent_values(plan);
     }
 }

@@ -1,5 +1,4 @@
-//! Promoting: the primary takes over exactly the analysed template. Finalising: traffic is back on it, the canary
-//! goes.
+//! Promoting: the primary takes over exactly the analysed template, and gets the traffic back.
 //!
 //! Invariant: until the primary's template is written, everything can still be called off; afterwards a bad verdict
 //! or a primary that does not become ready leads to an undo, never to the ordinary rollback (W4).
@@ -9,12 +8,10 @@ use super::{
     change::{self, Change},
     checks::{self, Verdict},
     plan::Plan,
-    pods, progressing, quarrel,
-    reach::{self, Reach},
-    retreat, rollback, silence, standing_orders, transfer,
+    pods, progressing, quarrel, retreat, rollback, silence, standing_orders, transfer,
 };
 use crate::{
-    api::{FirstCallsStatus, HoldReason, NoticeKind, Outcome, Phase, RetirementKind},
+    api::{HoldReason, NoticeKind, Phase, RetirementKind},
     defect::{Defect, planted},
     rollout::{Act, Serves, Weight, Workload},
 };
@@ -66,18 +63,21 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
     }
     let wanted = plan.target().map_or(0, |t| t.desired);
     let replicas = plan.primary().map_or(wanted, |p| p.desired.max(wanted)).max(1);
-    plan.tell(
-        NoticeKind::Normal,
-        "Promoting",
-        format!("{} gets the analysed pod template", plan.spec.names.primary),
-    );
-    // What is known of requests to the primary was about the pods that are replaced.
-    plan.next.transfer = None;
-    plan.record();
-    plan.act(Act::Promote {
+    let act = Act::Promote {
         revision,
         replicas: Some(replicas),
-    });
+    };
+    if quarrel::puts_off(plan, &act).is_none() {
+        plan.tell(
+            NoticeKind::Normal,
+            "Promoting",
+            format!("{} gets the analysed pod template", plan.spec.names.primary),
+        );
+        // What is known of requests to the primary was about the pods that are replaced.
+        plan.next.transfer = None;
+        plan.record();
+    }
+    plan.act(act);
 }
 
 /// Whether the primary may get another template: its strategy keeps enough of its pods for its share, or the canary serves
@@ -124,9 +124,15 @@ fn enough_pods(plan: &mut Plan<'_>) -> bool {
 
 /// The primary has the analysed template: wait until it is ready, then give it the traffic back.
 fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
-    if !plan.weight().is_zero() && capacity::primary_carries_all(plan) && !canary_fit(plan) {
+    let unfit = !plan.weight().is_zero() && !canary_fit(plan);
+    if unfit && capacity::primary_carries_all(plan) {
         // Nothing that was not analysed and nothing without pods gets a share while the traffic returns.
-        return plan.lower(Weight::ZERO);
+        if !is_known_unreached(plan) {
+            return plan.lower(Weight::ZERO);
+        }
+        if !plan.runs_analysed() {
+            return rollback::begin(plan, RetirementKind::UndoOnCanary, &overtaken_text(plan));
+        }
     }
     match armed(plan) {
         Verdict::Bad(text) => return rollback::begin(plan, RetirementKind::UndoOnPrimary, &text),
@@ -189,6 +195,22 @@ fn stay_on_canary(plan: &mut Plan<'_>) {
     plan.route(plan.weight());
 }
 
+/// Whether requests are known not to arrive at the primary, which is ready with this revision.
+pub(super) fn is_known_unreached(plan: &Plan<'_>) -> bool {
+    let transfer = plan.next.transfer.as_ref();
+    transfer
+        .is_some_and(|known| known.attempts > 0 && !known.assumed && (known.missed || known.perhaps_missed))
+}
+
+/// Why a promotion is undone whose canary cannot take the traffic any more.
+pub(super) fn overtaken_text(plan: &Plan<'_>) -> String {
+    let names = &plan.spec.names;
+    format!(
+        "requests do not arrive at {}, and {} has another template by now",
+        names.primary, names.target
+    )
+}
+
 /// Whether the canary still runs what was analysed, with enough pods for its weight.
 fn canary_fit(plan: &Plan<'_>) -> bool {
     plan.runs_analysed() && capacity::canary_carries(plan, plan.weight())
@@ -226,6 +248,13 @@ fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
         return rollback::begin(plan, RetirementKind::UndoOnCanary, &text);
     }
     let weight = plan.weight();
+    if !plan.runs_analysed() && !weight.is_zero() {
+        let text = format!(
+            "{} is not ready, and pods of {} serve meanwhile whose template was not analysed",
+            names.primary, names.target
+        );
+        plan.hold(HoldReason::PrimaryNotReady, &text);
+    }
     if !canary_fit(plan) && !weight.is_zero() && capacity::primary_carries_all(plan) {
         // The canary is edited or loses pods: the primary's analysed pods take its share.
         plan.lower(Weight::ZERO);
@@ -249,128 +278,4 @@ fn armed(plan: &mut Plan<'_>) -> Verdict {
         evidence @ (Verdict::Bad(_) | Verdict::Dark(_) | Verdict::Unreached(_)) => evidence,
         _ => Verdict::Wait,
     }
-}
-
-/// Finalising: the canary is scaled away once no proxy sends there any more, and only then the promotion is over.
-pub(super) fn finalise(plan: &mut Plan<'_>) {
-    plan.mend_children();
-    let primary_dead = plan.primary().is_none_or(|primary| primary.serving() == 0);
-    if primary_dead && plan.target().is_some_and(|target| target.serving() > 0) {
-        let text = format!("{} has no ready pod any more", plan.spec.names.primary);
-        let split = capacity::best_split(plan);
-        return primary_failed(plan, &text, split);
-    }
-    plan.route(Weight::ZERO);
-    plan.point_apex(Serves::Primary);
-    if plan.acting() || !plan.settled_at(Weight::ZERO) {
-        return;
-    }
-    let current = plan.next.revision.current.as_ref();
-    let overtaken = plan
-        .target()
-        .is_some_and(|target| target.up_to_date && Some(&target.revision) != current);
-    if !overtaken && !primary_reached(plan) {
-        return;
-    }
-    let Some(target) = plan.target() else {
-        return succeed(plan);
-    };
-    let analysed = plan.next.revision.current.as_ref() == Some(&target.revision);
-    if target.desired > 0 && analysed {
-        if !silence::silent(plan, Serves::Target) {
-            return;
-        }
-        if !quarrel::is_about(plan, &Act::ScaleTarget(0)) {
-            return plan.act(Act::ScaleTarget(0));
-        }
-        // Whoever insists on pods that nobody calls keeps the promotion from nothing.
-        return succeed(plan);
-    }
-    if target.gone() || !analysed {
-        succeed(plan);
-    }
-}
-
-/// Whether requests reach the primary's new pods, or nobody calls.
-fn primary_reached(plan: &mut Plan<'_>) -> bool {
-    if plan
-        .next
-        .transfer
-        .as_ref()
-        .is_some_and(|transfer| transfer.confirmed)
-    {
-        return true;
-    }
-    match reach::look(plan, Serves::Primary, Weight::FULL) {
-        Reach::Reached => {
-            transfer::confirm(plan);
-            true
-        }
-        Reach::Idle => true,
-        Reach::Wait => {
-            plan.keep_holds(&[HoldReason::MetricsUnavailable, HoldReason::ReachUnknown]);
-            false
-        }
-        Reach::Missing(text) => {
-            plan.hold(HoldReason::NotReached, &text);
-            let share = capacity::canary_share(plan);
-            primary_failed(plan, &text, share);
-            false
-        }
-        Reach::Unknown(reason, text) => {
-            let text = plan.hold(reason, &text);
-            plan.say(text);
-            false
-        }
-    }
-}
-
-/// The primary was ready a moment ago, and has no pod now that it has all of the traffic: whoever serves goes on until it
-/// is again. A primary that fails again and again under its traffic does not carry this revision.
-fn primary_failed(plan: &mut Plan<'_>, text: &str, share: Weight) {
-    if plan.next.transfer.is_none() {
-        // The version before remembered no hand-over here.
-        transfer::begin_anyhow(plan, Serves::Primary, Weight::ZERO);
-    }
-    transfer::give_up(plan, true);
-    plan.towards_safety();
-    plan.enter(Phase::Promoting);
-    if transfer::failed(plan) {
-        let failures = capacity::MAX_FAILURES;
-        let text = format!("{text}, for the {failures}rd time under all of the traffic");
-        return rollback::begin(plan, RetirementKind::UndoOnCanary, &text);
-    }
-    plan.say(text.to_owned());
-    plan.stand_in(share);
-}
-
-fn succeed(plan: &mut Plan<'_>) {
-    let short = plan
-        .next
-        .revision
-        .current
-        .as_ref()
-        .map_or("", |r| r.get(..12).unwrap_or(r))
-        .to_owned();
-    let outcome = if standing_orders::skips_analysis(plan) {
-        Outcome::FastPromoted
-    } else {
-        Outcome::Promoted
-    };
-    let text = format!("revision {short} is promoted; the primary serves all traffic");
-    let current = plan.next.revision.current.clone();
-    let before = std::mem::replace(&mut plan.next.revision.promoted, current);
-    if before != plan.next.revision.promoted {
-        plan.next.revision.previous = before;
-    }
-    plan.remember(outcome, &text);
-    // Nobody called, or a newer revision came before it was known: the first callers tell.
-    let transfer = plan.next.transfer.take();
-    let reached = plan.spec.reach_assumed || transfer.is_some_and(|known| known.confirmed || known.assumed);
-    plan.next.first_calls = (!reached).then(|| FirstCallsStatus::since(plan.now));
-    plan.next.step = None;
-    plan.clear_holds();
-    plan.enter(Phase::Succeeded);
-    plan.say(text.clone());
-    plan.tell(NoticeKind::Normal, "Promoted", text);
 }

@@ -16,6 +16,8 @@ use crate::{
     rollout::{Act, Repeat, Serves, Weight, Workload},
 };
 
+/// How the hold of a quarrel begins.
+const QUARREL: &str = "somebody keeps changing";
 /// How often the same write is repeated at once.
 const AT_ONCE: u32 = 10;
 /// How long after a write that keeps callers from pods that are bad, or that nobody judged, it is repeated.
@@ -34,6 +36,14 @@ pub(super) fn slow_down(plan: &mut Plan<'_>) {
     let repaired = |act: &Act| known(act).is_some_and(|repeat| now - repeat.last < QUIET);
     if plan.acts().iter().any(repaired) {
         tell_repair(plan);
+    }
+}
+
+/// A quarrel that is over hides no other conflict: what is named next has its own words.
+pub(super) fn end_what_is_over(plan: &mut Plan<'_>) {
+    let (seen, now) = (plan.seen, plan.now);
+    if !seen.repeats.iter().any(|repeat| is_worn(repeat, now)) {
+        plan.end_hold_beginning(HoldReason::TargetConflict, QUARREL);
     }
 }
 
@@ -154,7 +164,7 @@ fn text(plan: &Plan<'_>, act: &Act) -> String {
     };
     // Not how often: it depends on what serves at the moment, and a text that changes is a write of the status.
     format!(
-        "somebody keeps changing {what}; it was put right {AT_ONCE} times, and is less often from now on, until it stays for \
+        "{QUARREL} {what}; it was put right {AT_ONCE} times, and is less often from now on, until it stays for \
          ten minutes"
     )
 }

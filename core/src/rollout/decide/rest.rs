@@ -4,7 +4,7 @@
 use super::{
     capacity,
     change::{self, Change},
-    first_calls,
+    first_calls, mend,
     plan::Plan,
     quarrel, release, silence,
     transition::{self, Transition},
@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     api::{HoldReason, NoticeKind, Phase},
-    defect::{Defect, planted},
     rollout::{Act, Serves, Weight, Workload},
 };
 
@@ -33,7 +32,8 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         );
         plan.hold(HoldReason::TargetNotFound, &text);
         plan.say(text);
-        return;
+        // An undo needs no workload.
+        return mend::restore(plan);
     };
     if first_calls::watch(plan) {
         return;
@@ -48,10 +48,7 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
         Change::Promoted(_) | Change::None => {}
     }
     hold_paused(plan, target);
-    if !hold_edited(plan) {
-        follow_promoted_template(plan);
-        return_to_promoted(plan);
-    }
+    mend::restore(plan);
     if plan.primary().is_none() && !plan.acting() {
         let text = format!(
             "Deployment {} is gone, and {} has another revision than the promoted one; release one that works",
@@ -118,30 +115,6 @@ fn hold_paused(plan: &mut Plan<'_>, target: &Workload) {
     }
 }
 
-/// Somebody changed the primary's template, or rolled it back: it runs what was not released last. It is not written over, for that
-/// may be how an outage is being mended; the next promotion or an undo replaces it. Returns whether it is so.
-fn hold_edited(plan: &mut Plan<'_>) -> bool {
-    let Some(primary) = plan.primary() else {
-        return false;
-    };
-    let name = &plan.spec.names.primary;
-    let text = if let Some(who) = &primary.edited_by {
-        format!(
-            "{who} changed the pod template of Deployment {name}: it runs something that was not released"
-        )
-    } else if release::is_rolled_back(plan) {
-        format!(
-            "somebody rolled Deployment {name} back to the revision before; it keeps that until the next promotion, or \
-             bellwether undo makes it the promoted one"
-        )
-    } else {
-        return false;
-    };
-    let text = plan.hold(HoldReason::TargetConflict, &text);
-    plan.say(text);
-    true
-}
-
 /// Replicas that a user asks for on the target belong to the primary. Only ever more: whoever wants less scales the
 /// primary itself, and an autoscaler there must not be undone by a manifest's number.
 fn follow_replicas(plan: &mut Plan<'_>, wanted: i32) {
@@ -149,48 +122,6 @@ fn follow_replicas(plan: &mut Plan<'_>, wanted: i32) {
     if unchanged && plan.primary().is_some_and(|p| p.desired < wanted) {
         plan.act(Act::ScalePrimary(wanted));
     }
-}
-
-/// While the target has the promoted template, a primary that is gone or has another one gets it (again).
-fn follow_promoted_template(plan: &mut Plan<'_>) {
-    let promoted = plan.next.revision.promoted.clone();
-    let (Some(target), Some(revision)) = (plan.target(), promoted) else {
-        return;
-    };
-    if target.revision != revision || plan.primary().is_some_and(|p| p.revision == revision) {
-        return;
-    }
-    let replicas = plan.primary().is_none().then(|| capacity::full(plan));
-    plan.act(Act::Promote { revision, replicas });
-}
-
-/// A late write or a person gave the primary another template, and the target does not have the promoted one: it comes
-/// from the primary's own ReplicaSets. If none has it, the primary keeps what it runs: only analysed templates bear a
-/// revision.
-fn return_to_promoted(plan: &mut Plan<'_>) {
-    let (Some(target), Some(primary), Some(promoted)) =
-        (plan.target(), plan.primary(), plan.next.revision.promoted.clone())
-    else {
-        return;
-    };
-    let restored = primary.revision.is_empty() || primary.revision == promoted;
-    if restored || target.revision == promoted || planted(Defect::DoesNotRestore) {
-        return;
-    }
-    if plan.seen.unrestorable.as_ref() == Some(&promoted) {
-        plan.next.revision.promoted = Some(primary.revision.clone());
-        tell_kept(plan);
-    } else {
-        plan.act(Act::Restore { revision: promoted });
-    }
-}
-
-fn tell_kept(plan: &mut Plan<'_>) {
-    let text = format!(
-        "{} cannot return to its old template and keeps the one that passed its analysis",
-        plan.spec.names.primary
-    );
-    plan.tell(NoticeKind::Warning, "PrimaryKept", text);
 }
 
 fn back_at_promoted(plan: &mut Plan<'_>, revision: String) {
@@ -214,7 +145,7 @@ fn keep_what_the_primary_runs(plan: &mut Plan<'_>) {
     let analysed = plan.next.revision.current.clone();
     if analysed.is_some() && plan.primary().map(|primary| &primary.revision) == analysed.as_ref() {
         plan.next.revision.promoted = analysed;
-        tell_kept(plan);
+        mend::tell_kept(plan);
     }
 }
 
@@ -264,7 +195,12 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
         plan.next.canary_weight = i32::from(weight.percent());
         return;
     }
-    mend_primary(plan);
+    let wanted = capacity::full(plan);
+    if plan.runs_analysed() && plan.target().is_some_and(|target| target.desired == 0) {
+        // A tool took the only pods that are to serve.
+        return plan.act(Act::ScaleTarget(wanted));
+    }
+    mend::behind_the_canary(plan);
     let split = capacity::split_by_pods(plan).min(weight);
     if primary_serves && !split.is_zero() && !capacity::canary_keeps(plan, weight) {
         // Both have too few pods: each serves by them.
@@ -289,21 +225,4 @@ fn after_failed_promotion(plan: &mut Plan<'_>) {
     };
     plan.hold(HoldReason::PromotionFailed, hold);
     plan.say(text);
-}
-
-/// While the canary serves, a primary that is gone, or has what failed, gets the promoted template as soon as that is possible: from
-/// the workload if somebody set it back, else from its own ReplicaSets. Pods that have a share keep it.
-fn mend_primary(plan: &mut Plan<'_>) {
-    if hold_edited(plan) {
-        return;
-    }
-    let weight = plan.weight();
-    let serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
-    if serves && weight != Weight::FULL && !capacity::primary_keeps_serving(plan, weight) {
-        return;
-    }
-    follow_promoted_template(plan);
-    if plan.seen.unrestorable != plan.next.revision.promoted {
-        return_to_promoted(plan);
-    }
 }

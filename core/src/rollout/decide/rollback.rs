@@ -2,7 +2,7 @@
 //!
 //! Invariant: from the verdict to the weight there is nothing in the way (I6).
 
-use super::{capacity, plan::Plan, undo, withdrawal};
+use super::{capacity, mend, plan::Plan, undo, withdrawal};
 use crate::{
     api::{HoldReason, NoticeKind, Phase, Retirement, RetirementKind},
     defect::{Defect, planted},
@@ -69,12 +69,28 @@ pub(super) fn proceed(plan: &mut Plan<'_>) {
             return_traffic(plan);
             let sent = plan.seen.routes.weight().is_some_and(|weight| !weight.is_zero());
             if !plan.weight().is_zero() || (sent && !capacity::least_weight(plan).is_zero()) {
-                let text = format!("{} cannot carry the traffic", plan.spec.names.primary);
-                plan.hold(HoldReason::WorkloadNotReady, &text);
+                hold_what_stays(plan);
             }
             withdrawal::finish_when_drained(plan, &retirement);
         }
         RetirementKind::UndoOnCanary | RetirementKind::UndoOnPrimary => undo::proceed(plan, &retirement),
+    }
+}
+
+/// The primary cannot carry what is withdrawn: that has a name, and whatever can be done for the primary is done.
+fn hold_what_stays(plan: &mut Plan<'_>) {
+    let primary = &plan.spec.names.primary;
+    if capacity::primary_fails(plan) {
+        let text = format!(
+            "requests fail at {primary}, so the traffic cannot return to it; bellwether advance says that they arrive now"
+        );
+        plan.hold(HoldReason::NotReached, &text);
+    } else {
+        let text = format!("{primary} cannot carry the traffic");
+        plan.hold(HoldReason::WorkloadNotReady, &text);
+    }
+    if !plan.acting() {
+        mend::behind_the_canary(plan);
     }
 }
 

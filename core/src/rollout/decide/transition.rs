@@ -188,6 +188,7 @@ fn primary_ready(plan: &mut Plan<'_>) -> bool {
     let Some(text) = unready_primary(plan) else {
         return true;
     };
+    plan.end_holds_but(HoldReason::PrimaryNotReady, &plan.spec.names.primary);
     let text = plan.hold(HoldReason::PrimaryNotReady, &text);
     plan.say(text);
     false

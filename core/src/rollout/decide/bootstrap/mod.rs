@@ -78,7 +78,9 @@ fn pushed_meanwhile(plan: &mut Plan<'_>, target: &Workload) -> bool {
     let another = promoted.is_some() && promoted != Some(&target.revision) && target.up_to_date;
     let primary_has_it =
         plan.seen.routes.weight() == Some(Weight::ZERO) && plan.seen.apex.serves != Some(Serves::Target);
-    let serves = plan.primary().is_some_and(|primary| primary.serving() > 0);
+    // A primary that followed the target already has nothing released any more: the set-up goes on with that.
+    let keeps = |primary: &Workload| primary.serving() > 0 && Some(&primary.revision) == promoted;
+    let serves = plan.primary().is_some_and(keeps);
     if !another || !primary_has_it || !serves {
         return false;
     }

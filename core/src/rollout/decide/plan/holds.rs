@@ -141,6 +141,17 @@ impl Plan<'_> {
         }
     }
 
+    /// The hold of this reason is over if its message begins like this.
+    pub(in super::super) fn end_hold_beginning(&mut self, reason: HoldReason, beginning: &str) {
+        if self
+            .holds
+            .find(reason)
+            .is_some_and(|hold| hold.message.starts_with(beginning))
+        {
+            self.end_holds(&[reason]);
+        }
+    }
+
     /// The hold with this very message is over.
     pub(in super::super) fn end_hold_saying(&mut self, reason: HoldReason, message: &str) {
         if self

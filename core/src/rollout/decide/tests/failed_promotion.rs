@@ -197,7 +197,7 @@ fn primary_rolled_back_by_hand_after_a_failed_promotion() {
 }
 
 /// The primary has `b`, is ready, and nobody reaches it; `a` is nowhere. The canary serves, Failed.
-fn unreached_and_failed() -> (Observed, i64) {
+pub(super) fn unreached_and_failed() -> (Observed, i64) {
     let mut seen = promoting_at_half(Reading::Value(100.0), workload("b", "2"));
     seen.unrestorable = Some("a".to_owned());
     for now in 10..7200 {
@@ -211,7 +211,7 @@ fn unreached_and_failed() -> (Observed, i64) {
     panic!("{:?}", seen.status);
 }
 
-fn unreached(seen: &mut Observed, now: i64) {
+pub(super) fn unreached(seen: &mut Observed, now: i64) {
     let w = f64::from(seen.routes.weight().unwrap().percent());
     measure(seen, now, 3.0 * w, 0.0);
     let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();

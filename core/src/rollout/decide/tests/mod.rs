@@ -5,6 +5,7 @@ mod blind; // metrics that cannot be read
 mod bursts; // services that are called now and then
 mod capacity; // enough pods for a share of the traffic
 mod clock; // clocks, and controllers that die
+mod combined; // two rare things at once
 mod failed_promotion;
 mod first_calls;
 mod handed_over;
