@@ -283,7 +283,7 @@ fn rest(seen: &Seen<'_>, ledger: &Ledger, (old, new): (&Value, &Value), found: &
     };
     let revision = crate::workload::deployment::revision(&target["spec"]["template"]);
     let newer = new["revision"]["current"] != revision.as_str();
-    let scaled = ledger.scaled_at.is_some_and(|at| seen.at - at < routes::SEEN) || insists(new);
+    let scaled = ledger.changed_at.is_some_and(|at| seen.at - at < routes::SEEN) || insists(new);
     // The pods of what was taken back go later, when nobody reaches them any more.
     if phase == "Succeeded" && target["spec"]["replicas"] != 0 && !newer && !scaled {
         found.push(format!(

@@ -50,8 +50,8 @@ pub struct Ledger {
     pub edited_at: Option<DateTime<Utc>>,
     /// When somebody else last changed the apex Service's selector.
     pub redirected_at: Option<DateTime<Utc>>,
-    /// When somebody else last scaled the workload.
-    pub scaled_at: Option<DateTime<Utc>>,
+    /// When somebody else last scaled the workload, or changed its template.
+    pub changed_at: Option<DateTime<Utc>>,
     /// Weights that the routes had since the present revision is analysed.
     pub visited: BTreeSet<i64>,
     /// Every revision that was analysed at all steps, or that the user shipped unanalysed.

@@ -152,8 +152,9 @@ pub(super) fn target(seen: &Seen<'_>, ledger: &mut Ledger, stale: bool, found: &
     };
     let after = &*seen.change.object;
     if !seen.ours {
-        if before["spec"]["replicas"] != after["spec"]["replicas"] {
-            ledger.scaled_at = Some(seen.at);
+        let changed = |field: &str| before["spec"][field] != after["spec"][field];
+        if changed("replicas") || changed("template") {
+            ledger.changed_at = Some(seen.at);
         }
         return;
     }
