@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
+    capacity,
     missing::{self, Missing, since},
     plan::Plan,
 };
@@ -82,7 +83,9 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
         .iter()
         .filter(|c| c.outcome == Outcome::Bad && concerns(c, step.traffic_since))
         .collect();
-    if !bad.is_empty() {
+    // Pods that crash are not read any more, and what they answered counts.
+    let ready = plan.target().is_some_and(capacity::canary_complete);
+    if !bad.is_empty() && !(ready && outdated(plan, &sample).is_some()) {
         let text = bad
             .iter()
             .map(|c| c.message.clone())
@@ -222,7 +225,7 @@ fn blindness(plan: &Plan<'_>, checks: &[Check], sample: &Sample) -> Option<Verdi
     outdated(plan, sample)
 }
 
-/// Why good values say nothing of the pods that serve now: the source reads none of them, so what it counted may be of pods that are
+/// Why values say nothing of the pods that serve now: the source reads none of them, so what it counted may be of pods that are
 /// gone. Callers' proxies count whom they called, whether those are read or not.
 fn outdated(plan: &Plan<'_>, sample: &Sample) -> Option<Verdict> {
     if plan.spec.metrics.is_empty()

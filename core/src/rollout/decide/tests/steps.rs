@@ -112,7 +112,7 @@ fn missing_data_holds_the_weight_and_is_no_failed_check() {
 }
 
 #[test]
-fn good_values_of_pods_that_are_gone_promote_nothing() {
+fn values_of_pods_that_are_gone_promote_nothing() {
     for (pods, reason) in [
         (Reading::NoData, HoldReason::NoData),
         (Reading::Value(0.0), HoldReason::NoData),
@@ -139,6 +139,10 @@ fn good_values_of_pods_that_are_gone_promote_nothing() {
     let mut seen = first_step(Reading::Value(90.0));
     let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
     sample.seen.canary.pods = Reading::NoData;
+    let decision = decide(&spec(), &seen, at(10));
+    let held = recorded(&decision.acts[0]).hold.as_ref().map(|hold| hold.reason);
+    assert_eq!(held, Some(HoldReason::NoData), "and take none back");
+    seen.target.as_mut().unwrap().total = 3;
     let decision = decide(&spec(), &seen, at(10));
     assert_eq!(
         decision.acts[0],
