@@ -5,6 +5,7 @@
 
 pub mod api; // the custom resources: types, schema, CEL rules
 pub mod defect; // deliberate defects, which the simulation must find; none in release builds
+pub mod duration; // durations as people write them
 pub mod explain; // what a Canary is doing and why, and what comes next
 pub mod freeze; // whether a release may begin now
 pub mod judge; // what measurements say

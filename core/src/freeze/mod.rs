@@ -230,6 +230,8 @@ mod tests {
             (window("0 16 * * FRI", "62h", Some("Mars/Base")), "timeZone"),
             (window("0 16 * * FRI", "62", None), "duration"),
             (window("0 16 * * FRI", "900h", None), "duration"),
+            (window("0 16 * * FRI", "1m-5s", None), "duration"),
+            (window("0 16 * * FRI", "99999999999999999999h", None), "duration"),
         ];
         for (window, field) in bad {
             let state = in_force(&[freeze(vec![window], UnderWay::Finish)], now);

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
 
-use crate::api::FreezeWindow;
+use crate::{api::FreezeWindow, duration};
 
 /// Windows that are kept; with more all are understood anew.
 const KEPT: usize = 1024;
@@ -93,12 +93,7 @@ fn parse(window: &FreezeWindow) -> Result<Window, String> {
     let zone = zone
         .parse()
         .map_err(|_| format!("timeZone {zone:?}: is no time zone such as Europe/Berlin"))?;
-    let duration = window
-        .duration
-        .parse::<kube::core::Duration>()
-        .ok()
-        .filter(|duration| !duration.is_negative())
-        .and_then(|duration| TimeDelta::from_std(duration.into()).ok())
+    let duration = duration::parse(&window.duration)
         .filter(|duration| *duration >= TimeDelta::minutes(1) && *duration <= TimeDelta::days(31))
         .ok_or_else(|| format!("duration {:?}: must be one from 1m to 744h", window.duration))?;
     Ok(Window {

@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use super::{CanaryId, GateSpec, HandBack, Opens, RolloutSpec, Steps, Weight};
 use crate::{
     api::{Analysis, Canary, Gate, Metric, MetricDisconnects, MetricReporter, ReachPolicy, Service},
+    duration,
     judge::{Disconnects, MetricKind, MetricSpec, Reporter},
     workload::marks::{ACCEPT_POLICIES_ANNOTATION, HAND_BACK_ANNOTATION},
 };
@@ -117,14 +118,14 @@ struct Judged {
 
 /// `None` if a field cannot be used, which is noted in `problems`.
 fn judged(analysis: &Analysis, problems: &mut Problems) -> Option<Judged> {
-    let interval = problems.keep(duration(
+    let interval = problems.keep(span(
         "spec.analysis.interval",
         analysis.interval.as_deref(),
         "1m",
     ));
     let steps = steps(analysis, problems);
     let promotion_step = problems.keep(promotion_step(analysis));
-    let max_blind = problems.keep(duration(
+    let max_blind = problems.keep(span(
         "spec.analysis.maxBlind",
         analysis.max_blind.as_deref(),
         "5m",
@@ -251,7 +252,7 @@ fn metric(path: &str, metric: &Metric, problems: &mut Problems) -> Option<Metric
         );
     }
     let field = format!("{path}.interval");
-    let window = problems.keep(duration(&field, metric.interval.as_deref(), "1m"));
+    let window = problems.keep(span(&field, metric.interval.as_deref(), "1m"));
     Some(MetricSpec {
         name: metric.name.clone(),
         kind: kind?,
@@ -294,7 +295,7 @@ fn gate(path: &str, gate: &Gate, problems: &mut Problems) -> Option<GateSpec> {
     let default = opens.as_ref().and_then(|(_, default)| *default);
     let timeout = gate.timeout.as_deref().filter(|text| !text.is_empty());
     let field = format!("{path}.timeout");
-    let timeout = timeout.or(default).map(|text| duration(&field, Some(text), text));
+    let timeout = timeout.or(default).map(|text| span(&field, Some(text), text));
     let timeout = problems.keep(timeout.transpose());
     Some(GateSpec {
         name: gate.name.clone(),
@@ -304,7 +305,7 @@ fn gate(path: &str, gate: &Gate, problems: &mut Problems) -> Option<GateSpec> {
     })
 }
 
-fn duration(field: &str, text: Option<&str>, default: &str) -> Result<TimeDelta, Problem> {
+fn span(field: &str, text: Option<&str>, default: &str) -> Result<TimeDelta, Problem> {
     let text = text.filter(|text| !text.is_empty()).unwrap_or(default);
     let problem = || {
         Problem::new(
@@ -312,10 +313,7 @@ fn duration(field: &str, text: Option<&str>, default: &str) -> Result<TimeDelta,
             format!("{text:?} is no duration; write 30s, 1m or 1m30s, at least 1s"),
         )
     };
-    let parsed: kube::core::Duration = text.parse().map_err(|_| problem())?;
-    let delta = TimeDelta::from_std(std::time::Duration::from(parsed)).map_err(|_| problem())?;
-    if parsed.is_negative() || delta < TimeDelta::seconds(1) {
-        return Err(problem());
-    }
-    Ok(delta)
+    duration::parse(text)
+        .filter(|delta| *delta >= TimeDelta::seconds(1))
+        .ok_or_else(problem)
 }

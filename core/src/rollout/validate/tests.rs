@@ -198,3 +198,13 @@ fn metric_that_is_there_twice_is_refused_with_both_positions() {
         assert!(invalid.contains(position), "{invalid}");
     }
 }
+
+/// A Canary is validated in the task of the watch; a panic there ends the process.
+#[test]
+fn durations_that_cannot_be_counted_are_refused_and_not_panicked_over() {
+    for text in ["1m-5s", "99999999999999999999h", "1000000000h"] {
+        let canary = web(|c| c["spec"]["analysis"]["interval"] = json!(text));
+        let verdict = std::panic::catch_unwind(|| validate(&canary, TimeDelta::zero()).is_err());
+        assert_eq!(verdict.ok(), Some(true), "{text}");
+    }
+}
