@@ -225,7 +225,7 @@ async fn the_query_is_posted_and_evaluated_at_the_servers_own_time() {
     server.abort();
     assert_eq!(
         receiver.recv().await.unwrap(),
-        "query=a%7Bb%3D%22c%22%7D&timeout=5000ms"
+        "query=a%7Bb%3D%22c%22%7D&timeout=5000ms&nocache=1"
     );
 }
 
