@@ -35,6 +35,9 @@ pub const NEWEST: &str = "newest";
 /// How far back samples are counted to learn how often they come: the longest that all samples are there of is the best.
 pub const LEARNT_OVER: [Duration; 2] = [Duration::from_secs(300), Duration::from_secs(60)];
 
+/// How long a query about several canaries may be: VictoriaMetrics refuses one of more than 16 KiB (`-search.maxQueryLen`).
+pub const MAX_LENGTH: usize = 15 << 10;
+
 const BY: &str = "destination_workload_namespace, destination_workload";
 
 /// Which of a request's labels put it into which class; a later rule wins.
@@ -124,6 +127,12 @@ pub fn freshness(scope: &Scope, window: Duration) -> String {
     // Always there, so that the source's own time is known.
     parts.push("vector(time())".to_owned());
     parts.join(" or ")
+}
+
+/// The length of the longest query about `scope`: [`freshness`] repeats its names most often.
+#[must_use]
+pub fn longest(scope: &Scope) -> usize {
+    freshness(scope, Duration::MAX).len()
 }
 
 fn istio(scope: &Scope, reporters: &[Reporter]) -> String {
@@ -316,6 +325,29 @@ mod tests {
             "{query}"
         );
         assert!(query.contains(r#"destination_workload=~"x\"\\}\\|y""#), "{query}");
+    }
+
+    #[test]
+    fn question_about_freshness_is_the_longest() {
+        let long = "a-namespace-with-a-long-name";
+        for pairs in [
+            &[("n", "x")][..],
+            &[(long, "web"), (long, "web-primary"), ("b", "x.y")],
+        ] {
+            for selector in ["", "cluster=\"eu-1\""] {
+                let set = scope(pairs, selector);
+                for window in [Duration::from_secs(60), Duration::from_millis(86_399_999)] {
+                    let both = [Reporter::Destination, Reporter::Source];
+                    for text in [
+                        requests(&set, &both, window),
+                        durations(&set, Reporter::Destination, window),
+                        freshness(&set, window),
+                    ] {
+                        assert!(text.len() <= longest(&set), "{} for {text}", longest(&set));
+                    }
+                }
+            }
+        }
     }
 
     fn of_many(namespace: &str, workload: &str) -> String {

@@ -15,6 +15,7 @@ use futures::future::join_all;
 use super::{
     Durations, Freshness, MetricSource, Request, Requests, Scope, Selector, SourceError, WorkloadKey,
     cadence::{self, Cadence},
+    query,
 };
 use crate::{
     defect::{Defect, planted},
@@ -65,6 +66,22 @@ enum Answer {
 }
 
 type Answers = HashMap<Question, Result<Answer, String>>;
+
+/// `canaries` in parts, so that no question about one of them is too long; a canary alone is asked about in any case.
+pub(super) fn short_enough<'a>(selector: &Selector, canaries: &'a [Asked]) -> Vec<&'a [Asked]> {
+    let scope = || Scope {
+        workloads: canaries
+            .iter()
+            .flat_map(|asked| workloads(&asked.request))
+            .collect(),
+        selector: selector.clone(),
+    };
+    if canaries.len() < 2 || query::longest(&scope()) <= query::MAX_LENGTH {
+        return vec![canaries];
+    }
+    let (some, others) = canaries.split_at(canaries.len() / 2);
+    [some, others].map(|part| short_enough(selector, part)).concat()
+}
 
 /// Asks `source` about all `canaries`.
 pub(super) async fn measure(

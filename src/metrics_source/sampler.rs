@@ -1,6 +1,6 @@
 //! Samples the metrics of every canary that is being judged, in batches on an aligned grid.
 //!
-//! Canaries with the same period are asked for together: one query per metric and instant, however many they are.
+//! Canaries with the same period are asked for together: one query per metric and instant, for as many as it has room for.
 //! The reconciler registers a canary while it needs evidence and reads the latest sample; it never waits here.
 //! Invariant: no query without a registered canary, and at most one round under way per period.
 
@@ -28,7 +28,7 @@ use crate::{
     rollout::CanaryId,
 };
 
-/// Canaries per query. Each adds two names to the regexes of a query.
+/// Most canaries per query, if their names are short. Each adds two names to the regexes of a query.
 const CHUNK: usize = 100;
 const MIN_PERIOD: Duration = Duration::from_secs(1);
 const MAX_PERIOD: Duration = Duration::from_secs(15);
@@ -263,6 +263,7 @@ impl Sampler {
         let chunks = round
             .canaries
             .chunks(CHUNK)
+            .flat_map(|chunk| round::short_enough(selector, chunk))
             .map(|chunk| round::measure(source, selector, *scrape_interval, chunk.to_vec(), round.at));
         let measured = futures::future::join_all(chunks).await;
         (round.period, measured.into_iter().flatten().collect())

@@ -48,7 +48,7 @@ pub(super) struct Fake {
     pub(super) interval: Mutex<Option<Duration>>,
 }
 
-fn key(name: &str) -> WorkloadKey {
+pub(super) fn key(name: &str) -> WorkloadKey {
     WorkloadKey {
         namespace: "shop".into(),
         workload: name.into(),

@@ -4,9 +4,12 @@ mod bench; // the sampler before a fake source
 
 use std::sync::atomic::Ordering;
 
-use self::bench::{Asked, Bench, bench, bench_with, id, instant, pass, request};
+use self::bench::{Asked, Bench, bench, bench_with, id, instant, key, pass, request};
 use super::*;
-use crate::judge::{Reading, Traffic};
+use crate::{
+    judge::{Reading, Traffic},
+    metrics_source::{Scope, query},
+};
 
 #[tokio::test(start_paused = true)]
 async fn canaries_of_one_interval_share_their_queries_on_the_grid() {
@@ -191,7 +194,38 @@ async fn large_fleets_are_asked_for_in_chunks() {
     for _ in 0..250 {
         bench.woken.recv().await.unwrap();
     }
-    assert_eq!(bench.fake.asked().len(), 3 * 4);
+    assert_eq!(bench.fake.asked().len(), 5 * 4, "of 50 each");
+}
+
+/// VictoriaMetrics refuses a query of more than 16 KiB.
+#[tokio::test(start_paused = true)]
+async fn questions_about_canaries_with_long_names_are_about_fewer_of_them() {
+    for (canaries, length) in [(10, 20), (50, 20), (100, 20), (100, 55), (3, 2000)] {
+        let mut bench = bench();
+        let names: Vec<String> = (0..canaries).map(|n| format!("{n:0length$}")).collect();
+        for name in &names {
+            bench.sampler.watch(&id(name), request(name, 60));
+        }
+        for _ in &names {
+            bench.woken.recv().await.unwrap();
+        }
+        let mut asked_about = 0;
+        for asked in bench.fake.asked() {
+            let scope = Scope {
+                workloads: asked.workloads.iter().map(|name| key(name)).collect(),
+                ..Scope::default()
+            };
+            let length = query::longest(&scope);
+            let alone = asked.workloads.len() == 2;
+            assert!(length < 16 << 10 || alone, "{canaries} canaries: {length} bytes");
+            asked_about += if asked.what == "freshness" {
+                asked.workloads.len()
+            } else {
+                0
+            };
+        }
+        assert_eq!(asked_about, 2 * names.len(), "each is asked about once");
+    }
 }
 
 #[tokio::test(start_paused = true)]
