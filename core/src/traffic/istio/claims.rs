@@ -1,7 +1,7 @@
 //! Which VirtualServices lead to a Service, and for which callers each of them speaks.
 //!
-//! Istio heeds one VirtualService for a host and a gateway: two that speak for the same callers are a mistake that
-//! whoever wrote them must mend. Invariant: hosts are resolved in the namespace of the object that names them.
+//! In the mesh Istio heeds one VirtualService for a host: two that speak for it are a mistake that whoever wrote them must
+//! mend. At a gateway it merges those of one host, so each of them may have some of the routes. Invariant: hosts are resolved in the namespace of the object that names them.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::{Role, RouteError, ServiceNames, virtual_service};
 use crate::workload::text;
+
+/// Istio's name of the callers in the mesh, where gateways are listed.
+const MESH: &str = "mesh";
 
 /// A host and a gateway, each in its normal form.
 pub type Claim = (String, String);
@@ -77,7 +80,7 @@ pub fn claims(vs: &Value, names: &ServiceNames) -> BTreeSet<Claim> {
     let list = |key: &str| vs.get("spec").and_then(|spec| spec.get(key)?.as_array()).cloned();
     let gateways = list("gateways").filter(|gateways| !gateways.is_empty());
     let gateways: Vec<String> = gateways.map_or_else(
-        || vec!["mesh".to_owned()],
+        || vec![MESH.to_owned()],
         |all| {
             all.iter()
                 .filter_map(Value::as_str)
@@ -99,7 +102,7 @@ pub fn claims(vs: &Value, names: &ServiceNames) -> BTreeSet<Claim> {
 
 fn gateway(name: &str, names: &ServiceNames) -> String {
     match name {
-        "mesh" => name.to_owned(),
+        MESH => name.to_owned(),
         _ if name.contains('/') => name.to_owned(),
         _ => format!("{}/{name}", names.namespace),
     }
@@ -130,7 +133,7 @@ pub fn unclaimed(mut wanted: Value, present: &[&Value], names: &ServiceNames) ->
     (!hosts.is_empty()).then_some(wanted)
 }
 
-/// Which of these VirtualServices speak for the same callers: each pair as a sentence that names both.
+/// Which of these VirtualServices speak for the same host in the mesh: each pair as a sentence that names both.
 #[must_use]
 pub fn clashes(all: &[&Value], names: &ServiceNames) -> Vec<String> {
     let claimed: Vec<(&str, BTreeSet<Claim>)> = all
@@ -143,15 +146,12 @@ pub fn clashes(all: &[&Value], names: &ServiceNames) -> Vec<String> {
         .flat_map(|(at, one)| claimed[at + 1..].iter().map(move |other| (one, other)));
     pairs
         .filter_map(|((one, claims), (other, others))| {
-            let (host, gateway) = claims.intersection(others).next()?;
-            let caller = if gateway == "mesh" {
-                "in the mesh".to_owned()
-            } else {
-                format!("at gateway {gateway}")
-            };
+            let (host, _) = claims
+                .intersection(others)
+                .find(|(_, gateway)| gateway == MESH)?;
             Some(format!(
-                "VirtualServices {one} and {other}: both route host {host} {caller} to Service {}; put their routes \
-                 into one",
+                "VirtualServices {one} and {other}: both route host {host} in the mesh to Service {}, and Istio heeds one of \
+                 them there; put their routes into one",
                 names.apex
             ))
         })
@@ -245,17 +245,26 @@ mod tests {
             found[0].starts_with("VirtualServices cart and late: both route host cart in the mesh"),
             "{found:?}"
         );
-        let at = |name: &str, gateway: &str| {
+    }
+
+    #[test]
+    fn routes_of_one_host_at_a_gateway_may_stand_in_several_virtual_services() {
+        let at = |name: &str, prefix: &str, gateways: &[&str]| {
             vs(
                 name,
                 "shop",
-                json!({ "hosts": ["*"], "gateways": [gateway], "http": to("cart") }),
+                json!({ "hosts": ["www.example.com"], "gateways": gateways, "http": [{
+                    "match": [{ "uri": { "prefix": prefix } }],
+                    "route": [{ "destination": { "host": "cart" } }],
+                }] }),
             )
         };
-        assert_eq!(
-            clashes(&[&at("a", "public"), &at("b", "shop/public")], &names()).len(),
-            1
-        );
-        assert!(clashes(&[&at("a", "public"), &at("b", "edge/public")], &names()).is_empty());
+        let (api, admin) = (["public", "mesh"], ["shop/public"]);
+        let (api, admin) = (at("api", "/api", &api), at("admin", "/admin", &admin));
+        assert_eq!(clashes(&[&api, &admin], &names()), Vec::<String>::new());
+        let late = at("late", "/late", &["edge/public", "mesh"]);
+        let found = clashes(&[&api, &admin, &late], &names());
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("api and late"), "{found:?}");
     }
 }
