@@ -148,8 +148,7 @@ impl Policies {
                 };
                 wanted && without_selector(twin) == without_selector(object)
             };
-            (differs && !objects.iter().any(twin))
-                || (is_peer(object, &of_target) && !is_peer(object, &of_primary))
+            (differs && !objects.iter().any(twin)) || leaves_out(object, objects, (&of_target, &of_primary))
         });
         let list = match kind.effect {
             Effect::Holds => &mut self.uncovered,
@@ -214,22 +213,50 @@ fn selects(kind: &PolicyKind, object: &Value, labels: &Map<String, Value>, workl
     }
 }
 
-/// Whether a NetworkPolicy of other pods lets those with these labels through: a primary that is not among them reaches nobody.
-fn is_peer(policy: &Value, labels: &Map<String, Value>) -> bool {
+/// Whether a rule of a NetworkPolicy lets the pods of `of_target` through and not those of `of_primary`, which reach nobody
+/// then, or not every port. Other rules for the same pods and ports, also of another policy in `all`, let them through as well.
+fn leaves_out(
+    policy: &Value,
+    all: &[Value],
+    (of_target, of_primary): (&Map<String, Value>, &Map<String, Value>),
+) -> bool {
     let namespace = text(policy, "/metadata/namespace");
     [("/spec/ingress", "from"), ("/spec/egress", "to")]
         .into_iter()
-        .any(|(rules, peers)| {
-            let rules = policy.at(rules).and_then(Value::as_array).into_iter().flatten();
-            let mut peers = rules.filter_map(|rule| rule.get(peers)?.as_array()).flatten();
-            peers.any(|peer| {
-                // Those of other namespaces are no pods of ours.
-                let here = peer.get("namespaceSelector");
-                here.is_none_or(|selector| may_match_namespace(selector, namespace))
-                    && peer
-                        .get("podSelector")
-                        .is_some_and(|selector| matches(selector, labels))
-            })
+        .any(|(direction, peers)| {
+            let rules = |policy| rules_at(policy, direction);
+            let admits = |rule: &Value, labels| admits(rule.get(peers), labels, namespace);
+            let same_pods = |other: &&Value| other.at("/spec/podSelector") == policy.at("/spec/podSelector");
+            let has_twin = |rule: &Value| {
+                let twins = all.iter().filter(same_pods).flat_map(rules);
+                twins
+                    .filter(|twin| list(twin.get("ports")).is_empty() || twin.get("ports") == rule.get("ports"))
+                    .any(|twin| admits(twin, of_primary))
+            };
+            rules(policy)
+                .any(|rule| admits(rule, of_target) && !admits(rule, of_primary) && !has_twin(rule))
+        })
+}
+
+fn rules_at<'a>(policy: &'a Value, direction: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    list(policy.at(direction)).iter()
+}
+
+fn list(value: Option<&Value>) -> &[Value] {
+    value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether pods of this namespace with these labels are among `peers`; without any everybody is.
+fn admits(peers: Option<&Value>, labels: &Map<String, Value>, namespace: &str) -> bool {
+    let peers = list(peers);
+    peers.is_empty()
+        || peers.iter().any(|peer| {
+            // Those of other namespaces are no pods of ours.
+            let here = peer.get("namespaceSelector");
+            here.is_none_or(|selector| may_match_namespace(selector, namespace))
+                && peer
+                    .get("podSelector")
+                    .is_some_and(|selector| matches(selector, labels))
         })
 }
 

@@ -187,3 +187,37 @@ fn peer_in_a_namespace_that_may_be_this_one_is_a_peer_here() {
         assert_eq!(!uncovered.is_empty(), concerns, "{namespaces}");
     }
 }
+
+#[test]
+fn primary_that_one_rule_leaves_out_is_not_covered_by_another_rule() {
+    let of_target = json!({"podSelector": {"matchLabels": {"app": "shop"}}});
+    let of_primary = json!({"podSelector": {"matchLabels": {"app": "shop-primary"}}});
+    let database = |rules: Value| {
+        let mut spec = json!({"podSelector": {"matchLabels": {"app": "db"}}});
+        spec.as_object_mut().unwrap().extend(rules.as_object().unwrap().clone());
+        named(&spec)
+    };
+    let connects = json!({"from": [of_target], "ports": [{"port": 5432}]});
+    for rules in [
+        // Everybody may scrape, and the target alone connect.
+        json!({"ingress": [connects, {"from": [{"podSelector": {}}], "ports": [{"port": 9187}]}]}),
+        json!({"ingress": [connects, {"ports": [{"port": 9187}]}]}),
+        // It may call everybody, and is called by the target alone.
+        json!({"policyTypes": ["Ingress", "Egress"], "ingress": [{"from": [of_target]}], "egress": [{"to": [{"podSelector": {}}]}]}),
+    ] {
+        let all = found("NetworkPolicy", database(rules.clone()));
+        assert_eq!(all.uncovered, ["NetworkPolicy/p"], "{rules}");
+    }
+    for rules in [
+        json!({"ingress": [connects, {"from": [of_primary], "ports": [{"port": 5432}]}]}),
+        json!({"ingress": [connects, {"from": [{"podSelector": {}}]}]}),
+        json!({"ingress": [connects, {}]}),
+        json!({"egress": [{"to": [of_target, of_primary]}]}),
+    ] {
+        let all = found("NetworkPolicy", database(rules.clone()));
+        assert_eq!(all, Policies::default(), "{rules}");
+    }
+    let of = |peer: &Value| database(json!({"ingress": [{"from": [peer], "ports": [{"port": 5432}]}]}));
+    let two = [of(&of_target), of(&of_primary)];
+    assert_eq!(found_in("NetworkPolicy", &two), Policies::default(), "policies of the same pods add up");
+}
