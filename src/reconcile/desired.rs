@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{adopted, snapshot::Snapshot};
 use crate::{
-    rollout::{Child, RolloutSpec, Serves, Weight},
+    rollout::{Child, RolloutSpec, Serves, Weight, validate::says_tcp},
     traffic::istio::{
         OwnedRoute, Role, claims,
         destination_rule::{self, Policies, Subset},
@@ -214,10 +214,7 @@ fn asked_routes_spec(snap: &Snapshot, weight: Weight) -> Value {
         hosts: asked.hosts.clone().unwrap_or_default(),
         gateways: asked.gateways.clone().unwrap_or_default(),
         delegation: asked.delegation,
-        tcp: asked
-            .app_protocol
-            .as_deref()
-            .is_some_and(|p| p.eq_ignore_ascii_case("tcp")),
+        tcp: says_tcp(asked).is_some(),
         r#match: asked.matches.clone().map(Value::Array),
         rewrite: asked.rewrite.clone(),
         timeout: asked.timeout.clone(),

@@ -11,7 +11,7 @@ use crate::{
     api::CanaryStatus,
     defect::{Defect, planted},
     freeze,
-    rollout::{Apex, Child, Observed, RolloutSpec, Routes, Serves, Weight},
+    rollout::{Apex, Child, Observed, RolloutSpec, Routes, Serves, Weight, validate::unrouted_tls},
     traffic::istio::{RouteError, claims, destination_rule, virtual_service},
     workload::{
         contains,
@@ -204,6 +204,9 @@ fn uncarried(snap: &Snapshot) -> Vec<String> {
         }
     }
     let all: Vec<&Value> = snap.all_routes().map(|live| &**live).collect();
+    if all.iter().all(|live| snap.owner.owns(live)) {
+        found.extend(unrouted_tls(&snap.owner.name, asked, &snap.services.apex));
+    }
     found.extend(claims::clashes(&all, &snap.services));
     found
 }

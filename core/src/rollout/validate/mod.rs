@@ -19,7 +19,7 @@ use crate::{
 };
 use problems::Problems;
 
-pub use names::says_tcp;
+pub use names::{says_tcp, unrouted_tls};
 pub use problems::{Invalid, Problem};
 
 /// Parses `canary`. `drain` is how long proxies may go on using a changed route. What is wrong with the analysis of a
@@ -118,11 +118,7 @@ struct Judged {
 
 /// `None` if a field cannot be used, which is noted in `problems`.
 fn judged(analysis: &Analysis, problems: &mut Problems) -> Option<Judged> {
-    let interval = problems.keep(span(
-        "spec.analysis.interval",
-        analysis.interval.as_deref(),
-        "1m",
-    ));
+    let interval = problems.keep(span("spec.analysis.interval", analysis.interval.as_deref(), "1m"));
     let steps = steps(analysis, problems);
     let promotion_step = problems.keep(promotion_step(analysis));
     let max_blind = problems.keep(span(

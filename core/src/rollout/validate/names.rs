@@ -78,12 +78,28 @@ fn is_label(name: &str) -> bool {
 /// As with Istio `appProtocol` comes before the port's name.
 #[must_use]
 pub fn says_tcp(service: &Service) -> Option<String> {
-    let tcp = |name: &str| ["tcp", "tls"].iter().any(|p| name.eq_ignore_ascii_case(p));
+    says(service, &["tcp", "tls"])
+}
+
+/// What is wrong with a service that says its port is TLS, and has no VirtualService but the one made for its Canary.
+#[must_use]
+pub fn unrouted_tls(name: &str, service: &Service, apex: &str) -> Option<String> {
+    let words = says(service, &["tls"])?;
+    Some(format!(
+        "Canary {name}: spec.service has {words}, and the VirtualService made for a Canary cannot divide TLS, which is routed \
+         by the host name in it (SNI); apply a VirtualService with tls routes to Service {apex}, or write the protocol that its \
+         callers speak to their sidecar, such as appProtocol: tcp"
+    ))
+}
+
+/// The words by which the service says that its port speaks one of `protocols`.
+fn says(service: &Service, protocols: &[&str]) -> Option<String> {
+    let one = |name: &str| protocols.iter().any(|p| name.eq_ignore_ascii_case(p));
     let written = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
     if let Some(protocol) = written(&service.app_protocol) {
-        return tcp(&protocol).then(|| format!("appProtocol: {protocol}"));
+        return one(&protocol).then(|| format!("appProtocol: {protocol}"));
     }
     let port = written(&service.port_name)?;
     let prefix = port.split('-').next().unwrap_or_default();
-    tcp(prefix).then(|| format!("portName: {port}"))
+    one(prefix).then(|| format!("portName: {port}"))
 }

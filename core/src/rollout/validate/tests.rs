@@ -208,3 +208,41 @@ fn durations_that_cannot_be_counted_are_refused_and_not_panicked_over() {
         assert_eq!(verdict.ok(), Some(true), "{text}");
     }
 }
+
+#[test]
+fn protocol_of_a_port_is_what_istio_reads_of_it() {
+    for (service, tcp, tls) in [
+        (json!({"port": 80}), None, false),
+        (json!({"port": 80, "portName": "http-tcp"}), None, false),
+        (
+            json!({"port": 80, "portName": "TCP-amqp"}),
+            Some("portName: TCP-amqp"),
+            false,
+        ),
+        (
+            json!({"port": 80, "portName": "tls"}),
+            Some("portName: tls"),
+            true,
+        ),
+        (
+            json!({"port": 80, "portName": "tls-x", "appProtocol": "http"}),
+            None,
+            false,
+        ),
+        (
+            json!({"port": 80, "portName": "tls-x", "appProtocol": "tcp"}),
+            Some("appProtocol: tcp"),
+            false,
+        ),
+        (
+            json!({"port": 80, "portName": "http", "appProtocol": "TLS"}),
+            Some("appProtocol: TLS"),
+            true,
+        ),
+    ] {
+        let typed: Service = serde_json::from_value(service.clone()).unwrap();
+        assert_eq!(says_tcp(&typed).as_deref(), tcp, "{service}");
+        let found = unrouted_tls("web", &typed, "web");
+        assert_eq!(found.is_some(), tls, "{service}: {found:?}");
+    }
+}

@@ -31,7 +31,7 @@ pub struct OwnedRoute {
     pub gateways: Vec<String>,
     /// `service.delegation`: another VirtualService delegates to this one, which has neither hosts nor gateways.
     pub delegation: bool,
-    /// Whether `service.appProtocol` is tcp.
+    /// Whether the port is TCP by `service.appProtocol`, or by its name.
     pub tcp: bool,
     /// `service.match`: a list of HTTPMatchRequest.
     pub r#match: Option<Value>,
