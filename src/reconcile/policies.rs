@@ -37,11 +37,13 @@ pub(super) async fn look(
     let reads = KINDS
         .iter()
         .map(|kind| list(&ctx.client, kind, &spec.names.namespace));
+    let names = &spec.names;
+    let own = [&names.apex, &names.primary_service, &names.canary_service].map(String::as_str);
     let mut found = Policies::default();
     for (kind, objects) in KINDS.iter().zip(futures::future::join_all(reads).await) {
         let plural = kind.plural;
         match objects {
-            Ok(objects) => found.add(kind, &objects, target, selector),
+            Ok(objects) => found.add(kind, &objects, (target, selector), &own),
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 found.unread.push(format!("{plural} (not allowed to list them)"));

@@ -1,7 +1,8 @@
-//! Policies and companions that select the target's pods, and would not select the primary's.
+//! Policies, Services and companions that select the target's pods, and would not select the primary's.
 //!
 //! The primary's pods have another value of one label (see [`Selector`]). Whoever selects pods by it guards or serves the target
-//! alone: requests to the primary are then denied, or let through that should be denied.
+//! alone: requests to the primary are then denied, or let through that should be denied, and a Service that is not the Canary's
+//! leads nowhere once the target has no pods.
 
 use crate::pointer::At;
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use super::{deployment::Selector, text};
 /// What becomes of a set-up that an object of a kind does not cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It decides who may send requests: the set-up waits.
+    /// It decides which requests arrive: the set-up waits.
     Holds,
     /// It is told, and nothing waits.
     Told,
@@ -48,8 +49,11 @@ const fn kind(
     }
 }
 
+const SERVICE: &str = "Service";
+
 /// Every kind that is looked at.
-pub const KINDS: [PolicyKind; 8] = [
+pub const KINDS: [PolicyKind; 9] = [
+    kind("", "v1", SERVICE, "services", Effect::Holds),
     kind(
         "networking.k8s.io",
         "v1",
@@ -111,7 +115,7 @@ pub const KINDS: [PolicyKind; 8] = [
 /// What was found in the Canary's namespace; objects as `Kind/name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policies {
-    /// Policies that select the target's pods and not the primary's.
+    /// Policies and Services that select the target's pods and not the primary's.
     pub uncovered: Vec<String>,
     /// Other objects that do so.
     pub companions: Vec<String>,
@@ -122,14 +126,23 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Adds the objects of one kind that select the pods of `target` and not those of a primary made from it.
-    pub fn add(&mut self, kind: &PolicyKind, objects: &[Value], target: &Value, selector: &Selector) {
+    /// Adds the objects of one kind that select the pods of `target` and not those of a primary made from it. The Services
+    /// with the names `own` are the Canary's, which follow it.
+    pub fn add(
+        &mut self,
+        kind: &PolicyKind,
+        objects: &[Value],
+        (target, selector): (&Value, &Selector),
+        own: &[&str],
+    ) {
         let labels = target.at("/spec/template/metadata/labels");
         let of_target = labels.and_then(Value::as_object).cloned().unwrap_or_default();
         let mut of_primary = of_target.clone();
         of_primary.insert(selector.label.clone(), selector.primary_value().into());
         let name = text(target, "/metadata/name");
-        let (primary, holds) = (format!("{name}-primary"), kind.effect == Effect::Holds);
+        let primary = format!("{name}-primary");
+        let service = kind.kind == SERVICE;
+        let guards = kind.effect == Effect::Holds && !service;
         let selected_by =
             |object: &Value, labels: &Map<String, Value>, name: &str| selects(kind, object, labels, name);
         let found = objects.iter().filter(|object| {
@@ -138,7 +151,11 @@ impl Policies {
                 selected_by(object, &of_primary, &primary),
             );
             // A policy that selects the primary alone, as all pods but the target's, concerns it as well.
-            let differs = if holds { one != other } else { one && !other };
+            let differs = if guards { one != other } else { one && !other };
+            if service {
+                // Another Service has other callers, whatever it says.
+                return differs && !own.contains(&text(object, "/metadata/name"));
+            }
             // Whoever writes the same for the other pods has covered them.
             let twin = |twin: &Value| {
                 let wanted = if one {
@@ -198,6 +215,12 @@ fn selects(kind: &PolicyKind, object: &Value, labels: &Map<String, Value>, workl
         wanted.is_none_or(|wanted| has_all(labels, wanted))
     };
     match kind.kind {
+        SERVICE => {
+            // Without a selector, or with a name of elsewhere, it leads to no pods that it selects.
+            let wanted = object.at("/spec/selector").and_then(Value::as_object);
+            text(object, "/spec/type") != "ExternalName"
+                && wanted.is_some_and(|wanted| !wanted.is_empty() && has_all(labels, wanted))
+        }
         "NetworkPolicy" => object
             .at("/spec/podSelector")
             .is_none_or(|selector| matches(selector, labels)),
@@ -230,11 +253,12 @@ fn leaves_out(
             let has_twin = |rule: &Value| {
                 let twins = all.iter().filter(same_pods).flat_map(rules);
                 twins
-                    .filter(|twin| list(twin.get("ports")).is_empty() || twin.get("ports") == rule.get("ports"))
+                    .filter(|twin| {
+                        list(twin.get("ports")).is_empty() || twin.get("ports") == rule.get("ports")
+                    })
                     .any(|twin| admits(twin, of_primary))
             };
-            rules(policy)
-                .any(|rule| admits(rule, of_target) && !admits(rule, of_primary) && !has_twin(rule))
+            rules(policy).any(|rule| admits(rule, of_target) && !admits(rule, of_primary) && !has_twin(rule))
         })
 }
 

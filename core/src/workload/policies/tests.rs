@@ -16,7 +16,12 @@ fn found_in(kind_name: &str, objects: &[Value]) -> Policies {
     };
     let kind = KINDS.iter().find(|kind| kind.kind == kind_name).unwrap();
     let mut all = Policies::default();
-    all.add(kind, objects, &target, &selector);
+    all.add(
+        kind,
+        objects,
+        (&target, &selector),
+        &["shop", "shop-primary", "shop-canary"],
+    );
     all
 }
 
@@ -194,7 +199,9 @@ fn primary_that_one_rule_leaves_out_is_not_covered_by_another_rule() {
     let of_primary = json!({"podSelector": {"matchLabels": {"app": "shop-primary"}}});
     let database = |rules: Value| {
         let mut spec = json!({"podSelector": {"matchLabels": {"app": "db"}}});
-        spec.as_object_mut().unwrap().extend(rules.as_object().unwrap().clone());
+        spec.as_object_mut()
+            .unwrap()
+            .extend(rules.as_object().unwrap().clone());
         named(&spec)
     };
     let connects = json!({"from": [of_target], "ports": [{"port": 5432}]});
@@ -219,5 +226,42 @@ fn primary_that_one_rule_leaves_out_is_not_covered_by_another_rule() {
     }
     let of = |peer: &Value| database(json!({"ingress": [{"from": [peer], "ports": [{"port": 5432}]}]}));
     let two = [of(&of_target), of(&of_primary)];
-    assert_eq!(found_in("NetworkPolicy", &two), Policies::default(), "policies of the same pods add up");
+    assert_eq!(
+        found_in("NetworkPolicy", &two),
+        Policies::default(),
+        "policies of the same pods add up"
+    );
+}
+
+#[test]
+fn other_service_of_the_target_would_lead_nowhere() {
+    let service = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});
+    let of_target = json!({"selector": {"app": "shop"}});
+    let found_for = |name: &str, spec: &Value| found("Service", service(name, spec.clone()));
+    for spec in [
+        &of_target,
+        &json!({"selector": {"app": "shop", "team": "a"}, "clusterIP": "None"}),
+    ] {
+        let all = found_for("batch", spec);
+        assert_eq!(all.uncovered, ["Service/batch"], "{spec}");
+        assert_eq!(all.unaccepted("Service/batch"), Vec::<&str>::new());
+    }
+    for spec in [
+        json!({}),
+        json!({"selector": {}}),
+        json!({"selector": {"team": "a"}}),
+        json!({"selector": {"app": "shop", "team": "b"}}),
+        json!({"selector": {"app": "shop-primary"}}),
+        json!({"selector": {"app": "shop"}, "type": "ExternalName", "externalName": "shop.example.com"}),
+    ] {
+        assert_eq!(found_for("batch", &spec), Policies::default(), "{spec}");
+    }
+    // Those of the Canary follow it; one of the primary alone has no callers of the target.
+    assert_eq!(found_for("shop", &of_target), Policies::default());
+    assert_eq!(found_for("shop-canary", &of_target), Policies::default());
+    let both = [
+        service("batch", of_target),
+        service("other", json!({"selector": {"app": "shop-primary"}})),
+    ];
+    assert_eq!(found_in("Service", &both).uncovered, ["Service/batch"]);
 }
