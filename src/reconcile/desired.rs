@@ -133,7 +133,7 @@ pub fn used_subsets(snap: &Snapshot) -> BTreeSet<String> {
 pub fn policies(snap: &Snapshot) -> Policies {
     let mut policies = destination_rule::applying(snap.rules.iter().map(|rule| &**rule), &snap.services);
     if let Some(policy) = &snap.canary.spec.service.traffic_policy {
-        policies.traffic_policy = Some(policy.clone());
+        policies.overrule(policy, &snap.services);
     }
     policies
 }

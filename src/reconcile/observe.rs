@@ -195,6 +195,8 @@ fn uncarried(snap: &Snapshot) -> Vec<String> {
         &snap.services,
         template,
     ));
+    let rules = snap.rules.iter().map(|rule| &**rule);
+    found.extend(destination_rule::unheard(rules, &snap.services));
     for live in &snap.other_routes {
         if let Err(error) = claims::is_managed(live, &snap.services) {
             found.push(format!(

@@ -43,6 +43,16 @@ pub struct Policies {
     pub export_to: Option<Value>,
 }
 
+impl Policies {
+    /// Lets what the Canary says go before what the rules say: for all that heed them, and callers in its own namespace.
+    pub fn overrule(&mut self, traffic_policy: &Value, names: &ServiceNames) {
+        self.traffic_policy = Some(traffic_policy.clone());
+        if !heard_here(self.export_to.as_ref(), true, names) {
+            self.export_to = None;
+        }
+    }
+}
+
 /// How closely a host means the Service: the longer a wildcard, the closer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Closeness {
@@ -65,49 +75,126 @@ fn closeness(host: &str, namespace: &str, names: &ServiceNames) -> Option<Closen
         .then_some(Closeness::Wildcard(host.len()))
 }
 
-/// What of `rules` applies to the Service of the callers: Istio heeds those of the Service's namespace and, if there is
-/// none, those of the root namespace; of these the closest host. Several for one host count as one, the oldest first.
-#[must_use]
-pub fn applying<'a>(rules: impl IntoIterator<Item = &'a Value>, names: &ServiceNames) -> Policies {
-    let mut found: Vec<(bool, Closeness, &Value)> = rules
+/// A rule for the Service of the callers.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    /// Whether it is of the Service's own namespace.
+    near: bool,
+    close: Closeness,
+    rule: &'a Value,
+}
+
+impl<'a> Found<'a> {
+    fn export_to(&self) -> Option<&'a Value> {
+        let to = self.rule.at("/spec/exportTo")?;
+        to.as_array().filter(|to| !to.is_empty()).map(|_| to)
+    }
+
+    fn is_exported_to_all(&self) -> bool {
+        self.export_to()
+            .and_then(Value::as_array)
+            .is_none_or(|to| to.iter().any(|to| to == "*"))
+    }
+
+    fn name(&self) -> &'a str {
+        text(self.rule, "/metadata/name")
+    }
+}
+
+/// The rules for the Service of the callers, the closest first: those that callers in its namespace heed, and those of its
+/// namespace that only callers in other namespaces heed.
+fn found<'a>(
+    rules: impl IntoIterator<Item = &'a Value>,
+    names: &ServiceNames,
+) -> (Vec<Found<'a>>, Vec<Found<'a>>) {
+    let mut found: Vec<Found<'_>> = rules
         .into_iter()
         .filter(|rule| rule.at("/spec/workloadSelector").is_none_or(Value::is_null))
         .filter_map(|rule| {
             let namespace = text(rule, "/metadata/namespace");
             let close = closeness(text(rule, "/spec/host"), namespace, names)?;
-            visible(rule, names).then_some((namespace == names.namespace, close, rule))
+            let near = namespace == names.namespace;
+            Some(Found { near, close, rule })
         })
         .collect();
-    found.sort_by_key(|(near, close, rule)| {
-        let age = (
-            text(rule, "/metadata/creationTimestamp"),
-            text(rule, "/metadata/name"),
-        );
-        (Reverse((*near, *close)), age)
+    found.sort_by_key(|found| {
+        let age = (text(found.rule, "/metadata/creationTimestamp"), found.name());
+        (Reverse((found.near, found.close)), age)
     });
-    let Some((near, close, _)) = found.first().copied() else {
-        return Policies::default();
+    let (here, mut elsewhere): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|found| heard_here(found.export_to(), found.near, names));
+    elsewhere.retain(|found| found.near && found.export_to() != Some(&json!(["~"])));
+    (here, elsewhere)
+}
+
+/// Of these rules those that both sides get: the closest for callers in the Service's namespace or, where that has only rules
+/// for other namespaces, the closest of them, which stay for those alone.
+fn carried<'a>(here: &[Found<'a>], elsewhere: &[Found<'a>]) -> Vec<Found<'a>> {
+    let near = here.first().filter(|first| first.near);
+    let Some(first) = near.or(elsewhere.first()).or(here.first()) else {
+        return Vec::new();
     };
+    let for_here = heard_by(first, here);
+    let group = if for_here { here } else { elsewhere };
+    let alike = |other: &&Found<'_>| {
+        (other.near, other.close) == (first.near, first.close)
+            && (for_here || other.export_to() == first.export_to())
+    };
+    group.iter().filter(alike).copied().collect()
+}
+
+fn heard_by(rule: &Found<'_>, group: &[Found<'_>]) -> bool {
+    group.iter().any(|other| std::ptr::eq(other.rule, rule.rule))
+}
+
+/// What of `rules` applies to the Service of the callers: Istio heeds those of the Service's namespace and, if there is
+/// none, those of the root namespace; of these the closest host. Several for one host count as one, the oldest first.
+#[must_use]
+pub fn applying<'a>(rules: impl IntoIterator<Item = &'a Value>, names: &ServiceNames) -> Policies {
+    let (here, elsewhere) = found(rules, names);
     let mut policies = Policies::default();
-    for (_, _, rule) in found.iter().filter(|(n, c, _)| (*n, *c) == (near, close)) {
-        merge(&mut policies, rule);
+    for found in carried(&here, &elsewhere) {
+        merge(&mut policies, found.rule);
     }
     policies
 }
 
-/// Whether callers in the Service's namespace heed `rule`.
-fn visible(rule: &Value, names: &ServiceNames) -> bool {
-    let Some(to) = rule
-        .at("/spec/exportTo")
-        .and_then(Value::as_array)
-        .filter(|to| !to.is_empty())
-    else {
-        return true;
+/// Rules that speak for callers of other namespaces than those that both sides get: each a sentence that says what would be
+/// right. Wildcards mean the Services of the two sides as well, and need no copy where that is not heeded.
+#[must_use]
+pub fn unheard<'a>(rules: impl IntoIterator<Item = &'a Value>, names: &ServiceNames) -> Vec<String> {
+    let (here, elsewhere) = found(rules, names);
+    let carried = carried(&here, &elsewhere);
+    let Some(first) = carried.first() else {
+        return Vec::new();
     };
-    let own = text(rule, "/metadata/namespace") == names.namespace;
-    to.iter()
-        .filter_map(Value::as_str)
-        .any(|to| to == "*" || to == names.namespace || (own && to == "."))
+    let for_all = carried.iter().all(Found::is_exported_to_all);
+    let is_lost = |other: &&Found<'_>| {
+        let closer =
+            |closer: &Found<'_>| closer.near && closer.is_exported_to_all() && closer.close > other.close;
+        !heard_by(other, &carried) && (for_all || other.close == Closeness::Exact) && !here.iter().any(closer)
+    };
+    // Callers here heed a rule of the root namespace where those of their own are for others.
+    let root = here.first().filter(|_| !heard_by(first, &here));
+    let lost = elsewhere.iter().chain(root).filter(is_lost);
+    lost.map(|lost| {
+        let (lost, kept, apex) = (lost.name(), first.name(), &names.apex);
+        format!(
+            "DestinationRule {lost}: it and DestinationRule {kept} speak for callers of Service {apex} in different namespaces \
+             (exportTo), and each side of the Canary has one rule, a copy of {kept}; let one rule speak for all of them"
+        )
+    })
+    .collect()
+}
+
+/// Whether callers in the Service's namespace heed a rule that is exported to these, of that namespace if `near`.
+fn heard_here(export_to: Option<&Value>, near: bool, names: &ServiceNames) -> bool {
+    export_to.and_then(Value::as_array).is_none_or(|to| {
+        to.iter()
+            .filter_map(Value::as_str)
+            .any(|to| to == "*" || to == names.namespace || (near && to == "."))
+    })
 }
 
 fn merge(policies: &mut Policies, rule: &Value) {

@@ -111,7 +111,13 @@ fn closest_rule_applies() {
             json!({ "host": "cart", "workloadSelector": {}, "trafficPolicy": { "n": 9 } }),
         ),
     ];
-    assert_eq!(pending(&foreign), None, "none of them applies");
+    assert_eq!(pending(&foreign), Some(7), "for whom it is exported to");
+    let unheard: Vec<Value> = foreign
+        .iter()
+        .filter(|rule| rule["metadata"]["name"] != "hidden")
+        .cloned()
+        .collect();
+    assert_eq!(pending(&unheard), None, "none of them applies");
     let mut mixed = foreign.to_vec();
     mixed.push(exact);
     assert_eq!(pending(&mixed), Some(4));
@@ -219,4 +225,75 @@ fn rule_that_is_opened_to_all_namespaces_opens_ours() {
     let open = built(json!({ "host": "cart", "trafficPolicy": policy }));
     assert_eq!(closed["exportTo"], json!(["."]));
     assert!(drift(&closed, &open) && drift(&open, &closed) && !drift(&open, &open));
+}
+
+/// Only gateways are to heed it, and go on to.
+#[test]
+fn rule_that_is_for_other_namespaces_alone_is_carried_over_for_them() {
+    let own = rule(
+        "shop",
+        "cart-for-gateways",
+        json!({ "host": "cart", "exportTo": ["istio-system"], "trafficPolicy": { "tls": { "mode": "SIMPLE" } } }),
+    );
+    let mut policies = applying([&own], &names());
+    assert_eq!(
+        policies.traffic_policy,
+        Some(json!({ "tls": { "mode": "SIMPLE" } }))
+    );
+    assert_eq!(policies.export_to, Some(json!(["istio-system"])));
+    policies.overrule(&json!({ "n": 1 }), &names());
+    assert_eq!(policies.traffic_policy, Some(json!({ "n": 1 })));
+    assert_eq!(policies.export_to, None, "what the Canary says is for everybody");
+    let nobody = rule(
+        "shop",
+        "cart",
+        json!({ "host": "cart", "exportTo": ["~"], "trafficPolicy": { "n": 1 } }),
+    );
+    assert_eq!(applying([&nobody], &names()), Policies::default());
+}
+
+#[test]
+fn rules_for_callers_of_different_namespaces_are_named() {
+    const EXACT: &str = "cart.shop.svc.cluster.local";
+    let of = |namespace: &str, name: &str, host: &str, to: &[&str]| {
+        rule(
+            namespace,
+            name,
+            json!({ "host": host, "exportTo": to, "trafficPolicy": { "n": 1 } }),
+        )
+    };
+    let own = |name: &str, to: &[&str]| of("shop", name, "cart", to);
+    let wild = |name: &str, to: &[&str]| of("shop", name, "*.shop.svc.cluster.local", to);
+    let lost = |rules: &[Value]| unheard(rules, &names());
+    let gateways = own("gateways", &["istio-system"]);
+    let found = lost(&[own("here", &["."]), gateways.clone()]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("DestinationRule gateways: it and DestinationRule here"),
+        "{found:?}"
+    );
+    for (rules, expected) in [
+        (vec![gateways.clone()], 0),
+        (vec![gateways.clone(), own("same", &["istio-system"])], 0),
+        (vec![gateways.clone(), own("other", &["edge"])], 1),
+        (vec![own("all", &[]), gateways.clone()], 1),
+        // Where the copy is heeded too, it is closer than a wildcard.
+        (vec![own("all", &["*"]), wild("w", &["istio-system"])], 0),
+        (vec![wild("all", &[]), wild("w", &["istio-system"])], 1),
+        (vec![wild("here", &["."]), wild("w", &["istio-system"])], 0),
+        (vec![wild("here", &["."]), gateways.clone()], 1),
+        // Callers here heed the rule of the root namespace, which is about the two sides as well if it is a wildcard.
+        (
+            vec![gateways.clone(), of("istio-system", "root", "*.local", &[])],
+            0,
+        ),
+        (vec![gateways.clone(), of("istio-system", "root", EXACT, &[])], 1),
+        (
+            vec![own("here", &["."]), of("istio-system", "root", EXACT, &[])],
+            0,
+        ),
+    ] {
+        let found = lost(&rules);
+        assert_eq!(found.len(), expected, "{rules:#?}: {found:?}");
+    }
 }
