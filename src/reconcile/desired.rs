@@ -58,12 +58,17 @@ pub fn service_of(
         }
     };
     let labels = service::pod_labels(target, selector, selects);
-    Some(service::build(
+    let mut made = service::build(
         (name, &spec.names.namespace),
         &offer(snap, child),
         metadata,
         (&labels, &snap.owner),
-    ))
+    );
+    if let Some(model) = model(snap, child) {
+        let live = snap.child(child).map(|live| &**live);
+        service::export_alike(&mut made, model, live);
+    }
+    Some(made)
 }
 
 /// The Service of the callers that was there before the Canary, and is missing, as far as it is known: with all that its copies
@@ -74,13 +79,14 @@ pub fn apex_again(spec: &RolloutSpec, snap: &Snapshot, serves: Serves) -> Option
     let selector = snap.selector.as_ref()?.as_ref().ok()?;
     let copies = [Child::PrimaryService, Child::CanaryService];
     let copy = copies.into_iter().find(|copy| snap.child(*copy).is_some());
-    let mut made = offer(snap, copy.unwrap_or(Child::PrimaryService));
-    made.insert(
+    let copy = copy.unwrap_or(Child::PrimaryService);
+    let mut offered = offer(snap, copy);
+    offered.insert(
         "selector".to_owned(),
         service::pod_labels(target, selector, serves),
     );
     let own = service::pod_labels(target, selector, Serves::Target);
-    Some(json!({
+    let mut made = json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
@@ -88,8 +94,12 @@ pub fn apex_again(spec: &RolloutSpec, snap: &Snapshot, serves: Serves) -> Option
             "namespace": spec.names.namespace,
             "annotations": {SELECTOR_ANNOTATION: own.to_string()},
         },
-        "spec": made,
-    }))
+        "spec": offered,
+    });
+    if let Some(copy) = snap.child(copy) {
+        service::export_alike(&mut made, copy, None);
+    }
+    Some(made)
 }
 
 /// The Service of the callers, if it was there before the Canary.
@@ -99,16 +109,19 @@ pub fn adopted_apex(snap: &Snapshot) -> Option<&Value> {
     live.filter(|live| !snap.owner.created(live))
 }
 
+/// The Service that says what one of the two sides offers, and to whom: that of the callers if it was there before, or the present
+/// one of the side. Who deletes the Service of the callers to create it anew takes nothing away from those behind it.
+fn model(snap: &Snapshot, child: Child) -> Option<&Value> {
+    let missing = snap.apex_service.is_none();
+    let kept = || snap.child(child).filter(|_| missing).map(|live| &**live);
+    let side = child != Child::ApexService;
+    adopted_apex(snap).or_else(kept).filter(|_| side)
+}
+
 /// What a Service offers: what the one of the callers offers that was there before, else what the Canary says.
 fn offer(snap: &Snapshot, child: Child) -> Map<String, Value> {
-    if child != Child::ApexService {
-        if let Some(live) = adopted_apex(snap) {
-            return service::carried(live);
-        }
-        // Who deletes the Service of the callers to create it anew takes nothing away from those behind it.
-        if let (None, Some(live)) = (&snap.apex_service, snap.child(child)) {
-            return service::carried(live);
-        }
+    if let Some(model) = model(snap, child) {
+        return service::carried(model);
     }
     // What the primary serves stays as long as it does, whatever a new template says.
     let templates: Vec<&Value> = [&snap.primary, &snap.target]

@@ -13,7 +13,7 @@ use crate::api::Metadata;
 
 mod offer;
 
-pub use offer::{carried, has_port, of_canary, several_ports, uncarried};
+pub use offer::{carried, export_alike, has_port, of_canary, several_ports, uncarried};
 
 /// Which pods a Service selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

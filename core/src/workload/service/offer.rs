@@ -23,6 +23,9 @@ const CARRIED: [&str; 6] = [
     "trafficDistribution",
 ];
 
+/// Annotation by which Istio knows in which namespaces a Service exists; without it the mesh's default holds.
+const EXPORT_TO: &str = "networking.istio.io/exportTo";
+
 /// Fields of a port that the copies have as well; its node port is its own.
 const PORT: [&str; 5] = ["name", "port", "protocol", "appProtocol", "targetPort"];
 
@@ -46,6 +49,23 @@ pub fn carried(live: &Value) -> Map<String, Value> {
     let ports = ports.filter_map(Value::as_object).map(|port| picked(port, &PORT));
     offer.insert("ports".to_owned(), ports.collect());
     offer
+}
+
+/// In which namespaces a Service is seen, if it says so.
+fn exported_to(live: &Value) -> Option<&str> {
+    let annotations = live.at("/metadata/annotations")?;
+    annotations.get(EXPORT_TO)?.as_str()
+}
+
+/// Lets whoever sees the Service `of` the callers see `wanted`, unless that says something itself. What `live`, which is to become
+/// `wanted`, says of it already is emptied rather than kept if the Service of the callers has nothing: Istio takes that for none.
+pub fn export_alike(wanted: &mut Value, of: &Value, live: Option<&Value>) {
+    let emptied = live.and_then(exported_to).map(|_| "");
+    if exported_to(wanted).is_none()
+        && let Some(to) = exported_to(of).filter(|to| !to.is_empty()).or(emptied)
+    {
+        wanted["metadata"]["annotations"][EXPORT_TO] = json!(to);
+    }
 }
 
 /// What a Service offers of which only the Canary says something: its port, and with `portDiscovery` every port of the

@@ -34,6 +34,28 @@ fn selector() -> Selector {
 }
 
 #[test]
+fn copies_are_seen_where_the_service_of_the_callers_is() {
+    let exported = |to: &str| json!({"metadata": {"annotations": {EXPORT_TO: to}}});
+    let said = |wanted: Value, of: &Value, live: Option<&Value>| {
+        let mut wanted = wanted;
+        export_alike(&mut wanted, of, live);
+        wanted["metadata"]["annotations"].get(EXPORT_TO).cloned()
+    };
+    let plain = || json!({"metadata": {"annotations": {"a": "b"}}});
+    assert_eq!(
+        said(plain(), &exported("istio-system,."), None),
+        Some(json!("istio-system,."))
+    );
+    assert_eq!(said(plain(), &stock(), None), None);
+    assert_eq!(said(plain(), &exported(""), None), None);
+    let canary_says = said(exported("*"), &exported("."), Some(&exported(".")));
+    assert_eq!(canary_says, Some(json!("*")), "the Canary goes first");
+    // Its owner took it away: whoever is left out until then may see it.
+    assert_eq!(said(plain(), &stock(), Some(&exported("."))), Some(json!("")));
+    assert_eq!(said(plain(), &stock(), Some(&exported(""))), Some(json!("")));
+}
+
+#[test]
 fn every_port_of_an_adopted_service_is_there_behind_the_routes() {
     let owner = Owner {
         name: "stock".to_owned(),
