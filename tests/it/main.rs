@@ -15,6 +15,7 @@ mod gates;
 mod hook_api;
 mod hook_oidc;
 mod hook_serve;
+mod inputs;
 mod leader;
 mod objects;
 mod owners;
