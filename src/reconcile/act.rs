@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 pub use self::status::{record_status, replace_status};
 use super::{
     Context, desired,
-    error::{Error, act_name, object_name},
+    error::{Error, FENCING, act_name, object_name},
     index::Part,
     kinds::Kind,
     snapshot::{Snapshot, child_name},
@@ -198,20 +198,31 @@ impl<'a> Round<'a> {
         error
     }
 
-    /// Takes the server's answer into the cache.
-    fn note(&self, kind: Kind, object: &DynamicObject) -> Result<Arc<Value>, Error> {
+    /// Takes the server's answer into the cache. When it was asked, `known` was the newest version of the kind.
+    fn note(
+        &self,
+        act: &'static str,
+        kind: Kind,
+        object: &DynamicObject,
+        known: u64,
+    ) -> Result<Arc<Value>, Error> {
         let json = serde_json::to_value(object).map_err(|source| Error::Json {
             what: "an answer",
             source,
         })?;
-        self.ctx.cache.put(kind, json.clone());
-        self.accepted(kind, text(&json, "/metadata/name"));
+        self.ctx.cache.put_answer(kind, json.clone(), known);
+        self.accepted(act, kind, text(&json, "/metadata/name"));
         Ok(Arc::new(json))
     }
 
     /// A write of this object was carried out.
-    fn accepted(&self, kind: Kind, name: &str) {
-        self.ctx.local.accepted(&self.spec.id, &object_name(kind, name));
+    fn accepted(&self, act: &'static str, kind: Kind, name: &str) {
+        let (local, object) = (&self.ctx.local, object_name(kind, name));
+        if act == FENCING {
+            local.fenced(&self.spec.id, &object);
+        } else {
+            local.accepted(&self.spec.id, &object);
+        }
     }
 
     async fn patch(
@@ -226,6 +237,7 @@ impl<'a> Round<'a> {
             source,
         })?;
         let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
+        let known = self.ctx.cache.newest(kind);
         let written = api
             .patch(
                 name,
@@ -237,6 +249,6 @@ impl<'a> Round<'a> {
             )
             .await
             .map_err(|source| self.refused(act, kind, name, source))?;
-        self.note(kind, &written)
+        self.note(act, kind, &written, known)
     }
 }

@@ -196,11 +196,14 @@ fn conflict(error: &kube::Error) -> bool {
     }
 }
 
+/// How a fence is called.
+pub const FENCING: &str = "fencing an object";
+
 /// A name for an act, for messages and logs.
 #[must_use]
 pub fn act_name(act: &Act) -> &'static str {
     match act {
-        Act::Fence(_) => "fencing an object",
+        Act::Fence(_) => FENCING,
         Act::AddFinalizer => "adding the finalizer",
         Act::RemoveFinalizer => "removing the finalizer",
         Act::Apply(_) => "applying an object",

@@ -204,6 +204,11 @@ impl Local {
         self.known(id, |entry| entry.refusals.remove(object));
     }
 
+    /// The API server carried out a fence of `object`.
+    pub fn fenced(&self, id: &CanaryId, object: &str) {
+        self.known(id, |entry| entry.refusals.remove_fence(object));
+    }
+
     /// What the API server refuses of `id`, oldest first.
     #[must_use]
     pub fn refusals(&self, id: &CanaryId, now: DateTime<Utc>) -> Vec<RefusedWrite> {

@@ -1,19 +1,24 @@
 //! What the API server refuses of one Canary: remembered until a write of the same object succeeds, so that a decision can
-//! name it.
+//! name it. Fences are counted apart from all else: that a mark can be written on an object tells nothing of what is refused
+//! of it.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::error::FENCING;
 use crate::rollout::RefusedWrite;
 
 /// How long a refusal that is not tried again counts. Retries come at least once a minute; what is not tried any more was
 /// given up.
 const LASTS: TimeDelta = TimeDelta::seconds(120);
 
-/// Refused writes by object.
+/// An object, and whether the writes are fences.
+type Key = (String, bool);
+
+/// Refused writes, and when each was tried last.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Refusals(BTreeMap<String, (RefusedWrite, DateTime<Utc>)>);
+pub(super) struct Refusals(BTreeMap<Key, (RefusedWrite, DateTime<Utc>)>);
 
 impl Refusals {
     /// A write of `object` was refused; returns how often in a row.
@@ -26,12 +31,18 @@ impl Refusals {
     ) -> u32 {
         let fresh = RefusedWrite {
             act,
+            fence: act == FENCING,
             object: object.to_owned(),
             message: String::new(),
             since: now,
             times: 0,
         };
-        let (write, tried) = self.0.entry(object.to_owned()).or_insert((fresh, now));
+        // Where other writes are refused still, a fence that is not tried any more is no matter of the past.
+        if let Some((_, tried)) = self.0.get_mut(&(object.to_owned(), true)) {
+            *tried = now;
+        }
+        let key = (object.to_owned(), fresh.fence);
+        let (write, tried) = self.0.entry(key).or_insert((fresh, now));
         write.act = act;
         write.message = message;
         write.times = write.times.saturating_add(1);
@@ -41,7 +52,13 @@ impl Refusals {
 
     /// A write of `object` succeeded.
     pub(super) fn remove(&mut self, object: &str) {
-        self.0.remove(object);
+        self.remove_fence(object);
+        self.0.remove(&(object.to_owned(), false));
+    }
+
+    /// A fence of `object` succeeded.
+    pub(super) fn remove_fence(&mut self, object: &str) {
+        self.0.remove(&(object.to_owned(), true));
     }
 
     /// What is refused at `now`, oldest first.
@@ -100,6 +117,34 @@ mod tests {
             refusals.add("writing the primary", "Deployment/a", quota(), at(30)),
             1
         );
+    }
+
+    #[test]
+    fn fence_that_succeeds_ends_no_refusal_of_another_write_of_its_object() {
+        let mut refusals = Refusals::default();
+        let failed = || "an error on the server".to_owned();
+        let seen = |refusals: &mut Refusals, now: i64| -> Vec<_> {
+            let present = refusals.present(at(now)).into_iter();
+            present
+                .map(|write| (write.act, write.fence, write.times))
+                .collect()
+        };
+        refusals.add(FENCING, "Deployment/a", failed(), at(0));
+        for second in [1, 2, 3] {
+            refusals.add("writing the primary", "Deployment/a", failed(), at(second));
+            assert_eq!(seen(&mut refusals, 4)[0], (FENCING, true, 1));
+        }
+        refusals.remove_fence("Deployment/a");
+        assert_eq!(seen(&mut refusals, 4), [("writing the primary", false, 3)]);
+        refusals.add(FENCING, "Deployment/a", failed(), at(5));
+        refusals.add("writing the primary", "Deployment/a", failed(), at(120));
+        assert_eq!(
+            seen(&mut refusals, 130).len(),
+            2,
+            "all of the object is refused still"
+        );
+        refusals.remove("Deployment/a");
+        assert_eq!(seen(&mut refusals, 130), []);
     }
 
     #[test]

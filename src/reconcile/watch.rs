@@ -3,6 +3,8 @@
 //! Canaries are listed first, so that the index is filled before anything else is looked at, and objects that nobody
 //! is concerned by are not kept. What names a Canary concerns it, whether or not it is there.
 
+mod stream; // what is there of a kind, and every change
+
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
@@ -11,7 +13,7 @@ use kube::{
     runtime::{
         WatchStreamExt,
         utils::Backoff,
-        watcher::{self, Event, watcher},
+        watcher::{self, Event},
     },
 };
 use serde_json::Value;
@@ -60,8 +62,7 @@ pub async fn watch(
     kind: Kind,
     listed: tokio::sync::oneshot::Sender<()>,
 ) {
-    let api = kind.watched(&ctx.client, ctx.settings.namespace.as_deref());
-    let mut stream = watcher(api, watcher::Config::default())
+    let mut stream = stream::events(ctx.clone(), kind)
         .backoff(WatchBackoff {
             failures: 0,
             jitter: ctx.jitter.clone(),

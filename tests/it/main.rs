@@ -24,3 +24,4 @@ mod rehearse;
 #[path = "../shared/mod.rs"]
 mod shared;
 mod sim;
+mod watches;

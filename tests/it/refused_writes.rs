@@ -19,7 +19,7 @@ use bellwether::{
     },
 };
 use chrono::TimeDelta;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::shared::shop::{NS, await_phase, canary, key, prepare, run, under_canary};
 
@@ -189,4 +189,64 @@ fn refusal_of_the_routes_stops_no_independent_write_of_a_service_and_every_statu
             );
         }
     });
+}
+
+/// The fence of the next epoch, another write of the same object, succeeds and must not hide it.
+#[test]
+fn write_that_is_answered_500_for_ever_is_named_and_tried_more_and_more_rarely() {
+    run(async {
+        let cluster = under_canary(3).await;
+        let primary = Key::new(Kind::DEPLOYMENT, NS, "shop-primary");
+        cluster.server.break_spec(primary.clone());
+        let fenced =
+            || cluster.get(&primary).unwrap()["metadata"]["annotations"]["bellwether.dev/epoch"].clone();
+        let before = fenced();
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        await_phase(&cluster, "Promoting", 120).await;
+        cluster.pass(TimeDelta::seconds(300)).await;
+        let version = || cluster.server.read(|store| store.version());
+        let since = version();
+        cluster.pass(TimeDelta::seconds(60)).await;
+        let written = version() - since;
+        let hold = cluster.get(&key(Kind::CANARY)).unwrap()["status"]["hold"].clone();
+        assert_eq!(hold["reason"], "WriteRefused", "{hold}");
+        assert!(written < 100, "{written} writes in a minute");
+        assert_ne!(fenced(), before, "a late write is refused all the same");
+    });
+}
+
+/// Kubernetes takes a template that names a variable twice, or one port by two names, in a creation or an update, and not in
+/// a server-side apply (kubernetes#121575).
+#[test]
+fn workload_that_names_a_variable_or_a_port_twice_is_promoted() {
+    for (list, items) in [
+        (
+            "env",
+            json!([{"name": "LEVEL", "value": "info"}, {"name": "LEVEL", "value": "debug"}]),
+        ),
+        (
+            "ports",
+            json!([{"name": "http", "containerPort": 8080, "protocol": "TCP"},
+                {"name": "metrics", "containerPort": 8080, "protocol": "TCP"}]),
+        ),
+    ] {
+        run(async {
+            let mut cluster = prepare(3).await;
+            let target = cluster.get(&key(Kind::DEPLOYMENT)).unwrap();
+            let mut container = target["spec"]["template"]["spec"]["containers"][0].clone();
+            container[list] = items;
+            let ship = |cluster: &SimCluster, container: &Value| {
+                let template = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+                cluster.merge(&key(Kind::DEPLOYMENT), template).unwrap();
+            };
+            ship(&cluster, &container);
+            cluster.pass(TimeDelta::seconds(20)).await;
+            cluster.start_controller();
+            cluster.apply(NS, canary()).unwrap();
+            await_phase(&cluster, "Initialized", 120).await;
+            container["image"] = json!("shop:good-2");
+            ship(&cluster, &container);
+            await_phase(&cluster, "Succeeded", 600).await;
+        });
+    }
 }

@@ -116,6 +116,8 @@ pub struct Repeat {
 pub struct RefusedWrite {
     /// What was to be done, in words: `setting weights`.
     pub act: &'static str,
+    /// Whether that is a fence.
+    pub fence: bool,
     /// Kind and name of the object: `VirtualService/shop`.
     pub object: String,
     /// The API server's own words, at most 300 characters.

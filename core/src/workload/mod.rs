@@ -5,6 +5,7 @@
 pub mod deployment;
 pub mod marks;
 mod normal; // a pod template without what versions of the API server add
+pub mod overwrite;
 pub mod policies;
 pub mod revision;
 mod selector; // the label that tells pods of target and primary apart

@@ -51,7 +51,7 @@ impl Round<'_> {
                 Error::Write { source, .. } => self.refused(act, Kind::Canary, &self.spec.id.name, *source),
                 other => other,
             })?;
-        self.accepted(Kind::Canary, &self.spec.id.name);
+        self.accepted(act, Kind::Canary, &self.spec.id.name);
         self.ctx
             .outbox
             .tell(&self.spec.id, &self.spec.uid, &status.outbox.pending);

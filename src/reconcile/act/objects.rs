@@ -48,7 +48,7 @@ fn unmarked(live: &Value) -> bool {
 impl<'a> Round<'a> {
     /// Creates an object. Unlike an apply, which would also overwrite one that somebody (or an earlier request of ours that
     /// arrived late) created meanwhile, this is refused then.
-    async fn create(&self, act: &'static str, child: Child, wanted: Value) -> Result<(), Error> {
+    pub(super) async fn create(&self, act: &'static str, child: Child, wanted: Value) -> Result<(), Error> {
         let kind = Kind::from(child);
         let object: DynamicObject = serde_json::from_value(wanted).map_err(|source| Error::Json {
             what: "an object to be created",
@@ -60,11 +60,12 @@ impl<'a> Round<'a> {
         };
         let name = child_name(&self.spec.names, child);
         let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
+        let known = self.ctx.cache.newest(kind);
         let written = api
             .create(&params, &object)
             .await
             .map_err(|source| self.refused(act, kind, name, source))?;
-        self.note(kind, &written).map(drop)
+        self.note(act, kind, &written, known).map(drop)
     }
 
     /// What we created counts as applied by us from now on, so that the next apply takes away what it leaves out.
@@ -104,11 +105,12 @@ impl<'a> Round<'a> {
         let kind = Kind::from(child);
         let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
         let name = child_name(&self.spec.names, child);
+        let known = self.ctx.cache.newest(kind);
         let written = api
             .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&wanted))
             .await
             .map_err(|source| self.refused(act, kind, name, source))?;
-        self.note(kind, &written).map(drop)
+        self.note(act, kind, &written, known).map(drop)
     }
 
     pub(super) async fn point_apex(&self, act: &'static str, serves: Serves) -> Result<(), Error> {
@@ -241,7 +243,7 @@ impl<'a> Round<'a> {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(source) => return Err(self.refused(act, kind, name, source)),
         }
-        self.accepted(kind, name);
+        self.accepted(act, kind, name);
         Ok(())
     }
 }

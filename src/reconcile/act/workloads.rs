@@ -10,6 +10,7 @@ use crate::{
     rollout::Child,
     workload::{
         deployment::{self, Primary},
+        overwrite::overwrite,
         text,
     },
 };
@@ -40,7 +41,19 @@ impl Round<'_> {
             include: &self.ctx.settings.include_label_prefix,
         };
         let wanted = deployment::build_primary(target, &primary);
-        self.apply(act, Child::PrimaryDeployment, wanted).await
+        match &self.snap.primary {
+            Some(live) => self.overwrite(act, live, &wanted).await,
+            None => self.create(act, Child::PrimaryDeployment, wanted).await,
+        }
+    }
+
+    /// The primary `live` becomes as `wanted`, on the resourceVersion that was decided on.
+    async fn overwrite(&self, act: &'static str, live: &Value, wanted: &Value) -> Result<(), Error> {
+        let mut ops = vec![guard(live)];
+        ops.extend(overwrite(live, wanted));
+        self.patch(act, Kind::Deployment, &self.spec.names.primary, Value::Array(ops))
+            .await
+            .map(drop)
     }
 
     pub(super) async fn restore(&self, act: &'static str, revision: &str) -> Result<(), Error> {
@@ -72,12 +85,8 @@ impl Round<'_> {
             primary: self.spec.names.primary.clone(),
             revision: revision.to_owned(),
         })?;
-        self.apply(
-            act,
-            Child::PrimaryDeployment,
-            deployment::build_restored(live, &set, &self.ctx.settings.include_label_prefix),
-        )
-        .await
+        let wanted = deployment::build_restored(live, &set, &self.ctx.settings.include_label_prefix);
+        self.overwrite(act, live, &wanted).await
     }
 
     /// The target gets the template that the primary was built from.

@@ -2,13 +2,15 @@
 //!
 //! Our own writes go in with the server's answer, so that the next decision sees them (the watch may be late); events
 //! older than what is known are ignored. Invariant: an entry goes back to an older resourceVersion only by a list or a read
-//! that began after it was known: then etcd was restored from a backup, and its versions count on from an older one.
+//! that began after it was known, or after one showed it of the kind: then etcd was restored from a backup, and its versions
+//! count on from an older one.
 
 mod followers; // who waits for the changes of one object
 mod reads; // lists and reads, beside which watches go on
 mod slim; // what is kept of an object
 #[cfg(test)]
 mod tests;
+mod versions; // which versions the API server told
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,7 +18,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use self::slim::UNAPPLIED;
 use self::{
@@ -78,6 +80,10 @@ struct Inner {
     reading: HashMap<Part, Reading>,
     /// Parts that are not as they are known: a write that was decided on them was refused.
     doubted: HashSet<Part>,
+    /// The newest version that the API server told.
+    newest: HashMap<Kind, u64>,
+    /// Told when versions may have gone back.
+    suspected: HashMap<Kind, Arc<Notify>>,
 }
 
 /// The cache of every kind.
@@ -97,6 +103,8 @@ impl Default for Cache {
                 listing: HashMap::new(),
                 reading: HashMap::new(),
                 doubted: HashSet::new(),
+                newest: HashMap::new(),
+                suspected: HashMap::new(),
             }),
             followers: Followers::default(),
         }
@@ -178,6 +186,7 @@ impl Cache {
         if how == How::Known && !there {
             return false;
         }
+        inner.heard(kind, version);
         if let Some(listing) = inner.listing.get_mut(&kind) {
             listing.named.insert((part.namespace.clone(), name.clone()));
         }

@@ -7,6 +7,7 @@ use crate::{
     reconcile::kinds::Kind,
     workload::{
         marks::{MANAGER, note_template_editor},
+        overwrite::note_own_marks,
         text,
     },
 };
@@ -38,6 +39,7 @@ pub(super) fn slim(kind: Kind, mut object: Value) -> Value {
     let unapplied = created_entry(&object);
     if kind == Kind::Deployment {
         note_template_editor(&mut object);
+        note_own_marks(&mut object);
     }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");

@@ -1,5 +1,8 @@
 //! Server-side apply: fields belong to whoever applied them, until somebody takes them by force.
 
+use std::collections::BTreeSet;
+
+use crate::pointer::At;
 use serde_json::Value;
 
 use super::{
@@ -20,6 +23,18 @@ impl Writer {
         config: Value,
         force: bool,
     ) -> Written {
+        if let Some(twice) = twice(&config) {
+            return Err(Refusal {
+                code: 500,
+                reason: "InternalError",
+                message: format!(
+                    "failed to create typed patch object ({}/{}; {}): {twice}",
+                    key.namespace,
+                    key.name,
+                    key.kind.resource().api_version()
+                ),
+            });
+        }
         let wanted = FieldSet::of(key.kind, &config);
         let Some(live) = self.store.get(key).cloned() else {
             if !text(&config, "/metadata/uid").is_empty() {
@@ -70,4 +85,28 @@ fn shown(manager: &str, kind: Kind) -> String {
         Some(name) => format!("\"{name}\" using {}", kind.resource().api_version()),
         None => format!("\"{manager}\""),
     }
+}
+
+/// Items of a container's lists with the same keys: the real server takes them in a creation or an update, and not in an apply.
+fn twice(config: &Value) -> Option<String> {
+    let containers = config.at("/spec/template/spec/containers")?.as_array()?;
+    for container in containers {
+        for (list, keys) in [
+            ("env", &["name"][..]),
+            ("ports", &["containerPort", "protocol"][..]),
+        ] {
+            let mut seen = BTreeSet::new();
+            for item in container[list].as_array().into_iter().flatten() {
+                let key: Vec<String> = keys.iter().map(|key| format!("{key}={}", item[*key])).collect();
+                let key = key.join(",");
+                if !seen.insert(key.clone()) {
+                    let name = &container["name"];
+                    return Some(format!(
+                        ".spec.template.spec.containers[name={name}].{list}: duplicate entries for key [{key}]"
+                    ));
+                }
+            }
+        }
+    }
+    None
 }

@@ -124,6 +124,8 @@ struct Inner {
     seen: u64,
     stopped: bool,
     denied: BTreeSet<Key>,
+    /// Objects whose spec cannot be changed because of an error of the server.
+    broken: BTreeSet<Key>,
     /// Kinds and namespaces of which a quota lets nobody make another object.
     full: BTreeSet<(Kind, String)>,
     pages: Pages,
@@ -153,6 +155,7 @@ impl ApiServer {
                 seen: 0,
                 stopped: false,
                 denied: BTreeSet::new(),
+                broken: BTreeSet::new(),
                 full: BTreeSet::new(),
                 pages: Pages::default(),
             })),
@@ -188,6 +191,26 @@ impl ApiServer {
         self.nudge();
     }
 
+    /// Others write so many objects that nobody looks at.
+    pub fn skip(&self, versions: u64) {
+        let mut inner = self.lock();
+        inner.writer.store.skip(versions);
+        inner.seen = inner.writer.store.version();
+        drop(inner);
+        self.nudge();
+    }
+
+    /// Starts it on a store that was restored from a backup: versions count on from so many before.
+    pub fn restore(&self, versions: u64) {
+        let mut inner = self.lock();
+        inner.stopped = false;
+        inner.writer.store.rewind(versions);
+        inner.seen = inner.writer.store.version();
+        inner.pages = Pages::default();
+        drop(inner);
+        self.nudge();
+    }
+
     /// Whether it is stopped.
     #[must_use]
     pub fn stopped(&self) -> bool {
@@ -202,6 +225,11 @@ impl ApiServer {
         } else {
             denied.remove(&key);
         }
+    }
+
+    /// Answers 500 to every patch of an object's spec from now on.
+    pub fn break_spec(&self, key: Key) {
+        self.lock().broken.insert(key);
     }
 
     /// Lets nobody make another object of a kind in a namespace, as a quota would, or everybody again.

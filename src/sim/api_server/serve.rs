@@ -120,6 +120,12 @@ impl Connection {
         {
             return refused(&Refusal::denied(key.kind, &key.name));
         }
+        if let Request::Patch(key, _, patch, _) = &request
+            && patch.is_of_spec()
+            && self.server.lock().broken.contains(key)
+        {
+            return refused(&injected(500));
+        }
         if let Request::Create(kind, namespace, object, _) = &request
             && self.server.lock().full.contains(&(*kind, namespace.clone()))
         {

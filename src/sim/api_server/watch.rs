@@ -108,7 +108,8 @@ impl Watch {
                 });
             }
         }
-        self.version = store.version();
+        // Whoever watches from a version that is not there yet is told of nothing before it (kubernetes#107457).
+        self.version = self.version.max(store.version());
         if changes.is_empty() {
             return Next::Nothing;
         }

@@ -49,6 +49,17 @@ pub enum Patch {
     Apply(Value, bool),
 }
 
+impl Patch {
+    /// Whether it changes the spec.
+    #[must_use]
+    pub fn is_of_spec(&self) -> bool {
+        match self {
+            Patch::Json(ops) => ops.iter().any(|op| op.path().as_str().starts_with("/spec")),
+            Patch::Merge(change) | Patch::Apply(change, _) => change.get("spec").is_some(),
+        }
+    }
+}
+
 /// Conditions of a deletion.
 #[derive(Clone, Debug, Default)]
 pub struct Deletion {

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::plan::Plan;
 use crate::{
     defect::{Defect, planted},
-    rollout::{Act, Child},
+    rollout::{Act, Child, RefusedWrite},
 };
 
 /// How long a refused fence is tried before the release goes on without: what refuses at random accepts a late write.
@@ -55,8 +55,9 @@ pub(super) fn fenced(plan: &mut Plan<'_>) -> bool {
     !plan.acting()
 }
 
-/// Whether writes of this workload or Service are refused again and again, so that a late one is refused as well: the round must
-/// not wait for it, or nobody would watch the release. Of the routes every late write counts.
+/// Whether fences of this workload or Service are refused again and again, so that a late write is refused as well: the round must
+/// not wait for it, or nobody would watch the release. Of the routes every late write counts. Where only another write is refused,
+/// a late one may be accepted.
 fn is_refused(plan: &Plan<'_>, child: Child) -> bool {
     let names = &plan.spec.names;
     let object = match child {
@@ -66,5 +67,6 @@ fn is_refused(plan: &Plan<'_>, child: Child) -> bool {
         _ => return false,
     };
     let mut refused = plan.seen.refused.iter();
-    refused.any(|write| write.times >= 2 && plan.now - write.since >= PATIENCE && write.object == object)
+    let lasts = |write: &RefusedWrite| write.times >= 2 && plan.now - write.since >= PATIENCE;
+    refused.any(|write| write.fence && write.object == object && lasts(write))
 }

@@ -55,6 +55,8 @@ mod tests;
 #[cfg(test)]
 mod world;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::{Act, Decision, Observed, RolloutSpec, Routes};
@@ -131,7 +133,8 @@ fn name_refusals(plan: &mut Plan<'_>) {
     let Some(first) = refused.first() else {
         return;
     };
-    let more = match refused.len() {
+    let objects: BTreeSet<&str> = refused.iter().map(|write| write.object.as_str()).collect();
+    let more = match objects.len() {
         1 => String::new(),
         n => format!(" (and {} more objects)", n - 1),
     };

@@ -6,6 +6,7 @@ use crate::rollout::RefusedWrite;
 pub(super) fn refused(times: u32) -> Vec<RefusedWrite> {
     vec![RefusedWrite {
         act: "route",
+        fence: false,
         object: "VirtualService shop".to_owned(),
         message: "denied by policy freeze-mesh".to_owned(),
         since: at(5),
