@@ -198,19 +198,13 @@ impl<'a> Round<'a> {
         error
     }
 
-    /// Takes the server's answer into the cache. When it was asked, `known` was the newest version of the kind.
-    fn note(
-        &self,
-        act: &'static str,
-        kind: Kind,
-        object: &DynamicObject,
-        known: u64,
-    ) -> Result<Arc<Value>, Error> {
+    /// Takes the server's answer into the cache.
+    fn note(&self, act: &'static str, kind: Kind, object: &DynamicObject) -> Result<Arc<Value>, Error> {
         let json = serde_json::to_value(object).map_err(|source| Error::Json {
             what: "an answer",
             source,
         })?;
-        self.ctx.cache.put_answer(kind, json.clone(), known);
+        self.ctx.cache.put(kind, json.clone());
         self.accepted(act, kind, text(&json, "/metadata/name"));
         Ok(Arc::new(json))
     }
@@ -237,7 +231,6 @@ impl<'a> Round<'a> {
             source,
         })?;
         let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
-        let known = self.ctx.cache.newest(kind);
         let written = api
             .patch(
                 name,
@@ -249,6 +242,6 @@ impl<'a> Round<'a> {
             )
             .await
             .map_err(|source| self.refused(act, kind, name, source))?;
-        self.note(act, kind, &written, known)
+        self.note(act, kind, &written)
     }
 }

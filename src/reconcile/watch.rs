@@ -1,19 +1,21 @@
 //! Watching: one stream per kind fills the cache and wakes the Canaries concerned.
 //!
+//! Where etcd was restored from a backup without a raise of its revision, a watch goes on from a version that is not there yet, and
+//! is told nothing until that is passed (kubernetes#107457). So a watch that broke off asks for the version of a list: where that is
+//! older than any object was, all is listed again.
+//!
 //! Canaries are listed first, so that the index is filled before anything else is looked at, and objects that nobody
 //! is concerned by are not kept. What names a Canary concerns it, whether or not it is there.
-
-mod stream; // what is there of a kind, and every change
 
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kube::{
-    api::DynamicObject,
+    api::{Api, DynamicObject, ListParams},
     runtime::{
         WatchStreamExt,
         utils::Backoff,
-        watcher::{self, Event},
+        watcher::{self, Event, watcher},
     },
 };
 use serde_json::Value;
@@ -55,6 +57,9 @@ impl Backoff for WatchBackoff {
     }
 }
 
+/// How long the API server may take to tell the version of a list, and how long to wait before it is asked once more.
+const ASKED_FOR: Duration = Duration::from_secs(5);
+
 /// Watches `kind` for ever; sends once on `listed` when the first list is complete or known to be impossible.
 pub async fn watch(
     ctx: Arc<Context>,
@@ -62,22 +67,82 @@ pub async fn watch(
     kind: Kind,
     listed: tokio::sync::oneshot::Sender<()>,
 ) {
-    let mut stream = stream::events(ctx.clone(), kind)
-        .backoff(WatchBackoff {
-            failures: 0,
-            jitter: ctx.jitter.clone(),
-        })
-        .boxed();
     let mut listed = Some(listed);
-    while let Some(event) = stream.next().await {
+    loop {
+        follow(&ctx, &queue, kind, &mut listed).await;
+        tracing::warn!(
+            ?kind,
+            "versions count anew: etcd was restored from a backup, and all is listed again"
+        );
+    }
+}
+
+/// Lists and watches until versions count anew.
+async fn follow(
+    ctx: &Context,
+    queue: &Queue,
+    kind: Kind,
+    listed: &mut Option<tokio::sync::oneshot::Sender<()>>,
+) {
+    let restores = ctx.cache.restores();
+    let api = kind.watched(&ctx.client, ctx.settings.namespace.as_deref());
+    let backoff = WatchBackoff {
+        failures: 0,
+        jitter: ctx.jitter.clone(),
+    };
+    let events = watcher(api.clone(), watcher::Config::default()).backoff(backoff);
+    let mut stream = events.boxed();
+    // Whether the watch broke off, and nobody has told since which versions there are.
+    let mut doubted = false;
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => event,
+            () = tokio::time::sleep(ctx.jitter.spread(ASKED_FOR)), if doubted => {
+                doubted = !tells_version(ctx, &api).await;
+                if ctx.cache.restores() != restores {
+                    return;
+                }
+                continue;
+            }
+        };
+        let Some(event) = event else { return };
         let first_over = match event {
-            Ok(event) => take_in(&ctx, &queue, kind, event),
-            Err(error) => note_failure(&ctx, &queue, kind, &error),
+            Ok(event) => take_in(ctx, queue, kind, event),
+            Err(error) => {
+                let first_over = note_failure(ctx, queue, kind, &error);
+                let broke = matches!(
+                    error,
+                    watcher::Error::WatchFailed(_) | watcher::Error::WatchStartFailed(_)
+                );
+                if broke && ctx.cache.availability(kind) == Availability::Ready {
+                    doubted = !tells_version(ctx, &api).await;
+                }
+                first_over
+            }
         };
         if first_over && let Some(listed) = listed.take() {
             // Nobody waiting any more means that the controller ends.
             let _: Result<(), ()> = listed.send(());
         }
+        if ctx.cache.restores() != restores {
+            return;
+        }
+    }
+}
+
+/// Asks which version a list has now; returns whether it was told, or is not to be had.
+async fn tells_version(ctx: &Context, api: &Api<DynamicObject>) -> bool {
+    let known = ctx.cache.newest();
+    let asked = ListParams::default().limit(1);
+    match tokio::time::timeout(ASKED_FOR, api.list(&asked)).await {
+        Ok(Ok(list)) => {
+            let version = list.metadata.resource_version.unwrap_or_default();
+            ctx.cache.look_at_version(&version, known);
+            true
+        }
+        // Who may not list, or finds no such kind, is told so by the watch.
+        Ok(Err(kube::Error::Api(status))) => status.code < 500 && status.code != 429,
+        _ => false,
     }
 }
 
@@ -140,6 +205,7 @@ fn put(
     let Ok(json) = serde_json::to_value(object) else {
         return;
     };
+    ctx.cache.heard(&json);
     let part = part_of(kind, &json);
     if kind == Kind::Canary {
         register(ctx, &json);

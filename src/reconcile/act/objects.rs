@@ -60,12 +60,11 @@ impl<'a> Round<'a> {
         };
         let name = child_name(&self.spec.names, child);
         let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
-        let known = self.ctx.cache.newest(kind);
         let written = api
             .create(&params, &object)
             .await
             .map_err(|source| self.refused(act, kind, name, source))?;
-        self.note(act, kind, &written, known).map(drop)
+        self.note(act, kind, &written).map(drop)
     }
 
     /// What we created counts as applied by us from now on, so that the next apply takes away what it leaves out.
@@ -105,12 +104,11 @@ impl<'a> Round<'a> {
         let kind = Kind::from(child);
         let api = kind.api(&self.ctx.client, &self.spec.names.namespace);
         let name = child_name(&self.spec.names, child);
-        let known = self.ctx.cache.newest(kind);
         let written = api
             .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&wanted))
             .await
             .map_err(|source| self.refused(act, kind, name, source))?;
-        self.note(act, kind, &written, known).map(drop)
+        self.note(act, kind, &written).map(drop)
     }
 
     pub(super) async fn point_apex(&self, act: &'static str, serves: Serves) -> Result<(), Error> {

@@ -59,7 +59,6 @@ pub async fn replace_status(
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
     };
-    let known = ctx.cache.newest(kind);
     let written = api
         .replace_status(text(live, "/metadata/name"), &params, &object)
         .await
@@ -72,7 +71,7 @@ pub async fn replace_status(
         what: "an answer",
         source,
     })?;
-    ctx.cache.put_answer(kind, json.clone(), known);
+    ctx.cache.put(kind, json.clone());
     let stored = json.get("status").unwrap_or(&Value::Null);
     if let Some(field) = served::lost(&sent, stored, &format!("{kind:?}.status")) {
         ctx.local.crd_outdated(Some(field.clone()));

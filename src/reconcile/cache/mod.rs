@@ -2,15 +2,13 @@
 //!
 //! Our own writes go in with the server's answer, so that the next decision sees them (the watch may be late); events
 //! older than what is known are ignored. Invariant: an entry goes back to an older resourceVersion only by a list or a read
-//! that began after it was known, or after one showed it of the kind: then etcd was restored from a backup, and its versions
-//! count on from an older one.
+//! that began after it was known: then etcd was restored from a backup, and its versions count on from an older one.
 
 mod followers; // who waits for the changes of one object
 mod reads; // lists and reads, beside which watches go on
 mod slim; // what is kept of an object
 #[cfg(test)]
 mod tests;
-mod versions; // which versions the API server told
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -18,7 +16,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 pub use self::slim::UNAPPLIED;
 use self::{
@@ -80,10 +78,10 @@ struct Inner {
     reading: HashMap<Part, Reading>,
     /// Parts that are not as they are known: a write that was decided on them was refused.
     doubted: HashSet<Part>,
-    /// The newest version that the API server told.
-    newest: HashMap<Kind, u64>,
-    /// Told when versions may have gone back.
-    suspected: HashMap<Kind, Arc<Notify>>,
+    /// The newest version that any object had: versions of all kinds are numbers of one count.
+    newest: u64,
+    /// How often the count began anew.
+    restores: u64,
 }
 
 /// The cache of every kind.
@@ -103,8 +101,8 @@ impl Default for Cache {
                 listing: HashMap::new(),
                 reading: HashMap::new(),
                 doubted: HashSet::new(),
-                newest: HashMap::new(),
-                suspected: HashMap::new(),
+                newest: 0,
+                restores: 0,
             }),
             followers: Followers::default(),
         }
@@ -173,6 +171,35 @@ impl Cache {
         self.take(kind, object, How::Known);
     }
 
+    /// The API server told of an object, whether it is kept or not.
+    pub fn heard(&self, object: &Value) {
+        let mut inner = self.lock();
+        inner.newest = inner.newest.max(version(object));
+    }
+
+    /// The newest version that any object had; 0 if there was none, or versions are no numbers.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.lock().newest
+    }
+
+    /// How often the API server began to count versions anew, as far as it was noticed.
+    #[must_use]
+    pub fn restores(&self) -> u64 {
+        self.lock().restores
+    }
+
+    /// A list that was asked for when `known` was the newest version bears `version`: if that is older, etcd was restored from a
+    /// backup, and everything is to be listed again.
+    pub fn look_at_version(&self, version: &str, known: u64) {
+        let Some(version) = version.parse().ok().filter(|version| *version < known) else {
+            return;
+        };
+        let mut inner = self.lock();
+        inner.newest = version;
+        inner.restores += 1;
+    }
+
     fn take(&self, kind: Kind, object: Value, how: How) -> bool {
         let part = part_of(kind, &object);
         let version = version(&object);
@@ -186,7 +213,7 @@ impl Cache {
         if how == How::Known && !there {
             return false;
         }
-        inner.heard(kind, version);
+        inner.newest = inner.newest.max(version);
         if let Some(listing) = inner.listing.get_mut(&kind) {
             listing.named.insert((part.namespace.clone(), name.clone()));
         }

@@ -135,9 +135,6 @@ impl Cache {
         for object in found {
             let name = text(&object, "/metadata/name");
             let (gone, known) = (reading.removed.get(name), reading.known.get(name));
-            if known.is_some_and(|known| (1..*known).contains(&version(&object))) {
-                self.suspect(part.kind);
-            }
             if gone.is_none_or(|gone| *gone < version(&object)) {
                 self.take(part.kind, object, How::Listed(known.copied()));
             }

@@ -1,6 +1,5 @@
 //! What goes in, and what is told of it.
 
-use futures::FutureExt;
 use serde_json::json;
 
 use super::*;
@@ -125,60 +124,23 @@ fn list_or_read_after_a_restore_of_etcd_is_what_is_there() {
 }
 
 #[test]
-fn version_that_is_older_than_what_was_known_before_is_suspected() {
+fn version_of_a_list_tells_that_versions_count_anew() {
+    let cache = Cache::default();
     let object =
         |version: &str| json!({"metadata": {"name": "a", "namespace": "n", "resourceVersion": version}});
-    let suspected = |cache: &Cache| {
-        cache
-            .suspected(Kind::Deployment)
-            .notified()
-            .now_or_never()
-            .is_some()
-    };
-    let part = part_of(Kind::Deployment, &object("1"));
-    let cache = Cache::default();
-    cache.put(Kind::Deployment, object("7"));
-    cache.heard(Kind::Deployment, "20");
-    cache.heard(Kind::Deployment, "no number");
-    let known = cache.newest(Kind::Deployment);
-    assert_eq!(known, 20);
-    cache.put_answer(Kind::Deployment, object("7"), known);
-    assert!(!suspected(&cache), "the write changed nothing");
-    cache.put_answer(Kind::Deployment, object("21"), known);
-    cache.put_answer(Kind::Deployment, object("22"), known);
-    cache.put_answer(Kind::Deployment, object("21"), known);
-    assert!(!suspected(&cache), "the watch was faster");
-    cache.put_answer(Kind::Deployment, object("9"), known);
-    assert!(suspected(&cache) && !suspected(&cache));
-    cache.begin_read(&part);
-    cache.end_read(&part, Some(vec![object("22")]));
-    assert!(!suspected(&cache));
-    cache.begin_read(&part);
-    cache.end_read(&part, Some(vec![object("10")]));
-    assert!(suspected(&cache));
-}
-
-#[test]
-fn whatever_comes_after_versions_went_back_is_news() {
-    let object = |name: &str, version: &str| json!({"metadata": {"name": name, "namespace": "n", "resourceVersion": version}});
-    let cache = Cache::default();
-    for name in ["a", "b"] {
-        cache.put(Kind::Deployment, object(name, "1000"));
+    cache.put(Kind::Deployment, object("20"));
+    let known = cache.newest();
+    cache.put(Kind::Service, object("30"));
+    for version in ["20", "25", "31", "", "no number"] {
+        cache.look_at_version(version, known);
     }
-    cache.remove(Kind::Deployment, &object("b", "1001"));
-    cache.heard(Kind::Service, "1000");
-    cache.forget_versions(Kind::Deployment);
-    assert_eq!(cache.newest(Kind::Deployment), 0);
-    let others = cache.suspected(Kind::Service);
-    assert!(
-        others.notified().now_or_never().is_some(),
-        "it may be all of them"
+    assert_eq!(
+        (cache.newest(), cache.restores()),
+        (30, 0),
+        "others write meanwhile"
     );
-    assert!(cache.put(Kind::Deployment, object("a", "900")));
-    assert!(
-        cache.put(Kind::Deployment, object("b", "901")),
-        "it was gone, and is there again"
-    );
-    assert!(!cache.put(Kind::Deployment, object("a", "899")), "a late event");
-    assert_eq!(cache.newest(Kind::Deployment), 901);
+    cache.look_at_version("12", cache.newest());
+    assert_eq!((cache.newest(), cache.restores()), (12, 1));
+    cache.look_at_version("12", cache.newest());
+    assert_eq!(cache.restores(), 1, "once for all kinds");
 }

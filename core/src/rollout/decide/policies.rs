@@ -48,8 +48,8 @@ pub(super) fn cover(plan: &mut Plan<'_>) -> bool {
     let names = &plan.spec.names;
     let text = if !uncovered.is_empty() {
         format!(
-            "pods of {} are selected or let through by {}, and those of {} would not be, or the other way round; let the policies \
-             name both, or accept it: kubectl annotate canary {} --overwrite bellwether.dev/accept-policies={}",
+            "pods of {} are selected or let through by {}, and those of {} would not be, or the other way round; let them name the \
+             pods of both, or accept it: kubectl annotate canary {} --overwrite bellwether.dev/accept-policies={}",
             names.target,
             uncovered.join(", "),
             names.primary,
