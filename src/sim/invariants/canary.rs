@@ -59,7 +59,8 @@ pub(super) fn changed(seen: &Seen<'_>, ledger: &mut Ledger, record: &mut Record,
     step(seen, ledger, record, (old, new), found);
     retirement(seen, ledger, (old, new), found);
     evidence(seen, record, (old, new), found);
-    rest(seen, ledger, (old, new), found);
+    let stale = record.stale_until.is_some_and(|until| seen.at <= until);
+    rest(seen, ledger, stale, (old, new), found);
 }
 
 /// Writes of a status within [`SPAN`] that nothing can ask for: then each undoes the one before.
@@ -266,7 +267,13 @@ fn edited(seen: &Seen<'_>, ledger: &Ledger) -> bool {
 }
 
 /// I4: a phase of rest is written when it is true.
-fn rest(seen: &Seen<'_>, ledger: &Ledger, (old, new): (&Value, &Value), found: &mut Vec<String>) {
+fn rest(
+    seen: &Seen<'_>,
+    ledger: &Ledger,
+    stale: bool,
+    (old, new): (&Value, &Value),
+    found: &mut Vec<String>,
+) {
     let entered = ["Initialized", "Succeeded", "Failed"]
         .iter()
         .any(|phase| new["phase"] == *phase && old["phase"] != *phase);
@@ -275,7 +282,8 @@ fn rest(seen: &Seen<'_>, ledger: &Ledger, (old, new): (&Value, &Value), found: &
     }
     let phase = &new["phase"];
     let weight = seen.weight_of_routes();
-    if weight > 0 && !edited(seen, ledger) {
+    // What somebody edited while the watches were cut comes in after what else they show.
+    if weight > 0 && !stale && !edited(seen, ledger) {
         found.push(format!("{phase} while the canary has weight {weight} (I4)"));
     }
     let Some(target) = seen.get(Kind::DEPLOYMENT, &seen.names.canary) else {

@@ -162,16 +162,9 @@ pub(super) fn split_by_pods(plan: &Plan<'_>) -> Weight {
 pub(super) fn primary_keeps_serving(plan: &Plan<'_>, weight: Weight) -> bool {
     let share = need(weight.complement(), full(plan));
     let floor = |workload: &Workload| i64::from(workload.floor) * 2 >= i64::from(share);
-    plan.primary().is_none_or(floor)
-        && plan
-            .target()
-            .is_none_or(|target| target.desired == 0 || kept(target, share))
-}
-
-/// The primary gets the target's strategy, whose share may differ from that of the one that it has now.
-fn kept(target: &Workload, share: i32) -> bool {
-    let floor = i64::from(target.floor) * i64::from(share) / i64::from(target.desired.max(1));
-    floor * 2 >= i64::from(share)
+    // The primary gets the target's strategy, which may keep another part of its pods than the one that it has now.
+    let keeps_half = |target: &Workload| i64::from(target.floor) * 2 >= i64::from(target.desired);
+    plan.primary().is_none_or(floor) && plan.target().is_none_or(keeps_half)
 }
 
 #[cfg(test)]

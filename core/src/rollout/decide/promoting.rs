@@ -87,7 +87,8 @@ fn gives_way(plan: &mut Plan<'_>) -> bool {
     if weight != Weight::FULL && capacity::primary_keeps_serving(plan, weight) {
         return true;
     }
-    if !capacity::primary_keeps_serving(plan, Weight::ZERO) && !enough_pods(plan) {
+    let stands_in = weight != Weight::FULL || !capacity::primary_keeps_serving(plan, Weight::ZERO);
+    if stands_in && !enough_pods(plan) {
         return false;
     }
     if weight != Weight::FULL {

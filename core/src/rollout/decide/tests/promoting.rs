@@ -161,3 +161,34 @@ fn advance_ends_the_wait_for_the_silence_of_a_primary_that_is_replaced() {
     assert_eq!(seen.status.phase, Some(Phase::Finalising));
     assert!(!seen.status.transfer.as_ref().unwrap().assumed);
 }
+
+/// The canary has two pods for a primary of four, and the strategy keeps one of two: half of any share, however it is rounded.
+#[test]
+fn two_pods_do_not_stand_in_for_four_while_the_primary_is_replaced() {
+    let mut seen = promoting_at_half(
+        Reading::Value(100.0),
+        Workload {
+            desired: 4,
+            total: 4,
+            updated: 4,
+            available: 4,
+            endpoints: 4,
+            floor: 1,
+            ..workload("a", "1")
+        },
+    );
+    seen.status.canary_weight = 40;
+    seen.routes = at_weight(40);
+    seen.target = Some(workload("b", "2"));
+    let acts = carry_out(&mut seen, 10, &spec());
+    assert_eq!(acts[0], Act::ScaleTarget(4));
+    assert!(!acts.iter().any(|act| matches!(act, Act::Route(_))), "{acts:?}");
+    let primary = seen.primary.as_mut().unwrap();
+    primary.floor = 3;
+    let acts = carry_out(&mut seen, 10, &spec());
+    assert!(
+        acts.iter().any(|act| matches!(act, Act::Promote { .. })),
+        "its strategy keeps half of its pods: {acts:?}"
+    );
+    assert!(!acts.iter().any(|act| matches!(act, Act::Route(_))), "{acts:?}");
+}
