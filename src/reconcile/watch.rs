@@ -19,6 +19,7 @@ use kube::{
     },
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     Context,
@@ -97,7 +98,7 @@ async fn follow(
     loop {
         let event = tokio::select! {
             event = stream.next() => event,
-            () = tokio::time::sleep(ctx.jitter.spread(ASKED_FOR)), if doubted => {
+            () = tokio::time::sleep_until(Instant::now() + ctx.jitter.spread(ASKED_FOR)), if doubted => {
                 doubted = !tells_version(ctx, &api).await;
                 if ctx.cache.restores() != restores {
                     return;

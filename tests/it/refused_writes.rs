@@ -204,7 +204,11 @@ fn write_that_is_answered_500_for_ever_is_named_and_tried_more_and_more_rarely()
         cluster.ship(NS, "shop", "shop:good-2").unwrap();
         await_phase(&cluster, "Promoting", 120).await;
         cluster.pass(TimeDelta::seconds(300)).await;
-        let version = || cluster.server.read(|store| store.version());
+        let version = || {
+            cluster
+                .server
+                .read(bellwether::sim::api_server::store::Store::version)
+        };
         let since = version();
         cluster.pass(TimeDelta::seconds(60)).await;
         let written = version() - since;

@@ -208,6 +208,8 @@ pub async fn field_removed(stage: Arc<Stage>) -> Result<()> {
         &shop::canary_with(|spec| spec["skipAnalysis"] = json!(true)),
     )
     .await?;
+    // Who called a moment ago and is seen nowhere is waited for.
+    let traffic = stage.traffic(RATE);
     let container = "/spec/template/spec/containers/0";
     let release = json!([
         {"op": "remove", "path": format!("{container}/env/0")},
@@ -215,6 +217,7 @@ pub async fn field_removed(stage: Arc<Stage>) -> Result<()> {
     ]);
     stage.json_patch(Kind::Deployment, "shop", release).await?;
     shop::wait_phase(&stage, "Succeeded", SOON).await?;
+    shop::end_without_failure(&stage, traffic).await?;
     let primary = stage.api(Kind::Deployment).get("shop-primary").await?;
     let containers = &primary.data["spec"]["template"]["spec"]["containers"];
     ensure!(

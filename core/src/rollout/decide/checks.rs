@@ -85,7 +85,8 @@ pub(super) fn evaluate(plan: &mut Plan<'_>) -> Verdict {
         .collect();
     // Pods that crash are not read any more, and what they answered counts.
     let ready = plan.target().is_some_and(capacity::canary_complete);
-    if !bad.is_empty() && !(ready && outdated(plan, &sample).is_some()) {
+    let of_before = ready && outdated(plan, &sample).is_some();
+    if !bad.is_empty() && !of_before {
         let text = bad
             .iter()
             .map(|c| c.message.clone())
