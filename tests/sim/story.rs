@@ -38,10 +38,21 @@ pub struct Story {
 impl Story {
     /// The story of a seed.
     pub fn of(seed: u64) -> Story {
+        Story::draw(seed, true)
+    }
+
+    /// The story of a seed with ordinary Canaries, and without what lasts for a while.
+    pub fn plain(seed: u64) -> Story {
+        Story::draw(seed, false)
+    }
+
+    fn draw(seed: u64, varied: bool) -> Story {
         let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x2545_F491_4F6C_DD1D));
         let canaries = [1, 1, 1, 2, 2, 3][rng.usize(..6)];
         let mut setups: Vec<Setup> = (0..canaries).map(|_| Setup::draw(&mut rng)).collect();
-        vary(seed, &mut setups);
+        if varied {
+            vary(seed, &mut setups);
+        }
         let replicas = if rng.u8(..4) == 0 { 2 } else { 1 };
         let rate = [0.0, 0.02, 0.08, 0.2][rng.usize(..4)];
         let mut events = Vec::new();
@@ -60,7 +71,9 @@ impl Story {
             events.push(event);
             events.extend(reaction);
         }
-        add_lasting(seed, &mut events, replicas);
+        if varied {
+            add_lasting(seed, &mut events, replicas);
+        }
         let mut skew = || TimeDelta::milliseconds(rng.i64(-2_000..2_000));
         let skews = [skew(), skew()];
         Story {
