@@ -18,7 +18,6 @@ use super::{
     query,
 };
 use crate::{
-    defect::{Defect, planted},
     judge::{
         Counts, MetricKind, MetricSpec, Reading, Reporter, Sample, Seen, Sides, Traffic, has_requests,
         reading,
@@ -256,9 +255,7 @@ impl Making<'_> {
         let of = |key| count(self.counted(Question::Traffic(window), key, self.asked.request.reporter));
         let canary = of(canary);
         // Pods that are gone were reached, not these.
-        let reached = seen.is_current() == Some(true)
-            || self.asked.request.reporter == Reporter::Source
-            || planted(Defect::JudgesPodsOfBefore);
+        let reached = seen.is_current() == Some(true) || self.asked.request.reporter == Reporter::Source;
         Traffic {
             window,
             reached_at: (has_requests(&canary) && reached).then_some(self.at),

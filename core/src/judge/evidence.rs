@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Counts, MetricSpec, Sides};
+use crate::defect::{Defect, planted};
 
 /// Time between two samples where neither the source nor the configuration tells it.
 pub const UNKNOWN_INTERVAL: Duration = Duration::from_secs(60);
@@ -147,6 +148,9 @@ impl Seen {
     /// this version. A source that is behind answers with what pods counted that are gone. `None` if the source did not answer.
     #[must_use]
     pub fn is_current(&self) -> Option<bool> {
+        if planted(Defect::JudgesPodsOfBefore) {
+            return Some(true);
+        }
         self.is_measured(1)
     }
 

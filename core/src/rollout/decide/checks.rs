@@ -229,10 +229,7 @@ fn blindness(plan: &Plan<'_>, checks: &[Check], sample: &Sample) -> Option<Verdi
 /// Why values say nothing of the pods that serve now: the source reads none of them, so what it counted may be of pods that are
 /// gone. Callers' proxies count whom they called, whether those are read or not.
 fn outdated(plan: &Plan<'_>, sample: &Sample) -> Option<Verdict> {
-    if plan.spec.metrics.is_empty()
-        || plan.spec.reporter == Reporter::Source
-        || planted(Defect::JudgesPodsOfBefore)
-    {
+    if plan.spec.metrics.is_empty() || plan.spec.reporter == Reporter::Source {
         return None;
     }
     let target = &plan.spec.names.target;

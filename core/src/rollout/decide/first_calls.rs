@@ -8,7 +8,6 @@ use chrono::TimeDelta;
 use super::{capacity, plan::Plan, policies, reach, side, transfer};
 use crate::{
     api::{FirstCallsStatus, HoldReason, Phase},
-    defect::{Defect, planted},
     judge::{Counts, Reading, Seen},
     rollout::{Act, Serves, Weight},
 };
@@ -100,7 +99,7 @@ fn first(seen: &Seen) -> Option<First> {
             arrived.requests,
         ));
     }
-    let current = seen.is_current() == Some(true) || planted(Defect::JudgesPodsOfBefore);
+    let current = seen.is_current() == Some(true);
     let answered = (arrived.requests - arrived.denied).max(called.requests - called.refused());
     (current && answered >= 0.5).then_some(First::Answered(answered))
 }

@@ -215,7 +215,7 @@ fn answered(
     transfer: &TransferStatus,
 ) -> Option<Reach> {
     let (new, old) = (side::seen(sample, to), side::seen(sample, side::other(to)));
-    if new.is_current() != Some(true) && !planted(Defect::JudgesPodsOfBefore) {
+    if new.is_current() != Some(true) {
         return None;
     }
     let Some(callers) = new.counts().map(Counts::of_callers) else {

@@ -135,3 +135,21 @@ fn pod_is_away_in_the_pause_of_a_blind_retreat() {
         now += 1;
     }
 }
+
+/// The source is behind for both sides: it reads no pod of either, and good values of before go on.
+#[test]
+fn source_that_is_behind_rolls_no_release_back() {
+    let mut seen = first_step(Reading::Value(100.0));
+    let mut told = Vec::new();
+    for now in 10..3600 {
+        let w = f64::from(seen.routes.weight().unwrap().percent());
+        measure(&mut seen, now, 3.0 * w, 300.0 - 3.0 * w);
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.seen.canary.pods = Reading::Value(0.0);
+        sample.seen.primary.pods = Reading::Value(0.0);
+        let before = seen.status.outbox.seq;
+        live(&mut seen, now, &spec());
+        told.extend(news(&seen, before).into_iter().map(|reason| (now, reason)));
+    }
+    assert!(!told.iter().any(|(_, reason)| reason == "RolledBack"), "{told:?}");
+}

@@ -2,18 +2,6 @@
 
 use super::*;
 
-fn pods(revision: &str, mark: &str, desired: i32, ready: i32) -> Workload {
-    Workload {
-        floor: desired,
-        desired,
-        total: desired,
-        updated: desired,
-        available: ready,
-        endpoints: ready,
-        ..workload(revision, mark)
-    }
-}
-
 /// The last step of `b` at weight 50, with these pods of canary and primary.
 fn last_step(target: Workload, primary: Workload) -> Observed {
     let mut seen = first_step(Reading::Value(100.0));
@@ -106,4 +94,20 @@ fn primary_whose_strategy_lets_all_pods_go_is_given_its_template_only_while_the_
     let decision = decide(&spec(), &seen, at(11));
     assert_eq!(decision.acts.last(), Some(&Act::Route(Weight::FULL)));
     assert!(!decision.acts.iter().any(|act| matches!(act, Act::Promote { .. })));
+}
+
+/// A tool scaled the canary to one pod; the primary has ten.
+#[test]
+fn advance_sends_no_half_of_the_traffic_of_ten_pods_to_one() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.primary = Some(pods("a", "1", 10, 10));
+    seen.target = Some(pods("b", "2", 1, 1));
+    seen.orders = order(Verb::Advance, "b");
+    live(&mut seen, 3, &spec());
+    assert_eq!(
+        seen.routes,
+        at_weight(10),
+        "one pod gets the traffic of five: {:?}",
+        seen.status.interventions
+    );
 }

@@ -4,14 +4,7 @@ use super::*;
 
 /// The primary was deleted during the promotion, came back with `b` and does not get ready; the old template is nowhere.
 pub(super) fn failed_on_the_canary() -> Observed {
-    let mut seen = promoting_at_half(
-        Reading::Value(100.0),
-        Workload {
-            available: 0,
-            endpoints: 0,
-            ..workload("b", "1")
-        },
-    );
+    let mut seen = promoting_at_half(Reading::Value(100.0), unready(workload("b", "1")));
     seen.unrestorable = Some("a".to_owned());
     for now in 10..400 {
         let full = seen.routes == at_weight(100);
@@ -137,14 +130,7 @@ fn promotion_that_cannot_be_undone_does_not_fail_again_and_again() {
 /// An admission webhook refuses the primary's old template until the undo's time is over; then it is mended.
 #[test]
 fn primary_returns_to_the_promoted_template_when_that_is_possible_again() {
-    let mut seen = promoting_at_half(
-        Reading::Value(100.0),
-        Workload {
-            available: 0,
-            endpoints: 0,
-            ..workload("b", "1")
-        },
-    );
+    let mut seen = promoting_at_half(Reading::Value(100.0), unready(workload("b", "1")));
     let mut acts = Vec::new();
     for now in 10..4000 {
         let full = seen.routes == at_weight(100);
@@ -171,22 +157,14 @@ fn primary_rolled_back_by_hand_after_a_failed_promotion() {
     // the promotion to `b` failed, the primary was restored to `a` and `a` does not get ready either
     seen.unrestorable = None;
     seen.status.revision.previous = Some("z".to_owned());
-    seen.primary = Some(Workload {
-        available: 0,
-        endpoints: 0,
-        ..workload("a", "9")
-    });
+    seen.primary = Some(unready(workload("a", "9")));
     for now in 1000..1030 {
         measure(&mut seen, now, 100.0, 0.0);
         let p = seen.primary.clone();
         live(&mut seen, now, &spec());
         assert_eq!(seen.primary, p);
     }
-    seen.primary = Some(Workload {
-        available: 0,
-        endpoints: 0,
-        ..workload("z", "8")
-    });
+    seen.primary = Some(unready(workload("z", "8")));
     let mut acts = Vec::new();
     for now in 1030..1060 {
         measure(&mut seen, now, 100.0, 0.0);
@@ -278,5 +256,24 @@ fn policy_is_mended_after_an_unreached_promotion() {
         seen.status.all_holds(),
         seen.status.interventions,
         seen.status.transfer
+    );
+}
+
+/// The canary serves everything after a failed promotion, and a tool applies `replicas: 0` to the target.
+#[test]
+fn target_that_serves_alone_gets_its_pods_back() {
+    let mut seen = failed_on_the_canary();
+    seen.target = Some(without_pods("b", "2"));
+    let mut acts = Vec::new();
+    for now in 1000..4600 {
+        measure(&mut seen, now, 0.0, 0.0);
+        acts.extend(live(&mut seen, now, &spec()));
+    }
+    assert!(
+        acts.iter()
+            .any(|act| matches!(act, Act::ScaleTarget(n) if *n > 0)),
+        "nobody serves for an hour: {:?} {:?}",
+        seen.routes,
+        seen.status.all_holds()
     );
 }

@@ -5,15 +5,16 @@ mod blind; // metrics that cannot be read
 mod bursts; // services that are called now and then
 mod capacity; // enough pods for a share of the traffic
 mod clock; // clocks, and controllers that die
-mod combined; // two rare things at once
 mod failed_promotion;
 mod first_calls;
 mod handed_over;
+mod holds; // what they say
 mod identity; // templates that are known by another digest
 mod missed;
 mod orders; // what somebody orders
 mod pods;
 mod promoting; // the primary takes over
+mod pushed; // a template that comes while something else is under way
 mod quarrel; // somebody else keeps changing what is written
 mod refused; // writes that the API server refuses
 mod rest; // nothing is under way
@@ -23,6 +24,8 @@ mod terminating; // a Canary that is deleted
 mod transfer; // traffic that is handed over
 mod uncarried;
 mod undone; // what somebody else undoes
+mod withdrawn; // while the primary cannot take the traffic back
+mod writes; // of a release that waits
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -340,4 +343,62 @@ fn promoting_at_half(reading: Reading, primary: Workload) -> Observed {
     seen.routes = at_weight(50);
     seen.primary = Some(primary);
     seen
+}
+
+/// One order, with an id of its own.
+fn ordered(id: &str, verb: Verb, revision: &str) -> Vec<Order> {
+    let mut orders = order(verb, revision);
+    orders[0].id = id.to_owned();
+    orders
+}
+
+/// A workload that asks for so many pods, of which so many serve, and which keeps all of them through a rollout.
+fn pods(revision: &str, mark: &str, desired: i32, ready: i32) -> Workload {
+    Workload {
+        floor: desired,
+        desired,
+        total: desired,
+        updated: desired,
+        available: ready,
+        endpoints: ready,
+        ..workload(revision, mark)
+    }
+}
+
+/// Reasons of what was told since.
+fn news(seen: &Observed, before: i64) -> Vec<String> {
+    let pending = seen.status.outbox.pending.iter();
+    pending
+        .filter(|notice| notice.seq > before)
+        .map(|notice| notice.reason.clone())
+        .collect()
+}
+
+/// None of its pods is ready.
+fn unready(workload: Workload) -> Workload {
+    Workload {
+        available: 0,
+        endpoints: 0,
+        ..workload
+    }
+}
+
+/// The success rate is good, and another one each time.
+fn good_value(seen: &mut Observed, now: i64) {
+    let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+    sample.at = at(now);
+    let value = 99.0 + (now % 7) as f64 / 10.0;
+    sample.readings = [("request-success-rate".to_owned(), Reading::Value(value))].into();
+}
+
+/// A gate that anybody may open.
+fn approval(name: &str, at: crate::api::GatePoint) -> crate::rollout::GateSpec {
+    crate::rollout::GateSpec {
+        name: name.to_owned(),
+        at,
+        opens: crate::rollout::Opens::Approval {
+            not_by_requester: false,
+        },
+        timeout: None,
+    }
 }

@@ -1,6 +1,10 @@
 //! What somebody orders.
 
-use super::*;
+use super::{
+    failed_promotion::{failed_on_the_canary, unreached, unreached_and_failed},
+    *,
+};
+use crate::rollout::analysis_is_skipped;
 
 /// At rest after revision `b` failed; `a` is promoted.
 fn at_rest() -> Observed {
@@ -215,4 +219,144 @@ fn gate_rejected_beforehand_takes_the_release_back_at_once() {
     let status = recorded(&decision.acts[1]);
     let message = &status.retirement.as_ref().unwrap().message;
     assert_eq!(message, "gate end was not passed by mia: it is late");
+}
+
+/// `b` is promoted, and the wait for its requests has a hold; somebody's order names another revision.
+#[test]
+fn advance_of_another_revision_ends_no_promotion() {
+    let mut seen = promoting_at_half(Reading::Value(100.0), workload("b", "2"));
+    measure(&mut seen, 10, 150.0, 150.0);
+    live(&mut seen, 10, &spec());
+    assert_eq!(seen.status.phase, Some(Phase::Finalising));
+    for now in 11..200 {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(now);
+        sample.traffic.canary = Reading::Error("down".to_owned());
+        sample.traffic.primary = Reading::Error("down".to_owned());
+        live(&mut seen, now, &spec());
+    }
+    assert!(seen.status.hold.is_some());
+    seen.orders = ordered("9", Verb::Advance, "x");
+    let mut scaled = false;
+    for now in 200..260 {
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.at = at(now);
+        scaled |= live(&mut seen, now, &spec()).contains(&Act::ScaleTarget(0));
+    }
+    let refused = seen.status.interventions[0].refused.clone();
+    assert!(
+        refused.is_some() && !scaled,
+        "refused: {refused:?}, canary scaled away: {scaled}, {:?}",
+        seen.status.phase
+    );
+}
+
+/// The same while the canary serves after a failed promotion.
+#[test]
+fn advance_of_another_revision_promotes_nothing_after_a_failed_promotion() {
+    let (mut seen, from) = unreached_and_failed();
+    for now in from + 1..from + 20 {
+        unreached(&mut seen, now);
+        live(&mut seen, now, &spec());
+    }
+    seen.orders = ordered("9", Verb::Advance, "x");
+    for now in from + 20..from + 100 {
+        unreached(&mut seen, now);
+        live(&mut seen, now, &spec());
+    }
+    assert_eq!(
+        (seen.status.phase, seen.status.canary_weight),
+        (Some(Phase::Failed), 100),
+        "{:?}",
+        seen.status.interventions
+    );
+}
+
+/// The clock was an hour ahead when somebody skipped the analysis of `b` and called it off; it is put right, and `b` is retried.
+#[test]
+fn skip_of_an_earlier_release_skips_nothing_after_the_clock_was_set_back() {
+    let mut seen = first_step(Reading::NoData);
+    seen.orders = ordered("1", Verb::SkipAnalysis, "b");
+    seen.status.pause = None;
+    live(&mut seen, 3600, &spec());
+    seen.orders = ordered("2", Verb::Abort, "b");
+    live(&mut seen, 3601, &spec());
+    seen.orders = vec![];
+    for now in 3602..3640 {
+        measure(&mut seen, now, 0.0, 900.0);
+        live(&mut seen, now, &spec());
+    }
+    assert_eq!(seen.status.phase, Some(Phase::Failed));
+    assert_eq!(seen.target.as_ref().unwrap().desired, 0);
+    seen.routing_since = at(30);
+    seen.sampled_since = at(30);
+    seen.template_since = at(30);
+    measure(&mut seen, 40, 0.0, 900.0);
+    live(&mut seen, 40, &spec());
+    seen.orders = ordered("3", Verb::Retry, "b");
+    live(&mut seen, 41, &spec());
+    assert_eq!(seen.status.phase, Some(Phase::Progressing));
+    seen.orders = vec![];
+    let mut promoted = false;
+    for now in 42..60 {
+        measure(&mut seen, now, 0.0, 900.0);
+        let acts = live(&mut seen, now, &spec());
+        promoted |= acts.iter().any(|act| matches!(act, Act::Promote { .. }));
+    }
+    assert!(
+        !promoted && !analysis_is_skipped(&spec(), &seen.status),
+        "promoted without analysis: {promoted}, {:?}",
+        seen.status.interventions
+    );
+}
+
+/// The canary serves after a failed promotion: what orders are told about each other.
+#[test]
+fn refused_order_names_no_other_that_is_refused() {
+    let mut seen = failed_on_the_canary();
+    seen.status.revision.previous = Some("z".to_owned());
+    let mut said = Vec::new();
+    for (id, verb, revision) in [
+        ("u", Verb::Undo, "a"),
+        ("r", Verb::Retry, "b"),
+        ("x", Verb::Abort, "b"),
+    ] {
+        seen.orders = ordered(id, verb, revision);
+        live(&mut seen, 1000, &spec());
+        let last = seen.status.interventions.last().unwrap();
+        said.push(last.refused.clone().unwrap_or_default());
+    }
+    assert!(
+        !(said[0].contains("abort it first") && said[2].contains("no release is under way")),
+        "{said:?}"
+    );
+}
+
+/// In an outage somebody edits the primary, which makes it worse; or the workload is deleted. Then the undo is ordered.
+#[test]
+fn undo_is_carried_out_whoever_edited_the_primary_and_without_the_workload() {
+    let edited = Workload {
+        edited_by: Some("mia".to_owned()),
+        ..workload("b", "1")
+    };
+    for (target, primary) in [(Some(without_pods("b", "2")), edited), (None, workload("b", "1"))] {
+        let mut seen = quarrel::at_rest();
+        let revision = &mut seen.status.revision;
+        (revision.promoted, revision.current) = (Some("b".to_owned()), Some("b".to_owned()));
+        revision.previous = Some("a".to_owned());
+        (seen.target, seen.primary) = (target, Some(primary));
+        seen.orders = order(Verb::Undo, "b");
+        let mut acts = Vec::new();
+        for now in 10..700 {
+            measure(&mut seen, now, 0.0, 100.0);
+            acts.extend(live(&mut seen, now, &spec()));
+        }
+        let restores = |act: &Act| matches!(act, Act::Restore { revision } if revision == "a");
+        assert!(
+            acts.iter().any(restores),
+            "{:?} {:?}",
+            seen.target,
+            seen.status.all_holds()
+        );
+    }
 }

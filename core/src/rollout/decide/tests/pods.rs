@@ -120,17 +120,20 @@ fn watch_that_is_broken_rolls_no_release_back() {
     assert_eq!(seen.status.history.first().map(|past| past.message.clone()), None);
 }
 
+/// A pod of the primary is replaced, and another one is not yet.
+fn half_replaced() -> Observed {
+    let primary = Workload {
+        updated: 1,
+        total: 3,
+        ..workload("b", "2")
+    };
+    promoting_at_half(Reading::Value(100.0), primary)
+}
+
 /// Somebody suspends the Canary for a quarter of an hour to make room for the primary's new pods, which start when it goes on.
 #[test]
 fn primary_has_its_time_after_a_suspension() {
-    let mut seen = promoting_at_half(
-        Reading::Value(100.0),
-        Workload {
-            updated: 1,
-            total: 3,
-            ..workload("b", "2")
-        },
-    );
+    let mut seen = half_replaced();
     let mut suspended = spec();
     suspended.suspend = true;
     for now in 10..1000 {
@@ -171,11 +174,7 @@ fn paused_without_a_primary(primary: Option<Workload>) -> Observed {
 
 #[test]
 fn callers_are_not_left_without_pods_because_a_release_is_paused() {
-    let dead = Workload {
-        available: 0,
-        endpoints: 0,
-        ..workload("a", "1")
-    };
+    let dead = unready(workload("a", "1"));
     let mut found = Vec::new();
     for primary in [None, Some(dead)] {
         let seen = paused_without_a_primary(primary.clone());
@@ -244,14 +243,7 @@ fn callers_move_to_whoever_serves_though_a_watch_is_broken() {
 
 /// Hands are off for a quarter of an hour while the primary gets its pods; returns when the promotion was undone.
 fn interrupted(how: &str) -> Option<i64> {
-    let mut seen = promoting_at_half(
-        Reading::Value(100.0),
-        Workload {
-            updated: 1,
-            total: 3,
-            ..workload("b", "2")
-        },
-    );
+    let mut seen = half_replaced();
     for now in 10..1000 {
         measure(&mut seen, now, 100.0, 100.0);
         if now == 940 {

@@ -195,10 +195,7 @@ fn release_that_passed_and_waits_writes_its_values_once_a_minute() {
     seen.orders = vec![];
     let mut written = 0;
     for now in (10..310).step_by(2) {
-        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
-        sample.at = at(now);
-        let value = 99.0 + (now % 7) as f64 / 10.0;
-        sample.readings = [("request-success-rate".to_owned(), Reading::Value(value))].into();
+        good_value(&mut seen, now);
         written += records(&live(&mut seen, now, &spec()));
     }
     assert_eq!(seen.status.canary_weight, 10);

@@ -110,8 +110,7 @@ fn promotion_ends_whatever_somebody_scales() {
 }
 
 /// The first step is due each round, and its route has to wait because somebody undoes it.
-#[test]
-fn step_that_waits_for_a_quarrel_costs_no_endless_writes() {
+fn step_that_waits_for_a_quarrel() -> Observed {
     let mut seen = first_step(Reading::Value(100.0));
     seen.status.canary_weight = 0;
     seen.status.step = None;
@@ -123,6 +122,12 @@ fn step_that_waits_for_a_quarrel_costs_no_endless_writes() {
         last: at(9),
         repaired: Some(at(9)),
     }];
+    seen
+}
+
+#[test]
+fn step_that_waits_for_a_quarrel_costs_no_endless_writes() {
+    let mut seen = step_that_waits_for_a_quarrel();
     let mut written = 0;
     for _ in 0..50 {
         written += records(&live(&mut seen, 10, &spec()));
@@ -137,17 +142,7 @@ fn step_that_waits_for_a_quarrel_costs_no_endless_writes() {
 /// A write that is refused is named in each round, and the route of the same round waits because somebody undoes it.
 #[test]
 fn refused_write_beside_a_quarrel_costs_no_endless_writes() {
-    let mut seen = first_step(Reading::Value(100.0));
-    seen.status.canary_weight = 0;
-    seen.status.step = None;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(0);
-    seen.repeats = vec![Repeat {
-        act: Act::Route(Weight::saturating(10)),
-        times: 20,
-        last: at(9),
-        repaired: Some(at(9)),
-    }];
+    let mut seen = step_that_waits_for_a_quarrel();
     seen.refused = refused::refused(3);
     let mut written = 0;
     for _ in 0..50 {
