@@ -3,13 +3,14 @@
 //! Invariant: what gives it more traffic or promotes it needs the [`Permit`] of its transition.
 
 use super::{
+    capacity,
     plan::Plan,
     quarrel,
     steps::{present_step, step_from, step_left},
     transition::{self, Permit, Transition},
 };
 use crate::{
-    api::{NoticeKind, Phase, StepStatus},
+    api::{HoldReason, NoticeKind, Phase, StepStatus},
     defect::{Defect, planted},
     rollout::{Act, Weight},
 };
@@ -75,12 +76,36 @@ pub(super) fn restore_weight(plan: &mut Plan<'_>, weight: Weight) {
         // Somebody insists on other weights: the step begins anew with our writes, and not with each of theirs.
         return plan.route(weight);
     }
+    let least = capacity::least_weight(plan);
+    if let Some(routed) = plan
+        .seen
+        .routes
+        .weight()
+        .filter(|routed| *routed > weight && least > weight)
+    {
+        return keep_what_primary_cannot_take(plan, weight, routed.min(least));
+    }
     let fresh = plan.next.step.as_ref().is_some_and(|s| s.started_at == plan.now);
     if !fresh && let Some(step) = &mut plan.next.step {
         step.started_at = plan.now;
     }
     plan.record();
     plan.route(weight);
+}
+
+/// Somebody sent more to the canary than the step gives it, and the primary has too few pods to take it back: as much stays.
+fn keep_what_primary_cannot_take(plan: &mut Plan<'_>, weight: Weight, stays: Weight) {
+    plan.route(stays);
+    if let Some(primary) = plan.primary().filter(|primary| primary.serving() > 0) {
+        let text = format!(
+            "{} of {} pods of {} can serve, too few for all but weight {weight}; the routes were changed by somebody, and stay \
+             at weight {stays} until more can",
+            primary.serving(),
+            primary.desired,
+            plan.spec.names.primary
+        );
+        plan.hold(HoldReason::PrimaryNotReady, &text);
+    }
 }
 
 /// Takes the next step.

@@ -228,7 +228,7 @@ fn name_dead_primary(plan: &mut Plan<'_>) {
     let weight = plan.weight();
     if weight != Weight::FULL && plan.primary().is_none_or(|primary| primary.serving() == 0) {
         let text = format!(
-            "no pod of {} serves, and all but weight {weight} of the traffic goes there; the next step of the release, or \
+            "no pod of {} serves, and what the canary does not get of the traffic goes there; the next step of the release, or \
              bellwether advance, takes more of it away",
             plan.spec.names.primary
         );

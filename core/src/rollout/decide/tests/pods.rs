@@ -299,3 +299,29 @@ fn watch_that_flaps_keeps_no_deadline_for_ever() {
     }
     panic!("{:?} {:?}", seen.status.resumed_at, seen.status.all_holds());
 }
+
+/// Somebody changes the weights by hand while most or all of the primary's pods are away.
+#[test]
+fn what_somebody_sends_to_the_canary_stays_while_the_primary_cannot_take_it() {
+    for (ready, stays) in [(0, 60), (1, 60), (4, 20), (5, 10)] {
+        let mut seen = first_step(Reading::Value(99.9));
+        seen.target = Some(pods("b", "2", 10, 10));
+        seen.primary = Some(pods("a", "1", 10, ready));
+        seen.routes = at_weight(60);
+        let acts = live(&mut seen, 11, &spec());
+        assert_eq!(seen.routes, at_weight(stays), "{ready} of 10 pods: {acts:?}");
+        let named = seen
+            .status
+            .all_holds()
+            .iter()
+            .any(|hold| hold.reason == HoldReason::PrimaryNotReady);
+        assert_eq!(named, stays > 10, "{ready}: {:?}", seen.status.all_holds());
+        // It is said once, and nothing is written round after round.
+        let acts = live(&mut seen, 12, &spec());
+        assert!(stays == 10 || acts.is_empty(), "{ready}: {acts:?}");
+        // The pods are back, and so are the weights.
+        seen.primary = Some(pods("a", "1", 10, 10));
+        live(&mut seen, 13, &spec());
+        assert_eq!(seen.routes, at_weight(10), "{ready} of 10 pods");
+    }
+}
