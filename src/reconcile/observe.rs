@@ -12,7 +12,10 @@ use crate::{
     defect::{Defect, planted},
     freeze,
     rollout::{Apex, Child, Observed, RolloutSpec, Routes, Serves, Weight, validate::unrouted_tls},
-    traffic::istio::{RouteError, claims, destination_rule, virtual_service},
+    traffic::istio::{
+        RouteError, claims, destination_rule,
+        virtual_service::{self, RouteState},
+    },
     workload::{
         contains,
         deployment::{self, Selector},
@@ -374,22 +377,22 @@ fn routes(spec: &RolloutSpec, snap: &Snapshot, status: &CanaryStatus, apex: &Ape
         },
     }
     all.extend(others.map(|live| &**live));
-    let states = all
-        .iter()
-        .filter_map(|live| virtual_service::read(live, &snap.services).ok());
-    let split = states.clone().any(|state| state.touched);
+    let read = |live: &&Value| virtual_service::read(live, &snap.services).ok();
+    let states: Vec<Option<RouteState>> = all.iter().map(read).collect();
+    let known = states.iter().flatten();
+    let split = known.clone().any(|state| state.touched);
     let candidates = [intended, Weight::ZERO, Weight::FULL]
         .into_iter()
         .chain(spec.steps.weights().iter().copied());
-    let mut candidates = candidates.chain(states.filter_map(|state| state.weight));
-    let has = |live: &Value, weight: Weight| {
-        virtual_service::is_at(live, &snap.services, weight)
-            || virtual_service::read(live, &snap.services).is_ok_and(|state| state.weight == Some(weight))
+    let mut candidates = candidates.chain(known.filter_map(|state| state.weight));
+    let has = |weight: Weight, (live, state): (&&Value, &Option<RouteState>)| {
+        state.is_some_and(|state| state.weight == Some(weight))
+            || virtual_service::is_at(live, &snap.services, weight)
     };
     // Callers for whom none of the user's speaks need one of ours.
     let lacking = snap.routes.is_none() && !awaited && desired::needed_routes_spec(snap, intended).is_some();
     let in_shape = |live: &Value| virtual_service::in_shape(live, &desired::routes_spec(snap, intended));
-    let common = candidates.find(|weight| all.iter().all(|live| has(live, *weight)));
+    let common = candidates.find(|weight| all.iter().zip(&states).all(|route| has(*weight, route)));
     Routes::Present {
         weight: common.filter(|_| !lacking),
         split,
