@@ -5,10 +5,39 @@ use chrono::TimeDelta;
 
 use super::{happening::Happening, setup::Setup};
 
+/// What an event may wait for: things that go wrong in an instant rarely fall into it by chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The Canary comes to this phase.
+    Phase(&'static str),
+    /// Its canary is to have traffic.
+    Weight,
+}
+
+impl Moment {
+    fn draw(rng: &mut fastrand::Rng) -> Moment {
+        let phases = [
+            "Initializing",
+            "Progressing",
+            "Promoting",
+            "Promoting",
+            "Finalising",
+            "Failed",
+            "Terminating",
+        ];
+        match rng.usize(..phases.len() + 2) {
+            n if n < phases.len() => Moment::Phase(phases[n]),
+            _ => Moment::Weight,
+        }
+    }
+}
+
 /// One thing that happens.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// How long after the event before it.
+    /// What it waits for first, if it comes soon.
+    pub when: Option<Moment>,
+    /// How long after that, or after the event before it.
     pub after: TimeDelta,
     /// To which Canary.
     pub canary: usize,
@@ -58,6 +87,7 @@ impl Story {
         let mut events = Vec::new();
         for _ in 0..rng.usize(3..14) {
             let event = Event {
+                when: None,
                 after: TimeDelta::milliseconds(rng.i64(1..40_000)),
                 canary: rng.usize(..canaries),
                 what: Happening::draw(&mut rng, replicas),
@@ -73,6 +103,7 @@ impl Story {
         }
         if varied {
             add_lasting(seed, &mut events, replicas);
+            add_timed(seed, &mut events, replicas);
         }
         let mut skew = || TimeDelta::milliseconds(rng.i64(-2_000..2_000));
         let skews = [skew(), skew()];
@@ -106,6 +137,7 @@ fn add_lasting(seed: u64, events: &mut Vec<Event>, replicas: usize) {
     for _ in 0..[0, 0, 1, 1, 2, 3][rng.usize(..6)] {
         let at = rng.usize(..events.len());
         let event = Event {
+            when: None,
             after: TimeDelta::milliseconds(rng.i64(1..10_000)),
             canary: events[at].canary,
             what: Happening::draw_lasting(&mut rng, replicas),
@@ -114,9 +146,29 @@ fn add_lasting(seed: u64, events: &mut Vec<Event>, replicas: usize) {
     }
 }
 
+/// Puts things among the events that wait for their moment. Their chance is their own as well.
+fn add_timed(seed: u64, events: &mut Vec<Event>, replicas: usize) {
+    let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0xA24B_AED4_963E_E407));
+    for _ in 0..[0, 0, 0, 1, 1, 2][rng.usize(..6)] {
+        let at = rng.usize(..events.len());
+        let event = Event {
+            when: Some(Moment::draw(&mut rng)),
+            after: TimeDelta::milliseconds(rng.i64(1..1_500)),
+            canary: events[at].canary,
+            what: if rng.u8(..4) == 0 {
+                Happening::draw_lasting(&mut rng, replicas)
+            } else {
+                Happening::draw(&mut rng, replicas)
+            },
+        };
+        events.insert(at + 1, event);
+    }
+}
+
 /// What people and robots do about an event within seconds, before the controller is done with it.
 fn reaction(rng: &mut fastrand::Rng, event: &Event) -> Vec<Event> {
     let mut then = |milliseconds: std::ops::Range<i64>, what| Event {
+        when: None,
         after: TimeDelta::milliseconds(rng.i64(milliseconds)),
         canary: event.canary,
         what,

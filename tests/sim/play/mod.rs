@@ -25,8 +25,13 @@ use super::{
     happening::SECOND,
     robot::Robot,
     setup::{SHOP, Setup, key, namespace},
-    story::Story,
+    story::{Moment, Story},
 };
+
+/// How often it is looked for a moment that an event waits for.
+const GLANCE: TimeDelta = TimeDelta::milliseconds(50);
+/// How many times.
+const PATIENCE: u32 = 1_200;
 
 /// What came of a play that broke something.
 #[derive(Debug)]
@@ -211,6 +216,9 @@ impl Play {
 
     async fn go_on(&mut self) -> Result<(), String> {
         for event in self.story.events.clone() {
+            if let Some(moment) = event.when {
+                self.await_moment(event.canary, moment).await?;
+            }
             self.pass(event.after).await?;
             note(&self.tally, event.what.name());
             self.say(&format!("{}: {:?}", namespace(event.canary), event.what));
@@ -222,6 +230,28 @@ impl Play {
             self.delete_all().await?;
         }
         self.everything_was_told()
+    }
+
+    /// Lets time pass until the moment, or until it is too long in coming.
+    async fn await_moment(&mut self, n: usize, moment: Moment) -> Result<(), String> {
+        for step in 1..=PATIENCE {
+            let come = match moment {
+                Moment::Phase(phase) => self.phase(n).as_deref() == Some(phase),
+                Moment::Weight => self
+                    .canary(n)
+                    .is_some_and(|canary| canary["status"]["canaryWeight"].as_i64() > Some(0)),
+            };
+            if come {
+                note(&self.tally, "moment awaited");
+                return Ok(());
+            }
+            self.cluster.pass_restarting(GLANCE).await;
+            if step % 20 == 0 {
+                // As if a second had passed at once.
+                self.pass(TimeDelta::milliseconds(1)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets time pass, and looks every second.

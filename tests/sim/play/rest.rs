@@ -156,6 +156,33 @@ impl Play {
                 left -= SECOND;
             }
             self.the_last_revision_was_judged(n)?;
+            self.callers_are_answered(n).await?;
+        }
+        Ok(())
+    }
+
+    /// I1: whoever is at rest, and held by nothing, serves.
+    async fn callers_are_answered(&mut self, n: usize) -> Result<(), String> {
+        let answered = |play: &Play| {
+            let world = play.cluster.world();
+            let ledger = world.traffic.ledgers.get(&(namespace(n), SHOP.to_owned()));
+            ledger.map_or(0, |ledger| ledger.answered.values().sum::<u64>())
+        };
+        let works =
+            || image_of(&self.cluster, &primary(n)).is_none_or(|image| Behaviour::of_image(&image).good());
+        let held = self
+            .canary(n)
+            .is_none_or(|canary| !canary["status"]["hold"].is_null());
+        if held || !works() {
+            return Ok(());
+        }
+        let before = answered(self);
+        self.pass(TimeDelta::seconds(10)).await?;
+        if self.at_rest(n) && answered(self) == before {
+            return Err(format!(
+                "{} is at rest, and nobody is answered (I1)",
+                namespace(n)
+            ));
         }
         Ok(())
     }
