@@ -1,5 +1,8 @@
 //! The revision of a pod template: what tells one release from the next.
 
+use std::fmt::Write;
+
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -16,39 +19,46 @@ pub fn revision(template: &Value) -> String {
 /// server returned it, in hex. Statuses and primaries of theirs bear it.
 #[must_use]
 pub fn raw_revision(template: &Value) -> String {
-    let mut text = String::new();
+    let mut text = Vec::with_capacity(2048);
     canonical(template, &mut text);
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(&text) {
+        // Writing to a string does not fail.
+        let _written = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 /// JSON with sorted keys and no spaces, whatever the map type of the JSON library keeps.
-fn canonical(value: &Value, out: &mut String) {
+fn canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
-            let mut keys: Vec<_> = map.keys().collect();
-            keys.sort();
-            out.push('{');
-            for key in keys {
-                out.push_str(&Value::String(key.clone()).to_string());
-                out.push(':');
-                canonical(&map[key], out);
-                out.push(',');
+            let mut fields: Vec<_> = map.iter().collect();
+            fields.sort_unstable_by_key(|(key, _)| *key);
+            out.push(b'{');
+            for (key, field) in fields {
+                plain(key, out);
+                out.push(b':');
+                canonical(field, out);
+                out.push(b',');
             }
-            out.push('}');
+            out.push(b'}');
         }
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for item in items {
                 canonical(item, out);
-                out.push(',');
+                out.push(b',');
             }
-            out.push(']');
+            out.push(b']');
         }
-        _ => out.push_str(&value.to_string()),
+        _ => plain(value, out),
     }
+}
+
+/// A scalar as JSON; neither it nor a list of bytes gives it a reason to fail.
+fn plain<T: Serialize + ?Sized>(scalar: &T, out: &mut Vec<u8>) {
+    let _written = serde_json::to_writer(out, scalar);
 }
 
 #[cfg(test)]

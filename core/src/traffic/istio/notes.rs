@@ -8,10 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::pointer::At;
 use serde_json::Value;
 
-use super::{
-    RouteError,
-    edit::{Edit, escape},
-};
+use super::{RouteError, edit::Edit};
 
 /// Remembers, for lone destinations, which weight they had: `<protocol>/<route>` (there was none) and
 /// `<protocol>/<route>=<weight>`.
@@ -92,9 +89,9 @@ impl Notes {
     }
 }
 
-fn annotation<'a>(vs: &'a Value, name: &str) -> Option<&'a str> {
-    vs.at(&format!("/metadata/annotations/{}", escape(name)))?
-        .as_str()
+/// The annotation `name` of a VirtualService.
+pub(super) fn annotation<'a>(vs: &'a Value, name: &str) -> Option<&'a str> {
+    vs.at("/metadata/annotations")?.get(name)?.as_str()
 }
 
 fn numbers(text: Option<&str>) -> Numbers {

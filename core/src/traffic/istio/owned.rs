@@ -16,6 +16,7 @@ use super::{
     RouteError, ServiceNames,
     edit::{Edit, escape},
     generated::{MESH_ROUTE_NAME, ROUTE_NAME, is_empty},
+    notes,
     route::{Unit, list, managed_routes},
     split::split_in,
 };
@@ -75,8 +76,7 @@ pub fn in_shape(vs_live: &Value, desired_spec: &Value) -> bool {
 
 /// What was applied last, as far as it is known.
 fn note(vs: &Value) -> Option<&str> {
-    vs.at(&format!("/metadata/annotations/{}", escape(APPLIED_ANNOTATION)))?
-        .as_str()
+    notes::annotation(vs, APPLIED_ANNOTATION)
 }
 
 fn same(live: Option<&Value>, desired: Option<&Value>) -> bool {
