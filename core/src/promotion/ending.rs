@@ -101,7 +101,7 @@ fn follow_revision(
     } = running;
     let canary = seen.canary;
     mirror(seen, revision, next);
-    if let Some(past) = ended(seen, promotion, revision) {
+    if let Some(past) = ended(&running, revision) {
         return conclude(running, past, next);
     }
     let at_rest = canary.phase.is_some_and(Phase::at_rest);
@@ -300,8 +300,11 @@ fn ask(running: Running<'_>, id: &str, reason: &str, verb: Verb, revision: &str,
 }
 
 /// How the rollout of this revision ended since the promotion began.
-fn ended<'a>(seen: &'a Seen<'_>, promotion: &SeenPromotion, revision: &str) -> Option<&'a PastRollout> {
-    let began = promotion.status.started_at?;
+fn ended<'a>(running: &Running<'a>, revision: &str) -> Option<&'a PastRollout> {
+    let Running {
+        seen, promotion, now, ..
+    } = running;
+    let began = promotion.status.started_at?.min(*now);
     let past = seen
         .canary
         .history

@@ -117,6 +117,8 @@ fn step(
     decision: &mut Decision,
 ) -> PromotionStatus {
     let mut next = promotion.status.clone();
+    // A clock that was set back: how its rollout ends is not to be taken for older than itself.
+    next.started_at = next.started_at.map(|at| at.min(now));
     if seen.deleting {
         let text = "the Canary is being deleted";
         finish(&mut next, PromotionPhase::Failed, "CanaryDeleted", text, now);

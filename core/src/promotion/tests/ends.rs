@@ -236,3 +236,16 @@ fn promotion_that_is_over_stays_while_its_release_is_under_way() {
     stage.settle();
     assert!(stage.promotions.is_empty());
 }
+
+/// The clock is set back by an hour while a release is under way.
+#[test]
+fn clock_that_is_set_back_hides_no_end() {
+    let mut stage = running();
+    stage.now = at(-3600);
+    stage.settle();
+    stage.now = at(-3590);
+    stage.end(Outcome::RolledBack);
+    stage.settle();
+    stage.assert_is(PromotionPhase::RolledBack, "RolledBack");
+    assert_eq!(stage.orders, []);
+}

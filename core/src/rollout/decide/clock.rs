@@ -3,7 +3,7 @@
 //! What is due counts on from now. What the sampler has watched since then is known to be of the present traffic, so that
 //! bad values are found at once; a pass begins anew.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::plan::Plan;
 use crate::{
@@ -63,6 +63,11 @@ pub(super) fn catch_up(plan: &mut Plan<'_>) {
     next.interventions
         .iter_mut()
         .for_each(|known| not_after(now, now, &mut known.at));
+    // It is over, and the end of no rollout that begins from now on.
+    let before = now - TimeDelta::milliseconds(1);
+    next.history
+        .iter_mut()
+        .for_each(|past| not_after(now, before, &mut past.ended_at));
     next.resumed_at.iter_mut().for_each(|at| not_after(now, now, at));
     next.gates
         .iter_mut()

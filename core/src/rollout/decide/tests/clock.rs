@@ -42,3 +42,24 @@ fn restarts_do_not_put_a_failed_check_off() {
     let waits = decide(&spec(), &good, at(10));
     assert!(!waits.acts.contains(&Act::Route(Weight::saturating(50))));
 }
+
+/// Whoever asks for a revision anew is not told how it ended before, an hour that is still to come.
+#[test]
+fn what_is_over_ended_before_the_clock_was_set_back() {
+    let mut seen = first_step(Reading::Value(99.9));
+    seen.status.history.push(crate::api::PastRollout {
+        revision: "c".to_owned(),
+        outcome: crate::api::Outcome::RolledBack,
+        message: "it was bad".to_owned(),
+        started_at: Some(at(-60)),
+        ended_at: at(-10),
+    });
+    live(&mut seen, -3600, &spec());
+    assert!(
+        seen.status.history[0].ended_at < at(-3600),
+        "{:?}",
+        seen.status.history
+    );
+    let acts = live(&mut seen, -3599, &spec());
+    assert_eq!(records(&acts), 0, "{acts:?}");
+}
