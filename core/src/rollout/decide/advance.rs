@@ -3,7 +3,6 @@
 //! Invariant: what gives it more traffic or promotes it needs the [`Permit`] of its transition.
 
 use super::{
-    capacity,
     plan::Plan,
     quarrel,
     steps::{present_step, step_from, step_left},
@@ -76,14 +75,8 @@ pub(super) fn restore_weight(plan: &mut Plan<'_>, weight: Weight) {
         // Somebody insists on other weights: the step begins anew with our writes, and not with each of theirs.
         return plan.route(weight);
     }
-    let least = capacity::least_weight(plan);
-    if let Some(routed) = plan
-        .seen
-        .routes
-        .weight()
-        .filter(|routed| *routed > weight && least > weight)
-    {
-        return keep_what_primary_cannot_take(plan, weight, routed.min(least));
+    if let Some(stays) = plan.kept_by_others(weight) {
+        return keep_what_primary_cannot_take(plan, weight, stays);
     }
     let fresh = plan.next.step.as_ref().is_some_and(|s| s.started_at == plan.now);
     if !fresh && let Some(step) = &mut plan.next.step {

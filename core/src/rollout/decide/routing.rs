@@ -27,15 +27,27 @@ impl Plan<'_> {
         self.route(weight);
     }
 
-    /// Towards safety: the routes first; the caller records afterwards (or `finish` does).
+    /// Towards safety: the routes first; the caller records afterwards (or `finish` does). Of what somebody else sends to the
+    /// canary as much stays as the primary cannot take.
     pub(super) fn lower(&mut self, weight: Weight) {
         self.towards_safety();
         if planted(Defect::RecordsBeforeItLowers) {
             self.next.canary_weight = i32::from(weight.percent());
             self.record();
         }
-        self.route(weight);
+        self.route(self.kept_by_others(weight).unwrap_or(weight));
         self.next.canary_weight = i32::from(weight.percent());
+    }
+
+    /// What must stay with the canary where it is to get `weight`, if somebody else gave it more and the primary has too few
+    /// pods to take that back.
+    pub(super) fn kept_by_others(&self, weight: Weight) -> Option<Weight> {
+        let least = capacity::least_weight(self);
+        let routed = self.seen.routes.weight();
+        let given = self.weight().max(weight);
+        routed
+            .filter(|routed| *routed > given && least > weight)
+            .map(|routed| routed.min(least))
     }
 
     /// Makes the routes carry `weight`, if they do not.

@@ -325,3 +325,26 @@ fn what_somebody_sends_to_the_canary_stays_while_the_primary_cannot_take_it() {
         assert_eq!(seen.routes, at_weight(10), "{ready} of 10 pods");
     }
 }
+
+/// The same, and then the release is called off.
+#[test]
+fn what_the_primary_cannot_take_stays_where_somebody_sent_it_when_the_release_is_withdrawn() {
+    for (ready, stays) in [(0, 60), (4, 20), (5, 0)] {
+        let mut seen = first_step(Reading::Value(99.9));
+        seen.target = Some(pods("b", "2", 10, 10));
+        seen.primary = Some(pods("a", "1", 10, ready));
+        seen.routes = at_weight(60);
+        seen.orders = order(Verb::Abort, "b");
+        for now in 11..40 {
+            live(&mut seen, now, &spec());
+        }
+        assert_eq!(seen.routes, at_weight(stays), "{ready} of 10 pods");
+        assert_eq!(records(&live(&mut seen, 40, &spec())), 0, "{ready}");
+        seen.primary = Some(pods("a", "1", 10, 10));
+        for now in 41..80 {
+            live(&mut seen, now, &spec());
+        }
+        assert_eq!(seen.routes, at_weight(0), "{ready} of 10 pods");
+        assert_eq!(seen.status.phase, Some(Phase::Failed), "{ready}");
+    }
+}
