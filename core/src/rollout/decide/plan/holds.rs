@@ -66,9 +66,14 @@ impl Holds {
     }
 
     /// The same round, if it was to go on from `status` after all: what it named holds, and what it ended by going on is not
-    /// over.
+    /// over, so that what it named again held all the time.
     pub(super) fn taken_back(&mut self, status: &CanaryStatus) {
         self.before = status.all_holds().to_vec();
+        for named in &mut self.named {
+            if let Some(known) = self.before.iter().find(|hold| hold.reason == named.reason) {
+                *named = known.clone();
+            }
+        }
     }
 
     fn find(&self, reason: HoldReason) -> Option<&Hold> {

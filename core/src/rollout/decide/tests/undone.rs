@@ -152,3 +152,27 @@ fn refused_write_beside_a_quarrel_costs_no_endless_writes() {
     let reasons: Vec<HoldReason> = seen.status.all_holds().iter().map(|hold| hold.reason).collect();
     assert_eq!(reasons, [HoldReason::TargetConflict, HoldReason::WriteRefused]);
 }
+
+/// A newer revision, which waits for an approval, overtakes one whose weight somebody keeps changing; the primary is gone.
+#[test]
+fn overtaking_beside_a_quarrel_costs_no_endless_writes() {
+    let mut spec = spec();
+    spec.gates = vec![approval("confirm-rollout", crate::api::GatePoint::ConfirmRollout)];
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.target = Some(workload("c", "3"));
+    seen.primary = None;
+    seen.routes = at_weight(0);
+    seen.repeats = vec![Repeat {
+        act: Act::Route(Weight::saturating(10)),
+        times: 20,
+        last: at(9),
+        repaired: Some(at(9)),
+    }];
+    let mut written = 0;
+    for second in 0..5 {
+        for _ in 0..10 {
+            written += records(&live(&mut seen, 10 + second, &spec));
+        }
+    }
+    assert!(written <= 3, "{written} writes: {:?}", seen.status.all_holds());
+}
