@@ -144,11 +144,14 @@ fn leads_astray(plan: &Plan<'_>, weight: Weight) -> bool {
     }
 }
 
-/// Whether pods of the target serve that do not run the promoted template.
+/// Whether pods of the target serve a template that was not released: neither promoted, nor on the primary by now.
 fn serves_unreleased(plan: &Plan<'_>) -> bool {
-    let promoted = plan.next.revision.promoted.as_ref();
+    let runs = plan.primary().map(|primary| &primary.revision);
+    let released =
+        |revision| Some(revision) == plan.next.revision.promoted.as_ref() || Some(revision) == runs;
     let mut target = plan.seen.target.iter();
-    promoted.is_some() && target.any(|target| target.serving() > 0 && Some(&target.revision) != promoted)
+    plan.next.revision.promoted.is_some()
+        && target.any(|target| target.serving() > 0 && !released(&target.revision))
 }
 
 fn text(plan: &Plan<'_>, act: &Act) -> String {

@@ -184,6 +184,33 @@ fn routes_of_ours_that_a_robot_replaces_cost_no_write_each_round() {
     }
 }
 
+/// The last phase of a promotion: both run what was analysed.
+#[test]
+fn callers_may_meet_on_the_target_what_the_primary_runs_by_now() {
+    let mut seen = at_rest();
+    seen.status.phase = Some(Phase::Finalising);
+    seen.status.revision.current = Some("b".to_owned());
+    (seen.target, seen.primary) = (Some(workload("b", "2")), Some(workload("b", "2")));
+    seen.apex.serves = Some(Serves::Target);
+    let act = Act::PointApex(Serves::Primary);
+    seen.repeats = vec![Repeat {
+        act: act.clone(),
+        times: 20,
+        last: at(90),
+        repaired: Some(at(90)),
+    }];
+    let mut writes = 0;
+    for now in 91..151 {
+        seen.apex.serves = Some(Serves::Target);
+        writes += usize::from(live(&mut seen, now, &spec()).contains(&act));
+        if writes > 0 {
+            break;
+        }
+    }
+    assert_eq!(writes, 1, "none for a minute, and then one");
+    assert!(seen.routing_since >= at(150), "{}", seen.routing_since);
+}
+
 #[test]
 fn callers_do_not_stay_on_a_rejected_template_however_often_a_robot_leads_them_there() {
     let rejected = || {
