@@ -9,7 +9,7 @@ use super::{
     transition::{self, Permit, Transition},
 };
 use crate::{
-    api::{HoldReason, NoticeKind, Phase, StepStatus},
+    api::{NoticeKind, Phase, StepStatus},
     defect::{Defect, planted},
     rollout::{Act, Weight},
 };
@@ -19,8 +19,13 @@ pub(super) fn raise(plan: &mut Plan<'_>, permit: Permit, index: usize) {
     raise_to(plan, permit, index, plan.spec.steps.weight(index));
 }
 
-/// Goes to step `index` with this weight, which is the step's own unless the primary cannot carry the rest.
+/// Goes to step `index` with this weight, which is the step's own unless the primary cannot carry the rest. What somebody else
+/// sends to the canary, and the primary cannot take back, is a step that was taken.
 fn raise_to(plan: &mut Plan<'_>, permit: Permit, index: usize, weight: Weight) {
+    let stays = plan.kept_by_others(weight).filter(|stays| *stays > weight);
+    let (index, weight) = stays.map_or((index, weight), |stays| {
+        (index.max(step_from(plan, stays)), stays)
+    });
     come_to(plan, index, weight);
     plan.raise(permit, weight);
 }
@@ -89,16 +94,11 @@ pub(super) fn restore_weight(plan: &mut Plan<'_>, weight: Weight) {
 /// Somebody sent more to the canary than the step gives it, and the primary has too few pods to take it back: as much stays.
 fn keep_what_primary_cannot_take(plan: &mut Plan<'_>, weight: Weight, stays: Weight) {
     plan.route(stays);
-    if let Some(primary) = plan.primary().filter(|primary| primary.serving() > 0) {
-        let text = format!(
-            "{} of {} pods of {} can serve, too few for all but weight {weight}; the routes were changed by somebody, and stay \
-             at weight {stays} until more can",
-            primary.serving(),
-            primary.desired,
-            plan.spec.names.primary
-        );
-        plan.hold(HoldReason::PrimaryNotReady, &text);
-    }
+    transition::primary_ready(plan);
+    plan.say(format!(
+        "{} cannot take back what somebody sends to the canary: the routes stay at weight {stays} instead of {weight}",
+        plan.spec.names.primary
+    ));
 }
 
 /// Takes the next step.

@@ -8,9 +8,9 @@ use super::{
     plan::Plan,
 };
 use crate::{
-    api::{CheckStatus, HoldReason, NoticeKind, StepStatus},
+    api::{CheckStatus, HoldReason, NoticeKind, Retreat, StepStatus},
     defect::{Defect, planted},
-    judge::{Check, MetricSpec, Outcome, Reading, Reporter, Sample, follows, judge},
+    judge::{Check, MetricSpec, Outcome, Reading, Reporter, Sample, follows, has_requests, judge},
 };
 
 /// Holds that metrics cause and end.
@@ -183,11 +183,30 @@ fn sees(plan: &mut Plan<'_>) {
     }
 }
 
-/// Whether metrics can be read again: the source answers every question, and sees the primary.
-pub(super) fn sees_again(plan: &mut Plan<'_>, held_since: DateTime<Utc>) -> bool {
+/// Whether metrics can be read again: the source answers every question, and reads the pods that serve. Where there was nothing
+/// to read, there are callers again.
+pub(super) fn sees_again(plan: &mut Plan<'_>, retreat: &Retreat) -> bool {
     plan.sample();
-    let sample = plan.seen.sample.as_ref().filter(|s| s.at > held_since);
-    sample.is_some_and(|s| matches!(s.traffic.primary, Reading::Value(_)) && s.unanswered().is_none())
+    let callers = retreat.reason == HoldReason::NoData;
+    let sample = plan.seen.sample.as_ref().filter(|s| s.at > retreat.since);
+    sample.is_some_and(|s| {
+        let counted = match &s.traffic.primary {
+            Reading::Value(_) => !callers || has_requests(&s.traffic.primary),
+            _ => false,
+        };
+        counted && s.unanswered().is_none() && reads_pods(plan, s)
+    })
+}
+
+/// Whether the source tells which pods it reads, and reads some of the primary. Not asked where nothing depends on it.
+fn reads_pods(plan: &Plan<'_>, sample: &Sample) -> bool {
+    let (canary, primary) = (&sample.seen.canary, &sample.seen.primary);
+    !needs_pods(plan) || (primary.is_current() == Some(true) && !matches!(canary.pods, Reading::Error(_)))
+}
+
+/// Whether a judgement rests on what pods counted, so that it matters which of them the source reads.
+fn needs_pods(plan: &Plan<'_>) -> bool {
+    !plan.spec.metrics.is_empty() && plan.spec.reporter != Reporter::Source
 }
 
 /// Whether metrics are missing for the primary as well, so that nothing at all can be said.
@@ -229,7 +248,7 @@ fn blindness(plan: &Plan<'_>, checks: &[Check], sample: &Sample) -> Option<Verdi
 /// Why values say nothing of the pods that serve now: the source reads none of them, so what it counted may be of pods that are
 /// gone. Callers' proxies count whom they called, whether those are read or not.
 fn outdated(plan: &Plan<'_>, sample: &Sample) -> Option<Verdict> {
-    if plan.spec.metrics.is_empty() || plan.spec.reporter == Reporter::Source {
+    if !needs_pods(plan) {
         return None;
     }
     let target = &plan.spec.names.target;

@@ -18,9 +18,15 @@ use crate::{
 /// The canary is scaled away once no proxy sends there any more, and only then the promotion is over.
 pub(super) fn decide(plan: &mut Plan<'_>) {
     plan.mend_children();
-    let primary_dead = plan.primary().is_none_or(|primary| primary.serving() == 0);
-    if primary_dead && plan.target().is_some_and(|target| target.serving() > 0) {
-        let text = format!("{} has no ready pod any more", plan.spec.names.primary);
+    let (serving, desired) = plan
+        .primary()
+        .map_or((0, 0), |primary| (primary.serving(), primary.desired));
+    let target_serves = plan.target().is_some_and(|target| target.serving() > 0);
+    let scarce = !capacity::primary_carries_all(plan) && target_serves;
+    let canary_can = plan.runs_analysed() && capacity::canary_carries(plan, Weight::FULL);
+    if scarce && (serving == 0 || canary_can) {
+        let names = &plan.spec.names;
+        let text = format!("{serving} of {desired} pods of {} can serve", names.primary);
         let split = capacity::best_split(plan);
         return primary_failed(plan, &text, split);
     }
@@ -41,6 +47,14 @@ pub(super) fn decide(plan: &mut Plan<'_>) {
     };
     let analysed = plan.next.revision.current.as_ref() == Some(&target.revision);
     if target.desired > 0 && analysed {
+        if scarce {
+            let text = format!(
+                "{serving} of {desired} pods of {} can serve; those of {} stay until more do",
+                plan.spec.names.primary, plan.spec.names.target
+            );
+            plan.hold(HoldReason::PrimaryNotReady, &text);
+            return plan.say(text);
+        }
         if !silence::silent(plan, Serves::Target) {
             return;
         }
@@ -95,7 +109,7 @@ fn primary_reached(plan: &mut Plan<'_>) -> bool {
     }
 }
 
-/// The primary was ready a moment ago, and has no pod now that it has all of the traffic: whoever serves goes on until it
+/// The primary was ready a moment ago, and has too few pods now that it has all of the traffic: whoever serves goes on until it
 /// is again. A primary that fails again and again under its traffic does not carry this revision.
 fn primary_failed(plan: &mut Plan<'_>, text: &str, share: Weight) {
     if plan.next.transfer.is_none() {

@@ -102,6 +102,13 @@ pub(super) fn silent_at_full(plan: &Plan<'_>, since: DateTime<Utc>) -> bool {
     silent && sample.traffic.primary.value().is_some() && sample.at - since >= window
 }
 
+/// Whether the canary had requests since it has traffic.
+pub(super) fn was_reached(plan: &Plan<'_>) -> bool {
+    let (step, sample) = (plan.next.step.as_ref(), plan.seen.sample.as_ref());
+    step.zip(sample)
+        .is_some_and(|(step, sample)| sample.traffic.reached_since(step.traffic_since))
+}
+
 /// Whether requests are expected at the canary, so that it matters that nobody can count them.
 pub(super) fn requests_expected(plan: &mut Plan<'_>) -> bool {
     let Some(sample) = plan.seen.sample.clone() else {

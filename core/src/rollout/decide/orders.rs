@@ -8,7 +8,7 @@ use super::{
     plan::Plan,
     release, rollback,
     standing_orders::{skips, skips_analysis},
-    steps, transfer,
+    steps, transfer, withdrawal,
 };
 use crate::{
     api::{GateState, HoldReason, Intervention, NoticeKind, Pause, Phase, RetirementKind, UnderWay, Verb},
@@ -325,6 +325,7 @@ fn undo(plan: &mut Plan<'_>, said: &str) {
         .filter(|target| target.up_to_date && Some(&target.revision) == undone.as_ref());
     plan.next.revision.mark = still.and_then(|target| target.mark.clone());
     plan.next.revision.current = undone;
+    withdrawal::reject(plan, false);
     plan.enter(Phase::Failed);
     plan.next.last_transition_time = Some(plan.now);
     let text = format!(

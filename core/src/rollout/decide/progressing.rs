@@ -181,12 +181,7 @@ fn under_traffic(plan: &mut Plan<'_>, target: &Workload) {
         return;
     }
     if !capacity::canary_keeps(plan, weight) && !planted(Defect::OverlooksVanishedPods) {
-        let text = format!(
-            "{} of {} pods of the canary can serve, too few for weight {weight}",
-            target.serving(),
-            target.desired,
-        );
-        return retreat::for_now(plan, HoldReason::Dark, &text);
+        return retreat::from_lost_pods(plan);
     }
     name_dead_primary(plan);
     if plan.seen.routes.weight() != Some(weight) {

@@ -84,12 +84,21 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
 /// alone meanwhile, with as many pods as the primary (I2).
 fn gives_way(plan: &mut Plan<'_>) -> bool {
     let weight = plan.weight();
-    if weight != Weight::FULL && capacity::primary_keeps_serving(plan, weight) {
-        return true;
-    }
-    let stands_in = weight != Weight::FULL || !capacity::primary_keeps_serving(plan, Weight::ZERO);
-    if stands_in && !enough_pods(plan) {
+    let share = if weight == Weight::FULL {
+        Weight::ZERO
+    } else {
+        weight
+    };
+    if !capacity::primary_keeps_serving(plan, share) {
+        if !enough_pods(plan) {
+            return false;
+        }
+    } else if !weight.is_zero() && !capacity::canary_keeps(plan, weight) {
+        plan.enter(Phase::Progressing);
+        retreat::from_lost_pods(plan);
         return false;
+    } else if weight != Weight::FULL {
+        return true;
     }
     if weight != Weight::FULL {
         plan.stand_in(Weight::FULL);
@@ -137,7 +146,7 @@ fn taken_over(plan: &mut Plan<'_>, primary: &Workload) {
     }
     match armed(plan) {
         Verdict::Bad(text) => return rollback::begin(plan, RetirementKind::UndoOnPrimary, &text),
-        Verdict::Dark(_) | Verdict::Unreached(_) if capacity::primary_carries_all(plan) => {
+        Verdict::Dark(_) | Verdict::Unreached(_) if primary_may_take_all(plan) => {
             return plan.lower(Weight::ZERO);
         }
         _ => {}
@@ -203,6 +212,11 @@ pub(super) fn is_known_unreached(plan: &Plan<'_>) -> bool {
         .is_some_and(|known| known.attempts > 0 && !known.assumed && (known.missed || known.perhaps_missed))
 }
 
+/// Whether the primary has the pods for all of the traffic, and requests are not known to get lost on their way there.
+fn primary_may_take_all(plan: &Plan<'_>) -> bool {
+    capacity::primary_carries_all(plan) && !is_known_unreached(plan)
+}
+
 /// Why a promotion is undone whose canary cannot take the traffic any more.
 pub(super) fn overtaken_text(plan: &Plan<'_>) -> String {
     let names = &plan.spec.names;
@@ -256,7 +270,7 @@ fn await_primary(plan: &mut Plan<'_>, primary: &Workload) {
         );
         plan.hold(HoldReason::PrimaryNotReady, &text);
     }
-    if !canary_fit(plan) && !weight.is_zero() && capacity::primary_carries_all(plan) {
+    if !canary_fit(plan) && !weight.is_zero() && primary_may_take_all(plan) {
         // The canary is edited or loses pods: the primary's analysed pods take its share.
         plan.lower(Weight::ZERO);
     } else if plan.runs_analysed()

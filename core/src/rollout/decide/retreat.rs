@@ -31,6 +31,27 @@ pub(super) fn for_now(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
     retreat(plan, reason, text, true);
 }
 
+/// The canary has fewer pods than its weight needs.
+pub(super) fn from_lost_pods(plan: &mut Plan<'_>) {
+    let (serving, desired) = plan
+        .target()
+        .map_or((0, 0), |target| (target.serving(), target.desired));
+    let text = format!(
+        "{serving} of {desired} pods of the canary can serve, too few for weight {}",
+        plan.weight()
+    );
+    for_now(plan, HoldReason::Dark, &text);
+}
+
+/// Takes the traffic back without counting it, for it is no try of the release: it begins again once requests, or answers, come.
+fn uncounted(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
+    let returns = capacity::least_weight(plan).min(plan.weight()).is_zero();
+    if let Some(step) = plan.next.step.as_mut().filter(|_| returns) {
+        step.blind_retreats += 1;
+    }
+    retreat(plan, reason, text, true);
+}
+
 /// Requests do not reach the canary any more: without traffic nothing can show that it recovered, so this ends only with a
 /// newer revision, or in a rollback.
 pub(super) fn went_dark(plan: &mut Plan<'_>, text: &str) {
@@ -86,7 +107,7 @@ pub(super) fn sees_again(plan: &mut Plan<'_>) -> bool {
         return true;
     };
     plan.say(format!("retreated to the primary, held: {}", retreat.message));
-    checks::sees_again(plan, retreat.since)
+    checks::sees_again(plan, &retreat)
 }
 
 /// Whether the pause after a retreat is not over: an interval, doubled with every further one. Those for want of metrics are counted
@@ -126,9 +147,14 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
         return for_now(plan, HoldReason::Dark, &text);
     }
     if reason == HoldReason::NoData && missing::silent_at_full(plan, since) {
-        // With the primary idle nothing tells a dark canary from callers that are away; going back costs nothing then.
+        // With the primary idle nothing tells a dark canary from callers that are away; going back costs nothing then. One that
+        // was reached before is taken for one whose callers went home.
         let text = "no request reaches the canary, which should get all of them";
-        return for_now(plan, HoldReason::NoData, text);
+        return if missing::was_reached(plan) {
+            uncounted(plan, HoldReason::NoData, text)
+        } else {
+            for_now(plan, HoldReason::NoData, text)
+        };
     }
     if reason == HoldReason::TrafficNotShifting {
         return;
@@ -139,12 +165,7 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
         return;
     }
     if checks::blind_for_both(plan) || reason == HoldReason::MetricsUnavailable {
-        // It ends with an answer, so it is no try of the release.
-        let returns = capacity::least_weight(plan).min(plan.weight()).is_zero();
-        if let Some(step) = plan.next.step.as_mut().filter(|_| returns) {
-            step.blind_retreats += 1;
-        }
-        retreat(plan, reason, &text, true);
+        uncounted(plan, reason, &text);
     } else if missing::requests_expected(plan) || missing::requests_arrive(plan) {
         for_now(plan, reason, &text);
     }

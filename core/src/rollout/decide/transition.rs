@@ -171,10 +171,9 @@ fn met(plan: &mut Plan<'_>, condition: Condition) -> bool {
 /// everything back; or none is (or it is gone altogether), so that every step makes things better and the release may be
 /// the fix.
 pub(super) fn unready_primary(plan: &Plan<'_>) -> Option<String> {
-    let unready = |primary: &&Workload| primary.serving() < primary.desired || primary.desired == 0;
+    let unready = |primary: &&Workload| primary.serving() < primary.desired;
     let primary = plan.primary().filter(unready)?;
-    let none_serves = primary.desired > 0 && primary.serving() == 0;
-    (!none_serves).then(|| {
+    (primary.serving() > 0).then(|| {
         format!(
             "{}: {} of {} pods are ready; no step before all are",
             plan.spec.names.primary,
@@ -184,7 +183,8 @@ pub(super) fn unready_primary(plan: &Plan<'_>) -> Option<String> {
     })
 }
 
-fn primary_ready(plan: &mut Plan<'_>) -> bool {
+/// Whether the primary lets a step be taken; names it if not.
+pub(super) fn primary_ready(plan: &mut Plan<'_>) -> bool {
     let Some(text) = unready_primary(plan) else {
         return true;
     };

@@ -69,7 +69,7 @@ pub(super) fn conclude(plan: &mut Plan<'_>, retirement: &Retirement) {
 
 /// The verdict belongs to this template under this mark: whatever becomes the present revision later, it is not released
 /// again by itself.
-fn reject(plan: &mut Plan<'_>, late: bool) {
+pub(super) fn reject(plan: &mut Plan<'_>, late: bool) {
     let revision = &mut plan.next.revision;
     let (Some(current), Some(mark)) = (revision.current.clone(), revision.mark.clone()) else {
         return;

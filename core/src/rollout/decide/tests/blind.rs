@@ -153,3 +153,71 @@ fn source_that_is_behind_rolls_no_release_back() {
     }
     assert!(!told.iter().any(|(_, reason)| reason == "RolledBack"), "{told:?}");
 }
+
+/// The last step is all of the traffic. Everything is good until everybody goes home at 300 s: nobody calls either side any more.
+#[test]
+fn good_release_is_not_rolled_back_because_nobody_calls_at_night() {
+    let mut spec = spec();
+    spec.interval = TimeDelta::seconds(60);
+    spec.max_blind = TimeDelta::seconds(600);
+    spec.threshold = 5;
+    spec.steps = Steps::new(vec![Weight::saturating(10), Weight::FULL]).unwrap();
+    spec.gates = vec![approval("end", crate::api::GatePoint::ConfirmPromotion)];
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.canary_weight = 100;
+    seen.status.step.as_mut().unwrap().index = 1;
+    seen.routes = at_weight(100);
+    let mut told = Vec::new();
+    for now in 10..7200 {
+        if now % 15 == 0 {
+            let called = now < 300;
+            measure(&mut seen, now, if called { 300.0 } else { 0.0 }, 0.0);
+            let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+            sample.scrape_interval = Some(Duration::from_secs(15));
+            sample.traffic.window = Duration::from_secs(37);
+            let rate = if called {
+                Reading::Value(100.0)
+            } else {
+                Reading::NoData
+            };
+            sample.readings = [("request-success-rate".to_owned(), rate)].into();
+            sample.traffic.reached_at = Some(at(now.min(285)));
+        }
+        let before = seen.status.outbox.seq;
+        live(&mut seen, now, &spec);
+        told.extend(news(&seen, before).into_iter().map(|reason| (now, reason)));
+        assert!(
+            seen.status.retirement.is_none(),
+            "at {now} s a release of which every check passed: {:?}; {told:?}",
+            seen.status.retirement
+        );
+    }
+}
+
+/// The source answers everything but which pods it reads. All requests fail.
+#[test]
+fn step_begins_anew_only_when_every_query_has_its_answer() {
+    let mut seen = first_step(Reading::Value(50.0));
+    let mut attempts = Vec::new();
+    for now in 10..3600 {
+        let before = seen.routes.clone();
+        let w = f64::from(seen.routes.weight().unwrap().percent());
+        measure(&mut seen, now, 3.0 * w, 3.0 * (100.0 - w));
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.seen.canary.pods = Reading::Error("query timed out".to_owned());
+        sample.seen.primary.pods = Reading::Error("query timed out".to_owned());
+        if w > 0.0 {
+            sample.traffic.reached_at = Some(at(now));
+        }
+        live(&mut seen, now, &spec());
+        if before == at_weight(0) && seen.routes != before {
+            attempts.push(now);
+        }
+    }
+    assert!(
+        attempts.is_empty(),
+        "a release at which half of the requests fail gets traffic again at {attempts:?} s, though the same query has no answer: {:?} {:?}",
+        seen.status.phase,
+        seen.status.all_holds()
+    );
+}

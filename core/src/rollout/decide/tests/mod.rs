@@ -18,6 +18,7 @@ mod pushed; // a template that comes while something else is under way
 mod quarrel; // somebody else keeps changing what is written
 mod refused; // writes that the API server refuses
 mod rest; // nothing is under way
+mod served; // whoever has the pods
 mod silence; // requests that do not arrive
 mod steps; // evidence, and what follows from it
 mod terminating; // a Canary that is deleted

@@ -252,3 +252,58 @@ fn service_that_went_with_the_primary_is_not_made_again() {
         "{acts:?}"
     );
 }
+
+/// `b` is promoted, undone by mia because it is bad, and then the Canary is deleted; the workload still has `b`.
+#[test]
+fn undone_revision_is_not_shipped_by_a_deletion() {
+    let mut seen = quarrel::at_rest();
+    seen.status.phase = Some(Phase::Succeeded);
+    seen.status.revision = RevisionStatus {
+        current: Some("b".to_owned()),
+        promoted: Some("b".to_owned()),
+        previous: Some("a".to_owned()),
+        mark: Some("2".to_owned()),
+        started_at: Some(at(-100)),
+        ..RevisionStatus::default()
+    };
+    seen.status.history = vec![PastRollout {
+        revision: "b".to_owned(),
+        outcome: Outcome::Promoted,
+        message: String::new(),
+        started_at: Some(at(-100)),
+        ended_at: at(-50),
+    }];
+    seen.target = Some(without_pods("b", "2"));
+    seen.primary = Some(workload("b", "1"));
+    seen.existing = vec![Child::PrimaryDeployment, Child::Routes];
+    seen.orders = order(Verb::Undo, "b");
+    for now in 10..60 {
+        served::measure_routed(&mut seen, now);
+        let acts = live(&mut seen, now, &spec());
+        if acts.iter().any(|act| matches!(act, Act::Restore { .. })) {
+            seen.primary = Some(workload("a", "1"));
+        }
+    }
+    assert_eq!(
+        (
+            seen.status.phase,
+            seen.primary.as_ref().unwrap().revision.as_str()
+        ),
+        (Some(Phase::Failed), "a")
+    );
+    seen.orders = vec![];
+    let deleted = RolloutSpec {
+        deleting: true,
+        ..spec()
+    };
+    for now in 60..400 {
+        served::measure_routed(&mut seen, now);
+        seen.apex.endpoints = 2;
+        let acts = live(&mut seen, now, &deleted);
+        assert!(
+            seen.routes == at_weight(0) && seen.apex.serves == Some(Serves::Primary),
+            "at {now} s the undone revision gets traffic: {acts:?} {:?}",
+            seen.status.all_holds()
+        );
+    }
+}

@@ -66,12 +66,12 @@ fn somebody_may_say_that_requests_arrive_after_the_fix_was_rolled_back() {
     );
 }
 
-/// The release has everything, an autoscaler took the idle primary to zero, and then the release turns bad.
+/// The release has everything, an autoscaler took the idle primary to zero, and the release is bad.
 #[test]
 fn bad_release_does_not_keep_callers_because_an_autoscaler_took_the_idle_primary_to_zero() {
     let mut spec = spec();
     spec.steps = Steps::new(vec![Weight::saturating(10), Weight::FULL]).unwrap();
-    let mut seen = first_step(Reading::Value(100.0));
+    let mut seen = first_step(Reading::Value(50.0));
     seen.status.canary_weight = 100;
     seen.status.primary_replicas = Some(2);
     seen.status.step.as_mut().unwrap().index = 1;
@@ -81,8 +81,7 @@ fn bad_release_does_not_keep_callers_because_an_autoscaler_took_the_idle_primary
     for now in 10..7200 {
         measure(&mut seen, now, 300.0, 0.0);
         let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
-        let value = if now > 100 { 50.0 } else { 100.0 };
-        sample.readings = [("request-success-rate".to_owned(), Reading::Value(value))].into();
+        sample.readings = [("request-success-rate".to_owned(), Reading::Value(50.0))].into();
         let acts = live(&mut seen, now, &spec);
         if acts
             .iter()

@@ -76,3 +76,26 @@ fn promotion_that_waits_for_a_quarrel_costs_no_endless_writes() {
     }
     assert!(written <= 4, "{written} writes and {told} events in one instant");
 }
+
+/// A release has 10 %, and somebody (an autoscaler, a tool for the night) scales the primary to zero.
+#[test]
+fn release_beside_a_primary_that_was_scaled_to_zero_costs_no_endless_writes() {
+    let mut seen = first_step(Reading::Value(100.0));
+    seen.status.primary_replicas = Some(2);
+    seen.primary = Some(without_pods("a", "1"));
+    let (mut written, mut told) = (0, Vec::new());
+    for now in 10..130 {
+        good_value(&mut seen, now);
+        measure(&mut seen, now, 30.0, 0.0);
+        let before = seen.status.outbox.seq;
+        written += records(&live(&mut seen, now, &spec()));
+        told.extend(news(&seen, before));
+    }
+    assert!(
+        written <= 12,
+        "{written} writes and {} events in two minutes: {:?} {:?}",
+        told.len(),
+        &told[..told.len().min(6)],
+        seen.status.all_holds()
+    );
+}

@@ -203,6 +203,7 @@ impl World {
         let alone = self.recreate && weight == Weight::FULL;
         assert!(
             alone
+                || weight <= self.sent
                 || self.spec.steps.weights().contains(&weight)
                 || weight < least
                 || self.status.step.is_none(),

@@ -127,6 +127,7 @@ impl World {
             Event::Metrics(up) => self.metrics = *up,
             Event::EditRoutes(weight) => {
                 if self.route.is_some() {
+                    self.sent = self.sent.max(Weight::saturating(*weight));
                     self.set_route(Weight::saturating(*weight));
                 }
             }

@@ -68,6 +68,8 @@ struct World {
     primary_short: bool,
     /// Whether all old pods go before new ones come, which takes until the next second.
     recreate: bool,
+    /// The most that somebody else has sent to the canary.
+    sent: Weight,
     route: Option<Weight>,
     /// What the proxies do, whatever the routes say.
     proxies: Weight,
@@ -140,6 +142,7 @@ impl World {
             primary_healthy: true,
             primary_short: false,
             recreate: false,
+            sent: Weight::ZERO,
             route: None,
             proxies: Weight::FULL,
             mesh: true,
