@@ -57,7 +57,7 @@ impl SimMetrics {
 /// How long a slow answer takes.
 const SLOW: Duration = Duration::from_secs(20);
 /// By how much late data is behind.
-const LATE: TimeDelta = TimeDelta::minutes(1);
+pub const LATE: TimeDelta = TimeDelta::minutes(1);
 /// How long samples are on their way.
 const LAG: TimeDelta = TimeDelta::seconds(12);
 

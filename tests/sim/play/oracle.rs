@@ -4,7 +4,10 @@ use bellwether::sim::{
     api_server::{Key, Kind},
     chaos::Strikes,
     invariants::{canary_weight, ready_endpoints},
-    traffic::{Barrier, Failure, metrics::Trouble},
+    traffic::{
+        Barrier, Failure,
+        metrics::{LATE, Trouble},
+    },
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -112,7 +115,11 @@ impl Play {
             self.barred.remove(&n);
         } else if self.replicas_of_target(n) == Some(0) {
             self.barred.remove(&n);
-            let known = KNOWN + TimeDelta::seconds(3 * (self.story.setups[n].scrapes - 2));
+            let behind = match self.cluster.world().trouble {
+                Trouble::Late => LATE,
+                _ => TimeDelta::zero(),
+            };
+            let known = KNOWN + behind + TimeDelta::seconds(3 * (self.story.setups[n].scrapes - 2));
             if now - since > known {
                 return Err("the target is scaled away, and no request reaches the primary (I13)".to_owned());
             }
