@@ -38,25 +38,23 @@ pub struct Index {
 }
 
 impl Index {
-    /// Sets what `id` is concerned by; returns the parts that nobody was concerned by before.
+    /// Sets what `id` is concerned by; returns the parts that nobody is concerned by any more.
     pub fn set(&self, id: &CanaryId, parts: BTreeSet<Part>) -> Vec<Part> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let old = inner
             .by_canary
             .insert(id.clone(), parts.clone())
             .unwrap_or_default();
-        for part in old.difference(&parts) {
+        for part in &parts {
+            inner.by_part.entry(part.clone()).or_default().insert(id.clone());
+        }
+        let gone: Vec<Part> = old.difference(&parts).cloned().collect();
+        for part in &gone {
             inner.unlink(part, id);
         }
-        let mut fresh = Vec::new();
-        for part in parts {
-            let concerned = inner.by_part.entry(part.clone()).or_default();
-            if concerned.is_empty() {
-                fresh.push(part);
-            }
-            concerned.insert(id.clone());
-        }
-        fresh
+        gone.into_iter()
+            .filter(|part| !inner.by_part.contains_key(part))
+            .collect()
     }
 
     /// Notes that `part` concerns those to whom the `touched` Services belong, until they are set anew; returns them.

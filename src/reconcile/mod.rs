@@ -157,7 +157,7 @@ pub async fn reconcile(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
         Ok(spec) => spec,
         Err(invalid) => return refuse(ctx, id, &object, &invalid.to_string()).await,
     };
-    ctx.index.set(id, snapshot::parts(&spec, &ctx.index.mesh));
+    concern(ctx, &spec);
     ctx.local.respecified(id, spec.generation);
     let snap = snapshot::take(ctx, &spec, object, Arc::new(canary)).await?;
     follow(ctx, &spec, &snap).await
@@ -284,6 +284,14 @@ fn arm_sampler(ctx: &Context, spec: &RolloutSpec, decision: &Decision) {
         since: decision.evidence_from,
     };
     ctx.sampler.watch(&spec.id, request);
+}
+
+/// Notes what the Canary is concerned by. What nobody is concerned by any more is not kept: its watch passes it over, so it would be
+/// out of date when it concerns somebody again.
+fn concern(ctx: &Context, spec: &RolloutSpec) {
+    for part in ctx.index.set(&spec.id, snapshot::parts(spec, &ctx.index.mesh)) {
+        ctx.cache.forget(&part);
+    }
 }
 
 /// The Canary is gone: nothing of it stays in this process (I11).

@@ -24,10 +24,10 @@ use tokio::time::Instant;
 use super::{
     Context,
     cache::{Availability, Cache, part_of},
+    concern,
     index::Part,
     kinds::Kind,
     queue::{Lane, Queue},
-    snapshot,
 };
 use crate::{
     api::Canary,
@@ -215,10 +215,8 @@ fn put(
         ctx.index.join(&part, &touched);
     }
     if kind != Kind::Canary && ctx.index.concerned(&part).is_empty() {
-        if kind.istio() {
-            // It may have concerned somebody before, and would be out of date when it does again.
-            ctx.cache.forget(&part);
-        }
+        // It may have concerned somebody before, and would be out of date when it does again.
+        ctx.cache.forget(&part);
         return;
     }
     if kind.istio() {
@@ -235,7 +233,7 @@ fn register(ctx: &Context, json: &Value) {
         return;
     };
     if let Ok(spec) = rollout::validate(&canary, ctx.settings.drain) {
-        ctx.index.set(&spec.id, snapshot::parts(&spec, &ctx.index.mesh));
+        concern(ctx, &spec);
     }
 }
 

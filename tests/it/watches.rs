@@ -12,7 +12,7 @@ use bellwether::sim::{
 use chrono::TimeDelta;
 use serde_json::json;
 
-use crate::shared::shop::{NS, await_phase, run, under_canary};
+use crate::shared::shop::{NS, await_phase, canary, key, prepare, run, under_canary};
 
 /// Counts what the controller reads, but for its Lease.
 struct Reads(Arc<AtomicUsize>);
@@ -71,5 +71,48 @@ fn watches_that_end_in_their_time_cost_no_read() {
         let reads = reads(&cluster);
         cluster.pass(TimeDelta::seconds(1800)).await;
         assert_eq!(reads.load(Ordering::Relaxed), 0);
+    });
+}
+
+async fn delete_canary(cluster: &SimCluster) {
+    cluster.delete(&key(Kind::CANARY)).unwrap();
+    for _ in 0..120 {
+        if cluster.get(&key(Kind::CANARY)).is_none() {
+            return;
+        }
+        cluster.pass(TimeDelta::seconds(1)).await;
+    }
+    panic!("the Canary is not gone after two minutes");
+}
+
+/// While a process waits to lead, a Canary is created anew for another workload; the first one changes, and gets a Canary again.
+#[test]
+fn what_nobody_was_concerned_by_for_a_while_is_read_anew() {
+    run(async {
+        let mut cluster = prepare(7).await;
+        cluster.elect([TimeDelta::zero(); 2]);
+        cluster.start_replica(0);
+        cluster.pass(TimeDelta::seconds(5)).await;
+        cluster.start_replica(1);
+        cluster.apply(NS, canary()).unwrap();
+        await_phase(&cluster, "Initialized", 120).await;
+        delete_canary(&cluster).await;
+        let mut other = canary();
+        other["spec"]["targetRef"]["name"] = json!("other");
+        cluster.apply(NS, other).unwrap();
+        cluster.pass(TimeDelta::seconds(5)).await;
+        cluster.ship(NS, "shop", "shop:good-2").unwrap();
+        cluster.pass(TimeDelta::seconds(30)).await;
+        delete_canary(&cluster).await;
+        cluster.stop_replica(0);
+        cluster.pass(TimeDelta::seconds(30)).await;
+        cluster.apply(NS, canary()).unwrap();
+        await_phase(&cluster, "Initialized", 120).await;
+        let image = |name: &str| {
+            let mut of = key(Kind::DEPLOYMENT);
+            of.name = name.to_owned();
+            cluster.get(&of).unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+        };
+        assert_eq!(image("shop-primary"), image("shop"));
     });
 }
