@@ -4,6 +4,8 @@
 //! of it are not (kubernetes#121575). Each field that we write is replaced as a whole; what we do not write stays, and so do
 //! others' labels and annotations.
 
+use std::collections::BTreeSet;
+
 use crate::pointer::At;
 use serde_json::{Value, json};
 
@@ -66,15 +68,24 @@ fn below(path: &str, key: &str) -> String {
 }
 
 /// Notes in the metadata of a Deployment which labels and annotations we wrote, before the managed fields are dropped: of all that
-/// are there, these go when they are wanted no longer. Those of our own name are left out, for who takes them off knows them.
+/// are there, these go when they are wanted no longer, unless somebody else wrote them as well. Those of our own name are left out, for who takes them off knows them.
 pub fn note_own_marks(deployment: &mut Value) {
     let entries = deployment.at("/metadata/managedFields").and_then(Value::as_array);
-    let ours = |entry: &&Value| text(entry, "/manager") == MANAGER && text(entry, "/subresource").is_empty();
-    let entries: Vec<&Value> = entries.into_iter().flatten().filter(ours).collect();
+    let is_ours =
+        |entry: &&Value| text(entry, "/manager") == MANAGER && text(entry, "/subresource").is_empty();
+    let (ours, others): (Vec<&Value>, Vec<&Value>) = entries.into_iter().flatten().partition(is_ours);
     let written = MAPS.map(|map| {
         let path = format!("/fieldsV1/f:metadata/f:{map}");
-        let maps = entries.iter().filter_map(|entry| entry.at(&path)?.as_object());
-        let keys = maps.flatten().filter_map(|(field, _)| field.strip_prefix("f:"));
+        let fields = |entries: &[&Value]| -> BTreeSet<String> {
+            let maps = entries.iter().filter_map(|entry| entry.at(&path)?.as_object());
+            maps.flat_map(|fields| fields.keys().cloned()).collect()
+        };
+        // What somebody else wrote as well stays theirs.
+        let own = fields(&ours)
+            .difference(&fields(&others))
+            .cloned()
+            .collect::<Vec<_>>();
+        let keys = own.iter().filter_map(|field| field.strip_prefix("f:"));
         let keys: Vec<&str> = keys.filter(|key| !key.starts_with("bellwether.dev/")).collect();
         (map, json!(keys))
     });
@@ -93,17 +104,17 @@ mod tests {
         json!({
             "metadata": {
                 "name": "shop-primary", "resourceVersion": "7",
-                "labels": {"app": "shop-primary", "team/old": "a", "theirs": "x"},
+                "labels": {"app": "shop-primary", "team/old": "a", "team/shared": "b", "theirs": "x"},
                 "annotations": {"bellwether.dev/epoch": "p-1", "deployment.kubernetes.io/revision": "3"},
                 "managedFields": [
                     {"manager": "bellwether", "operation": "Apply", "fieldsV1": {"f:metadata": {
-                        "f:labels": {".": {}, "f:app": {}, "f:team/old": {}},
+                        "f:labels": {".": {}, "f:app": {}, "f:team/old": {}, "f:team/shared": {}},
                     }}},
                     {"manager": "bellwether", "operation": "Update", "fieldsV1": {"f:metadata": {
                         "f:annotations": {"f:bellwether.dev/epoch": {}},
                     }}},
                     {"manager": "someone", "operation": "Update", "fieldsV1": {"f:metadata": {
-                        "f:labels": {"f:theirs": {}},
+                        "f:labels": {"f:theirs": {}, "f:team/shared": {}},
                     }}},
                 ],
             },
@@ -144,7 +155,7 @@ mod tests {
         let new = overwritten(&live, &wanted());
         assert_eq!(
             new["metadata"]["labels"],
-            json!({"app": "shop-primary", "team/new": "b", "theirs": "x"})
+            json!({"app": "shop-primary", "team/new": "b", "team/shared": "b", "theirs": "x"})
         );
         assert_eq!(
             new["metadata"]["annotations"],
