@@ -3,7 +3,7 @@
 mod tls; // the same over TLS
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
     time::Duration,
 };
 
@@ -93,6 +93,13 @@ impl std::io::Write for Log {
 
 impl Log {
     fn keep(&self) -> tracing::subscriber::DefaultGuard {
+        // Whoever logs at the same line in another thread, where nobody listens, would switch the line off for all: so somebody
+        // listens everywhere.
+        static LISTENER: Once = Once::new();
+        LISTENER.call_once(|| {
+            let nowhere = tracing_subscriber::fmt().with_writer(std::io::sink);
+            let _set = tracing::subscriber::set_global_default(nowhere.finish());
+        });
         let log = self.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || log.clone());
         tracing::subscriber::set_default(subscriber.finish())
