@@ -41,14 +41,12 @@ impl Index {
     /// Sets what `id` is concerned by; returns the parts that nobody is concerned by any more.
     pub fn set(&self, id: &CanaryId, parts: BTreeSet<Part>) -> Vec<Part> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        let old = inner
-            .by_canary
-            .insert(id.clone(), parts.clone())
-            .unwrap_or_default();
         for part in &parts {
             inner.by_part.entry(part.clone()).or_default().insert(id.clone());
         }
+        let old = inner.by_canary.remove(id).unwrap_or_default();
         let gone: Vec<Part> = old.difference(&parts).cloned().collect();
+        inner.by_canary.insert(id.clone(), parts);
         for part in &gone {
             inner.unlink(part, id);
         }

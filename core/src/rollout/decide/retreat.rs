@@ -150,11 +150,12 @@ pub(super) fn blind(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
         // With the primary idle nothing tells a dark canary from callers that are away; going back costs nothing then. One that
         // was reached before is taken for one whose callers went home.
         let text = "no request reaches the canary, which should get all of them";
-        return if missing::was_reached(plan) {
-            uncounted(plan, HoldReason::NoData, text)
+        if missing::was_reached(plan) {
+            uncounted(plan, HoldReason::NoData, text);
         } else {
-            for_now(plan, HoldReason::NoData, text)
-        };
+            for_now(plan, HoldReason::NoData, text);
+        }
+        return;
     }
     if reason == HoldReason::TrafficNotShifting {
         return;
