@@ -172,6 +172,7 @@ async fn follow(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Result<Ne
     let mut promoting = promotions::decide(spec, snap, &seen, now);
     seen.orders = mem::take(&mut promoting.orders);
     seen.untold = mem::take(&mut promoting.untold);
+    seen.ships = promoting.ships;
     ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
     ctx.gates.follow(spec, &seen.status);
     let decision = rollout::decide(spec, &seen, now);

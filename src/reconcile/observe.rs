@@ -76,6 +76,7 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         existing,
         unrestorable: ctx.local.unrestorable(&spec.id),
         unfenced: unfenced(snap, &epoch),
+        ships: false,
         policies: Policies::default(),
         unsettled_at: ctx.local.unsettled_at(&spec.id, now),
         epoch,

@@ -100,6 +100,7 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
         frozen: hands_off.clone().or(frozen),
         hands_off,
         deaf: observed.routes.unusable().map(str::to_owned),
+        fenced: observed.status.epoch.as_ref() == Some(&observed.epoch),
     };
     if seen.promotions.is_empty() && seen.commands.is_empty() {
         return Decision::default();

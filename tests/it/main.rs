@@ -16,6 +16,7 @@ mod hook_api;
 mod hook_oidc;
 mod hook_serve;
 mod inputs;
+mod late_writes;
 mod leader;
 mod objects;
 mod owners;

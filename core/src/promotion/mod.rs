@@ -125,6 +125,13 @@ fn step(
         return next;
     }
     if promotion.running() {
+        if promotion.status.revision.is_none() {
+            decision.ships = true;
+            if !seen.fenced && seen.hands_off.is_none() && seen.deaf.is_none() {
+                // Its images may be on their way: nothing ends, or begins anew, before that is known.
+                return next;
+            }
+        }
         if others.newer_supersedes {
             finish(
                 &mut next,

@@ -90,6 +90,8 @@ pub struct Seen<'a> {
     pub hands_off: Option<String>,
     /// Why no order is heeded at present: its routes cannot be used.
     pub deaf: Option<String>,
+    /// Whether a write to the workload that was sent before, and of which nobody knows what became of it, is refused by now.
+    pub fenced: bool,
 }
 
 /// One guarded write.
@@ -126,6 +128,8 @@ pub struct Decision {
     pub untold: BTreeSet<String>,
     /// When to look again even if nothing changes.
     pub wake_at: Option<DateTime<Utc>>,
+    /// Whether the workload gets, or may get by a write that is late, other images for a Promotion.
+    pub ships: bool,
 }
 
 impl Decision {

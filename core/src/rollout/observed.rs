@@ -39,6 +39,8 @@ pub struct Observed {
     pub unrestorable: Option<String>,
     /// Objects that traffic depends on and that do not carry the present epoch.
     pub unfenced: Vec<Child>,
+    /// Whether the workload gets other images for a promotion, which may be on their way already.
+    pub ships: bool,
     /// Policies and companions that select the target's pods and not the primary's; looked at while a primary is set up.
     pub policies: Policies,
     /// When this process gave up the latest write of this Canary whose outcome is unknown.

@@ -74,6 +74,7 @@ struct Stage {
     frozen: Option<String>,
     hands_off: Option<String>,
     deaf: Option<String>,
+    fenced: bool,
     deleting: bool,
     orders: Vec<Order>,
     now: DateTime<Utc>,
@@ -89,6 +90,7 @@ impl Stage {
             frozen: None,
             hands_off: None,
             deaf: None,
+            fenced: true,
             deleting: false,
             orders: Vec::new(),
             now: at(1),
@@ -105,6 +107,7 @@ impl Stage {
             frozen: self.frozen.clone(),
             hands_off: self.hands_off.clone(),
             deaf: self.deaf.clone(),
+            fenced: self.fenced,
         }
     }
 

@@ -159,3 +159,25 @@ fn order_is_remembered_until_whoever_gave_it_is_told() {
     stage.heed(None);
     assert_eq!(untold(&stage), [stage.promotions[0].order("deadline")]);
 }
+
+/// The write of the images got no answer, and may still be on its way.
+#[test]
+fn promotion_whose_images_may_be_on_their_way_ends_only_when_they_are_refused() {
+    let mut stage = Stage::new(vec![promotion("p", "web:2", Conflict::Reject)]);
+    let begun = decide(&stage.seen(), stage.now);
+    begun.acts.iter().for_each(|act| stage.carry_out(act));
+    assert_eq!(
+        (stage.phase(0), stage.target.images["app"].as_str()),
+        (Some(PromotionPhase::Running), "web:1")
+    );
+    stage.fenced = false;
+    stage.command(Verb::Abort, None);
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
+    let decision = decide(&stage.seen(), stage.now);
+    assert!(decision.ships, "so that it is fenced: {decision:?}");
+    stage.fenced = true;
+    stage.settle();
+    assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));
+    assert_eq!(stage.target.images["app"], "web:1");
+}

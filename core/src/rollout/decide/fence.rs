@@ -4,7 +4,8 @@
 //! Every write is guarded by the resourceVersion it was decided on. So a new epoch (another leader, another process, or
 //! the same one after a write whose outcome is unknown) first writes its name on every object that traffic depends on,
 //! and on the Canary; from then on a late write of an earlier epoch is refused (I10). Objects of a Canary at rest need
-//! none of this: what was decided there is decided by everybody.
+//! none of this: what was decided there is decided by everybody. Only where a promotion gives the workload other images
+//! they are fenced first, so that none of an earlier promotion arrive after its end.
 
 use chrono::TimeDelta;
 
@@ -27,7 +28,7 @@ pub(super) fn fenced(plan: &mut Plan<'_>) -> bool {
     if planted(Defect::DoesNotFence) {
         return true;
     }
-    if plan.next.epoch.as_ref() == Some(&plan.seen.epoch) || plan.at_rest() {
+    if plan.next.epoch.as_ref() == Some(&plan.seen.epoch) || (plan.at_rest() && !plan.seen.ships) {
         return true;
     }
     if plan.spec.deleting && plan.seen.existing.is_empty() {

@@ -172,6 +172,7 @@ pub(super) fn undisturbed() -> Observed {
         adopted: vec![],
         epoch: "0/test".to_owned(),
         unfenced: vec![],
+        ships: false,
         policies: Policies::default(),
         unsettled_at: None,
         unrestorable: None,

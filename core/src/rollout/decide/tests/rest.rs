@@ -276,3 +276,16 @@ fn virtual_service_of_its_owner_is_awaited_and_callers_keep_their_service() {
     let acts = decide(&spec(), &release, at(30)).acts;
     assert!(!acts.iter().any(routes), "{acts:?}");
 }
+
+/// Another process, or one whose write got no answer: nothing at rest depends on what comes late, but images of a promotion.
+#[test]
+fn workload_is_fenced_at_rest_before_it_gets_other_images() {
+    let mut seen = quarrel::at_rest();
+    seen.epoch = "0/another".to_owned();
+    seen.unfenced = vec![crate::rollout::Child::Target];
+    let fence = Act::Fence(crate::rollout::Child::Target);
+    assert!(!decide(&spec(), &seen, at(10)).acts.contains(&fence));
+    seen.ships = true;
+    let decision = decide(&spec(), &seen, at(10));
+    assert_eq!(decision.acts.first(), Some(&fence), "{:?}", decision.acts);
+}
