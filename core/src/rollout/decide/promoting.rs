@@ -68,11 +68,13 @@ fn take_over(plan: &mut Plan<'_>, revision: String) {
         replicas: Some(replicas),
     };
     if quarrel::puts_off(plan, &act).is_none() {
-        plan.tell(
-            NoticeKind::Normal,
-            "Promoting",
-            format!("{} gets the analysed pod template", plan.spec.names.primary),
-        );
+        let primary = &plan.spec.names.primary;
+        let object = format!("Deployment/{primary}");
+        let tried = plan.seen.refused.iter().any(|write| write.object == object);
+        if !tried {
+            let text = format!("{primary} gets the analysed pod template");
+            plan.tell(NoticeKind::Normal, "Promoting", text);
+        }
         // What is known of requests to the primary was about the pods that are replaced.
         plan.next.transfer = None;
         plan.record();

@@ -56,3 +56,33 @@ fn refusals_keep_nobody_from_a_verdict() {
     });
     assert!(last.is_some_and(|status| status.retirement.is_some()));
 }
+
+/// A quota refuses the primary's new template; the write is tried again and again.
+#[test]
+fn promotion_that_is_refused_is_told_once() {
+    let mut seen = promoting_at_half(Reading::Value(100.0), pods("a", "1", 2, 2));
+    seen.target = Some(pods("b", "2", 2, 2));
+    let (mut told, mut tried) = (0, 0);
+    for now in 10..40 {
+        good_value(&mut seen, now);
+        let before = seen.status.outbox.seq;
+        let acts = carry_out(&mut seen, now, &spec());
+        told += news(&seen, before)
+            .iter()
+            .filter(|reason| *reason == "Promoting")
+            .count();
+        if acts.iter().any(|act| matches!(act, Act::Promote { .. })) {
+            tried += 1;
+            seen.refused = vec![RefusedWrite {
+                act: "writing the primary",
+                fence: false,
+                object: "Deployment/shop-primary".to_owned(),
+                message: "exceeded quota".to_owned(),
+                since: at(10),
+                times: tried,
+            }];
+        }
+    }
+    assert!(tried > 2, "{tried}: {:?}", seen.status.all_holds());
+    assert_eq!(told, 1);
+}
