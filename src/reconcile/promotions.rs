@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::{Approval, Command, CommandSpec, Log, Promotion, UnderWay},
     promotion::{self, Act, Decision, Form, Seen, SeenCommand, SeenPromotion, Target, Unattended},
-    rollout::{CanaryId, Observed, RolloutSpec},
+    rollout::{self, CanaryId, Child, Observed, RolloutSpec},
     workload::{marks::MANAGER, text},
 };
 
@@ -100,7 +100,7 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
         frozen: hands_off.clone().or(frozen),
         hands_off,
         deaf: observed.routes.unusable().map(str::to_owned),
-        fenced: observed.status.epoch.as_ref() == Some(&observed.epoch),
+        fenced: rollout::refuses_late_writes(spec, observed, Child::Target, now),
     };
     if seen.promotions.is_empty() && seen.commands.is_empty() {
         return Decision::default();

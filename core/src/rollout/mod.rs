@@ -14,7 +14,7 @@ pub use crate::{
     weight::{self, Weight},
     workload::{Serves, Workload},
 };
-pub use decide::{analysis_is_skipped, decide, policies_wanted, refuse, repeated};
+pub use decide::{analysis_is_skipped, decide, policies_wanted, refuse, refuses_late_writes, repeated};
 pub use decision::{Act, Child, Decision, Field, Sampling};
 pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Repeat, Routes};
 pub use spec::{CanaryId, GateSpec, HandBack, Names, Opens, RolloutSpec, Steps};

@@ -68,7 +68,8 @@ fn below(path: &str, key: &str) -> String {
 }
 
 /// Notes in the metadata of a Deployment which labels and annotations we wrote, before the managed fields are dropped: of all that
-/// are there, these go when they are wanted no longer, unless somebody else wrote them as well. Those of our own name are left out, for who takes them off knows them.
+/// are there, these go when they are wanted no longer, unless somebody else wrote them as well. Those of our own name are left out,
+/// for who takes them off knows them.
 pub fn note_own_marks(deployment: &mut Value) {
     let entries = deployment.at("/metadata/managedFields").and_then(Value::as_array);
     let is_ours =

@@ -62,6 +62,7 @@ use chrono::{DateTime, Utc};
 use super::{Act, Decision, Observed, RolloutSpec, Routes};
 use crate::api::{CanaryStatus, HoldReason, Phase};
 use crate::defect::{Defect, planted};
+pub use fence::refuses_late_writes;
 use plan::Plan;
 pub use policies::policies_wanted;
 pub use quarrel::repeated;

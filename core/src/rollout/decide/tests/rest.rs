@@ -287,5 +287,22 @@ fn workload_is_fenced_at_rest_before_it_gets_other_images() {
     assert!(!decide(&spec(), &seen, at(10)).acts.contains(&fence));
     seen.ships = true;
     let decision = decide(&spec(), &seen, at(10));
-    assert_eq!(decision.acts.first(), Some(&fence), "{:?}", decision.acts);
+    assert_eq!(decision.acts.first(), Some(&fence));
+    let others = decision.acts.iter().skip(1);
+    assert_eq!(
+        records(&decision.acts),
+        others.count(),
+        "nothing else is touched: {:?}",
+        decision.acts
+    );
+    // Who refuses that again and again refuses what comes late as well.
+    seen.refused = vec![crate::rollout::RefusedWrite {
+        act: "fencing an object",
+        fence: true,
+        object: "Deployment/shop".to_owned(),
+        message: "exceeded quota".to_owned(),
+        since: at(-60),
+        times: 3,
+    }];
+    assert!(!decide(&spec(), &seen, at(10)).acts.contains(&fence));
 }
