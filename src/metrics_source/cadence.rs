@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use chrono::{DateTime, Utc};
+
 use super::{Freshness, WorkloadKey};
 use crate::judge::UNKNOWN_INTERVAL;
 
@@ -13,6 +15,8 @@ const USUAL: [u64; 10] = [1, 2, 5, 10, 15, 20, 30, 60, 120, 300];
 const TOLERANCE: f64 = 0.12;
 /// Scrape intervals after which a pod without a sample is not measured: one scrape may be lost.
 const MEASURED_WITHIN: f64 = 2.5;
+/// By how much the clocks of two machines that are kept right may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 /// Shortest window in which requests are counted.
 const MIN_WINDOW: Duration = Duration::from_secs(3);
 
@@ -20,8 +24,10 @@ const MIN_WINDOW: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Cadence {
     interval: Option<Duration>,
-    /// Age of the newest sample of both, in the latest answers.
+    /// Age of the newest sample of both, in the latest answers, by the source's time.
     ages: VecDeque<Duration>,
+    /// By how much the source's time was behind ours in the latest answer, in whole seconds.
+    behind: Duration,
 }
 
 impl Cadence {
@@ -38,6 +44,22 @@ impl Cadence {
                 self.ages.pop_front();
             }
         }
+    }
+
+    /// Learns that the source answered at its time `now` what it was asked at ours, `at`.
+    pub(super) fn learn_time(&mut self, now: DateTime<Utc>, at: DateTime<Utc>) {
+        let behind = (at - now).to_std().unwrap_or_default();
+        self.behind = if behind <= CLOCKS_DIFFER {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(behind.as_secs_f64().ceil() as u64)
+        };
+    }
+
+    /// By how much the source's time is behind ours, in whole seconds: what it answers at an instant is what was known so long
+    /// before. A cache in front of it, or its clock, may cause that.
+    pub(super) fn behind(&self) -> Duration {
+        self.behind
     }
 
     /// Time between two samples as the source shows it.

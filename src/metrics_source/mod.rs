@@ -69,7 +69,7 @@ pub type Durations = HashMap<WorkloadKey, Vec<Bucket>>;
 pub struct Freshness {
     /// The source's time.
     pub now: Option<DateTime<Utc>>,
-    /// Age of the newest sample by workload and pod: of `up`, if that is 1, or of a series of Istio's.
+    /// Age of the newest sample at that time, by workload and pod: of `up`, if that is 1, or of a series of Istio's.
     pub ages: HashMap<WorkloadKey, BTreeMap<String, Duration>>,
     /// Time between two samples by workload, where series are old enough to show it.
     pub intervals: HashMap<WorkloadKey, Duration>,

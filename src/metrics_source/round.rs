@@ -104,13 +104,19 @@ pub(super) async fn measure(
         .map(|mut asked| {
             let [canary, primary] = workloads(&asked.request);
             let freshness = freshness(&answers, asked.interval);
+            let believed = asked.cadence.behind();
             if let Ok(freshness) = freshness {
                 asked.cadence.learn(freshness, [&canary, &primary]);
+                if let Some(now) = freshness.now {
+                    asked.cadence.learn_time(now, at);
+                }
             }
+            let behind = asked.cadence.behind().max(believed);
             let sample = Making {
                 asked: &asked,
                 configured,
-                at,
+                at: at - behind,
+                behind,
                 freshness,
                 answers: &answers,
             };
@@ -167,7 +173,7 @@ fn questions(canaries: &[Asked], at: DateTime<Utc>) -> BTreeMap<Question, BTreeS
                 .extend(workloads(&asked.request));
         };
         for metric in &asked.request.metrics {
-            let Some(window) = asked.request.window(metric, at) else {
+            let Some(window) = asked.request.window(metric, at - asked.cadence.behind()) else {
                 continue;
             };
             ask(Question::Requests(reporter, window));
@@ -193,7 +199,10 @@ pub(super) fn workloads(request: &Request) -> [WorkloadKey; 2] {
 struct Making<'a> {
     asked: &'a Asked,
     configured: Option<Duration>,
+    /// The instant of which the source answered: a metric that was asked further back than evidence goes from there has no
+    /// answer yet.
     at: DateTime<Utc>,
+    behind: Duration,
     freshness: Result<&'a Freshness, &'a str>,
     answers: &'a Answers,
 }
@@ -243,7 +252,7 @@ impl Making<'_> {
             counts: counts.collect(),
             seen,
             gap_is_new: false,
-            source_at: self.freshness.ok().and_then(|freshness| freshness.now),
+            behind: self.behind,
             scrape_interval: Some(interval),
             lag: self.asked.cadence.lag(interval),
             traffic,

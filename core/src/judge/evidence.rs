@@ -55,7 +55,7 @@ impl Reading {
 /// Everything that was measured of one canary at one instant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
-    /// The instant up to which was measured.
+    /// The instant up to which was measured: not the one of the question where the source answered of an earlier one.
     pub at: DateTime<Utc>,
     /// How far the metrics look back from there; the longest, if they differ.
     pub window: Duration,
@@ -72,8 +72,8 @@ pub struct Sample {
     pub seen: Sides<Seen>,
     /// Whether something is missing in it that was there in the sample before: one answer that is lost is no news.
     pub gap_is_new: bool,
-    /// The source's own time when it answered; `None` if it did not tell.
-    pub source_at: Option<DateTime<Utc>>,
+    /// By how much the source's own time is behind ours, in whole seconds.
+    pub behind: Duration,
     /// Time between two samples of these workloads' series, as the source shows it, or as it must be assumed.
     pub scrape_interval: Option<Duration>,
     /// How much later than its scrape a sample can be read, as far as the source shows it.

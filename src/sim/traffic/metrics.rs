@@ -176,16 +176,16 @@ impl MetricSource for SimMetrics {
 
     async fn freshness(&self, scope: &Scope, window: Duration) -> Result<Freshness, SourceError> {
         let window = TimeDelta::from_std(window).unwrap_or_default();
-        let now = self.clock.now();
         let look = |found: &mut Freshness, key: WorkloadKey, pod: &Pod, asked: Asked| {
             let Asked { at, known } = asked;
+            found.now = Some(at);
             // Every pod is scraped, whether anybody ever called it or not.
             if let Some(newest) = pod
                 .meter
                 .newest(known)
                 .filter(|_| pod.meter.scraped_twice(at, known, window))
             {
-                let age = (now - newest).to_std().unwrap_or_default();
+                let age = (at - newest).to_std().unwrap_or_default();
                 let ages = found.ages.entry(key.clone()).or_default();
                 ages.insert(pod.ip.clone(), age);
             }
@@ -198,10 +198,6 @@ impl MetricSource for SimMetrics {
                 *least = learnt.min(*least);
             }
         };
-        let found = self.answer(scope, false, look).await?;
-        Ok(Freshness {
-            now: Some(now),
-            ..found
-        })
+        self.answer(scope, false, look).await
     }
 }

@@ -6,6 +6,7 @@ use super::{
     capacity,
     missing::{self, Missing, since},
     plan::Plan,
+    samples,
 };
 use crate::{
     api::{CheckStatus, HoldReason, NoticeKind, Retreat, StepStatus},
@@ -19,9 +20,6 @@ pub(super) const METRIC_HOLDS: [HoldReason; 3] = [
     HoldReason::MetricsUnavailable,
     HoldReason::TrafficNotShifting,
 ];
-
-/// How long after a check is due its sample may be missing before that is called unavailable.
-const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
 
 /// How old the values of the checks may become in the status of a release that waits.
 const VALUES: TimeDelta = TimeDelta::seconds(60);
@@ -152,12 +150,12 @@ pub(super) fn checked(plan: &mut Plan<'_>) -> bool {
     };
     let due = due(plan, &step);
     let sampled = plan.seen.sample.as_ref().is_some_and(|sample| sample.at >= due);
-    sampled || plan.elapsed(due.max(plan.seen.sampled_since), SAMPLE_GRACE)
+    sampled || samples::overdue(plan, due)
 }
 
 /// The sample of a check that is due at `due` is not there: for a while that is no news.
 fn overdue(plan: &mut Plan<'_>, due: DateTime<Utc>) -> Verdict {
-    if !plan.elapsed(due.max(plan.seen.sampled_since), SAMPLE_GRACE) {
+    if !samples::overdue(plan, due) {
         return Verdict::Wait;
     }
     let text = "no sample of the metrics arrives";

@@ -39,6 +39,7 @@ mod rest; // nothing is under way
 mod retreat; // the traffic goes back for now
 mod rollback; // a revision is withdrawn before it was promoted
 mod routing; // what routes and Services carry, and the order of writes
+mod samples; // samples that do not come
 mod side; // one side of target and primary, whichever
 mod silence; // whether pods that lost their traffic get none
 mod situation; // where the rollout stands, beside each fact

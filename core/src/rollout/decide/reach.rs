@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{plan::Plan, side, standing_orders};
+use super::{plan::Plan, samples, side, standing_orders};
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
     defect::{Defect, planted},
@@ -26,8 +26,6 @@ const THIN: TimeDelta = TimeDelta::minutes(10);
 pub(super) const NEARLY_ALL: f64 = 0.9;
 /// By how much more often requests may be refused than before.
 const REFUSED_MORE: f64 = 0.1;
-/// How long samples may be missing before that has a name.
-pub(super) const SAMPLE_GRACE: TimeDelta = TimeDelta::seconds(30);
 
 /// Whether requests reach the pods that they were handed over to.
 #[derive(Debug, PartialEq)]
@@ -65,7 +63,7 @@ pub(super) fn look(plan: &mut Plan<'_>, to: Serves, share: Weight) -> Reach {
     else {
         let latest = plan.seen.sample.as_deref().map(side::window).unwrap_or_default();
         let due = from.max(plan.seen.sampled_since) + latest;
-        return if plan.elapsed(due, SAMPLE_GRACE) {
+        return if samples::overdue(plan, due) {
             Reach::Unknown(
                 HoldReason::MetricsUnavailable,
                 unknown("no sample of the metrics arrives"),

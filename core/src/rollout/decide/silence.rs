@@ -7,8 +7,7 @@ use chrono::TimeDelta;
 
 use super::{
     plan::Plan,
-    pods,
-    reach::SAMPLE_GRACE,
+    pods, samples,
     side::{self, count, seen, window},
 };
 use crate::{
@@ -161,7 +160,7 @@ fn unknown(plan: &mut Plan<'_>, reason: HoldReason, text: &str, window: TimeDelt
     }
     let from = (plan.seen.routing_since + plan.spec.drain).max(plan.seen.sampled_since);
     let named = plan.held_since(reason).is_some();
-    if named || plan.elapsed(from + window, SAMPLE_GRACE) {
+    if named || samples::overdue(plan, from + window) {
         let text = plan.hold(reason, text);
         plan.say(text);
     }

@@ -11,7 +11,7 @@ use super::{
     capacity,
     plan::Plan,
     reach::{self, Reach},
-    side,
+    samples, side,
 };
 use crate::{
     api::{HoldReason, Phase, TransferStatus},
@@ -218,9 +218,9 @@ fn rate(sample: &Sample) -> Option<Option<f64>> {
 
 /// Without metrics nothing is handed over; that has a name after a while.
 fn blind(plan: &mut Plan<'_>, why: &str) {
-    let since = plan.seen.sampled_since.max(plan.phase_since());
+    let since = plan.phase_since();
     let named = plan.held_since(HoldReason::MetricsUnavailable).is_some();
-    if named || plan.elapsed(since, reach::SAMPLE_GRACE) {
+    if named || samples::overdue(plan, since) {
         let text = reach::unknown(why);
         plan.hold(HoldReason::MetricsUnavailable, &text);
         plan.say(text);

@@ -46,6 +46,8 @@ pub(super) struct Fake {
     pub(super) takes: Mutex<Duration>,
     /// Time between scrapes as the source shows it.
     pub(super) interval: Mutex<Option<Duration>>,
+    /// By how much its time is behind.
+    pub(super) behind: Mutex<TimeDelta>,
 }
 
 pub(super) fn key(name: &str) -> WorkloadKey {
@@ -146,7 +148,7 @@ impl MetricSource for Fake {
         };
         let interval = *self.interval.lock().unwrap();
         Ok(Freshness {
-            now: Some(instant(1_000_000)),
+            now: Some(self.clock.now() - *self.behind.lock().unwrap()),
             ages: [(key("a"), ages(&[3, 19, 21])), (key("a-primary"), ages(&[5]))].into(),
             intervals: interval
                 .map(|interval| (key("a-primary"), interval))
@@ -186,6 +188,7 @@ pub(super) fn bench_with(settings: Settings) -> Bench {
         broken: AtomicBool::default(),
         takes: Mutex::default(),
         interval: Mutex::default(),
+        behind: Mutex::new(TimeDelta::zero()),
     });
     let source: Arc<dyn MetricSource> = Arc::<Fake>::clone(&fake);
     let sampler = Arc::new(Sampler::new(source, clock, settings, sender));

@@ -256,7 +256,7 @@ async fn samples_tell_counts_of_both_versions_and_which_pods_are_seen() {
     assert_eq!(seen.canary.pods, Reading::Value(2.0), "two of three within 20 s");
     assert_eq!(seen.primary.pods, Reading::Value(1.0));
     assert_eq!(seen.canary.called.as_ref().unwrap().requests, 1000.0);
-    assert_eq!(sample.source_at, Some(instant(1_000_000)));
+    assert_eq!(sample.behind, Duration::ZERO);
     assert_eq!(sample.lag, Some(Duration::ZERO));
 }
 
@@ -345,4 +345,43 @@ async fn metrics_look_back_no_further_than_the_evidence_goes() {
         (Duration::from_secs(60), 0),
         "and no further than it may"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_whose_time_is_behind_answers_of_an_earlier_instant() {
+    let mut bench = bench();
+    let since = |second| Request {
+        since: Some(instant(second)),
+        ..request("a", 60)
+    };
+    *bench.fake.behind.lock().unwrap() = TimeDelta::milliseconds(40_300);
+    bench.sampler.watch(&id("a"), since(-20));
+    // Asked at 15 s, and answered of 26 s before our zero: what evidence there is begins later.
+    bench.woken.recv().await.unwrap();
+    let sample = bench.sampler.latest(&id("a")).unwrap();
+    assert_eq!(
+        (sample.at, sample.behind),
+        (instant(-26), Duration::from_secs(41))
+    );
+    assert_eq!(sample.readings["rate"], Reading::NoData);
+    assert_eq!(sample.traffic.reached_at, Some(instant(-26)));
+    for at in [-11, 4] {
+        bench.woken.recv().await.unwrap();
+        let sample = bench.sampler.latest(&id("a")).unwrap();
+        assert_eq!(sample.at, instant(at));
+        assert_eq!(sample.windows["rate"].as_secs(), if at < 0 { 0 } else { 15 });
+    }
+    let asked: Vec<_> = bench.fake.asked();
+    let windows = asked.iter().filter(|asked| asked.what == "durations");
+    assert_eq!(
+        windows.map(|asked| asked.window.as_secs()).collect::<Vec<_>>(),
+        [30, 15],
+        "as far back as evidence goes, by the source's time as soon as that is known"
+    );
+    // Clocks that differ by less than a second are right.
+    *bench.fake.behind.lock().unwrap() = TimeDelta::milliseconds(900);
+    bench.woken.recv().await.unwrap();
+    bench.woken.recv().await.unwrap();
+    let sample = bench.sampler.latest(&id("a")).unwrap();
+    assert_eq!((sample.at, sample.behind), (instant(75), Duration::ZERO));
 }

@@ -112,6 +112,25 @@ fn missing_data_holds_the_weight_and_is_no_failed_check() {
 }
 
 #[test]
+fn source_whose_time_is_behind_is_judged_later_and_not_taken_for_silent() {
+    let decided = |behind: u64, of: i64, now: i64| {
+        let mut seen = first_step(Reading::Value(100.0));
+        let sample = seen.sample.as_mut().map(Arc::make_mut).unwrap();
+        sample.behind = Duration::from_secs(behind);
+        sample.at = at(of);
+        carry_out(&mut seen, now, &spec());
+        let held = seen.status.hold.as_ref().map(|hold| hold.reason);
+        (seen.status.canary_weight, held)
+    };
+    // The check is due at 5 s; what was true before tells nothing of it.
+    assert_eq!(decided(60, -20, 40), (10, None));
+    assert_eq!(decided(60, 10, 70).0, 50);
+    let silent = (10, Some(HoldReason::MetricsUnavailable));
+    assert_eq!(decided(0, 4, 40), silent);
+    assert_eq!(decided(60, 4, 100), silent, "nor for ever");
+}
+
+#[test]
 fn values_of_pods_that_are_gone_promote_nothing() {
     for (pods, reason) in [
         (Reading::NoData, HoldReason::NoData),
