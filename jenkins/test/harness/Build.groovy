@@ -47,7 +47,19 @@ class Build {
     boolean killed
     /** When it was scheduled, ms since 1970; a restart does not change it. */
     long timeInMillis = 1767261598765L
+    /** Requests with a token, and those without by which the library sees who is there. */
     int requests = 0
+    int probes = 0
+    /** Number of a probe → a fault, as `faults`. */
+    Map probeFaults = [:]
+    /** Steps of plugins that are not installed. */
+    List missing = []
+    /** What the steps make of the build's graph: four nodes for a block, one for any other. */
+    int nodes = 0
+    Map lastRequest
+    /** What builds say of who started them: of this one, and of those that triggered it. */
+    List causes = [[userId: 'mia']]
+    List upstream = []
     long savedBytes = 0
     private final Map scripts = [:]
     private final List limits = []
@@ -102,6 +114,7 @@ class Build {
 
     private Object perform(String step, List args) {
         steps << step
+        nodes += step in ['mark', 'unbind', 'unlimit'] ? 0 : step in ['bind', 'limit'] ? 4 : 1
         if (steps.size() > TOO_MANY) {
             throw new AssertionError("more than ${TOO_MANY} steps: it turns in a circle" as Object)
         }
@@ -125,7 +138,7 @@ class Build {
         interruptIf(happens == 'agent-gone', 'Agent was removed')
         interruptIf(happens == 'agent-late', 'Timeout waiting for agent to come back')
         // A step that does its work on another thread fails when Jenkins comes back; the others go on.
-        boolean lost = step in ['httpRequest', 'readJSON']
+        boolean lost = step == 'httpRequest'
         downIf(happens == 'down-before')
         if (happens in ['restart-before', 'down-before'] && lost) {
             throw new AbortException('Resume after a restart not supported for non-blocking synchronous steps')
@@ -195,11 +208,6 @@ class Build {
         return null
     }
 
-    private Object doReadJSON(List args) {
-        assert args[0].returnPojo
-        return new groovy.json.JsonSlurperClassic().parseText(args[0].text as String)
-    }
-
     private Object doBind(List args) {
         if (args[0].credentialsId != 'bellwether') {
             throw new AbortException('Could not find credentials entry with ID ' + args[0].credentialsId)
@@ -224,13 +232,19 @@ class Build {
     }
 
     private Object doHttpRequest(List args) {
-        requests++
         Map request = args[0]
+        lastRequest = request
+        boolean probe = !request.customHeaders.find { it.name == 'Authorization' }
+        if (probe) {
+            probes++
+        } else {
+            requests++
+        }
         if (request.url.contains('waitSeconds=')) {
             polls << steps.size()
         }
         List problems = []
-        if (!request.customHeaders.find { it.name == 'Authorization' }?.maskValue) {
+        if (!probe && !request.customHeaders.find { it.name == 'Authorization' }.maskValue) {
             problems << 'a token was sent without a mask'
         }
         if (request.url.contains(server.token)) {
@@ -240,7 +254,7 @@ class Build {
             problems << 'a request was loud, picky or without limit'
         }
         violations.addAll(problems)
-        String fault = faults[requests] ?: faults['*']
+        String fault = (probe ? probeFaults[probes] : faults[requests]) ?: faults['*']
         if (fault == 'hang') {
             Clock.pass((request.timeout as long) * 1000L)
             return new Response(status: 408, content: 'java.net.SocketTimeoutException(Read timed out) as 408 Request Timeout')
@@ -300,8 +314,8 @@ class Build {
         ByteArrayOutputStream saved = new ByteArrayOutputStream()
         new ObjectOutputStream(saved).writeObject(program)
         savedBytes = Math.max(savedBytes, saved.size())
-        if (new String(saved.toByteArray(), 'ISO-8859-1').contains(server.token) && !bound) {
-            violations << 'the token was saved outside its block'
+        if (new String(saved.toByteArray(), 'ISO-8859-1').contains(server.token)) {
+            violations << "the token was saved with the program at step ${steps.size() + 1}"
         }
         // All scripts are made anew: whatever one of them kept for itself is gone, as it is in Jenkins.
         List names = scripts.keySet().findAll { it != 'pipeline' } as List
