@@ -57,6 +57,11 @@ class Build {
     /** What the steps make of the build's graph: four nodes for a block, one for any other. */
     int nodes = 0
     Map lastRequest
+    int saves = 0
+    /** What a step of the pipeline's own throws, by its name. */
+    Map breaks = [:]
+    /** What happens elsewhere at the step `meanwhile`. */
+    Closure meanwhile = { }
     /** What builds say of who started them: of this one, and of those that triggered it. */
     List causes = [[userId: 'mia']]
     List upstream = []
@@ -114,7 +119,7 @@ class Build {
 
     private Object perform(String step, List args) {
         steps << step
-        nodes += step in ['mark', 'unbind', 'unlimit'] ? 0 : step in ['bind', 'limit'] ? 4 : 1
+        nodes += step in ['mark', 'meanwhile', 'unbind', 'unlimit'] ? 0 : step in ['bind', 'limit'] ? 4 : 1
         if (steps.size() > TOO_MANY) {
             throw new AssertionError("more than ${TOO_MANY} steps: it turns in a circle" as Object)
         }
@@ -203,6 +208,15 @@ class Build {
         return null
     }
 
+    private Object doMeanwhile(List args) {
+        meanwhile.call()
+        return null
+    }
+
+    private Object doFail(List args) {
+        throw breaks[args[0]] as Throwable
+    }
+
     private Object doMark(List args) {
         printed << ('[canary] mark ' + args[0])
         return null
@@ -254,10 +268,19 @@ class Build {
             problems << 'a request was loud, picky or without limit'
         }
         violations.addAll(problems)
+        if (probe && server.token in (request.customHeaders*.value + request.requestBody)) {
+            violations << 'a request that looks who is there has the token'
+        }
         String fault = (probe ? probeFaults[probes] : faults[requests]) ?: faults['*']
         if (fault == 'hang') {
             Clock.pass((request.timeout as long) * 1000L)
             return new Response(status: 408, content: 'java.net.SocketTimeoutException(Read timed out) as 408 Request Timeout')
+        }
+        if (fault == 'dns') {
+            return new Response(status: 404, content: 'UnknownHostException as 404 Not Found')
+        }
+        if (fault == 'tls') {
+            throw new IllegalStateException('javax.net.ssl.SSLHandshakeException: PKIX path building failed: unable to find valid certification path')
         }
         return fault == 'refused' ? new Response(status: 408, content: 'java.net.ConnectException(Connection refused) as 408 Request Timeout')
             : server.exchange(request, fault)
@@ -313,6 +336,7 @@ class Build {
     private Continuable restored(Continuable program) {
         ByteArrayOutputStream saved = new ByteArrayOutputStream()
         new ObjectOutputStream(saved).writeObject(program)
+        saves++
         savedBytes = Math.max(savedBytes, saved.size())
         if (new String(saved.toByteArray(), 'ISO-8859-1').contains(server.token)) {
             violations << "the token was saved with the program at step ${steps.size() + 1}"

@@ -66,7 +66,7 @@ class Hook implements Serializable {
                     answer = attempt(request)
                 }
             } catch (NoSuchMethodError missing) {
-                missing(missing.message)
+                lacks(missing.message)
             }
         }
         return answer
@@ -153,12 +153,12 @@ class Hook implements Serializable {
             // Also what a restart of Jenkins makes of a request that was under way.
             return [status: 0, body: '', headers: [:], failure: Answer.without(failure.message, steps.env.BELLWETHER_TOKEN as String)]
         } catch (NoSuchMethodError missing) {
-            missing(missing.message)
+            lacks(missing.message)
         }
     }
 
     /** A step that this Jenkins does not have; nothing was sent. */
-    void missing(String message) {
+    void lacks(String message) {
         String step = Text.line(message)
         int end = step.indexOf(' found among')
         steps.error('[canary] ' + FAULT + (end < 0 ? step : step.substring(0, end)) +
