@@ -242,7 +242,7 @@ judge() {
         why="the request failed ($(head -c 300 "$work/error"))"
         # The name is not known, the certificate is refused, curl cannot do it: not at the first contact.
         case $met:$2 in
-            :1 | :2 | :3 | :5 | :6 | :51 | :58 | :59 | :60 | :66 | :77 | :80 | :82 | :83 | :90 | :91 | :126 | :127)
+            :1 | :2 | :3 | :5 | :6 | :35 | :51 | :58 | :59 | :60 | :66 | :77 | :80 | :82 | :83 | :90 | :91 | :126 | :127)
                 refuse "$FAULT $why"
                 return 1
                 ;;
@@ -418,6 +418,7 @@ follow() {
 # order_abort REASON: exits with the promotion's code if it ends in time.
 order_abort() {
     stopping=yes
+    denied=
     until=$(($(now) + ABORT_WAIT))
     # The request that was under way may have been taken. Only asking again with its key tells.
     if [ -z "$id" ]; then start || return; fi

@@ -5,9 +5,9 @@ It answers as docs/hook-api.md says. Time does not pass by itself: a long poll m
 so that a run takes milliseconds and is the same every time. Where a real server would have waited, it says how
 long in X-Fake-Waited, and the test's clock goes on by that.
 
-POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf", "late", "refusal", "unanswered", "every", "tokenSeconds"} starts afresh; "late"
+POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf", "late", "refusal", "unanswered", "every", "tokenSeconds", "slow"} starts afresh; "late"
 promotes when an abort comes; with "every" each stage lasts so many seconds of the test's clock, which comes in X-Fake-Now; with "tokenSeconds"
-only tokens that /fake/token gave out count, for that time. POST /fake/end moves every promotion to its end, as time does while nobody asks, and
+only tokens that /fake/token gave out count, for that time; with "slow" each look takes so many real seconds. POST /fake/end moves every promotion to its end, as time does while nobody asks, and
 /fake/forget {"result", "exitCode"} makes the server forget them. /fake/journal tells what was asked. /stolen is what a redirect leads to.
 A request with the header X-Fake-Fault is disturbed in the way that it names; so is request n by "faults": {"n": …}.
 """
@@ -363,6 +363,8 @@ class HookApi(BaseHTTPRequestHandler):
 
     def state(self, it, seconds, after):
         waited = 0
+        if seconds:
+            time.sleep(WORLD.options.get("slow", 0))
         if "every" in WORLD.options:
             waited = it.elapse(int(self.headers.get("X-Fake-Now")), seconds if it.at + 1 <= after else 0)
         elif seconds and it.at + 1 <= after and not it.finished() and not it.advance():
