@@ -15,6 +15,7 @@
 # BELLWETHER_DEADLINE   seconds until the server gives up and rolls back (default 2700)
 # BELLWETHER_CONFLICT   reject (default), queue or supersede
 # BELLWETHER_ON_ABORT   rollback (default), pause or none: when this script is told to stop
+# BELLWETHER_ABORT_WAIT seconds to wait for the result after an abort (default 45)
 # BELLWETHER_ON_LOST    leave (default) or abort: when the server is not heard of any more, or refuses the token
 # BELLWETHER_JOB, _BUILD_URL, _USER, _COMMIT   who asks; optional
 #
@@ -23,7 +24,6 @@
 set -u
 
 LONG_POLL=20    # seconds; proxies often cut at 30 or 60
-ABORT_WAIT=45   # seconds to wait for the result after an abort
 PATIENCE=180    # seconds for which a token may be refused that was good before: while keys rotate
 FAULT="infrastructure fault, no verdict about the release:"
 
@@ -68,6 +68,8 @@ key=${BELLWETHER_KEY:-}
 fits "$key" '[!-~]{1,200}' || bad "BELLWETHER_KEY is needed: 1 to 200 signs, no spaces"
 deadline=${BELLWETHER_DEADLINE:-2700}
 fits "$deadline" '[1-9][0-9]{1,5}' || bad "BELLWETHER_DEADLINE must be a number of seconds"
+abort_wait=${BELLWETHER_ABORT_WAIT:-45}
+fits "$abort_wait" '[1-9][0-9]{0,3}' || bad "BELLWETHER_ABORT_WAIT must be a number of seconds"
 token_seconds=${BELLWETHER_TOKEN_SECONDS:-30}
 fits "$token_seconds" '[1-9][0-9]{0,5}' || bad "BELLWETHER_TOKEN_SECONDS must be a number of seconds"
 audience=${BELLWETHER_AUDIENCE:-bellwether}
@@ -419,7 +421,7 @@ follow() {
 order_abort() {
     stopping=yes
     denied=
-    until=$(($(now) + ABORT_WAIT))
+    until=$(($(now) + abort_wait))
     # The request that was under way may have been taken. Only asking again with its key tells.
     if [ -z "$id" ]; then start || return; fi
     say "calling $id off: $on_abort"

@@ -362,7 +362,7 @@ wild() {
 goes_on() {
     local script
     serve not-called-off "{\"scenario\": \"never\", \"faults\": $(faults 403 8 900)}"
-    play > "$work/not-called-off.out" 2> "$work/not-called-off.err" &
+    BELLWETHER_ABORT_WAIT=5 play > "$work/not-called-off.out" 2> "$work/not-called-off.err" &
     script=$!
     for _ in $(seq 100); do
         if grep -qs 'asking again' "$work/not-called-off.err"; then break; fi
