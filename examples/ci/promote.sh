@@ -28,9 +28,9 @@ PATIENCE=180    # seconds for which a token may be refused that was good before:
 FAULT="infrastructure fault, no verdict about the release:"
 
 c2=$(printf '\302') d8=$(printf '\330') e280=$(printf '\342\200') e281=$(printf '\342\201')
-c1="$c2[$(printf '\200')-$(printf '\237')]"
-marks="$e280[$(printf '\216')$(printf '\217')$(printf '\250')-$(printf '\256')]"
-isolates="$e281[$(printf '\246')-$(printf '\251')]"
+c1="${c2}[$(printf '\200')-$(printf '\237')]"
+marks="${e280}[$(printf '\216')$(printf '\217')$(printf '\250')-$(printf '\256')]"
+isolates="${e281}[$(printf '\246')-$(printf '\251')]"
 
 # clean: what a server or a person wrote, without control characters, marks that turn the direction of writing, and what
 # GitHub would take for a command; its lines stay. Whatever is printed or sent on comes through here.
@@ -87,9 +87,9 @@ trap 'rm -rf "$work"' EXIT
 # Tokens are kept in files and by the shell alone, because everybody may read the arguments of a process; and not in the
 # environment, which other processes inherit.
 if [ -n "${BELLWETHER_TOKEN_COMMAND:-}" ]; then
-    from=command
+    from="command"
 elif [ -n "${BELLWETHER_TOKEN_FILE:-}" ]; then
-    from=file
+    from="file"
 elif [ -n "${BELLWETHER_TOKEN:-}" ]; then
     from=variable
     printf '%s' "$BELLWETHER_TOKEN" > "$work/given"

@@ -127,7 +127,9 @@ SH
         fi
         printf 'exec %s "$@"\n' "$real" >> "$dir/$tool"
     done
+    # shellcheck disable=SC2016 # for the script that is written
     printf '#!/bin/sh\necho $((%s + $(%s %s/passed)))\n' "$(date +%s)" "$(command -v cat)" "$dir" > "$dir/date"
+    # shellcheck disable=SC2016 # for the script that is written
     printf '#!/bin/sh\npassed=$(%s %s/passed)\necho $((passed + $1)) > %s/passed\n' "$(command -v cat)" "$dir" "$dir" > "$dir/sleep"
     chmod +x "$dir"/*
 }
@@ -223,7 +225,7 @@ faults() { python3 -c "import json, sys; print(json.dumps({n: sys.argv[1] for n 
 # patient STATUS
 patient() {
     local fault=$1
-    serve "patient-$fault" "{\"scenario\": \"promoted\", \"cut\": 2, \"faults\": $(faults $fault 3 13)}"
+    serve "patient-$fault" "{\"scenario\": \"promoted\", \"cut\": 2, \"faults\": $(faults "$fault" 3 13)}"
     tools "patient-$fault"
     attempt "patient-$fault" BELLWETHER_TOKEN=$token
     tried "patient-$fault" "$code" 0 'asking again in 16 s'
