@@ -215,7 +215,7 @@ by_file() {
     attempt by-file BELLWETHER_TOKEN_FILE="$work/by-file.token"
     kill "$writer"
     tried by-file "$code" 0
-    asked by-file 'j["minted"] >= 4 and j["created"] == 1'
+    asked by-file 'j["minted"] >= 4 and j["created"] == 1 and j["denied"] == 0'
     kill "$server"
 }
 
