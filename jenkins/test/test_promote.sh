@@ -262,8 +262,6 @@ too_long() {
 }
 
 at_once() {
-    local begun
-    begun=$(date +%s)
     serve wrong-token '{"scenario": "promoted"}'
     attempt wrong-token BELLWETHER_TOKEN=s3cret-but-wrong
     tried wrong-token "$code" 1 'no verdict about the release: the token is not accepted' '!goes on' '!asking again'
@@ -284,7 +282,6 @@ at_once() {
     env PATH="$work/no-curl.tools" BELLWETHER_URL="$url" BELLWETHER_KEY=ci-1 BELLWETHER_TOKEN=$token "$promote" shop/web web:1 > "$work/no-curl.out" 2> "$work/no-curl.err" || code=$?
     tried no-curl "$code" 1 'no verdict about the release: curl is not installed'
     kill "$server"
-    if [ $(($(date +%s) - begun)) -gt 15 ]; then echo "it took too long" > "$work/no-curl.verdict"; fi
 }
 
 redirected() {
