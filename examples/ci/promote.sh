@@ -4,20 +4,46 @@
 #   promote.sh NAMESPACE/CANARY IMAGE
 #
 # BELLWETHER_URL        address of the hook API
-# BELLWETHER_TOKEN      bearer token, or BELLWETHER_TOKEN_FILE: a file with it
-# BELLWETHER_KEY        idempotency key: the same key is the same promotion, however often this is run
+# The token, the first of these that is set:
+#   BELLWETHER_TOKEN_COMMAND   a shell command that prints one; run again before the token is older than
+#                              BELLWETHER_TOKEN_SECONDS (default 30), and when it was refused
+#   BELLWETHER_TOKEN_FILE      a file with it, read anew for every request
+#   BELLWETHER_TOKEN           the token itself, for one that outlives the promotion
+#   otherwise GitHub's own, in a job with `permissions: {id-token: write}`; BELLWETHER_AUDIENCE (default bellwether)
+# BELLWETHER_KEY        idempotency key: the same key is the same promotion, however often this is run, and for ever: of one
+#                       that the server keeps no more, the recorded result counts
 # BELLWETHER_DEADLINE   seconds until the server gives up and rolls back (default 2700)
 # BELLWETHER_CONFLICT   reject (default), queue or supersede
 # BELLWETHER_ON_ABORT   rollback (default), pause or none: when this script is told to stop
+# BELLWETHER_ABORT_WAIT seconds to wait for the result after an abort (default 45)
+# BELLWETHER_ON_LOST    leave (default) or abort: when the server is not heard of any more, or refuses the token
 # BELLWETHER_JOB, _BUILD_URL, _USER, _COMMIT   who asks; optional
 #
-# Exit codes: 0 promoted, 3 rolled back, 5 aborted, 6 superseded, 8 failed; 1 error, 2 bad input, 7 waited too long.
+# Exit codes, the verdict's: 0 promoted, 3 rolled back, 5 aborted, 6 superseded, 8 failed.
+# No verdict: 1 refused, or the API cannot be reached or does not accept the token; 2 bad input; 7 waited too long.
 set -u
 
 LONG_POLL=20    # seconds; proxies often cut at 30 or 60
-ABORT_WAIT=45   # seconds to wait for the result after an abort
+PATIENCE=180    # seconds for which a token may be refused that was good before: while keys rotate
+FAULT="infrastructure fault, no verdict about the release:"
 
-say() { printf '[canary] %s\n' "$*" >&2; }
+c2=$(printf '\302') d8=$(printf '\330') e280=$(printf '\342\200') e281=$(printf '\342\201')
+c1="${c2}[$(printf '\200')-$(printf '\237')]"
+marks="${e280}[$(printf '\216')$(printf '\217')$(printf '\250')-$(printf '\256')]"
+isolates="${e281}[$(printf '\246')-$(printf '\251')]"
+
+# clean: what a server or a person wrote, without control characters, marks that turn the direction of writing, and what
+# GitHub would take for a command; its lines stay. Whatever is printed or sent on comes through here.
+clean() {
+    LC_ALL=C tr '\000-\010\013-\037\177' '[?*]' |
+        LC_ALL=C sed -e "s/$c1/?/g" -e "s/$marks/?/g" -e "s/$isolates/?/g" -e "s/$d8$(printf '\234')/?/g" \
+            -e 's/^\([[:space:]]*\)::/\1: :/' -e 's/##\[/# #[/g'
+}
+
+# line TEXT: the same in one line.
+line() { printf '%s' "$1" | clean | tr '\t\n' '  '; }
+
+say() { printf '[canary] %s\n' "$(line "$*")" >&2; }
 bad() { say "$*"; exit 2; }
 now() { date +%s; }
 
@@ -42,39 +68,72 @@ key=${BELLWETHER_KEY:-}
 fits "$key" '[!-~]{1,200}' || bad "BELLWETHER_KEY is needed: 1 to 200 signs, no spaces"
 deadline=${BELLWETHER_DEADLINE:-2700}
 fits "$deadline" '[1-9][0-9]{1,5}' || bad "BELLWETHER_DEADLINE must be a number of seconds"
+abort_wait=${BELLWETHER_ABORT_WAIT:-45}
+fits "$abort_wait" '[1-9][0-9]{0,3}' || bad "BELLWETHER_ABORT_WAIT must be a number of seconds"
+token_seconds=${BELLWETHER_TOKEN_SECONDS:-30}
+fits "$token_seconds" '[1-9][0-9]{0,5}' || bad "BELLWETHER_TOKEN_SECONDS must be a number of seconds"
+audience=${BELLWETHER_AUDIENCE:-bellwether}
+fits "$audience" '[A-Za-z0-9._~:/-]{1,200}' || bad "BELLWETHER_AUDIENCE must be a name or an address"
 conflict=${BELLWETHER_CONFLICT:-reject}
 case $conflict in reject | queue | supersede) ;; *) bad "BELLWETHER_CONFLICT: reject, queue or supersede" ;; esac
 on_abort=${BELLWETHER_ON_ABORT:-rollback}
 case $on_abort in rollback | pause | none) ;; *) bad "BELLWETHER_ON_ABORT: rollback, pause or none" ;; esac
+on_lost=${BELLWETHER_ON_LOST:-leave}
+case $on_lost in leave | abort) ;; *) bad "BELLWETHER_ON_LOST: leave or abort" ;; esac
 
 umask 077
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-# In a file, because everybody may read the arguments of a process.
-if [ -n "${BELLWETHER_TOKEN_FILE:-}" ]; then
-    token=$(cat "$BELLWETHER_TOKEN_FILE") || bad "cannot read BELLWETHER_TOKEN_FILE"
+# Tokens are kept in files and by the shell alone, because everybody may read the arguments of a process; and not in the
+# environment, which other processes inherit.
+if [ -n "${BELLWETHER_TOKEN_COMMAND:-}" ]; then
+    from="command"
+elif [ -n "${BELLWETHER_TOKEN_FILE:-}" ]; then
+    from="file"
+elif [ -n "${BELLWETHER_TOKEN:-}" ]; then
+    from=variable
+    printf '%s' "$BELLWETHER_TOKEN" > "$work/given"
+elif [ -n "${ACTIONS_ID_TOKEN_REQUEST_URL:-}" ] && [ -n "${ACTIONS_ID_TOKEN_REQUEST_TOKEN:-}" ]; then
+    from=github
+    printf 'Authorization: Bearer %s\n' "$ACTIONS_ID_TOKEN_REQUEST_TOKEN" > "$work/runner"
 else
-    token=${BELLWETHER_TOKEN:-}
+    bad "a token is needed: BELLWETHER_TOKEN_COMMAND, BELLWETHER_TOKEN_FILE, BELLWETHER_TOKEN, or in GitHub id-token: write"
 fi
-[ -n "$token" ] || bad "BELLWETHER_TOKEN or BELLWETHER_TOKEN_FILE is needed"
-printf 'Authorization: Bearer %s\n' "$token" > "$work/token"
-unset token BELLWETHER_TOKEN
+unset BELLWETHER_TOKEN
+if [ "$from" != command ]; then unset ACTIONS_ID_TOKEN_REQUEST_TOKEN; fi
+if ! command -v curl > /dev/null 2>&1; then
+    say "$FAULT curl is not installed"
+    exit 1
+fi
+case $url in
+    https://* | http://localhost | http://localhost[:/]* | http://127.* | "http://[::1]"*) ;;
+    *) say "warning: $url is not https; the token is sent in clear text" ;;
+esac
 
 id=
+met=        # the API has answered before: what fails from now on may pass
 asked=
 request=
 printed=0
+masked=
+made=0      # when the token was made
+refused=    # the token was refused, and another is needed
+fresh=
+denied=     # since when tokens are refused
 until=$(($(now) + deadline + 60))   # the server's deadline comes first and decides
 
 # quoted TEXT: TEXT as a JSON string.
-quoted() { printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')"; }
+quoted() { printf '"%s"' "$(line "$1" | sed 's/[\\"]/\\&/g')"; }
 
-# field NAME: a number, a word or a plain string out of the document.
+# field NAME [FILE]: a number, a word or a plain string out of the document.
 field() {
     # shellcheck disable=SC2020 # three signs become ends of lines
-    tr '{,}' '\n\n\n' < "$work/body" |
+    tr '{,}' '\n\n\n' < "${2:-$work/body}" |
         sed -n 's/^[[:space:]]*"'"$1"'"[[:space:]]*:[[:space:]]*"\{0,1\}\([^"]*\)"\{0,1\}[[:space:]]*$/\1/p' | head -n 1
 }
+
+# text NAME: a string out of the document, whatever stands in it.
+text() { tr '\n' ' ' < "$work/body" | sed -En 's/.*"'"$1"'"[[:space:]]*:[[:space:]]*"(([^"\\]|\\.)*)".*/\1/p'; }
 
 # header NAME: a header of the answer; servers differ in how they write names.
 header() {
@@ -92,6 +151,143 @@ ours() {
     esac
 }
 
+# run OUT COMMAND…: in the background, since a shell heeds a signal only when no command runs in the foreground; and with its
+# own redirections, since what heeds the signal inherits those of the function it interrupts.
+run() {
+    out=$1
+    shift
+    "$@" > "$out" 2> "$work/error" &
+    request=$!
+    wait "$request"
+    ran=$?
+    request=
+    return "$ran"
+}
+
+# fetch: curl that follows no redirect, whatever its settings say: the token is for one host.
+fetch() {
+    run "$work/status" curl --silent --show-error --no-location --no-location-trusted --proto '=http,https' --write-out '%{http_code}' "$@"
+}
+
+# make_token: prints nothing, and leaves a token in $work/new.
+make_token() {
+    case $from in
+        command) run "$work/new" sh -c "$BELLWETHER_TOKEN_COMMAND" ;;
+        file) cat "$BELLWETHER_TOKEN_FILE" > "$work/new" 2> "$work/error" ;;
+        variable) cat "$work/given" > "$work/new" ;;
+        github)
+            fetch --max-time 15 --header "@$work/runner" --output "$work/minted" \
+                "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=$audience" &&
+                [ "$(cat "$work/status")" = 200 ] && field value "$work/minted" > "$work/new"
+            ;;
+    esac
+}
+
+# with_token: sees to it that $work/token is one that may be used now.
+with_token() {
+    fresh=
+    case $from in
+        command | github)
+            if [ -s "$work/token" ] && [ -z "$refused" ] && [ $(($(now) - made)) -lt "$token_seconds" ]; then return 0; fi
+            ;;
+    esac
+    : > "$work/error"
+    if ! make_token; then
+        why="no token could be had from the $from ($(head -c 300 "$work/error"))"
+        return 1
+    fi
+    token=$(tr -d '\r' < "$work/new")
+    rm -f "$work/new" "$work/minted"
+    if ! fits "$token" '[!-~]+'; then
+        why="what came from the $from is no token"
+        return 1
+    fi
+    # Before it is used anywhere. The runner takes the line away; elsewhere it would be the leak.
+    if [ "${GITHUB_ACTIONS:-}" = true ] && [ "$token" != "$masked" ]; then
+        printf '::add-mask::%s\n' "$token" >&2
+        masked=$token
+    fi
+    printf 'Authorization: Bearer %s\n' "$token" > "$work/token"
+    unset token
+    made=$(now)
+    refused=
+    fresh=yes
+}
+
+# goes_on: the last line of whoever stops watching a release that is not over.
+goes_on() {
+    if [ -n "$id" ]; then
+        say "the release goes on: $namespace/$id, $promotion"
+    elif [ -n "$asked" ]; then
+        say "it may have been started all the same, with the key $key: see $url/v1/namespaces/$namespace/canaries/$canary"
+    fi
+}
+
+# forgotten: the server keeps this promotion no more, and says how it ended.
+forgotten() {
+    recorded=$(field exitCode)
+    say "$namespace/$canary: the promotion ${id:-with this key} ended at $(field finishedAt) with the result $(field result), exit code" \
+        "$recorded, and is kept no more; nothing was started: $(text detail)"
+    fits "$recorded" '[0-9]|[1-9][0-9]|1[0-9][0-9]' || recorded=1
+    exit "$recorded"
+}
+
+# refuse WHY: asking again does not mend it.
+refuse() {
+    say "$1"
+    return 1
+}
+
+# judge EXPECTED FAILED STATUS: 0 taken, 1 refused, 2 to be asked again, for the reason in $why.
+judge() {
+    if [ "$2" -ne 0 ]; then
+        why="the request failed ($(head -c 300 "$work/error"))"
+        # The name is not known, the certificate is refused, curl cannot do it: not at the first contact.
+        case $met:$2 in
+            :1 | :2 | :3 | :5 | :6 | :35 | :51 | :58 | :59 | :60 | :66 | :77 | :80 | :82 | :83 | :90 | :91 | :126 | :127)
+                refuse "$FAULT $why"
+                return 1
+                ;;
+        esac
+        return 2
+    fi
+    case $3 in
+        2??)
+            if ours "$1"; then return 0; fi
+            why="a page came that is not the hook API's"
+            return 2
+            ;;
+        3??)
+            why="redirected ($3) to $(header location)"
+            return 2
+            ;;
+        408 | 425 | 429 | 5??)
+            why="status $3"
+            return 2
+            ;;
+    esac
+    said=$(text detail)
+    why="status $3: ${said:-$(head -c 1000 "$work/body")}"
+    if ! grep -q '"code"' "$work/body"; then
+        why="status $3 from something that is not the hook API"
+    elif [ "$3" = 410 ] && [ "$(field code)" = expired ]; then
+        forgotten
+    fi
+    case $met:$3 in
+        :401 | :403)
+            refuse "$FAULT the token is not accepted: $why"
+            return 1
+            ;;
+        yes:401 | yes:403) return 2 ;;
+        *:422)
+            refuse "$why: this BELLWETHER_KEY was used for something else; give each promotion a key of its own"
+            return 1
+            ;;
+    esac
+    case $met:$why in yes:*"is not the hook API") return 2 ;; esac
+    refuse "$why"
+}
+
 # ask EXPECTED SECONDS CURL-ARGUMENTS…: asks until it is answered. Not answered in time: 7; refused: 1.
 ask() {
     expected=$1
@@ -101,46 +297,61 @@ ask() {
     while :; do
         : > "$work/head"
         : > "$work/body"
-        # In the background, since a shell heeds a signal only when no command runs in the foreground.
-        curl --silent --show-error --max-time "$seconds" --header "@$work/token" --dump-header "$work/head" \
-            --output "$work/body" --write-out '%{http_code}' "$@" > "$work/status" 2> "$work/error" &
-        request=$!
-        wait "$request"
-        failed=$?
-        request=
-        status=$(cat "$work/status")
+        if with_token; then
+            if [ "$expected" = promotion ]; then asked=yes; fi
+            fetch --max-time "$seconds" --header "@$work/token" --dump-header "$work/head" --output "$work/body" "$@"
+            failed=$?
+            status=$(cat "$work/status")
+            judge "$expected" "$failed" "$status"
+            judged=$?
+        else
+            status=none
+            judged=2
+            if [ -z "$met" ]; then
+                say "$FAULT $why"
+                return 1
+            fi
+        fi
+        case $judged in
+            0)
+                met=yes
+                denied=
+                return 0
+                ;;
+            1)
+                if [ -z "$id" ]; then asked=; fi
+                return 1
+                ;;
+        esac
         wait_for=$pause
-        case $failed:$status in
-            0:2??) if ours "$expected"; then return 0; fi; why="a page came that is not the hook API's" ;;
-            0:408 | 0:425 | 0:429 | 0:5?? | 0:3??)
-                why="status $status"
+        case $status in
+            401 | 403)
+                refused=yes
+                denied=${denied:-$(now)}
+                if [ $(($(now) - denied)) -ge "$PATIENCE" ]; then
+                    say "$FAULT the token is refused for $((PATIENCE / 60)) minutes now: $why"
+                    return 1
+                fi
+                # A token that grew old while it was used is no trouble.
+                if [ -z "$fresh" ]; then continue; fi
+                ;;
+            *)
+                denied=
                 after=$(header retry-after | grep -E '^[0-9]{1,4}$') && [ "$after" -gt "$pause" ] && wait_for=$after
                 if [ "$wait_for" -gt 60 ]; then wait_for=60; fi
                 ;;
-            0:4??)
-                if grep -q '"code"' "$work/body" || [ -z "$id" ]; then
-                    say "status $status: $(tr -d '\000-\037' < "$work/body" | head -c 1000)"
-                    return 1
-                fi
-                why="status $status from something that is not the hook API"
-                ;;
-            *) why="the request failed ($(tr -d '\000-\037' < "$work/error" | head -c 300))" ;;
         esac
         if [ $(($(now) + wait_for)) -ge "$until" ]; then
-            say "no answer in time: $why"
+            say "$FAULT no answer in time: $why"
             return 7
         fi
         say "$why, asking again in $wait_for s"
-        sleep "$wait_for" &
-        request=$!
-        wait "$request"
-        request=
+        run /dev/null sleep "$wait_for"
         if [ "$pause" -lt 15 ]; then pause=$((pause * 2)); fi
     done
 }
 
 start() {
-    asked=yes
     ask promotion 30 --request POST --header "Idempotency-Key: $key" --header 'Content-Type: application/json' \
         --data-binary "@$work/wish" "$url/v1/namespaces/$namespace/canaries/$canary/promotions" || return
     id=$(field id)
@@ -170,7 +381,7 @@ print_log() {
             head -n "$(($(wc -l < "$work/body")))" "$work/body" > "$work/part"
         fi
         part=$(($(wc -c < "$work/part")))
-        cat "$work/part"
+        clean < "$work/part"
         if [ "$part" -gt 0 ]; then
             printed=$((size - (total - part)))
             tries=0
@@ -191,9 +402,13 @@ follow() {
         print_log || return
         if [ "$finished" = true ]; then
             say "$1 $id: $phase"
+            if [ "$phase:$on_abort:${stopping:-}" = Aborted:none:yes ]; then goes_on; fi
             exit "${code:-1}"
         fi
-        if [ "$(now)" -ge "$until" ]; then return 7; fi
+        if [ "$(now)" -ge "$until" ]; then
+            say "no result within $deadline seconds"
+            return 7
+        fi
         before=$seq
         began=$(now)
         ask promotion $((LONG_POLL + 15)) "$promotion?waitSeconds=$LONG_POLL&afterSeq=$seq" || return
@@ -202,20 +417,35 @@ follow() {
     done
 }
 
+# order_abort REASON: exits with the promotion's code if it ends in time.
+order_abort() {
+    stopping=yes
+    denied=
+    until=$(($(now) + abort_wait))
+    # The request that was under way may have been taken. Only asking again with its key tells.
+    if [ -z "$id" ]; then start || return; fi
+    say "calling $id off: $on_abort"
+    printf '{"action": "%s", "reason": "%s"}' "$on_abort" "$1" > "$work/abort"
+    ask any 30 --request POST --header 'Content-Type: application/json' --data-binary "@$work/abort" "$promotion/abort" || return
+    follow "$namespace/$canary"
+}
+
 # shellcheck disable=SC2329 # called by trap
 call_off() {
     trap '' INT TERM HUP
     if [ -n "$request" ]; then kill "$request" 2> /dev/null; fi
     if [ -z "$asked" ]; then exit 5; fi
-    until=$(($(now) + ABORT_WAIT))
-    # The request that was under way may have been taken. Only asking again with its key tells.
-    if [ -z "$id" ]; then start || exit 1; fi
-    say "calling $id off: $on_abort"
-    printf '{"action": "%s", "reason": "the pipeline was stopped"}' "$on_abort" > "$work/abort"
-    ask any 30 --request POST --header 'Content-Type: application/json' --data-binary "@$work/abort" "$promotion/abort" || exit 1
-    follow "$namespace/$canary"
-    say "$id is not over yet; it ends without this pipeline"
+    order_abort "the pipeline was stopped"
+    say "it is not known to be over"
+    goes_on
     exit 5
+}
+
+# lose CODE: nobody watches from here on.
+lose() {
+    if [ "$on_lost" = abort ] && [ -n "$asked" ]; then order_abort "the pipeline lost sight of it"; fi
+    goes_on
+    exit "$1"
 }
 trap call_off INT TERM HUP
 
@@ -227,7 +457,7 @@ if [ -n "${BELLWETHER_COMMIT:-}" ]; then requester="$requester, \"commit\": $(qu
 printf '{"image": "%s", "requester": {%s}, "policy": {"conflict": "%s", "onAbort": "%s", "deadlineSeconds": %s}}' \
     "$image" "$requester" "$conflict" "$on_abort" "$deadline" > "$work/wish"
 
-start || exit
+start || lose "$?"
 say "$namespace/$canary $id: $phase, $promotion"
 follow "$namespace/$canary"
-exit
+lose "$?"

@@ -5,8 +5,10 @@ It answers as docs/hook-api.md says. Time does not pass by itself: a long poll m
 so that a run takes milliseconds and is the same every time. Where a real server would have waited, it says how
 long in X-Fake-Waited, and the test's clock goes on by that.
 
-POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf", "late", "refusal", "unanswered"} starts afresh; "late" promotes when an
-abort comes. POST /fake/end moves every promotion to its end, as time does while nobody asks. /fake/journal tells what was asked.
+POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf", "late", "refusal", "unanswered", "every", "tokenSeconds", "slow"} starts afresh; "late"
+promotes when an abort comes; with "every" each stage lasts so many seconds of the test's clock, which comes in X-Fake-Now; with "tokenSeconds"
+only tokens that /fake/token gave out count, for that time; with "slow" each look takes so many real seconds. POST /fake/end moves every promotion to its end, as time does while nobody asks, and
+/fake/forget {"result", "exitCode"} makes the server forget them. /fake/journal tells what was asked. /stolen is what a redirect leads to.
 A request with the header X-Fake-Fault is disturbed in the way that it names; so is request n by "faults": {"n": …}.
 """
 import hashlib
@@ -15,6 +17,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -56,6 +59,12 @@ SCENARIOS = {
     "rejected": BEGIN + [stage("Running", "rejected by mia", "rejected by mia\n", gates={GATE: "Rejected"}), stage("RolledBack", "the gate was rejected", "rolled back\n")],
     "notail": BEGIN + [stage("Promoted", "the primary has it", "promoted, and no end of line")],
 }
+SCENARIOS["busy"] = BEGIN[:1] + [
+    stage("Running", f"step {n} of 44: weight {n} %", f"10:{n:02}:00 Running step {n} of 44: weight {n} %\n", weight=n) for n in range(1, 45)
+] + [stage("Promoted", "the primary has it", "10:45:00 Promoted\n")]
+SCENARIOS["evil"] = BEGIN[:1] + [
+    stage("RolledBack", "bad\u001b[2J\r\u202e::error::x", "plain\n::error::forged\n\u001b]0;title\u0007\u009b31m \u202e \u2067 \rover\n", checks=[dict(BAD, name="a\u001b[31m")])]
+SCENARIOS["evil-gate"] = BEGIN[:1] + [stage("Running", "waits", "", held="Pau\u001b[2Jsed", gates={})]
 AFTER_ABORT = [stage("Running", "returning traffic", "returning traffic → primary\n"), stage("Aborted", "called off", "called off\n")]
 AFTER_APPROVE = [stage("Promoted", "the primary has it", "approved\n")]
 AFTER_REJECT = [stage("RolledBack", "the gate was rejected", "rejected\n")]
@@ -66,7 +75,18 @@ class Promotion:
 
     def __init__(self, name, canary, body, stages, options):
         self.name, self.canary, self.body, self.stages, self.options = name, canary, body, list(stages), options
-        self.at, self.asked = 0, 0
+        self.at, self.asked, self.begun = 0, 0, None
+
+    def elapse(self, now, patience):
+        """What the time has brought by now, or brings within `patience` seconds; how long that took."""
+        if self.begun is None:
+            self.begun = now
+        every = self.options["every"] * 1000
+        self.at = min(len(self.stages) - 1, (now - self.begun) // every)
+        rest = max(0, self.begun + (self.at + 1) * every - now) / 1000
+        if patience and rest <= patience and self.advance():
+            return rest
+        return patience
 
     def finished(self, at=None):
         return self.stages[self.at if at is None else at]["phase"] not in ("Pending", "Queued", "Running")
@@ -118,6 +138,7 @@ class World:
     def reset(self, options):
         self.options, self.promotions, self.keys, self.orders = options, {}, {}, {}
         self.requests, self.created, self.aborts, self.gates, self.bodies = [], 0, [], [], []
+        self.forgotten, self.stolen, self.tokens, self.denied = None, [], {}, 0
 
 
 WORLD = World()
@@ -177,6 +198,14 @@ class HookApi(BaseHTTPRequestHandler):
             self.answer(200, LOGIN, "text/html")
         elif fault == "otherjson":
             self.answer(200, {"login": "required"})
+        elif fault in ("401", "403"):
+            self.problem(int(fault), "unauthenticated" if fault == "401" else "forbidden", "its signature is wrong")
+        elif fault == "away":
+            self.answer(302, b"", "text/html", Location=f"http://localhost:{self.server.server_address[1]}/stolen")
+        elif fault == "evil":
+            self.problem(503, "unavailable", "\u001b[2J\r\u202e::error::x\n::warning::y")
+        elif fault == "evil-refusal":
+            self.problem(409, "conflict", "\u001b[2J\r\u202e::error::x\n::warning::y")
         elif fault == "gone":
             self.answer(404, LOGIN, "text/html")
         else:
@@ -198,10 +227,15 @@ class HookApi(BaseHTTPRequestHandler):
                 return self.fake(parts[1], body)
             if parts[0] == "login":
                 return self.answer(200, LOGIN, "text/html")
-            WORLD.requests.append(verb + " " + self.path)
+            if self.headers.get("Authorization") and parts[0] != "stolen":
+                WORLD.requests.append(verb + " " + self.path)
             if self.disturbed():
                 return None
-            if self.headers.get("Authorization") != "Bearer " + TOKEN:
+            if parts[0] == "stolen":
+                WORLD.stolen.append(self.headers.get("Authorization"))
+                return self.answer(200, LOGIN, "text/html")
+            if not self.known():
+                WORLD.denied += 1
                 return self.problem(401, "unauthenticated", "nobody is known by this token")
             if parts[:2] != ["v1", "namespaces"] or len(parts) < 5:
                 return self.problem(404, "not_found", "no such path")
@@ -212,14 +246,32 @@ class HookApi(BaseHTTPRequestHandler):
                 return self.order(parts[4], int(query.get("waitSeconds", 0)))
             return self.promotion(verb, parts[4:], query, body)
 
+    def known(self):
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if "tokenSeconds" not in WORLD.options:
+            return token == TOKEN
+        return time.monotonic() - WORLD.tokens.get(token, -1e9) < WORLD.options["tokenSeconds"]
+
+    def mint(self):
+        """As GitHub's runner gives out an identity token."""
+        if self.headers.get("Authorization") not in (None, "Bearer of-the-runner"):
+            return self.answer(401, {})
+        token = f"minted-{len(WORLD.tokens)}-s3cret"
+        WORLD.tokens[token] = time.monotonic()
+        return self.answer(200, {"count": 1, "value": token})
+
     def fake(self, what, body):
+        if what.startswith("token"):
+            return self.mint()
         if what == "reset":
             WORLD.reset(body)
+        if what == "forget":
+            WORLD.forgotten = {"finishedAt": "2026-01-01T10:30:00Z", **body}
         if what == "end":
             for it in WORLD.promotions.values():
                 it.at = len(it.stages) - 1
         self.answer(200, {"requests": WORLD.requests, "created": WORLD.created, "aborts": WORLD.aborts, "gates": WORLD.gates,
-                          "bodies": WORLD.bodies, "ids": sorted(WORLD.promotions),
+                          "bodies": WORLD.bodies, "stolen": WORLD.stolen, "minted": len(WORLD.tokens), "denied": WORLD.denied, "ids": sorted(WORLD.promotions),
                           "log": "".join(p.log().decode(errors="replace") for p in WORLD.promotions.values())})
 
     def canary(self, verb, parts, body):
@@ -236,18 +288,28 @@ class HookApi(BaseHTTPRequestHandler):
         if not key or not re.fullmatch("[!-~]{1,200}", key):
             return self.problem(400, "bad_request", "header Idempotency-Key: must have 1 to 200 visible characters")
         WORLD.bodies.append(body)
+        if WORLD.forgotten and key in WORLD.keys:
+            return self.gone(WORLD.keys[key].name)
         known = WORLD.keys.get(key)
         if known:
-            if known.body != body:
+            if {**known.body, "requester": None} != {**body, "requester": None}:
                 return self.problem(422, "key_reused", "the same key with another body")
             return self.answer(200, known.document(known.at))
         name = "p-" + hashlib.sha256(key.encode()).hexdigest()[:16]
         made = Promotion(name, parts[0], body, SCENARIOS[scenario], WORLD.options)
         WORLD.keys[key] = WORLD.promotions[name] = made
         WORLD.created += 1
+        if "every" in WORLD.options:
+            made.elapse(int(self.headers.get("X-Fake-Now")), 0)
         return self.answer(201, made.document(0), Location=f"/v1/namespaces/shop/promotions/{name}")
 
+    def gone(self, name):
+        body = {"type": "about:blank", "title": "expired", "status": 410, "code": "expired", "detail": f"promotion {name} is kept no more", **WORLD.forgotten}
+        self.answer(410, body, "application/problem+json")
+
     def promotion(self, verb, parts, query, body):
+        if WORLD.forgotten and parts[0] in WORLD.promotions:
+            return self.gone(parts[0])
         it = WORLD.promotions.get(parts[0])
         if it is None:
             return self.problem(404, "not_found", "no such promotion")
@@ -301,7 +363,11 @@ class HookApi(BaseHTTPRequestHandler):
 
     def state(self, it, seconds, after):
         waited = 0
-        if seconds and it.at + 1 <= after and not it.finished() and not it.advance():
+        if seconds:
+            time.sleep(WORLD.options.get("slow", 0))
+        if "every" in WORLD.options:
+            waited = it.elapse(int(self.headers.get("X-Fake-Now")), seconds if it.at + 1 <= after else 0)
+        elif seconds and it.at + 1 <= after and not it.finished() and not it.advance():
             waited = seconds
         it.asked += 1
         # Another replica may be a moment behind.

@@ -1,7 +1,9 @@
 /* Tests of the Jenkins library. Arguments: --url URL --token TOKEN, and for a real server --namespace --canary --image-good --image-bad. */
 import harness.Build
+import harness.Channel
 import harness.Clock
 import harness.Faults
+import harness.Lost
 import harness.OtherSteps
 import harness.Outcomes
 import harness.RealServer
@@ -30,5 +32,7 @@ if (real) {
     }
     Faults.run(suite)
     OtherSteps.run(suite)
+    Channel.run(suite)
+    Lost.run(suite)
 }
 System.exit(suite.end())

@@ -1,21 +1,18 @@
 import dev.bellwether.Arguments
-import dev.bellwether.Hook
+import dev.bellwether.Memory
 import dev.bellwether.Promotion
 
 /** Approves or rejects a gate of a promotion, and waits for the outcome. See canaryApprove.txt. */
 void call(Map args = [:]) {
-    Map given = Arguments.plain(args) as Map
-    String url = canaryPromote.withoutSlash(given.url ?: env.BELLWETHER_URL)
-    String namespace = Arguments.namespace(given)
-    List known = ['promotion', 'gate', 'canary', 'namespace', 'comment', 'reject', 'url', 'credentialsId', 'minutes']
-    String problem = Arguments.wrong(given, known) ?: Arguments.wrongPromotion(namespace, given.promotion as String) ?:
-        Arguments.wrongAddress(url) ?: Arguments.wrongNumber('minutes', given.minutes ?: 5) ?:
-        (given.gate ? null : 'gate is needed')
+    Map named = Arguments.plain(args) as Map
+    String url = Arguments.withoutSlash(named.url ?: env.BELLWETHER_URL)
+    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String)
+    String problem = Arguments.wrong(named, Arguments.COMMON + ['gate', 'comment', 'submitter', 'reject']) ?: Arguments.wrongCommon(given, url) ?:
+        Arguments.wrongPromotion(given.namespace as String, given.promotion as String) ?: (given.gate ? null : 'gate is needed')
     if (problem) {
         error('canaryApprove: ' + problem)
     }
-    Promotion promotion = new Promotion(new Hook(this, url, (given.credentialsId ?: 'bellwether') as String), namespace,
-        given.promotion as String)
+    Promotion promotion = new Promotion(canaryPromote.hook(url, given), given.namespace as String, given.promotion as String)
     long until = System.currentTimeMillis() + ((given.minutes ?: 5) as long) * 60000L
-    promotion.settle(given.gate as String, !given.reject, (given.comment ?: env.BUILD_TAG ?: '') as String, until)
+    promotion.settle(given.gate as String, !given.reject, Arguments.comment(given, env.BUILD_TAG as String), until)
 }

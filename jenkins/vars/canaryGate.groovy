@@ -1,52 +1,63 @@
 import dev.bellwether.Arguments
+import dev.bellwether.Failures
 import dev.bellwether.Hook
+import dev.bellwether.Memory
 import dev.bellwether.Promotion
+import dev.bellwether.Text
+import hudson.AbortException
 import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 
-/** Runs a block at a gate: approves the gate when the block succeeds, rejects it when it fails. See canaryGate.txt. */
+/** Runs a block at a gate: approves the gate when the block succeeds, rejects it when its checks fail. See canaryGate.txt. */
 Object call(Map args = [:], Closure body) {
-    Map given = Arguments.plain(args) as Map
-    String url = canaryPromote.withoutSlash(given.url ?: env.BELLWETHER_URL)
-    String namespace = Arguments.namespace(given)
-    List known = ['promotion', 'gate', 'canary', 'namespace', 'comment', 'whenHeld', 'url', 'credentialsId', 'minutes']
-    String problem = Arguments.wrong(given, known) ?: Arguments.wrongPromotion(namespace, given.promotion as String) ?:
-        Arguments.wrongAddress(url) ?: Arguments.wrongNumber('minutes', given.minutes ?: 45) ?:
+    Map named = Arguments.plain(args) as Map
+    String url = Arguments.withoutSlash(named.url ?: env.BELLWETHER_URL)
+    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String)
+    Map settings = canaryPromote.defaults() + given
+    String problem = Arguments.wrong(named, Arguments.COMMON + ['gate', 'comment', 'submitter', 'whenHeld', 'onLost']) ?: Arguments.wrongCommon(given, url) ?:
+        Arguments.wrongPromotion(given.namespace as String, given.promotion as String) ?: canaryPromote.wrongSettings(settings) ?:
         (given.gate ? null : 'gate is needed')
     if (problem) {
         error('canaryGate: ' + problem)
     }
-    Promotion promotion = new Promotion(new Hook(this, url, (given.credentialsId ?: 'bellwether') as String), namespace,
-        given.promotion as String)
+    Promotion promotion = new Promotion(canaryPromote.hook(url, given), given.namespace as String, given.promotion as String)
     long until = System.currentTimeMillis() + ((given.minutes ?: 45) as long) * 60000L
     String gate = given.gate
-    if (given.whenHeld != false && !isToDecide(promotion, gate, until)) {
+    if (given.whenHeld != false && !isToDecide(promotion, gate, until, settings)) {
         return null
     }
     Object result = null
     try {
         result = body()
     } catch (Throwable failure) {
-        reject(promotion, gate, failure)
+        judge(promotion, gate, failure)
         throw failure
     }
     try {
-        promotion.settle(gate, true, (given.comment ?: env.BUILD_TAG ?: '') as String, settleUntil())
+        promotion.settle(gate, true, Arguments.comment(given, env.BUILD_TAG as String), settleUntil())
     } catch (FlowInterruptedException interruption) {
         reject(promotion, gate, interruption)
         throw interruption
+    } catch (Exception failure) {
+        lose(promotion, settings, failure)
     }
     return result
 }
 
 /** Waits for the gate, because another hold comes before any traffic of the canary; whether there is anything left to decide. */
-boolean isToDecide(Promotion promotion, String gate, long until) {
+boolean isToDecide(Promotion promotion, String gate, long until, Map settings) {
     String at = null
     try {
         at = promotion.untilAt(gate, until)
     } catch (FlowInterruptedException interruption) {
         // Nobody else watches the promotion: it was started without waiting.
-        reject(promotion, gate, interruption)
+        if (canaryPromote.agentIsGone(interruption)) {
+            undecided(promotion, gate, 'the agent is gone')
+        } else {
+            reject(promotion, gate, interruption)
+        }
         throw interruption
+    } catch (Exception failure) {
+        lose(promotion, settings, failure)
     }
     Map state = promotion.state
     if (at == 'Open' && (!state.finished || state.result == 'Promoted')) {
@@ -54,10 +65,14 @@ boolean isToDecide(Promotion promotion, String gate, long until) {
         return false
     }
     if (state.finished) {
-        error('canaryGate: ' + promotion.id + ' is over already: ' + state.result)
+        error('canaryGate: ' + promotion.id + ' is over already: ' + state.result + (state.expired ? ', ' + state.message : ''))
     }
     if (at == null) {
-        error('canaryGate: ' + promotion.id + ' did not come to the gate ' + gate + ' in time' + (state.held ? ', it is held: ' + state.held : ''))
+        String late = promotion.id + ' did not come to the gate ' + gate + ' in time' + (state.held ? ', it is held: ' + state.held : '')
+        if (settings.onLost == 'abort') {
+            canaryPromote.callOff(promotion, settings, null, late)
+        }
+        error('canaryGate: no verdict about the release: ' + late + (promotion.state.finished ? '' : '; ' + promotion.goesOn()))
     }
     if (at != 'Waiting' && at != 'Running') {
         error('canaryGate: ' + gate + ' of ' + promotion.id + ' is settled already: ' + at)
@@ -65,18 +80,42 @@ boolean isToDecide(Promotion promotion, String gate, long until) {
     return true
 }
 
-/** Rejects without hiding why the block failed. An agent that is gone has judged nothing, so the gate stays. */
-void reject(Promotion promotion, String gate, Throwable failure) {
-    if (failure instanceof FlowInterruptedException && canaryPromote.agentIsGone(failure)) {
-        echo('[canary] the agent is gone; ' + gate + ' stays open')
+/** The server is not heard of: nothing is decided, and the step fails with what becomes of the release. */
+void lose(Promotion promotion, Map settings, Exception failure) {
+    if (!(failure instanceof AbortException) || !failure.message.contains(Hook.FAULT)) {
+        throw failure
+    }
+    canaryPromote.lose(promotion, settings, null, failure)
+}
+
+/** What the failure of the block says about the release: no, or nothing. */
+void judge(Promotion promotion, String gate, Throwable failure) {
+    if (failure instanceof FlowInterruptedException) {
+        if (canaryPromote.agentIsGone(failure)) {
+            undecided(promotion, gate, 'the agent is gone')
+            return
+        }
+    } else if (Failures.isFault(failure)) {
+        undecided(promotion, gate, Text.line(failure.toString()))
         return
     }
+    reject(promotion, gate, failure)
+}
+
+/** Says that the gate is as it was, and who may settle it. */
+void undecided(Promotion promotion, String gate, String why) {
+    echo('[canary] ' + Hook.FAULT + Arguments.words(why) + '. The gate ' + gate + ' stays closed until somebody settles it: run this stage again, or ' +
+        'use canaryApprove; ' + promotion.goesOn())
+}
+
+/** Rejects without hiding why the block failed. */
+void reject(Promotion promotion, String gate, Throwable failure) {
     try {
         promotion.settle(gate, false, (env.BUILD_TAG ?: '') + ': ' + failure.message, settleUntil())
     } catch (FlowInterruptedException again) {
         throw again
     } catch (Exception problem) {
-        echo('[canary] could not reject ' + gate + ': ' + problem.message)
+        echo('[canary] could not reject ' + gate + ': ' + Text.line(problem.message) + '; ' + promotion.goesOn())
     }
 }
 

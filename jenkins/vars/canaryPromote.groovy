@@ -1,58 +1,82 @@
 import dev.bellwether.Arguments
 import dev.bellwether.Hook
+import dev.bellwether.Memory
 import dev.bellwether.Promotion
 import dev.bellwether.State
+import dev.bellwether.Text
+import hudson.AbortException
 import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 
 /** Starts a promotion, prints its log, waits for its result and makes it the build's. See canaryPromote.txt. */
 Map call(Map args = [:]) {
     Map given = Arguments.plain(args) as Map
-    String url = withoutSlash(given.url ?: env.BELLWETHER_URL)
-    Map defaults = [timeoutMinutes: 45, conflict: 'reject', onAbort: 'rollback', onRolledBack: 'FAILURE', abortWaitSeconds: 45]
-    Map settings = defaults + given
+    String url = Arguments.withoutSlash(given.url ?: env.BELLWETHER_URL)
+    Map settings = defaults() + [conflict: 'reject'] + given
     String problem = wrong(given, settings, url)
     if (problem) {
         error('canaryPromote: ' + problem)
     }
 
     String canary = given.canary
-    String namespace = Arguments.namespace(given)
-    String name = canary.substring(canary.indexOf('/') + 1)
     String build = env.BUILD_URL ?: env.BUILD_TAG ?: ''
-    String key = given.idempotencyKey ?: Arguments.key(build, currentBuild.timeInMillis as long, env.STAGE_NAME as String, canary)
-    String body = Arguments.json(wish(given, settings))
+    String key = given.idempotencyKey ?:
+        Arguments.key(build, currentBuild.timeInMillis as long, env.STAGE_NAME as String, given.key as String, canary)
+    Map order = [name: canary.substring(canary.indexOf('/') + 1), key: key, body: Arguments.json(wish(given, settings))]
+    return see(new Promotion(hook(url, given), Arguments.namespace(given), null), canary, settings, order)
+}
+
+/** What canaryPromote and canaryWait have in common. */
+Map defaults() {
+    return [timeoutMinutes: 45, onAbort: 'rollback', onRolledBack: 'FAILURE', abortWaitSeconds: 45, onLost: 'leave']
+}
+
+Hook hook(String url, Map given) {
+    Hook hook = new Hook(this, url, given)
+    hook.met = Memory.knows(env."${Memory.VARIABLE}" as String, url)
+    return hook
+}
+
+/** Sees a promotion through to its end; starts it first if there is an `order`. */
+Map see(Promotion promotion, String canary, Map settings, Map order) {
     // The server's deadline comes first and decides; this one is for a server that says nothing.
     long until = System.currentTimeMillis() + (settings.timeoutMinutes as long) * 60000L + 60000L
-
-    Promotion promotion = new Promotion(new Hook(this, url, (given.credentialsId ?: 'bellwether') as String), namespace, null)
     try {
-        promotion.start(name, key, body, until)
-        echo('[canary] ' + canary + ' ' + promotion.id + ': ' + promotion.state.phase + ', ' + promotion.link())
-        describe(given, canary, promotion)
-        if (given.wait == false) {
+        if (order) {
+            promotion.start(order.name as String, order.key as String, order.body as String, until)
+        } else {
+            promotion.recall()
+            promotion.look(until)
+        }
+        if (!promotion.state.expired) {
+            echo('[canary] ' + canary + ' ' + promotion.id + ': ' + promotion.state.phase + ', ' + promotion.link())
+        }
+        describe(settings, canary, promotion)
+        if (order && settings.wait == false && !promotion.state.expired) {
             return promotion.state
         }
         follow(promotion, until)
-        if (!promotion.state.finished) {
-            callOff(promotion, settings, name, key, body, 'no result within ' + settings.timeoutMinutes + ' minutes')
-            describe(given, canary, promotion)
-            if (promotion.state.result != 'Promoted') {
-                error(State.sentence(canary, promotion.state) + '; no result within ' + settings.timeoutMinutes + ' minutes')
-            }
-        }
     } catch (FlowInterruptedException interruption) {
         if (agentIsGone(interruption)) {
             // The build did not give up: `retry` with an agent condition runs this stage again and finds the promotion.
-            echo('[canary] the agent is gone; the promotion goes on')
+            echo('[canary] the agent is gone; ' + promotion.goesOn())
         } else {
-            callOff(promotion, settings, name, key, body, 'the build was interrupted: ' + env.BUILD_TAG)
-            describe(given, canary, promotion)
+            callOff(promotion, settings, order, 'the build was interrupted: ' + env.BUILD_TAG)
+            describe(settings, canary, promotion)
         }
         throw interruption
+    } catch (Exception failure) {
+        if (!promotion.state.finished || !(failure instanceof AbortException)) {
+            lose(promotion, settings, order, failure)
+        }
+        // What is left is the end of a log, and no reason to lose a verdict.
+        echo('[canary] the end of the log could not be read: ' + Text.line(failure.message))
     } finally {
         promotion.remember()
     }
-    describe(given, canary, promotion)
+    if (!promotion.state.finished) {
+        tooLong(promotion, canary, settings, order)
+    }
+    describe(settings, canary, promotion)
     return conclude(canary, promotion.state, settings.onRolledBack as String)
 }
 
@@ -62,13 +86,17 @@ Map call(Map args = [:]) {
  * The time may have passed while nobody could ask, such as while Jenkins was down: a verdict that is there by then counts.
  */
 void follow(Promotion promotion, long until) {
+    Exception failure = null
     try {
         promotion.follow(until)
     } catch (FlowInterruptedException interruption) {
         throw interruption
-    } catch (Exception failure) {
+    } catch (Exception problem) {
+        failure = problem
+    }
+    if (failure != null || !promotion.state.finished) {
         long late = System.currentTimeMillis() + 60000L
-        if (late < until) {
+        if (failure != null && late < until) {
             throw failure
         }
         lookOnceMore(promotion, late, failure)
@@ -78,7 +106,7 @@ void follow(Promotion promotion, long until) {
 /** Throws `failure` if the server does not answer until `late` either; the end of a log is no reason to lose a verdict. */
 void lookOnceMore(Promotion promotion, long late, Exception failure) {
     try {
-        promotion.look(0, late)
+        promotion.look(late)
         if (promotion.state.finished) {
             promotion.follow(late)
         }
@@ -86,16 +114,40 @@ void lookOnceMore(Promotion promotion, long late, Exception failure) {
         throw interruption
     } catch (Exception again) {
         if (!promotion.state.finished) {
-            throw failure
+            throw failure ?: again
         }
-        echo('[canary] the end of the log could not be read: ' + again.message)
+        echo('[canary] the end of the log could not be read: ' + Text.line(again.message))
+    }
+}
+
+/** Fails because the server is not heard of, and says what becomes of the release. */
+void lose(Promotion promotion, Map settings, Map order, Exception failure) {
+    if (!(failure instanceof AbortException) || !promotion.mayHaveStarted()) {
+        throw failure
+    }
+    if (settings.onLost == 'abort') {
+        callOff(promotion, settings, order, 'the build lost sight of it: ' + env.BUILD_TAG)
+    }
+    error(failure.message + '; ' + (promotion.state.finished ? 'called off: ' + promotion.state.result : promotion.goesOn()))
+}
+
+/** The server has not decided in time. */
+void tooLong(Promotion promotion, String canary, Map settings, Map order) {
+    String late = 'no result within ' + settings.timeoutMinutes + ' minutes'
+    if (settings.onLost == 'abort') {
+        callOff(promotion, settings, order, late)
+        promotion.remember()
+        describe(settings, canary, promotion)
+    }
+    if (!State.succeeded(promotion.state)) {
+        error(State.sentence(canary, promotion.state) + '; ' + late + (promotion.state.finished ? '' : '; ' + promotion.goesOn()))
     }
 }
 
 /** Makes the promotion's result the build's. */
 Map conclude(String canary, Map state, String onRolledBack) {
     String sentence = State.sentence(canary, state)
-    if (state.result == 'Promoted') {
+    if (State.succeeded(state)) {
         echo(sentence)
         return state
     }
@@ -111,27 +163,35 @@ Map conclude(String canary, Map state, String onRolledBack) {
 }
 
 /** Calls a promotion off without hiding why: whatever goes wrong here is said, not thrown. */
-void callOff(Promotion promotion, Map settings, String name, String key, String body, String reason) {
+void callOff(Promotion promotion, Map settings, Map order, String reason) {
     long until = System.currentTimeMillis() + (settings.abortWaitSeconds as long) * 1000L
     try {
         if (promotion.id == null && promotion.mayHaveStarted()) {
             // The request that was under way may have been taken. Only asking again with its key tells.
-            promotion.start(name, key, body, until)
+            promotion.start(order.name as String, order.key as String, order.body as String, until)
         }
         if (promotion.id != null) {
             promotion.callOff(settings.onAbort as String, reason, until)
-            echo(promotion.state.finished ? State.sentence(settings.canary as String, promotion.state)
-                : '[canary] ' + promotion.id + ' is not over yet; it ends without this build')
+            echo(promotion.state.finished ? State.sentence(Text.line(settings.canary), promotion.state) + left(promotion, settings)
+                : '[canary] ' + promotion.id + ' is not over yet; ' + promotion.goesOn())
         }
     } catch (FlowInterruptedException again) {
         throw again
     } catch (Exception failure) {
-        echo('[canary] could not call it off: ' + failure.message)
+        echo('[canary] could not call it off: ' + Text.line(failure.message) + (promotion.mayHaveStarted() ? '; ' + promotion.goesOn() : ''))
     }
 }
 
-void describe(Map given, String canary, Promotion promotion) {
-    if (given.describe && promotion.id) {
+/** What an abort leaves of the release: not every one takes it back. */
+String left(Promotion promotion, Map settings) {
+    if (promotion.state.result != 'Aborted' || settings.onAbort == 'rollback') {
+        return ''
+    }
+    return settings.onAbort == 'none' ? '; ' + promotion.goesOn() : '; the release is paused where it is'
+}
+
+void describe(Map settings, String canary, Promotion promotion) {
+    if (settings.describe && promotion.id) {
         currentBuild.description = canary + ': ' + (promotion.state.result ?: promotion.state.phase) + ' ' + promotion.link()
     }
 }
@@ -159,38 +219,47 @@ Map wish(Map given, Map settings) {
     if (given.await) {
         wish.await = given.await
     }
-    wish.requester = given.requester ?: requester(given.idempotencyKey as String)
+    wish.requester = given.requester ?: requester()
     wish.policy = [conflict: settings.conflict, onAbort: settings.onAbort,
         deadlineSeconds: (given.deadlineSeconds ?: Math.max(60, (settings.timeoutMinutes as int) * 60)) as int]
     return wish
 }
 
-/** With a key that is not this build's alone, another build may ask again, and must then send the same body. */
-Map requester(String key) {
-    Map all = [kind: 'jenkins', controller: env.JENKINS_URL, job: env.JOB_NAME]
-    if (!key || (env.BUILD_TAG && key.contains(env.BUILD_TAG))) {
-        def causes = currentBuild.getBuildCauses('hudson.model.Cause$UserIdCause')
-        all.buildNumber = currentBuild.number
-        all.buildUrl = env.BUILD_URL
-        all.buildTag = env.BUILD_TAG
-        all.user = causes ? causes[0].userId : null
-        all.commit = env.GIT_COMMIT
+/** Who asks. It is no part of what makes two requests the same. */
+Map requester() {
+    Map all = [kind: 'jenkins', controller: env.JENKINS_URL, job: env.JOB_NAME, buildNumber: currentBuild.number,
+        buildUrl: env.BUILD_URL, buildTag: env.BUILD_TAG, user: user(), commit: env.GIT_COMMIT]
+    return Arguments.cleaned(all)
+}
+
+/** Who started this build, or the build that started it, however far up. */
+String user() {
+    def causes = currentBuild.getBuildCauses('hudson.model.Cause$UserIdCause')
+    if (causes) {
+        return causes[0].userId
     }
-    return Arguments.plain(all) as Map
+    def upstream = currentBuild.upstreamBuilds
+    for (int i = 0; upstream != null && i < upstream.size(); i++) {
+        def started = upstream[i].getBuildCauses('hudson.model.Cause$UserIdCause')
+        if (started) {
+            return started[0].userId
+        }
+    }
+    return null
 }
 
 String wrong(Map given, Map settings, String url) {
-    List known = ['canary', 'image', 'images', 'await', 'url', 'credentialsId', 'timeoutMinutes', 'deadlineSeconds', 'conflict',
-        'onAbort', 'onRolledBack', 'abortWaitSeconds', 'idempotencyKey', 'requester', 'describe', 'wait']
+    List known = ['canary', 'image', 'images', 'await', 'url', 'credentialsId', 'httpProxy', 'timeoutMinutes', 'deadlineSeconds', 'conflict',
+        'onAbort', 'onLost', 'onRolledBack', 'abortWaitSeconds', 'idempotencyKey', 'key', 'requester', 'describe', 'wait']
     return Arguments.wrong(given, known) ?: Arguments.wrongCanary(given.canary as String) ?: Arguments.wrongWish(given) ?:
-        Arguments.wrongAddress(url) ?: Arguments.wrongNumber('timeoutMinutes', settings.timeoutMinutes) ?:
-        Arguments.wrongNumber('abortWaitSeconds', settings.abortWaitSeconds) ?:
-        Arguments.wrongChoice('conflict', settings.conflict, ['reject', 'queue', 'supersede']) ?:
-        Arguments.wrongChoice('onAbort', settings.onAbort, ['rollback', 'pause', 'none']) ?:
-        Arguments.wrongChoice('onRolledBack', settings.onRolledBack, ['FAILURE', 'UNSTABLE', 'ABORTED'])
+        Arguments.wrongCommon(given, url) ?: wrongSettings(settings) ?:
+        Arguments.wrongChoice('conflict', settings.conflict, ['reject', 'queue', 'supersede'])
 }
 
-String withoutSlash(Object url) {
-    String address = url == null ? '' : url.toString()
-    return address.endsWith('/') ? address.substring(0, address.length() - 1) : address
+String wrongSettings(Map settings) {
+    return Arguments.wrongNumber('timeoutMinutes', settings.timeoutMinutes) ?:
+        Arguments.wrongNumber('abortWaitSeconds', settings.abortWaitSeconds) ?:
+        Arguments.wrongChoice('onAbort', settings.onAbort, ['rollback', 'pause', 'none']) ?:
+        Arguments.wrongChoice('onLost', settings.onLost, ['leave', 'abort']) ?:
+        Arguments.wrongChoice('onRolledBack', settings.onRolledBack, ['FAILURE', 'UNSTABLE', 'ABORTED'])
 }

@@ -5,19 +5,18 @@ import dev.bellwether.Promotion
 /** Reads the state of a Canary or of one promotion. See canaryStatus.txt. */
 Map call(Map args = [:]) {
     Map given = Arguments.plain(args) as Map
-    String url = canaryPromote.withoutSlash(given.url ?: env.BELLWETHER_URL)
+    String url = Arguments.withoutSlash(given.url ?: env.BELLWETHER_URL)
     String namespace = Arguments.namespace(given)
-    String problem = Arguments.wrong(given, ['canary', 'promotion', 'namespace', 'url', 'credentialsId', 'minutes']) ?:
-        Arguments.wrongAddress(url) ?: Arguments.wrongNumber('minutes', given.minutes ?: 5) ?:
+    String problem = Arguments.wrong(given, Arguments.COMMON) ?: Arguments.wrongCommon(given, url) ?:
         (given.promotion ? Arguments.wrongPromotion(namespace, given.promotion as String) : Arguments.wrongCanary(given.canary as String))
     if (problem) {
         error('canaryStatus: ' + problem)
     }
-    Hook hook = new Hook(this, url, (given.credentialsId ?: 'bellwether') as String)
+    Hook hook = canaryPromote.hook(url, given)
     long until = System.currentTimeMillis() + ((given.minutes ?: 5) as long) * 60000L
     if (given.promotion) {
         Promotion promotion = new Promotion(hook, namespace, given.promotion as String)
-        promotion.look(0, until)
+        promotion.look(until)
         return promotion.state
     }
     String canary = given.canary

@@ -47,7 +47,24 @@ class Build {
     boolean killed
     /** When it was scheduled, ms since 1970; a restart does not change it. */
     long timeInMillis = 1767261598765L
+    /** Requests with a token, and those without by which the library sees who is there. */
     int requests = 0
+    int probes = 0
+    /** Number of a probe → a fault, as `faults`. */
+    Map probeFaults = [:]
+    /** Steps of plugins that are not installed. */
+    List missing = []
+    /** What the steps make of the build's graph: four nodes for a block, one for any other. */
+    int nodes = 0
+    Map lastRequest
+    int saves = 0
+    /** What a step of the pipeline's own throws, by its name. */
+    Map breaks = [:]
+    /** What happens elsewhere at the step `meanwhile`. */
+    Closure meanwhile = { }
+    /** What builds say of who started them: of this one, and of those that triggered it. */
+    List causes = [[userId: 'mia']]
+    List upstream = []
     long savedBytes = 0
     private final Map scripts = [:]
     private final List limits = []
@@ -102,6 +119,7 @@ class Build {
 
     private Object perform(String step, List args) {
         steps << step
+        nodes += step in ['mark', 'meanwhile', 'unbind', 'unlimit'] ? 0 : step in ['bind', 'limit'] ? 4 : 1
         if (steps.size() > TOO_MANY) {
             throw new AssertionError("more than ${TOO_MANY} steps: it turns in a circle" as Object)
         }
@@ -125,7 +143,7 @@ class Build {
         interruptIf(happens == 'agent-gone', 'Agent was removed')
         interruptIf(happens == 'agent-late', 'Timeout waiting for agent to come back')
         // A step that does its work on another thread fails when Jenkins comes back; the others go on.
-        boolean lost = step in ['httpRequest', 'readJSON']
+        boolean lost = step == 'httpRequest'
         downIf(happens == 'down-before')
         if (happens in ['restart-before', 'down-before'] && lost) {
             throw new AbortException('Resume after a restart not supported for non-blocking synchronous steps')
@@ -190,14 +208,18 @@ class Build {
         return null
     }
 
-    private Object doMark(List args) {
-        printed << ('[canary] mark ' + args[0])
+    private Object doMeanwhile(List args) {
+        meanwhile.call()
         return null
     }
 
-    private Object doReadJSON(List args) {
-        assert args[0].returnPojo
-        return new groovy.json.JsonSlurperClassic().parseText(args[0].text as String)
+    private Object doFail(List args) {
+        throw breaks[args[0]] as Throwable
+    }
+
+    private Object doMark(List args) {
+        printed << ('[canary] mark ' + args[0])
+        return null
     }
 
     private Object doBind(List args) {
@@ -224,13 +246,19 @@ class Build {
     }
 
     private Object doHttpRequest(List args) {
-        requests++
         Map request = args[0]
+        lastRequest = request
+        boolean probe = !request.customHeaders.find { it.name == 'Authorization' }
+        if (probe) {
+            probes++
+        } else {
+            requests++
+        }
         if (request.url.contains('waitSeconds=')) {
             polls << steps.size()
         }
         List problems = []
-        if (!request.customHeaders.find { it.name == 'Authorization' }?.maskValue) {
+        if (!probe && !request.customHeaders.find { it.name == 'Authorization' }.maskValue) {
             problems << 'a token was sent without a mask'
         }
         if (request.url.contains(server.token)) {
@@ -240,10 +268,19 @@ class Build {
             problems << 'a request was loud, picky or without limit'
         }
         violations.addAll(problems)
-        String fault = faults[requests] ?: faults['*']
+        if (probe && server.token in (request.customHeaders*.value + request.requestBody)) {
+            violations << 'a request that looks who is there has the token'
+        }
+        String fault = (probe ? probeFaults[probes] : faults[requests]) ?: faults['*']
         if (fault == 'hang') {
             Clock.pass((request.timeout as long) * 1000L)
             return new Response(status: 408, content: 'java.net.SocketTimeoutException(Read timed out) as 408 Request Timeout')
+        }
+        if (fault == 'dns') {
+            return new Response(status: 404, content: 'UnknownHostException as 404 Not Found')
+        }
+        if (fault == 'tls') {
+            throw new IllegalStateException('javax.net.ssl.SSLHandshakeException: PKIX path building failed: unable to find valid certification path')
         }
         return fault == 'refused' ? new Response(status: 408, content: 'java.net.ConnectException(Connection refused) as 408 Request Timeout')
             : server.exchange(request, fault)
@@ -299,9 +336,10 @@ class Build {
     private Continuable restored(Continuable program) {
         ByteArrayOutputStream saved = new ByteArrayOutputStream()
         new ObjectOutputStream(saved).writeObject(program)
+        saves++
         savedBytes = Math.max(savedBytes, saved.size())
-        if (new String(saved.toByteArray(), 'ISO-8859-1').contains(server.token) && !bound) {
-            violations << 'the token was saved outside its block'
+        if (new String(saved.toByteArray(), 'ISO-8859-1').contains(server.token)) {
+            violations << "the token was saved with the program at step ${steps.size() + 1}"
         }
         // All scripts are made anew: whatever one of them kept for itself is gone, as it is in Jenkins.
         List names = scripts.keySet().findAll { it != 'pipeline' } as List

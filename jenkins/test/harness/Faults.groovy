@@ -29,13 +29,16 @@ class Faults {
                     Build build = suite.play([scenario: 'promoted'], Suite.PROMOTE + ', timeoutMinutes: 10') { it.faults = ['*': fault] }
                     suite.sound(build)
                     assert build.result == 'FAILURE' && build.failure.message.contains('no answer in time')
-                    assert (Clock.now() - began).intdiv(60000) in [10L, 11L] && build.requests in 30..60
+                    assert (Clock.now() - began).intdiv(60000) in [10L, 11L] && build.requests + build.probes in 30..60
                 }
             }
             suite.check('Retry-After is heeded') {
-                long began = Clock.now()
-                suite.play([scenario: 'promoted'], Suite.PROMOTE) { it.faults = [1: '429'] }
-                assert Clock.now() - began in 7000L..8000L
+                List took = [[:], [1: '429']].collect { Map faults ->
+                    long began = Clock.now()
+                    suite.play([scenario: 'promoted'], Suite.PROMOTE) { it.faults = faults }
+                    Clock.now() - began
+                }
+                assert took[1] - took[0] in 7000L..8000L
             }
             suite.check('long polls that come back at once are no tight loop') {
                 Build build = suite.play([scenario: 'never'], Suite.PROMOTE + ', timeoutMinutes: 2') { it.server.hurried = true }
@@ -63,7 +66,7 @@ class Faults {
             }
             suite.check('a credential that is not there is an error at once') {
                 Build build = suite.play([scenario: 'promoted'], Suite.PROMOTE + ", credentialsId: 'nope'")
-                assert build.result == 'FAILURE' && build.requests == 0 && build.steps.size() == 1
+                assert build.result == 'FAILURE' && build.requests == 0 && build.steps.size() == 2
             }
         }
     }

@@ -10,12 +10,15 @@ import org.codehaus.groovy.runtime.InvokerHelper
  * A script is never saved itself, only its name: after a restart it is found again, as Jenkins does it.
  */
 abstract class PipelineScript extends SerializableScript {
-    static final List STEPS = ['echo', 'error', 'sleep', 'httpRequest', 'readJSON', 'unstable', 'bind', 'unbind', 'limit', 'unlimit', 'mark']
+    static final List STEPS = ['echo', 'error', 'sleep', 'httpRequest', 'unstable', 'bind', 'unbind', 'limit', 'unlimit', 'mark', 'fail', 'meanwhile']
     static final List BLOCKS = ['withCredentials', 'timeout', 'retry']
 
     @Override
     Object invokeMethod(String name, Object args) {
         Object[] list = args instanceof Object[] ? args : [args] as Object[]
+        if (name in Build.current.missing) {
+            throw new NoSuchMethodError("No such DSL method '${name}' found among steps [archive, echo, error]" as String)
+        }
         if (STEPS.contains(name)) {
             return Continuable.suspend([step: name, args: list as List])
         }

@@ -28,7 +28,20 @@ class Run implements Serializable {
     }
 
     List getBuildCauses(String type) {
-        return [[userId: 'mia']]
+        return Build.current.causes
+    }
+
+    List getUpstreamBuilds() {
+        return Build.current.upstream.collect { new Upstream(causes: it as List) }
+    }
+
+    static class Upstream implements Serializable {
+        private static final long serialVersionUID = 1L
+        List causes
+
+        List getBuildCauses(String type) {
+            return causes
+        }
     }
 
     Object readResolve() {

@@ -16,12 +16,14 @@ class Server {
     }
 
     Response exchange(Map request, String fault) {
-        HttpURLConnection connection = new URL(request.url as String).openConnection() as HttpURLConnection
+        // A server of another name, to which no request can be: it stands for one that is not on this machine.
+        String address = (request.url as String).replace('http://bellwether.example/', url + '/')
+        HttpURLConnection connection = new URL(address).openConnection() as HttpURLConnection
         connection.requestMethod = request.httpMode
         connection.connectTimeout = (request.timeout as int) * 1000
         connection.readTimeout = (request.timeout as int) * 1000
-        // The plugin follows a redirect of a GET, to whatever page is there, and hands one of a POST back.
-        connection.instanceFollowRedirects = request.httpMode == 'GET'
+        connection.instanceFollowRedirects = false
+        connection.setRequestProperty('X-Fake-Now', Clock.now() as String)
         request.customHeaders.each { connection.setRequestProperty(it.name as String, it.value as String) }
         if (fault) {
             connection.setRequestProperty('X-Fake-Fault', fault)
@@ -32,7 +34,13 @@ class Server {
                 connection.setRequestProperty('Content-Type', 'application/json')
                 connection.outputStream.withStream { it.write((request.requestBody as String).getBytes('UTF-8')) }
             }
-            return read(connection)
+            Response response = read(connection)
+            // Older releases of the plugin follow a redirect of a GET, to whatever page is there, and take all headers along.
+            String location = response.headers.find { it.key.equalsIgnoreCase('Location') }?.value?.getAt(0)
+            if (request.httpMode == 'GET' && response.status in 300..399 && location) {
+                return exchange(request + [url: new URL(new URL(request.url as String), location).toString()], null)
+            }
+            return response
         } catch (ConnectException | SocketTimeoutException failure) {
             return new Response(status: 408, content: failure.toString() + ' as 408 Request Timeout')
         } catch (UnknownHostException failure) {
@@ -46,7 +54,7 @@ class Server {
         byte[] bytes = stream == null ? new byte[0] : stream.bytes
         Map headers = connection.headerFields.findAll { it.key != null }.collectEntries { [it.key, it.value as ArrayList] }
         String waited = headers.find { it.key.equalsIgnoreCase('X-Fake-Waited') }?.value?.getAt(0) ?: '0'
-        Clock.pass(hurried ? 0L : (waited as long) * 1000L)
+        Clock.pass(hurried ? 0L : ((waited as BigDecimal) * 1000) as long)
         return new Response(status: status, content: new String(bytes, charset(connection.contentType)), headers: headers as HashMap)
     }
 
@@ -63,6 +71,11 @@ class Server {
     /** Every promotion goes on to its end while nobody asks. */
     void end() {
         fake('end', [:])
+    }
+
+    /** Keeps the promotions no more, and remembers only how they ended. */
+    void forget(Map end) {
+        fake('forget', end)
     }
 
     Map journal() {

@@ -73,7 +73,7 @@ class Suite {
     /** The same end as the undisturbed build: result, lines and one promotion. */
     void same(Build build, Build calm, int created = 1) {
         sound(build)
-        assert build.result == calm.result
+        assert build.result == calm.result : build.failure
         assert build.logLines() == calm.logLines()
         assert server.journal().created == created
     }

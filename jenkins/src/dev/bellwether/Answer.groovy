@@ -8,15 +8,29 @@ class Answer implements Serializable {
 
     private static final int LONGEST_PAUSE = 15
     private static final int LONGEST_RETRY_AFTER = 60
+    /** What asking again does not mend: as Java and the plugin say that a name is not known or a certificate is refused. */
+    private static final List PERMANENT = ['UnknownHostException', 'SSLHandshakeException', 'SSLPeerUnverifiedException', 'CertificateException',
+        'PKIX path', 'subject alternative', 'unable to find valid certification path', 'No trusted certificate']
 
-    /** Judges `response` ({status, body, headers, failure}): `outcome` is 'taken', 'again' or 'refused'. */
+    /**
+     * Judges `response` ({status, body, headers, failure}).
+     *
+     * `outcome` is 'taken' (with `document` or `body`), 'again' or 'refused'; `why` says why it is not taken. `api` tells whether
+     * the hook API itself has spoken, `fault` that a refusal says nothing of the release, `denied` that the token was refused.
+     *
+     * @param met the API has answered before, so that what it refuses now may pass: keys rotate, proxies restart
+     */
     @NonCPS
-    static Map judge(Map response, Map request) {
+    static Map judge(Map response, Map request, boolean met) {
         int status = response.status as int
         String body = response.body as String
         Map headers = response.headers as Map
         if (status == 0) {
-            return again('the request failed (' + response.failure + ')', null)
+            return lost('the request failed (' + Text.line(response.failure) + ')', met)
+        }
+        if (body.startsWith('UnknownHostException')) {
+            // What the plugin makes of a name that cannot be resolved; with the status 404.
+            return lost('the name of the host is not known (UnknownHostException)', met)
         }
         if (status >= 200 && status < 300) {
             return taken(request.expects as String, body, headers)
@@ -24,53 +38,77 @@ class Answer implements Serializable {
         Integer retryAfter = number(headers.get('retry-after')) as Integer
         if (status < 400) {
             // The API never redirects: somebody else does, such as a proxy that wants a login.
-            return again('redirected (' + status + ') to ' + headers.get('location'), retryAfter)
+            return again('redirected (' + status + ') to ' + Text.line(headers.get('location')), retryAfter)
         }
+        Map problem = Json.parse(body)
+        boolean api = problem != null && problem.get('code') != null
+        if (api && status == 410 && problem.get('code') == 'expired') {
+            return [outcome: 'taken', api: true, expired: true, document: problem]
+        }
+        String why = 'status ' + status + said(problem)
         if (status == 408 || status == 425 || status == 429 || status >= 500) {
-            return again('status ' + status + said(body), retryAfter)
+            return again(why, retryAfter) + [api: api]
         }
-        if (isProblem(body)) {
-            return [outcome: 'refused', status: status, why: 'status ' + status + said(body)]
+        boolean denied = status == 401 || status == 403
+        if (denied && met) {
+            return again(why, retryAfter) + [api: api, denied: true]
         }
-        // Without a problem document it is not the API that speaks. The http_request plugin also says 404 when
-        // the name could not be resolved.
-        if (request.known || body.startsWith('UnknownHostException')) {
-            return again('status ' + status + ' from something that is not the hook API', retryAfter)
+        if (api) {
+            String advice = problem.get('code') == 'key_reused' ? KEY_REUSED : ''
+            return [outcome: 'refused', api: true, fault: denied, why: why + advice]
         }
-        return [outcome: 'refused', status: status, why: 'status ' + status + ' from something that is not the hook API']
+        // Without a problem document it is not the API that speaks.
+        String stranger = 'status ' + status + ' from something that is not the hook API'
+        return met ? again(stranger, retryAfter) : [outcome: 'refused', fault: true, why: stranger]
+    }
+
+    private static final String KEY_REUSED = '. This build has asked for something else with the same key. Where one stage promotes ' +
+        'twice, as the cells of a matrix or the branches of a parallel do, give each call a key of its own: key: \'a name\''
+
+    /** A request that got no answer. */
+    @NonCPS
+    private static Map lost(String why, boolean met) {
+        for (String permanent in PERMANENT) {
+            if (!met && why.contains(permanent)) {
+                return [outcome: 'refused', fault: true, why: why]
+            }
+        }
+        return again(why, null)
     }
 
     @NonCPS
     private static Map taken(String expects, String body, Map headers) {
-        String text = body.trim()
         if (expects == 'log') {
             Long size = number(headers.get('x-text-size'))
             if (size == null) {
                 return again('the log came without X-Text-Size, not from the hook API', null)
             }
             boolean more = 'true'.equalsIgnoreCase(headers.get('x-more-data') as String)
-            return [outcome: 'taken', body: body, size: size, more: more]
+            return [outcome: 'taken', api: true, body: body, size: size, more: more]
         }
-        boolean json = text.startsWith('{')
-        if (expects == null) {
-            return text.startsWith('<') ? again('a page came that is not the hook API\'s', null) : [outcome: 'taken']
+        if (!body.trim().startsWith('{')) {
+            return again('a page came that is not the hook API\'s', null)
         }
-        return json ? [outcome: 'taken', body: text, json: true] : again('a page came that is not the hook API\'s', null)
+        Map document = Json.parse(body)
+        if (document == null) {
+            return again('the answer was cut short or is no JSON', null)
+        }
+        return withDocument(document, expects)
     }
 
     /** A proxy's own 200 may be JSON too; only a document that has what is expected is taken for it. */
     @NonCPS
-    static Map withDocument(Map answer, Map document, String expects) {
-        if (expects == 'promotion' && (document == null || document.get('id') == null || document.get('phase') == null)) {
+    private static Map withDocument(Map document, String expects) {
+        if (expects == 'promotion' && (document.get('id') == null || document.get('phase') == null)) {
             return again('the answer is no promotion', null)
         }
-        if (expects == 'accepted' && (document == null || document.get('links') == null)) {
+        if (expects == 'accepted' && document.get('links') == null) {
             return again('the answer says of no order that it was taken', null)
         }
-        if (expects == 'order' && (document == null || document.get('name') == null || document.get('verb') == null)) {
+        if (expects == 'order' && (document.get('name') == null || document.get('verb') == null)) {
             return again('the answer is no order', null)
         }
-        return [outcome: 'taken', document: document]
+        return [outcome: 'taken', api: true, document: document]
     }
 
     @NonCPS
@@ -90,45 +128,22 @@ class Answer implements Serializable {
     }
 
     @NonCPS
-    private static boolean isProblem(String body) {
-        String text = body.trim()
-        return text.startsWith('{') && text.contains('"code"')
-    }
-
-    /** `detail` of a problem document, read without a JSON parser because no step may run here. */
-    @NonCPS
-    private static String said(String body) {
-        String detail = field(body, 'detail') ?: field(body, 'title')
-        String other = field(body, 'other')
-        return (detail ? ': ' + detail : '') + (other ? ' (' + other + ')' : '')
-    }
-
-    @NonCPS
-    private static String field(String body, String name) {
-        int at = body.indexOf('"' + name + '"')
-        int colon = at < 0 ? -1 : body.indexOf(':', at + name.length() + 2)
-        int from = colon < 0 ? -1 : body.indexOf('"', colon)
-        if (from < 0 || !body.substring(colon + 1, from).trim().isEmpty()) {
-            return null
+    private static String said(Map problem) {
+        if (problem == null) {
+            return ''
         }
-        StringBuilder text = new StringBuilder()
-        int i = from + 1
-        while (i < body.length() && body.substring(i, i + 1) != '"') {
-            boolean escape = body.substring(i, i + 1) == '\\' && i + 1 < body.length()
-            i = escape ? i + 1 : i
-            String sign = body.substring(i, i + 1)
-            text.append(escape && 'nrt'.contains(sign) ? ' ' : sign)
-            i++
-        }
-        return text.toString()
+        Object detail = problem.get('detail') ?: problem.get('title')
+        Object other = problem.get('other')
+        return (detail ? ': ' + Text.line(detail) : '') + (other ? ' (' + Text.line(other) + ')' : '')
     }
 
+    /** Without `token` the request shows to nobody who is asking. */
     @NonCPS
     static List headersFor(Map request, String token) {
-        List headers = [
-            [name: 'Authorization', value: 'Bearer ' + token, maskValue: true],
-            [name: 'Accept', value: request.expects == 'log' ? 'text/plain' : 'application/json'],
-        ]
+        List headers = [[name: 'Accept', value: request.expects == 'log' ? 'text/plain' : 'application/json']]
+        if (token) {
+            headers.add([name: 'Authorization', value: 'Bearer ' + token, maskValue: true])
+        }
         if (request.key) {
             headers.add([name: 'Idempotency-Key', value: request.key])
         }

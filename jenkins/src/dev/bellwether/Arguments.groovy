@@ -11,6 +11,9 @@ class Arguments implements Serializable {
     private static final int LONGEST_KEY = 200
     private static final int LONGEST_WORDS = 1000
 
+    /** What every step may be called with. */
+    static final List COMMON = ['canary', 'namespace', 'promotion', 'url', 'credentialsId', 'httpProxy', 'minutes']
+
     /** Null, or what is wrong. A name that is not known is an error: a typing error must not pass in a release. */
     @NonCPS
     static String wrong(Map given, List known) {
@@ -28,6 +31,39 @@ class Arguments implements Serializable {
             return 'no address: give url or set the environment variable BELLWETHER_URL'
         }
         return url.matches('https?://[^/?#@ ]+(/[^?# ]*)?') ? null : 'url must be http(s)://host[:port][/path]'
+    }
+
+    @NonCPS
+    static String withoutSlash(Object url) {
+        String address = url == null ? '' : url.toString()
+        return address.endsWith('/') ? address.substring(0, address.length() - 1) : address
+    }
+
+    /**
+     * `given` with the promotion that is meant: the one that is named, or else the one that this build started.
+     *
+     * @param kept what the build remembers, see {@link Memory}
+     */
+    @NonCPS
+    static Map withPromotion(Map given, String url, String kept) {
+        Map whole = [:] + given
+        whole.put('namespace', namespace(given))
+        if (!given.get('promotion')) {
+            Map found = Memory.find(kept, url, given.get('canary') as String)
+            whole.put('problem', found.get('problem'))
+            whole.put('promotion', found.get('id'))
+            whole.put('namespace', found.get('namespace') ?: whole.get('namespace'))
+            whole.put('canary', found.get('id') ? found.get('namespace') + '/' + found.get('canary') : given.get('canary'))
+        }
+        return whole
+    }
+
+    /** Null, or what is wrong with parameters that all steps have. */
+    @NonCPS
+    static String wrongCommon(Map given, String url) {
+        return wrongAddress(url) ?: wrongNumber('minutes', given.get('minutes') ?: 5) ?:
+            (given.get('httpProxy') && !given.get('httpProxy').toString().matches('https?://[^/?#@ ]+/?') ? 'httpProxy must be http(s)://host[:port]' : null) ?:
+            given.get('problem') as String
     }
 
     @NonCPS
@@ -90,7 +126,7 @@ class Arguments implements Serializable {
         return null
     }
 
-    /** Not by the step writeJSON: a restart of Jenkins fails a step that is under way, and this one cannot be asked again. */
+    /** Not by a step: a restart of Jenkins fails the one that is under way, and this one could not be asked again. */
     @NonCPS
     static String json(Map value) {
         return JsonOutput.toJson(value)
@@ -111,9 +147,27 @@ class Arguments implements Serializable {
         return value instanceof CharSequence ? value.toString() : value
     }
 
+    /** The same with its strings made fit for a log: names of jobs and users are typed by people. */
+    @NonCPS
+    static Map cleaned(Map value) {
+        Map cleaned = [:]
+        for (entry in (plain(value) as Map)) {
+            cleaned.put(entry.key, entry.value instanceof String ? Text.line(entry.value) : entry.value)
+        }
+        return cleaned
+    }
+
+    /** What goes on record with a gate: who answered an `input`, and what was said. */
+    @NonCPS
+    static String comment(Map given, String otherwise) {
+        String said = (given.get('comment') ?: otherwise ?: '').toString()
+        return given.get('submitter') ? 'decided by ' + given.get('submitter') + ' in Jenkins' + (said ? ': ' + said : '') : said
+    }
+
     /** What a person shall read, as long as the API takes it: the rest of a compiler's output is better lost than the order. */
     @NonCPS
-    static String words(String text) {
+    static String words(Object foreign) {
+        String text = Text.line(foreign)
         if (text.length() <= LONGEST_WORDS) {
             return text
         }
@@ -124,15 +178,15 @@ class Arguments implements Serializable {
     }
 
     /**
-     * A key that is the same whenever this stage of this build asks for this Canary.
+     * A key that is the same whenever this stage of this build asks for this Canary, with the same `part` if it asks several times.
      *
      * With the time at which the build was scheduled, because a job that is made anew counts its builds from 1 again.
      * Escaped, because a header is ASCII while names of jobs and stages need not be; and cut with a digest of the
      * whole, because the names may be longer than a key: what differs most comes first.
      */
     @NonCPS
-    static String key(String build, long scheduled, String stage, String canary) {
-        String key = URLEncoder.encode(scheduled.toString() + ':' + (stage ?: '') + ':' + canary + ':' + build, 'UTF-8')
+    static String key(String build, long scheduled, String stage, String part, String canary) {
+        String key = URLEncoder.encode(scheduled.toString() + ':' + (stage ?: '') + (part ? '/' + part : '') + ':' + canary + ':' + build, 'UTF-8')
         return key.length() <= LONGEST_KEY ? key : key.substring(0, LONGEST_KEY - 20) + '.' + key.length() + '.' + Integer.toString(key.hashCode(), 36)
     }
 }

@@ -1,13 +1,14 @@
 package dev.bellwether
 
+import com.cloudbees.groovy.cps.NonCPS
 import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 
 /**
  * Speaks with Bellwether's hook API, and asks again while the way to it is disturbed.
  *
- * Every request is short, because a restart of Jenkins fails the one that is under way; what is kept between
- * two of them are strings and numbers. The token is looked up for each request, so that a credential that
- * mints short-lived ones works for a promotion of any length.
+ * Every request is short, because a restart of Jenkins fails the one that is under way; what is kept between two of them are
+ * strings and numbers. The token is never one of them: it is read from the environment where a request is put together, since
+ * everything else is written to the disk in clear with the program.
  */
 class Hook implements Serializable {
     private static final long serialVersionUID = 1L
@@ -15,89 +16,152 @@ class Hook implements Serializable {
     /** Seconds that one long poll waits on the server; a proxy's usual limit is 30 or 60. */
     static final int LONG_POLL_SECONDS = 20
     private static final int REQUEST_SECONDS = 15
+    /** How long a token that was good may be refused, in ms: while keys rotate or the server may not fetch them yet. */
+    private static final long PATIENCE = 180000L
+    /** By these words, and nothing else, a caller knows that nothing was said about the release. */
+    static final String FAULT = 'infrastructure fault, no verdict about the release: '
 
     final Object steps
     final String url
     final String credentialsId
+    final String httpProxy
+    /** The API has answered before: what fails from now on may pass. */
+    boolean met = false
+    /** The last answer was the API's own, so that the next request may carry the token. */
+    private boolean trusted = false
+    private boolean warned = false
 
-    Hook(Object steps, String url, String credentialsId) {
+    Hook(Object steps, String url, Map given) {
         this.steps = steps
         this.url = url
-        this.credentialsId = credentialsId
+        this.credentialsId = given.credentialsId ?: 'bellwether'
+        this.httpProxy = given.httpProxy
     }
 
     /**
      * Sends a request until it is answered, and fails the step when it is refused or `until` has come.
      *
      * @param request `verb`, `path`, `until` (ms since 1970); optional: `body` (JSON), `key` (idempotency key),
-     *     `waitSeconds` (of a long poll), `expects` ('promotion', 'accepted', 'order', 'object' or 'log'), `known` (the address has
-     *     answered before, so that a 404 without a problem document is a proxy's and not a wrong address);
-     *     and `sent` is set once a try was made
-     * @return what {@link Answer} made of it, with `document` where JSON was expected
+     *     `waitSeconds` (of a long poll), `expects` ('promotion', 'accepted', 'order', 'object' or 'log');
+     *     and `sent` is set once a try was made and not refused
+     * @return what {@link Answer} made of it
      */
     Map ask(Map request) {
-        int tries = 0
-        while (true) {
-            Map answer = Answer.judge(send(request), request)
-            if (answer.outcome == 'taken' && answer.json) {
-                answer = parse(answer, request)
+        Map trouble = [:]
+        Map answer = once(request)
+        while (answer.outcome != 'taken') {
+            bear(answer, request, trouble)
+            answer = once(request)
+        }
+        return answer
+    }
+
+    /** One try, with a token that is looked up for it. */
+    Map once(Map request) {
+        Map answer = unready(request)
+        if (answer == null) {
+            // The credential's failure is not caught: asking again would not mend it.
+            try {
+                steps.withCredentials([steps.string(credentialsId: credentialsId, variable: 'BELLWETHER_TOKEN')]) {
+                    answer = attempt(request)
+                }
+            } catch (NoSuchMethodError missing) {
+                lacks(missing.message)
             }
-            if (answer.outcome == 'taken') {
-                return answer
-            }
-            String what = request.verb + ' ' + url + request.path + ': ' + answer.why
-            if (answer.outcome == 'refused') {
-                steps.error('[canary] ' + what)
-            }
-            tries++
-            int pause = Answer.pause(tries, answer.retryAfter as Integer)
-            if (System.currentTimeMillis() + pause * 1000L >= (request.until as long)) {
-                steps.error('[canary] no answer in time, gave up after ' + tries + ' tries: ' + what)
-            }
+        }
+        return answer
+    }
+
+    /** Waits before the next try, or fails the step. `trouble` is what is known of the tries before. */
+    void bear(Map answer, Map request, Map trouble) {
+        String what = request.verb + ' ' + url + request.path + ': ' + answer.why
+        if (answer.outcome == 'refused') {
+            request.sent = false
+            steps.error('[canary] ' + (answer.fault ? FAULT : '') + what)
+        }
+        long now = System.currentTimeMillis()
+        trouble.tries = (trouble.tries ?: 0) + 1
+        trouble.denied = answer.denied ? (trouble.denied ?: now) : null
+        if (trouble.denied && now - (trouble.denied as long) >= PATIENCE) {
+            steps.error('[canary] ' + FAULT + 'the token is refused for ' + PATIENCE.intdiv(60000L) + ' minutes now: ' + what)
+        }
+        // A token that grew old while it was used is no trouble: the next look gets another.
+        int pause = answer.stale && trouble.tries == 1 ? 0 : Answer.pause(trouble.tries as int, answer.retryAfter as Integer)
+        if (now + pause * 1000L >= (request.until as long)) {
+            steps.error('[canary] ' + FAULT + 'no answer in time, gave up after ' + trouble.tries + ' tries: ' + what)
+        }
+        if (pause > 0) {
             steps.echo('[canary] ' + answer.why + ', asking again in ' + pause + ' s')
             steps.sleep(time: pause, unit: 'SECONDS')
         }
     }
 
-    Map parse(Map answer, Map request) {
-        String text = answer.body
-        Map document = null
-        try {
-            document = steps.readJSON(text: text, returnPojo: true) as Map
-        } catch (FlowInterruptedException interruption) {
-            throw interruption
-        } catch (Exception broken) {
-            return [outcome: 'again', why: 'the answer was cut short or is no JSON']
+    /**
+     * Null if a request may be sent; otherwise what stands in its way.
+     *
+     * The plugin follows redirects, and older releases of it take all headers along. So the first request, and each after an
+     * answer that was not the API's, is preceded by one without a token, which the API refuses in its own words.
+     */
+    Map unready(Map request) {
+        if (trusted) {
+            return null
         }
-        return Answer.withDocument(answer, document, request.expects as String)
+        warn()
+        String path = (request.path as String)
+        String place = path.contains('?') ? path.substring(0, path.indexOf('?')) : path
+        Map answer = Answer.judge(exchange([verb: 'GET', path: place, until: request.until, expects: 'object', probe: true]), request, met)
+        trusted = answer.api == true
+        return trusted ? null : answer
     }
 
-    Map send(Map request) {
-        Map response = [:]
-        // The credential's failure is not caught: asking again would not mend it.
-        steps.withCredentials([steps.string(credentialsId: credentialsId, variable: 'BELLWETHER_TOKEN')]) {
-            response = exchange(request, steps.env.BELLWETHER_TOKEN as String)
+    void warn() {
+        if (!warned && isPlain(url)) {
+            steps.echo('[canary] warning: ' + url + ' is not https; the token is sent in clear text')
         }
-        return response
+        warned = true
     }
 
-    Map exchange(Map request, String token) {
+    @NonCPS
+    private static boolean isPlain(String url) {
+        return url.startsWith('http://') && !url.matches('http://(localhost|127[.][0-9.]+|\\[::1\\])(:[0-9]+)?(/.*)?')
+    }
+
+    /** Sends a request once, within the block that binds the token. */
+    Map attempt(Map request) {
+        Map answer = Answer.judge(exchange(request), request, met)
+        trusted = answer.api == true
+        met = met || answer.outcome == 'taken'
+        return answer
+    }
+
+    private Map exchange(Map request) {
         // Not much longer than there is time: an interrupted block has a minute for everything that it still does.
         int left = ((request.until as long) - System.currentTimeMillis()).intdiv(1000) as int
         int seconds = Math.max(3, Math.min(REQUEST_SECONDS + ((request.waitSeconds ?: 0) as int), left + 5))
+        Map call = [url: url + request.path, httpMode: request.verb, timeout: seconds, quiet: true, validResponseCodes: '100:599',
+            consoleLogResponseBody: false, contentType: request.body ? 'APPLICATION_JSON' : 'NOT_SET', requestBody: request.body ?: '']
+        if (httpProxy) {
+            call.put('httpProxy', httpProxy)
+        }
         request.sent = true
         try {
-            def response = steps.httpRequest(
-                url: url + request.path, httpMode: request.verb, timeout: seconds, quiet: true,
-                validResponseCodes: '100:599', consoleLogResponseBody: false,
-                contentType: request.body ? 'APPLICATION_JSON' : 'NOT_SET', requestBody: request.body ?: '',
-                customHeaders: Answer.headersFor(request, token))
+            def response = steps.httpRequest(call + [customHeaders: Answer.headersFor(request, request.probe ? null : steps.env.BELLWETHER_TOKEN as String)])
             return [status: response.status, body: response.content ?: '', headers: Answer.plain(response.headers)]
         } catch (FlowInterruptedException interruption) {
             throw interruption
         } catch (Exception failure) {
             // Also what a restart of Jenkins makes of a request that was under way.
-            return [status: 0, body: '', headers: [:], failure: Answer.without(failure.message, token)]
+            return [status: 0, body: '', headers: [:], failure: Answer.without(failure.message, steps.env.BELLWETHER_TOKEN as String)]
+        } catch (NoSuchMethodError missing) {
+            lacks(missing.message)
         }
+    }
+
+    /** A step that this Jenkins does not have; nothing was sent. */
+    void lacks(String message) {
+        String step = Text.line(message)
+        int end = step.indexOf(' found among')
+        steps.error('[canary] ' + FAULT + (end < 0 ? step : step.substring(0, end)) +
+            '. The library needs the plugins HTTP Request, Credentials Binding and Plain Credentials')
     }
 }

@@ -10,6 +10,10 @@ class Promotion implements Serializable {
 
     /** How often the end of a log is asked for that another replica does not have yet. */
     private static final int LOG_TRIES = 10
+    /** Milliseconds for which one lookup of the token serves, unless it is refused before. */
+    private static final long SESSION = 600000L
+    /** Seconds of quiet after each change in turn: so 45 minutes with a change every minute stay below 200 steps of the build. */
+    private static final List QUIET = [1, 2, 5, 15, 40, 80]
 
     final Hook hook
     final Object steps
@@ -18,6 +22,8 @@ class Promotion implements Serializable {
     long printed = 0
     Map state = [:]
     private Map starting = [:]
+    private int changes = 0
+    private int hurried = 0
 
     Promotion(Hook hook, String namespace, String id) {
         this.hook = hook
@@ -31,9 +37,21 @@ class Promotion implements Serializable {
         starting = [verb: 'POST', path: root() + '/canaries/' + canary + '/promotions', body: body, key: key,
             expects: 'promotion', until: until]
         Map answer = hook.ask(starting)
-        state = State.of(answer.document as Map)
+        take(answer)
         id = state.id
-        printed = (steps.env."${State.variable(hook.url, id)}" ?: '0') as long
+        if (id) {
+            recall()
+            steps.env."${Memory.VARIABLE}" = Memory.with(steps.env."${Memory.VARIABLE}" as String, hook.url, namespace, canary, id)
+        }
+    }
+
+    /** Goes on where another call in this build stopped printing. */
+    void recall() {
+        printed = (steps.env."${Memory.logVariable(hook.url, id)}" ?: '0') as long
+    }
+
+    private void take(Map answer) {
+        state = answer.expired ? State.expired(answer.document as Map, id) : State.of(answer.document as Map)
     }
 
     /** Whether the server may have heard of it, although no answer came. */
@@ -44,49 +62,112 @@ class Promotion implements Serializable {
     /** Prints the log and waits until the promotion is over or `until` has come. */
     Map follow(long until) {
         if (!state) {
-            look(0, until)
+            look(until)
         }
-        while (true) {
-            printLog(until)
-            long now = System.currentTimeMillis()
-            if (state.finished || now >= until) {
-                return state
-            }
-            look(Math.max(1L, Math.min(Hook.LONG_POLL_SECONDS as long, (until - now).intdiv(1000) as long)) as int, until)
+        watch(null, until)
+        if (state.finished) {
+            printEnd(until)
         }
+        return state
     }
 
     /** Waits until the release has come to `gate`, or is over, or `until` has come; the gate's state, null if it is not there. */
     String untilAt(String gate, long until) {
         if (!state) {
-            look(0, until)
+            look(until)
         }
-        while (!(state.gates as Map).get(gate) && !state.finished && System.currentTimeMillis() < until) {
-            look(Hook.LONG_POLL_SECONDS, until)
-        }
+        watch(gate, until)
         return (state.gates as Map).get(gate)
     }
 
-    /** Reads the state, with `seconds` not before it has changed. */
-    void look(int seconds, long until) {
-        String query = seconds > 0 ? '?waitSeconds=' + seconds + '&afterSeq=' + (state.seq ?: 0) : ''
-        long began = System.currentTimeMillis()
-        Map answer = hook.ask(verb: 'GET', path: path() + query, waitSeconds: seconds, expects: 'promotion',
-            until: until, known: true)
-        Map next = State.of(answer.document as Map)
-        boolean changed = next.seq != state.seq
-        state = next
-        if (seconds > 0 && !changed && !state.finished && System.currentTimeMillis() - began < 1000) {
-            // Something on the way answers long polls at once; do not ask in a tight loop.
-            steps.sleep(time: 2, unit: 'SECONDS')
+    /** Reads the state as it is. */
+    void look(long until) {
+        take(hook.ask(verb: 'GET', path: path(), expects: 'promotion', until: until))
+    }
+
+    /** Looks again and again, and prints the log unless a gate is waited for. */
+    private void watch(String gate, long until) {
+        Map trouble = [:]
+        while (!reached(gate) && System.currentTimeMillis() < until) {
+            Map request = [verb: 'GET', path: path(), until: until, expects: 'promotion']
+            Map answer = hook.unready(request)
+            if (answer == null) {
+                steps.withCredentials([steps.string(credentialsId: hook.credentialsId, variable: 'BELLWETHER_TOKEN')]) {
+                    answer = session(gate, until)
+                }
+            }
+            if (answer.outcome == 'taken') {
+                trouble = [:]
+            } else {
+                hook.bear(answer, request, trouble)
+            }
         }
+    }
+
+    boolean reached(String gate) {
+        return state.finished || (gate != null && (state.gates as Map).get(gate))
+    }
+
+    /** Looks with one token until something fails, the token has grown old, or there is nothing to wait for; the last answer. */
+    Map session(String gate, long until) {
+        long end = Math.min(until, System.currentTimeMillis() + SESSION)
+        Map answer = [outcome: 'taken']
+        int taken = 0
+        while (answer.outcome == 'taken') {
+            if (gate == null && !state.finished && (state.logBytes == null || printed < (state.logBytes as long))) {
+                answer = printPart(until)
+                taken++
+            }
+            if (answer.outcome == 'taken') {
+                if (reached(gate) || System.currentTimeMillis() >= end) {
+                    return answer
+                }
+                answer = next(until)
+                taken++
+            }
+        }
+        answer.stale = answer.denied && taken > 1
+        return answer
+    }
+
+    /** Waits for the next state, and then for a moment, so that changes that come together are told together. */
+    private Map next(long until) {
+        int left = Math.max(1L, Math.min(Hook.LONG_POLL_SECONDS as long, (until - System.currentTimeMillis()).intdiv(1000) as long)) as int
+        long began = System.currentTimeMillis()
+        Map answer = hook.attempt(verb: 'GET', path: path() + '?waitSeconds=' + left + '&afterSeq=' + (state.seq ?: 0), waitSeconds: left,
+            expects: 'promotion', until: until)
+        if (answer.outcome != 'taken') {
+            return answer
+        }
+        Object before = state.seq
+        take(answer)
+        if (state.finished) {
+            return answer
+        }
+        int quiet = 0
+        if (state.seq != before) {
+            quiet = QUIET[Math.min(changes, QUIET.size() - 1)] as int
+            changes++
+        } else if (System.currentTimeMillis() - began < 1000) {
+            // Something on the way answers long polls at once; do not ask in a tight loop.
+            quiet = Math.min(60, 2 + hurried * 2)
+            hurried++
+        }
+        quiet = Math.min(quiet as long, (until - System.currentTimeMillis()).intdiv(1000) as long) as int
+        if (quiet > 0) {
+            steps.sleep(time: quiet, unit: 'SECONDS')
+        }
+        return answer
     }
 
     /** Calls it off and waits until `until` for its result; says what came of it and never fails. */
     Map callOff(String action, String reason, long until) {
         String body = Arguments.json([action: action, reason: Arguments.words(reason)])
         steps.echo('[canary] calling ' + id + ' off: ' + action)
-        hook.ask(verb: 'POST', path: path() + '/abort', body: body, until: until, known: true)
+        Map answer = hook.ask(verb: 'POST', path: path() + '/abort', body: body, until: until)
+        if (answer.expired) {
+            take(answer)
+        }
         return follow(until)
     }
 
@@ -95,10 +176,14 @@ class Promotion implements Serializable {
         String body = Arguments.json([gate: gate, comment: Arguments.words(comment)])
         // The key makes it one order, however often the request has to be sent again.
         Map answer = hook.ask(verb: 'POST', path: path() + (approved ? '/approve' : '/reject'), body: body,
-            key: 'gate-' + System.currentTimeMillis(), expects: 'accepted', until: until, known: true)
+            key: 'gate-' + System.currentTimeMillis(), expects: 'accepted', until: until)
+        if (answer.expired) {
+            take(answer)
+            steps.error('[canary] not ' + (approved ? 'approved ' : 'rejected ') + gate + ': ' + id + ' is over: ' + state.result + ', ' + state.message)
+        }
         Map accepted = answer.document as Map
         if (accepted.command == null) {
-            String result = (accepted.promotion as Map)?.result
+            String result = Text.line((accepted.promotion as Map)?.result)
             if (!approved || result != 'Promoted') {
                 steps.error('[canary] not ' + (approved ? 'approved ' : 'rejected ') + gate + ': ' + id + ' is over: ' + result)
             }
@@ -107,26 +192,28 @@ class Promotion implements Serializable {
         }
         String outcome = outcomeOf(accepted.command as String, until)
         String what = (approved ? 'approved ' : 'rejected ') + gate + ' of ' + id
+        boolean answered = outcome != null
+        outcome = outcome ?: accepted.command + ' is on record, and was not answered in time'
         if (outcome != 'done') {
-            steps.error('[canary] not ' + what + ': ' + outcome)
+            steps.error('[canary] ' + (answered ? '' : Hook.FAULT) + 'not ' + what + ': ' + Text.line(outcome))
         }
         steps.echo('[canary] ' + what)
     }
 
-    /** What became of an approval or a rejection, when it is answered or `until` has come. */
+    /** What became of an approval or a rejection, when it is answered; null if `until` has come before. */
     String outcomeOf(String name, long until) {
         while (true) {
             long began = System.currentTimeMillis()
             int seconds = Math.max(1L, Math.min(Hook.LONG_POLL_SECONDS as long, (until - began).intdiv(1000) as long)) as int
             Map answer = hook.ask(verb: 'GET', path: root() + '/approvals/' + name + '?waitSeconds=' + seconds,
-                waitSeconds: seconds, expects: 'order', until: until, known: true)
+                waitSeconds: seconds, expects: 'order', until: until)
             String outcome = (answer.document as Map).outcome
             if (outcome != null) {
                 return outcome
             }
             long now = System.currentTimeMillis()
             if (now >= until) {
-                return name + ' is on record, and was not answered in time'
+                return null
             }
             if (now - began < 1000) {
                 // Something on the way answers long polls at once; do not ask in a tight loop.
@@ -135,21 +222,25 @@ class Promotion implements Serializable {
         }
     }
 
-    void printLog(long until) {
+    /** Prints what there is of the log by now; the answer, of which nothing is printed if it was not taken. */
+    private Map printPart(long until) {
+        Map answer = hook.attempt(logRequest(until))
+        if (answer.outcome == 'taken' && !answer.expired) {
+            tell(answer)
+        }
+        return answer
+    }
+
+    /** Prints the rest of the log of a promotion that is over. */
+    private void printEnd(long until) {
         int tries = 0
         while (state.logBytes == null || printed < (state.logBytes as long)) {
-            Map answer = hook.ask(verb: 'GET', path: path() + '/log?start=' + printed, expects: 'log', until: until, known: true)
-            boolean complete = state.finished && !answer.more
-            Map part = Lines.whole(answer.body as String, printed, answer.size as long, complete)
-            boolean moved = part.next > printed
-            if (part.lost > 0) {
-                steps.echo('[canary] ' + part.lost + ' bytes of the log are no longer kept')
+            Map answer = hook.ask(logRequest(until))
+            if (answer.expired) {
+                return
             }
-            if (part.text != null) {
-                steps.echo(part.text)
-            }
-            printed = part.next
-            if (!state.finished || (state.logBytes == null && complete)) {
+            boolean moved = tell(answer)
+            if (state.logBytes == null && !answer.more) {
                 return
             }
             tries = moved ? 0 : tries + 1
@@ -163,11 +254,34 @@ class Promotion implements Serializable {
         }
     }
 
+    private Map logRequest(long until) {
+        return [verb: 'GET', path: path() + '/log?start=' + printed, expects: 'log', until: until]
+    }
+
+    private boolean tell(Map answer) {
+        Map part = Lines.whole(answer.body as String, printed, answer.size as long, state.finished && !answer.more)
+        boolean moved = part.next > printed
+        if (part.lost > 0) {
+            steps.echo('[canary] ' + part.lost + ' bytes of the log are no longer kept')
+        }
+        if (part.text != null) {
+            steps.echo(Text.clean(part.text))
+        }
+        printed = part.next as long
+        return moved
+    }
+
     /** Lets another call in the same build go on where this one stopped printing. */
     void remember() {
         if (id && printed > 0) {
-            steps.env."${State.variable(hook.url, id)}" = printed.toString()
+            steps.env."${Memory.logVariable(hook.url, id)}" = printed.toString()
         }
+    }
+
+    /** Where it can be seen what goes on when this build watches no more. */
+    String goesOn() {
+        return id ? 'the release goes on: ' + namespace + '/' + id + ', ' + link()
+            : 'it may have been started all the same; see ' + hook.url + (starting.path as String).replace('/promotions', '')
     }
 
     String link() {

@@ -12,7 +12,7 @@ class State implements Serializable {
     static Map of(Map document) {
         Map state = [:]
         for (String name in KEPT) {
-            state.put(name, document.get(name) == null ? null : document.get(name).toString())
+            state.put(name, document.get(name) == null ? null : Text.line(document.get(name)))
         }
         state.put('seq', (document.get('seq') ?: 0) as long)
         state.put('finished', document.get('finished') as boolean)
@@ -24,12 +24,30 @@ class State implements Serializable {
         return state
     }
 
+    /** What the server still knows of a promotion that it has forgotten: how it ended, and when. */
+    @NonCPS
+    static Map expired(Map problem, String id) {
+        Map state = of([id: problem.get('id') ?: id, phase: problem.get('result'), result: problem.get('result'), finished: true,
+            exitCode: problem.get('exitCode'), logBytes: 0, checks: [], gates: []])
+        state.put('expired', true)
+        state.put('finishedAt', problem.get('finishedAt') == null ? null : Text.line(problem.get('finishedAt')))
+        state.put('message', 'ended at ' + (state.finishedAt ?: 'a time that is not known') + ' with exit code ' + state.exitCode +
+            ', and is kept no more; nothing was started' + (problem.get('detail') ? ': ' + Text.line(problem.get('detail')) : ''))
+        return state
+    }
+
+    /** Whether the release is what runs now. */
+    @NonCPS
+    static boolean succeeded(Map state) {
+        return state.get('expired') ? state.get('exitCode') == 0 : state.get('result') == 'Promoted'
+    }
+
     /** The gates that the release has come to, or that were settled in advance: 'Waiting', 'Running', 'Open' or 'Rejected' by name. */
     @NonCPS
     private static Map gates(List gates) {
         Map states = [:]
         for (gate in gates) {
-            states.put(gate.name.toString(), gate.state == null ? null : gate.state.toString())
+            states.put(Text.line(gate.name), gate.state == null ? null : Text.line(gate.state))
         }
         return states
     }
@@ -41,7 +59,7 @@ class State implements Serializable {
         for (check in checks) {
             if (check.outcome != null && check.outcome.toString() != 'Pass') {
                 String value = check.value == null ? check.outcome.toString() : check.value.toString()
-                failing.add(check.name + ' ' + value + ' (' + check.bound + ')')
+                failing.add(Text.line(check.name + ' ' + value + ' (' + check.bound + ')'))
             }
         }
         return failing.isEmpty() ? null : failing.join(', ')
@@ -51,13 +69,6 @@ class State implements Serializable {
     @NonCPS
     static String sentence(String canary, Map state) {
         return '[canary] ' + canary + ' ' + state.id + ': ' + (state.result ?: state.phase) +
-            (state.message ? ', ' + state.message : '') + (state.failing && state.result != 'Promoted' ? '; failing: ' + state.failing : '')
-    }
-
-    /** Where a build keeps how much of a log it has printed. An id says nothing of the server, and two may have the same. */
-    @NonCPS
-    static String variable(String url, String id) {
-        String server = Integer.toString(url.hashCode(), 36)
-        return 'BELLWETHER_LOG_' + server.replace('-', '_') + '_' + id.replace('-', '_')
+            (state.message ? ', ' + state.message : '') + (state.failing && !succeeded(state) ? '; failing: ' + state.failing : '')
     }
 }
