@@ -14,5 +14,6 @@ void call(Map args = [:]) {
     }
     Promotion promotion = new Promotion(canaryPromote.hook(url, given), given.namespace as String, given.promotion as String)
     long until = System.currentTimeMillis() + ((given.minutes ?: 5) as long) * 60000L
-    promotion.settle(given.gate as String, !given.reject, Arguments.comment(given, env.BUILD_TAG as String), until)
+    promotion.settle(given.gate as String, !given.reject, Arguments.comment(given, env.BUILD_TAG as String),
+        given.submitter as String, until)
 }

@@ -33,7 +33,7 @@ Object call(Map args = [:], Closure body) {
         throw failure
     }
     try {
-        promotion.settle(gate, true, Arguments.comment(given, env.BUILD_TAG as String), settleUntil())
+        promotion.settle(gate, true, Arguments.comment(given, env.BUILD_TAG as String), given.submitter as String, settleUntil())
     } catch (FlowInterruptedException interruption) {
         reject(promotion, gate, interruption)
         throw interruption
@@ -111,7 +111,7 @@ void undecided(Promotion promotion, String gate, String why) {
 /** Rejects without hiding why the block failed. */
 void reject(Promotion promotion, String gate, Throwable failure) {
     try {
-        promotion.settle(gate, false, (env.BUILD_TAG ?: '') + ': ' + failure.message, settleUntil())
+        promotion.settle(gate, false, (env.BUILD_TAG ?: '') + ': ' + failure.message, null, settleUntil())
     } catch (FlowInterruptedException again) {
         throw again
     } catch (Exception problem) {

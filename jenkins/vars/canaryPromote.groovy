@@ -227,25 +227,38 @@ Map wish(Map given, Map settings) {
 
 /** Who asks. It is no part of what makes two requests the same. */
 Map requester() {
+    List people = people()
     Map all = [kind: 'jenkins', controller: env.JENKINS_URL, job: env.JOB_NAME, buildNumber: currentBuild.number,
-        buildUrl: env.BUILD_URL, buildTag: env.BUILD_TAG, user: user(), commit: env.GIT_COMMIT]
-    return Arguments.cleaned(all)
+        buildUrl: env.BUILD_URL, buildTag: env.BUILD_TAG, user: people ? people[0] : null, commit: env.GIT_COMMIT]
+    Map cleaned = Arguments.cleaned(all)
+    List others = []
+    for (int i = 1; i < people.size(); i++) {
+        others.add(people[i])
+    }
+    if (others) {
+        cleaned.onBehalfOf = Arguments.names(others)
+    }
+    return cleaned
 }
 
-/** Who started this build, or the build that started it, however far up. */
-String user() {
-    def causes = currentBuild.getBuildCauses('hudson.model.Cause$UserIdCause')
-    if (causes) {
-        return causes[0].userId
-    }
+/** Who started this build, and the builds that started it, however far up: whoever started this one comes first. */
+List people() {
+    List people = []
+    List builds = [currentBuild]
     def upstream = currentBuild.upstreamBuilds
     for (int i = 0; upstream != null && i < upstream.size(); i++) {
-        def started = upstream[i].getBuildCauses('hudson.model.Cause$UserIdCause')
-        if (started) {
-            return started[0].userId
+        builds.add(upstream[i])
+    }
+    for (int i = 0; i < builds.size(); i++) {
+        def causes = builds[i].getBuildCauses('hudson.model.Cause$UserIdCause')
+        for (int k = 0; causes != null && k < causes.size(); k++) {
+            String name = causes[k].userId
+            if (name && !people.contains(name)) {
+                people.add(name)
+            }
         }
     }
-    return null
+    return people
 }
 
 String wrong(Map given, Map settings, String url) {

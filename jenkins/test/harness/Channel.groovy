@@ -134,6 +134,15 @@ class Channel {
                 assert suite.server.journal().bodies[0].requester.user == row[3]
             }
         }
+        suite.check('everybody who is behind the build is named') {
+            Build build = suite.play([scenario: 'promoted'], Suite.PROMOTE) { Build b ->
+                b.causes = [[userId: 'mia'], [userId: 'ada']]
+                b.upstream = [[[userId: 'leo']], [[userId: 'mia'], [userId: 'eve\u001b']]]
+            }
+            suite.sound(build)
+            Map requester = suite.server.journal().bodies[0].requester
+            assert requester.user == 'mia' && requester.onBehalfOf == ['ada', 'leo', 'eve?']
+        }
         suite.check('a key of one\'s own hides nobody') {
             suite.play([scenario: 'promoted'], Suite.PROMOTE + ", idempotencyKey: 'release-1.2'")
             assert suite.server.journal().bodies[0].requester.user == 'mia'
@@ -144,6 +153,7 @@ class Channel {
                 Build build = suite.play([scenario: 'held'], START + call)
                 suite.sound(build)
                 assert build.result == 'SUCCESS' && suite.server.journal().gates*.comment == ['decided by eve in Jenkins: seen']
+                assert suite.server.journal().gates*.onBehalfOf == [['eve']]
             }
         }
         suite.check('examples ask for few rights, and name who triggered a run again') {

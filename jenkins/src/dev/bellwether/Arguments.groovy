@@ -157,6 +157,29 @@ class Arguments implements Serializable {
         return cleaned
     }
 
+    /** Names of people as the API takes them: ten at most, each of one line. */
+    @NonCPS
+    static List names(Object people) {
+        List names = []
+        for (person in (people instanceof Collection ? people : [people])) {
+            if (person && names.size() < 10) {
+                names.add(Text.line(person))
+            }
+        }
+        return names
+    }
+
+    /** What is sent of a decision at a gate: the people for whom it is made count as who decides. */
+    @NonCPS
+    static String decision(String gate, String comment, Object submitter) {
+        Map body = [gate: gate, comment: words(comment)]
+        List people = names(submitter)
+        if (people) {
+            body.onBehalfOf = people
+        }
+        return json(body)
+    }
+
     /** What goes on record with a gate: who answered an `input`, and what was said. */
     @NonCPS
     static String comment(Map given, String otherwise) {

@@ -172,8 +172,8 @@ class Promotion implements Serializable {
     }
 
     /** Approves or rejects a gate; fails the step when that is refused, or is not answered until `until`. */
-    void settle(String gate, boolean approved, String comment, long until) {
-        String body = Arguments.json([gate: gate, comment: Arguments.words(comment)])
+    void settle(String gate, boolean approved, String comment, String submitter, long until) {
+        String body = Arguments.decision(gate, comment, submitter)
         // The key makes it one order, however often the request has to be sent again.
         Map answer = hook.ask(verb: 'POST', path: path() + (approved ? '/approve' : '/reject'), body: body,
             key: 'gate-' + System.currentTimeMillis(), expects: 'accepted', until: until)
