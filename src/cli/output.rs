@@ -5,6 +5,8 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::printable::printable;
+
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
@@ -50,7 +52,8 @@ pub(super) fn note(text: &str) {
     // The line that is drawn again and again may stand there.
     let clear = if out.is_terminal() { "\r\x1b[K" } else { "" };
     // Nobody can be told that nobody can be told.
-    let _ = writeln!(out, "{clear}bellwether: {text}");
+    let lines: Vec<_> = text.lines().map(printable).collect();
+    let _ = writeln!(out, "{clear}bellwether: {}", lines.join("\n"));
 }
 
 /// The beginning of a revision, for people.
