@@ -2,9 +2,15 @@
 //!
 //! Invariant: no value of a file gets into an error, for it may be secret.
 
+mod reloaded; // files that are read again when they change
+mod user_aliases; // whom CI servers know by another name
+
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+
+pub use reloaded::Reloaded;
+pub use user_aliases::user_aliases;
 
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
