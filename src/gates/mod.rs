@@ -23,12 +23,13 @@ use tokio::{
 
 use crate::{
     api::{CanaryStatus, GatePoint, GateState, GateStatus, JenkinsGate, Phase},
+    config_file::Reloaded,
     jenkins::{Answer, Ask, Order},
     jitter::Jitter,
     leader::Leadership,
     rollout::{CanaryId, GateNews, Names, Opens, RolloutSpec, analysis_is_skipped},
 };
-pub use instances::Instances;
+pub use instances::{Instances, Tenant};
 
 /// Who answers about jobs.
 #[async_trait]
@@ -85,7 +86,7 @@ impl Drop for Slot {
 
 /// The gates whose jobs are followed.
 pub struct Gates {
-    instances: Instances,
+    instances: Arc<Reloaded<Instances>>,
     jitter: Arc<Jitter>,
     leadership: Leadership,
     woken: UnboundedSender<CanaryId>,
@@ -96,13 +97,13 @@ impl Gates {
     /// No gates yet. A Canary of which there is news is sent to `woken`.
     #[must_use]
     pub fn new(
-        instances: Instances,
+        instances: Reloaded<Instances>,
         jitter: Arc<Jitter>,
         leadership: Leadership,
         woken: UnboundedSender<CanaryId>,
     ) -> Gates {
         Gates {
-            instances,
+            instances: Arc::new(instances),
             jitter,
             leadership,
             woken,
@@ -142,15 +143,14 @@ impl Gates {
     fn begin(&self, spec: &RolloutSpec, key: JobKey, job: &JenkinsGate, run: Option<Value>) -> Slot {
         let (written, following) = watch::channel(run);
         let news = Arc::new(Mutex::new(None));
-        let instance = self.instances.find(&job.instance, &spec.id.namespace);
-        let asked = instance
-            .map_err(|unknown| unknown.to_string())
-            .and_then(|instance| {
-                Ok((
-                    instance,
-                    order(&key, job, &spec.names).map_err(|error| error.to_string())?,
-                ))
-            });
+        let instance: Arc<dyn Jenkins> = Arc::new(instances::Named {
+            instances: self.instances.clone(),
+            name: job.instance.clone(),
+            namespace: spec.id.namespace.clone(),
+        });
+        let asked = order(&key, job, &spec.names)
+            .map(|order| (instance, order))
+            .map_err(|error| error.to_string());
         let driver = drive::Driver {
             key: key.clone(),
             asked: asked.clone(),

@@ -40,6 +40,16 @@ impl JobPath {
         folded(self) == folded(other)
     }
 
+    /// Whether it is `folder`, or lies in it, as Jenkins compares names.
+    #[must_use]
+    pub fn is_within(&self, folder: &JobPath) -> bool {
+        let mut names = self.0.iter().map(|name| name.to_lowercase());
+        folder
+            .0
+            .iter()
+            .all(|name| names.next() == Some(name.to_lowercase()))
+    }
+
     pub(super) fn of_names(names: Vec<String>) -> JobPath {
         JobPath(names)
     }

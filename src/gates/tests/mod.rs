@@ -122,10 +122,15 @@ fn at_the_gate() -> CanaryStatus {
 
 fn gates(fake: &Arc<Fake>, namespaces: &[&str]) -> (Gates, UnboundedReceiver<CanaryId>) {
     let (woken, wakes) = unbounded_channel();
-    let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
+    let namespaces = namespaces.iter().map(|name| Tenant::unlimited(name)).collect();
     let instances = Instances::none().with("ci", fake.clone(), namespaces);
     let leadership = Leadership::alone("test", Arc::new(SystemClock::default()));
-    let gates = Gates::new(instances, Arc::new(Jitter::seeded(1)), leadership, woken);
+    let gates = Gates::new(
+        Reloaded::fixed(instances),
+        Arc::new(Jitter::seeded(1)),
+        leadership,
+        woken,
+    );
     (gates, wakes)
 }
 
@@ -191,9 +196,14 @@ async fn jenkins_that_is_restarted_when_it_is_asked_for_a_job_rejects_nothing() 
         up: Fake::default(),
     });
     let (woken, mut wakes) = unbounded_channel();
-    let instances = Instances::none().with("ci", instance.clone(), vec!["shop".to_owned()]);
+    let instances = Instances::none().with("ci", instance.clone(), vec![Tenant::unlimited("shop")]);
     let leadership = Leadership::alone("test", Arc::new(SystemClock::default()));
-    let gates = Gates::new(instances, Arc::new(Jitter::seeded(1)), leadership, woken);
+    let gates = Gates::new(
+        Reloaded::fixed(instances),
+        Arc::new(Jitter::seeded(1)),
+        leadership,
+        woken,
+    );
     let mut status = at_the_gate();
     while instance.up.asked.lock().unwrap().is_empty() {
         gates.follow(&spec(), &status);
@@ -341,9 +351,14 @@ async fn jenkins_that_is_not_known_any_more_takes_nothing_from_what_is_known_of_
 async fn loss_of_leadership_for_a_moment_does_not_end_the_way() {
     let fake = Arc::new(Fake::default());
     let (woken, mut wakes) = unbounded_channel();
-    let instances = Instances::none().with("ci", fake.clone(), vec!["shop".to_owned()]);
+    let instances = Instances::none().with("ci", fake.clone(), vec![Tenant::unlimited("shop")]);
     let (leadership, lead) = Leadership::elected("test", Arc::new(SystemClock::default()));
-    let gates = Gates::new(instances, Arc::new(Jitter::seeded(1)), leadership, woken);
+    let gates = Gates::new(
+        Reloaded::fixed(instances),
+        Arc::new(Jitter::seeded(1)),
+        leadership,
+        woken,
+    );
     let mut status = at_the_gate();
     gates.follow(&spec(), &status);
     a_minute().await;
