@@ -1,9 +1,14 @@
-//! The file of issuers: read once, at the start, because whom to trust must not change unnoticed.
+//! The file of issuers: read again when it changes, and told in the log then.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use reqwest::Url;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::subject;
 use crate::{config_file, http_client::in_the_clear};
@@ -30,6 +35,83 @@ pub struct IssuerConfig {
     /// Address of the Jenkins whose jobs' URLs are the claim, where the issuer does not tell it.
     #[serde(default)]
     pub jenkins_url: Option<String>,
+    /// Claims that a token must have, each with a value or several of which one will do: a build of a protected branch, or of an
+    /// environment.
+    #[serde(default)]
+    pub required_claims: BTreeMap<String, Wanted>,
+    /// Claims that name the person behind a build: who asked for a release does not approve it.
+    #[serde(default = "actors")]
+    pub actor_claims: Vec<String>,
+}
+
+/// Values of which a claim must have one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "a value, or a list of values")]
+pub enum Wanted {
+    /// This one.
+    One(Scalar),
+    /// One of these.
+    Several(Vec<Scalar>),
+}
+
+/// A value, compared as it is written: some issuers write `true`, others `"true"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "a text, a number, true or false")]
+pub enum Scalar {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Bool(value) => write!(f, "{value}"),
+            Scalar::Number(value) => write!(f, "{value}"),
+            Scalar::Text(value) => f.write_str(value),
+        }
+    }
+}
+
+impl Wanted {
+    fn values(&self) -> &[Scalar] {
+        match self {
+            Wanted::One(value) => std::slice::from_ref(value),
+            Wanted::Several(values) => values,
+        }
+    }
+
+    /// Whether a claim has one of the values, or is a list in which one is.
+    #[must_use]
+    pub fn met_by(&self, claim: Option<&Value>) -> bool {
+        let is_one = |claim: &Value| {
+            let text = match claim {
+                Value::String(text) => text.clone(),
+                Value::Bool(_) | Value::Number(_) => claim.to_string(),
+                _ => return false,
+            };
+            self.values().iter().any(|value| value.to_string() == text)
+        };
+        match claim {
+            Some(Value::Array(claims)) => claims.iter().any(is_one),
+            Some(claim) => is_one(claim),
+            None => false,
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values: Vec<String> = self.values().iter().map(ToString::to_string).collect();
+        f.write_str(&values.join(" or "))
+    }
+}
+
+fn actors() -> Vec<String> {
+    ["actor", "user_login"].map(str::to_owned).to_vec()
 }
 
 fn sub() -> String {
@@ -75,6 +157,10 @@ fn check(issuer: &IssuerConfig) -> Result<(), String> {
     }
     if issuer.audience.is_empty() || issuer.user_claim.is_empty() {
         return Err("audience and userClaim: must not be empty".to_owned());
+    }
+    let none = |wanted: &Wanted| wanted.values().is_empty();
+    if let Some((claim, _)) = issuer.required_claims.iter().find(|(_, wanted)| none(wanted)) {
+        return Err(format!("requiredClaims.{claim}: must not be empty"));
     }
     if !is_safe(&issuer.issuer) {
         return Err("issuer: must be an https URL".to_owned());
@@ -174,6 +260,10 @@ mod tests {
             (
                 "- {name: a, issuer: 'https://a.example', audience: b, verify: false}",
                 "verify",
+            ),
+            (
+                "- {name: a, issuer: 'https://a.example', audience: b, requiredClaims: {ref: []}}",
+                "requiredClaims.ref",
             ),
             (&twice, "twice"),
         ] {

@@ -1,7 +1,8 @@
 //! Keys of an issuer: fetched when they are needed, renewed while they are used, kept while the issuer is away.
 //!
 //! A token can name any key, so that tokens must not make requests. Invariants: one fetch at a time, each bounded in time
-//! and length; an unknown key makes no second one within half a minute; whoever leaves does not stop a fetch.
+//! and length; tokens make no second one within a short pause; whoever leaves does not stop a fetch. What is not known only
+//! because of that pause is said to be so: it is no reason to refuse anybody for good.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,8 +27,8 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(3600);
 /// Age from which they are renewed first: nobody used them for long.
 const STALE: Duration = Duration::from_secs(2 * 3600);
-/// Time between fetches that an unknown key may cause.
-const PAUSE: Duration = Duration::from_secs(30);
+/// Time between fetches that tokens may cause.
+const PAUSE: Duration = Duration::from_secs(10);
 /// The same as long as there are no keys at all.
 const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(5);
 /// How long a fetch may take, discovery included: less than a request waits for it.
@@ -36,6 +37,8 @@ const FETCH_LIMIT: Duration = Duration::from_secs(4);
 const LONGEST: usize = 1024 * 1024;
 /// Keys that count.
 const MOST: usize = 200;
+/// Keys that may have signed one token: of one name, or all where it names none.
+const TRIED: usize = 20;
 /// Base64 digits of an RSA modulus of 2048 bits.
 const RSA_DIGITS: usize = 342;
 
@@ -54,11 +57,23 @@ pub enum Missing {
     Unknown,
     /// The issuer could not be asked.
     Unasked,
+    /// It was asked a moment ago, and may be asked again after so long.
+    AskedJustNow(Duration),
+}
+
+/// Keys that may have signed a token.
+pub struct Found {
+    /// The keys.
+    pub keys: Vec<Arc<Key>>,
+    /// Number of the fetch that brought them.
+    pub fetch: u64,
 }
 
 #[derive(Default)]
 struct State {
     keys: Vec<Arc<Key>>,
+    /// Number of the fetch that brought them.
+    fetch: u64,
     fetched: Option<Duration>,
     tried: Option<Duration>,
     failed: bool,
@@ -137,62 +152,85 @@ impl Keys {
         }))
     }
 
-    /// The key that a token names, or the only one if it names none.
+    /// The keys of the name that a token has, or all if it has none.
     ///
     /// # Errors
     /// If there is none.
-    pub async fn find(self: &Arc<Self>, id: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Missing> {
+    pub async fn find(self: &Arc<Self>, id: Option<&str>, algorithm: Algorithm) -> Result<Found, Missing> {
         let (found, age) = self.look(id, algorithm);
-        match found {
-            Some(key) if age < FRESH => return Ok(key),
-            Some(key) if age < STALE => {
+        if !found.keys.is_empty() && age < STALE {
+            if age >= FRESH {
                 drop(self.renew());
-                return Ok(key);
             }
-            _ => {}
+            return Ok(found);
         }
-        // A task of its own: a client that goes must not end what others wait for.
-        let renewed = self.renew().await;
-        let (found, _) = self.look(id, algorithm);
-        found.ok_or_else(|| {
-            let state = self.lock();
-            if renewed.is_err() || state.failed || state.fetched.is_none() {
-                Missing::Unasked
-            } else {
-                Missing::Unknown
-            }
-        })
+        match self.find_newer(id, algorithm, found.fetch).await {
+            // The issuer is away, or was asked a moment ago: what was known counts.
+            Err(Missing::Unasked | Missing::AskedJustNow(_)) if !found.keys.is_empty() => Ok(found),
+            newer => newer,
+        }
     }
 
-    fn look(&self, id: Option<&str>, algorithm: Algorithm) -> (Option<Arc<Key>>, Duration) {
+    /// The same, of a later fetch than `fetch`: a key may have been exchanged under its name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn find_newer(
+        self: &Arc<Self>,
+        id: Option<&str>,
+        algorithm: Algorithm,
+        fetch: u64,
+    ) -> Result<Found, Missing> {
+        let (mut found, _) = self.look(id, algorithm);
+        if found.fetch <= fetch {
+            // A task of its own: a client that goes must not end what others wait for.
+            let pause = self.renew().await.map_err(|_| Missing::Unasked)?;
+            found = self.look(id, algorithm).0;
+            if found.fetch <= fetch {
+                let failed = self.lock().failed;
+                return Err(pause
+                    .filter(|_| !failed)
+                    .map_or(Missing::Unasked, Missing::AskedJustNow));
+            }
+        }
+        if found.keys.is_empty() {
+            return Err(Missing::Unknown);
+        }
+        Ok(found)
+    }
+
+    fn look(&self, id: Option<&str>, algorithm: Algorithm) -> (Found, Duration) {
         let state = self.lock();
         let fits = |key: &&Arc<Key>| {
-            key.algorithms.contains(&algorithm)
-                && id.map_or(state.keys.len() == 1, |id| key.id.as_deref() == Some(id))
+            key.algorithms.contains(&algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id))
         };
         let now = self.clock.monotonic();
         let age = state
             .fetched
             .map_or(Duration::MAX, |then| now.saturating_sub(then));
-        (state.keys.iter().find(fits).cloned(), age)
+        let keys = state.keys.iter().filter(fits).take(TRIED).cloned().collect();
+        let fetch = state.fetch;
+        (Found { keys, fetch }, age)
     }
 
-    fn renew(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
+    /// Fetches the keys, unless that was tried a moment ago; returns when it may be tried again in that case.
+    fn renew(self: &Arc<Self>) -> tokio::task::JoinHandle<Option<Duration>> {
         let keys = self.clone();
         tokio::spawn(async move {
             let _turn = keys.turn.lock().await;
-            if !keys.take_try() {
-                return;
+            if let Err(pause) = keys.take_try() {
+                return Some(pause);
             }
             let fetched = tokio::time::timeout(FETCH_LIMIT, keys.fetch())
                 .await
                 .unwrap_or(Err(FetchError::Slow));
             keys.keep(fetched);
+            None
         })
     }
 
-    /// Whether it is time to ask again; from now on it is not.
-    fn take_try(&self) -> bool {
+    /// Takes the right to ask, of which there is one in a while.
+    fn take_try(&self) -> Result<(), Duration> {
         let now = self.clock.monotonic();
         let mut state = self.lock();
         let pause = if state.keys.is_empty() {
@@ -200,11 +238,12 @@ impl Keys {
         } else {
             PAUSE
         };
-        let due = state.tried.is_none_or(|then| now >= then + pause);
-        if due {
-            state.tried = Some(now);
+        let next = state.tried.map_or(Duration::ZERO, |then| then + pause);
+        if now < next {
+            return Err(next - now);
         }
-        due
+        state.tried = Some(now);
+        Ok(())
     }
 
     fn keep(&self, fetched: Result<Vec<Key>, FetchError>) {
@@ -218,6 +257,7 @@ impl Keys {
                     "keys of an issuer are fetched"
                 );
                 state.keys = keys.into_iter().map(Arc::new).collect();
+                state.fetch += 1;
                 state.fetched = Some(self.clock.monotonic());
             }
             Err(error) => {

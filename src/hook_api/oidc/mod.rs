@@ -9,6 +9,7 @@ pub mod subject;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, Validation, dangerous::insecure_decode_claims, errors::ErrorKind};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -18,7 +19,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::clock::Clock;
-use keys::{Keys, Missing};
+use keys::{Key, Keys, Missing};
 
 pub use config::{Error, IssuerConfig};
 
@@ -44,9 +45,9 @@ pub struct Issuer {
 }
 
 /// The issuers whose tokens are accepted.
+#[derive(Default)]
 pub struct Oidc {
     issuers: Vec<Issuer>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Oidc {
@@ -69,7 +70,6 @@ impl Oidc {
         });
         Ok(Oidc {
             issuers: issuers.collect::<Result<_, Error>>()?,
-            clock,
         })
     }
 
@@ -89,11 +89,16 @@ impl Oidc {
             .find(|issuer| issuer.config.issuer == claims.iss)
     }
 
-    /// Whose token this is, and for how long yet.
+    /// Whose token this is at `now`, and for how long yet.
     ///
     /// # Errors
     /// If it is not a good one, or if that cannot be found out.
-    pub async fn user(&self, issuer: &Issuer, token: &str) -> Result<(User, Duration), Problem> {
+    pub async fn user(
+        &self,
+        issuer: &Issuer,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(User, Duration), Problem> {
         let config = &issuer.config;
         let refuse = |why: &str| {
             let text = format!("the token of issuer {} is not accepted: {why}", config.issuer);
@@ -107,45 +112,97 @@ impl Oidc {
         if header.crit.is_some() {
             return Err(refuse("it has critical headers"));
         }
-        let key = issuer.keys.find(header.kid.as_deref(), header.alg).await;
-        let key = key.map_err(|missing| match missing {
+        // A token that says itself that it ended is not worth a look at the issuer's keys.
+        let unverified: Map<String, Value> =
+            insecure_decode_claims(token).map_err(|_| refuse("its claims cannot be read"))?;
+        if unverified.get("exp").is_some_and(Value::is_number) {
+            time_left(&unverified, now).map_err(refuse)?;
+        }
+        let missing = |missing| match missing {
             Missing::Unknown => refuse("its key is not one of the issuer's"),
             Missing::Unasked => Problem::new(
                 Code::Unavailable,
                 format!("issuer {} does not tell its keys", config.issuer),
             ),
-        })?;
-        let decoded =
-            jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &validation(config, header.alg));
-        let claims = decoded.map_err(|error| refuse(reason(error.kind())))?.claims;
-        let left = self.time_left(&claims).map_err(refuse)?;
+            Missing::AskedJustNow(pause) => Problem::new(
+                Code::Unavailable,
+                format!(
+                    "the token of issuer {} has a key that is not known yet",
+                    config.issuer
+                ),
+            )
+            .retry_after(pause.as_secs() + 1),
+        };
+        let (id, algorithm) = (header.kid.as_deref(), header.alg);
+        let found = issuer.keys.find(id, algorithm).await.map_err(missing)?;
+        let mut verified = verify(token, &found.keys, &validation(config, algorithm));
+        if matches!(verified, Err(ErrorKind::InvalidSignature)) {
+            // The issuer may have exchanged the key and kept its name.
+            let newer = issuer
+                .keys
+                .find_newer(id, algorithm, found.fetch)
+                .await
+                .map_err(missing)?;
+            verified = verify(token, &newer.keys, &validation(config, algorithm));
+        }
+        let claims = verified.map_err(|kind| refuse(reason(&kind)))?;
+        let left = time_left(&claims, now).map_err(refuse)?;
+        if let Some(claim) = config
+            .required_claims
+            .iter()
+            .find(|(name, wanted)| !wanted.met_by(claims.get(*name)))
+        {
+            return Err(refuse(&format!("its claim {} is not {}", claim.0, claim.1)));
+        }
         let claim = claims.get(&config.user_claim).and_then(Value::as_str);
         let root = config.jenkins_url.as_deref();
         let root = root.or_else(|| subject::jenkins_root(&config.issuer));
         let user = claim.and_then(|claim| subject::user(&config.name, root, claim));
-        let user = user.ok_or_else(|| refuse(&format!("its claim {} names nobody", config.user_claim)))?;
+        let mut user =
+            user.ok_or_else(|| refuse(&format!("its claim {} names nobody", config.user_claim)))?;
+        let actors = config
+            .actor_claims
+            .iter()
+            .filter_map(|name| claims.get(name)?.as_str());
+        user.actors = actors
+            .flat_map(|actor| subject::actor(&config.name, actor))
+            .collect();
         Ok((user, left))
     }
+}
 
-    /// How long the token is good for yet; nothing if it only is because clocks differ.
-    fn time_left(&self, claims: &Map<String, Value>) -> Result<Duration, &'static str> {
-        let now = self.clock.now().timestamp_millis() as f64 / 1000.0;
-        let expires = claims.get("exp").and_then(Value::as_f64);
-        let expires = expires.ok_or("it does not say when it ends")?;
-        if now >= expires + SKEW {
-            return Err("it has expired");
+/// What the token says, if one of `keys` signed it.
+fn verify(token: &str, keys: &[Arc<Key>], validation: &Validation) -> Result<Map<String, Value>, ErrorKind> {
+    let mut signature_is_wrong = Err(ErrorKind::InvalidSignature);
+    for key in keys {
+        match jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, validation) {
+            Ok(decoded) => return Ok(decoded.claims),
+            Err(error) if *error.kind() == ErrorKind::InvalidSignature => {}
+            // A signature that is right, of a token that is not; or one that this key cannot even look at.
+            Err(error) => signature_is_wrong = Err(error.into_kind()),
         }
-        match claims.get("nbf") {
-            None | Some(Value::Null) => {}
-            Some(begins) => {
-                let begins = begins.as_f64().ok_or("its nbf is no time")?;
-                if now < begins - SKEW {
-                    return Err("it is not valid yet");
-                }
+    }
+    signature_is_wrong
+}
+
+/// How long the token is good for yet; nothing if it only is because clocks differ.
+fn time_left(claims: &Map<String, Value>, now: DateTime<Utc>) -> Result<Duration, &'static str> {
+    let now = now.timestamp_millis() as f64 / 1000.0;
+    let expires = claims.get("exp").and_then(Value::as_f64);
+    let expires = expires.ok_or("it does not say when it ends")?;
+    if now >= expires + SKEW {
+        return Err("it has expired");
+    }
+    match claims.get("nbf") {
+        None | Some(Value::Null) => {}
+        Some(begins) => {
+            let begins = begins.as_f64().ok_or("its nbf is no time")?;
+            if now < begins - SKEW {
+                return Err("it is not valid yet");
             }
         }
-        Ok(Duration::try_from_secs_f64(expires - now).unwrap_or_default())
     }
+    Ok(Duration::try_from_secs_f64(expires - now).unwrap_or_default())
 }
 
 /// Times are not looked at here: the library has no clock but the machine's.

@@ -40,6 +40,15 @@ pub fn user(instance: &str, root: Option<&str>, claim: &str) -> Option<User> {
     })
 }
 
+/// The names of the person whom a claim names: as it stands, and as one of `instance`.
+#[must_use]
+pub fn actor(instance: &str, claim: &str) -> Vec<String> {
+    if claim.trim().is_empty() || claim.len() > LONGEST || claim.chars().any(char::is_control) {
+        return Vec::new();
+    }
+    vec![claim.to_owned(), format!("{instance}:{claim}")]
+}
+
 /// The root of the Jenkins whose OIDC provider plugin is this issuer: `<root>/oidc`, or `<root>/job/<folder>/oidc`.
 #[must_use]
 pub fn jenkins_root(issuer: &str) -> Option<&str> {

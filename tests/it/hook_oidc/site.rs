@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use axum::{Json, Router, http::StatusCode, routing::get};
 use bellwether::{
     clock::Clock,
+    config_file::Reloaded,
     hook_api::{
         Problem, Tokens,
         auth::{Gatekeeper, Permission, Reviewer, User},
@@ -220,6 +221,8 @@ impl Gate {
             ca_file: None,
             user_claim: "sub".to_owned(),
             jenkins_url: None,
+            required_claims: Default::default(),
+            actor_claims: vec!["actor".to_owned()],
         })
     }
 
@@ -229,7 +232,7 @@ impl Gate {
         let book = Arc::new(Book::default());
         let oidc = Oidc::new(vec![config], clock.clone()).unwrap();
         let keeper =
-            Gatekeeper::new(book.clone(), Tokens::none(clock.clone()), clock.clone()).with_oidc(oidc);
+            Gatekeeper::new(book.clone(), Tokens::none(), clock.clone()).with_oidc(Reloaded::fixed(oidc));
         Gate {
             clock,
             book,
@@ -240,6 +243,15 @@ impl Gate {
     pub async fn admit(&self, token: &str) -> Result<User, Problem> {
         let header = format!("Bearer {token}");
         self.keeper.admit(Some(&header), READ, "shop", "p-1").await
+    }
+
+    /// The status when nothing keeps the issuer from being asked for its keys. Before that a token that nobody can judge is
+    /// not refused for good.
+    pub async fn refusal(&self, token: &str) -> u16 {
+        let before = self.status(token).await;
+        assert!([401, 503].contains(&before), "{before}");
+        self.clock.pass(11);
+        self.status(token).await
     }
 
     pub async fn status(&self, token: &str) -> u16 {
