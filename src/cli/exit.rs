@@ -115,7 +115,9 @@ impl Failure {
         let text = |field: &str| problem[field].as_str().unwrap_or_default();
         let other = problem["other"].as_str();
         let other = other.map_or(String::new(), |path| format!(" ({path})"));
-        let exit = Exit::of_problem(text("code"));
+        // Of a promotion that is over and forgotten the result counts.
+        let result = problem["exitCode"].as_i64().and_then(Exit::named);
+        let exit = result.unwrap_or_else(|| Exit::of_problem(text("code")));
         Failure::with(exit, format!("{}{other}", text("detail")))
     }
 }

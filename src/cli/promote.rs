@@ -198,6 +198,15 @@ async fn verdict(
     {
         tell(state, output)?;
     }
+    if let (Err(_), Some(state)) = (&ended, live.state())
+        && !state.seen.finished
+    {
+        let Seen { id, namespace, .. } = &state.seen;
+        let link = state.document["links"]["self"].as_str().unwrap_or_default();
+        note(&format!(
+            "the release goes on: {namespace}/{id}, {link}; wait for it again: bellwether wait {id} --namespace {namespace}"
+        ));
+    }
     let state = ended?;
     tell(&state, output)?;
     let exit = state.seen.exit_code.and_then(Exit::named);

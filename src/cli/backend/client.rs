@@ -5,8 +5,12 @@
 //! because whatever starts something carries a key.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,7 +23,7 @@ use reqwest::{
 };
 use serde_json::Value;
 
-use super::address;
+use super::{address, token::Token};
 use crate::{
     cli::{
         exit::{Exit, Failure},
@@ -28,6 +32,7 @@ use crate::{
     clock::{Clock, SystemClock},
     http_client::{authorities, bounded, cause, in_the_clear},
     jitter::Jitter,
+    printable::printable_json,
 };
 
 /// How long a connection, and an answer without a wait, may take.
@@ -38,40 +43,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// The longest pause that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
+/// How long a token may be refused that was accepted before.
+const REFUSED_FOR: Duration = Duration::from_secs(120);
 /// The longest answer that is read, in bytes: far more than the Canaries of a large cluster.
 const LONGEST_ANSWER: usize = 64 << 20;
 /// Makes an order or a promotion unique.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// Where the token comes from.
-pub(super) enum Token {
-    /// A file, which is read again for every request: tokens of pods are exchanged within the hour.
-    File(PathBuf),
-    /// The environment.
-    Text(String),
-}
-
-impl Token {
-    /// The header as of now, or why there is none. What cannot be a header is not shown: it may be a token all the same.
-    fn header(&self) -> Result<HeaderValue, String> {
-        let (text, named) = match self {
-            Token::File(path) => {
-                let named = format!("--token-file {}", path.display());
-                let text = std::fs::read_to_string(path).map_err(|error| format!("{named}: {error}"))?;
-                (text, named)
-            }
-            Token::Text(text) => (text.clone(), "the token".to_owned()),
-        };
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(format!("{named}: it is empty"));
-        }
-        let mut value = HeaderValue::from_str(&format!("Bearer {text}"))
-            .map_err(|_| format!("{named}: it has signs that no token has"))?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
-}
 
 /// A client of the hook API.
 pub(super) struct Client {
@@ -82,6 +59,10 @@ pub(super) struct Client {
     clock: SystemClock,
     /// Whether the hook API answered before: from then on a foreign refusal is something on the way.
     met: AtomicBool,
+    /// Since when the hook API that answered before refuses the token.
+    refused_since: Mutex<Option<Duration>>,
+    /// What was allowed before, by its path.
+    allowed: Mutex<HashSet<String>>,
 }
 
 /// A request.
@@ -136,7 +117,8 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn json(&self) -> Option<Value> {
-        serde_json::from_str(&self.body).ok().filter(Value::is_object)
+        let json: Value = serde_json::from_str(&self.body).ok()?;
+        json.is_object().then(|| printable_json(&json).into_owned())
     }
 
     /// What the hook API refuses, and nobody on the way: its refusals have a type of their own.
@@ -195,7 +177,8 @@ impl Client {
                 .map_err(|problem| Failure::input(format!("--ca-file {shown}: {problem}")))?;
             builder = builder.tls_certs_only(trusted);
         }
-        token.header().map_err(Failure::input)?;
+        let clock = SystemClock::default();
+        token.header(&clock).map_err(Failure::input)?;
         if in_the_clear(&url) {
             note(&format!(
                 "{url}: others can read the token on its way; write https"
@@ -206,8 +189,10 @@ impl Client {
             url,
             token,
             jitter: Jitter::random(),
-            clock: SystemClock::default(),
+            clock,
             met: AtomicBool::new(false),
+            refused_since: Mutex::default(),
+            allowed: Mutex::default(),
         })
     }
 
@@ -241,7 +226,7 @@ impl Client {
         read: impl Fn(&Answer) -> Option<T>,
     ) -> anyhow::Result<Result<T, Again>> {
         // At the start there was one: it is being exchanged.
-        let token = match self.token.header() {
+        let token = match self.token.header(&self.clock) {
             Ok(token) => token,
             Err(why) => return Ok(Err(Again::since(why))),
         };
@@ -263,6 +248,9 @@ impl Client {
                 return Ok(Err(Again::since(why)));
             }
         };
+        if let Some(again) = self.refused(call, &answer, met) {
+            return Ok(Err(again));
+        }
         if let Some(again) = judge(&answer, met, self.clock.now())? {
             return Ok(Err(again));
         }
@@ -270,7 +258,39 @@ impl Client {
             return Ok(Err(Again::since("a page came that is not the hook API's")));
         };
         self.met.store(true, Ordering::Relaxed);
+        self.allowed().insert(call.segments.join("/"));
+        if !call.waits.is_zero()
+            && let Some(pause) = asked_pause(&answer, self.clock.now())
+        {
+            // It had no room to let us wait.
+            rest(pause).await;
+        }
         Ok(Ok(read))
+    }
+
+    /// A token that was accepted before and is refused now may be in exchange, or its key, or the rights behind it: for a while
+    /// it is tried again, with a new one where there is one.
+    fn refused(&self, call: &Call<'_>, answer: &Answer, met: bool) -> Option<Again> {
+        let mut since = self.refused_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = match answer.status {
+            StatusCode::UNAUTHORIZED => met,
+            // A right that was never there does not come by waiting.
+            StatusCode::FORBIDDEN => self.allowed().contains(&call.segments.join("/")),
+            _ => false,
+        };
+        if !refused {
+            *since = None;
+            return None;
+        }
+        self.token.renew();
+        let now = self.clock.monotonic();
+        let waited = now.saturating_sub(*since.get_or_insert(now));
+        (waited < REFUSED_FOR)
+            .then(|| Again::since(format!("status {}: the token is refused", answer.status.as_u16())))
+    }
+
+    fn allowed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request: what cannot be sent at all is an error, what was not answered is another matter.
@@ -314,11 +334,7 @@ fn judge(answer: &Answer, met: bool, now: DateTime<Utc>) -> anyhow::Result<Optio
         return Ok(None);
     }
     let again = |why: String| {
-        let asked = answer
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|value| retry_after(value.to_str().ok()?, now));
-        let after = asked.map(|span| span.min(LONGEST_ASKED));
+        let after = asked_pause(answer, now);
         Ok(Some(Again { why, after }))
     };
     let code = status.as_u16();
@@ -336,6 +352,12 @@ fn judge(answer: &Answer, met: bool, now: DateTime<Utc>) -> anyhow::Result<Optio
             format!("status {code} of something that is not the hook API; is --hook right?"),
         )),
     }
+}
+
+/// How long the server asks to be left alone.
+fn asked_pause(answer: &Answer, now: DateTime<Utc>) -> Option<Duration> {
+    let value = answer.headers.get(RETRY_AFTER)?.to_str().ok()?;
+    Some(retry_after(value, now)?.min(LONGEST_ASKED))
 }
 
 /// Seconds, or a date.

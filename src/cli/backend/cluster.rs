@@ -24,6 +24,7 @@ use crate::{
         exit::{Exit, Failure},
         output::short,
     },
+    printable::{printable, printable_json},
     promotion::names,
     reconcile::kinds::Kind,
 };
@@ -132,7 +133,8 @@ impl Cluster {
         } else {
             Api::namespaced(self.client.clone(), &self.namespace)
         };
-        Ok(api.list(&ListParams::default()).await?.items)
+        let items = api.list(&ListParams::default()).await?.items;
+        items.iter().map(typed).collect()
     }
 
     /// Promotions that are not over, of the namespace or of all.
@@ -147,7 +149,7 @@ impl Cluster {
             let phase = promotion.status.as_ref().and_then(|status| status.phase);
             !phase.is_some_and(PromotionPhase::finished)
         });
-        Ok(promotions)
+        promotions.iter().map(typed).collect()
     }
 
     /// A Promotion, if there is one.
@@ -220,6 +222,7 @@ impl Cluster {
             action: order.action,
             reason: order.reason.map(str::to_owned),
             requested_by: self.who().await?.name,
+            on_behalf_of: Vec::new(),
         };
         let name = names::command(&self.namespace, &spec, None, order.key);
         self.create(Kind::Command, &name, &spec).await?;
@@ -246,6 +249,7 @@ impl Cluster {
             promotion: order.promotion.map(str::to_owned),
             comment: order.reason.map(str::to_owned),
             approved_by: self.who().await?.name,
+            on_behalf_of: Vec::new(),
         };
         let name = names::approval(&self.namespace, &spec, None, order.key);
         self.create(Kind::Approval, &name, &spec).await?;
@@ -293,15 +297,16 @@ impl Cluster {
         loop {
             let object = order.next().await?;
             if let Some(outcome) = object.data["status"]["outcome"].as_str() {
-                return Ok(outcome.to_owned());
+                return Ok(printable(outcome).into_owned());
             }
         }
     }
 }
 
-/// An object as its type.
-pub(super) fn typed<T: DeserializeOwned>(object: &DynamicObject) -> anyhow::Result<T> {
-    Ok(serde_json::from_value(serde_json::to_value(object)?)?)
+/// An object as its type, with texts that a terminal shows as they are.
+pub(super) fn typed<T: DeserializeOwned>(object: &impl Serialize) -> anyhow::Result<T> {
+    let json = serde_json::to_value(object)?;
+    Ok(serde_json::from_value(printable_json(&json).into_owned())?)
 }
 
 impl Ordered<'_> {

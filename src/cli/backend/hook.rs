@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     Ordered, PACE, StartRequest, State,
-    client::{Answer, Call, Client, Token, rest},
+    client::{Answer, Call, Client, rest},
+    token::Token,
 };
 use crate::{
     api::Verb,
@@ -16,12 +17,14 @@ use crate::{
         env,
         exit::{Exit, Failure},
     },
+    printable::printable,
 };
 
 /// What the environment says. Read by hand: a kubeconfig on the command line goes before it.
 const URL: &str = "BELLWETHER_URL";
 const TOKEN: &str = "BELLWETHER_TOKEN";
 const TOKEN_FILE: &str = "BELLWETHER_TOKEN_FILE";
+const TOKEN_COMMAND: &str = "BELLWETHER_TOKEN_COMMAND";
 const CA_FILE: &str = "BELLWETHER_CA_FILE";
 /// Proxies close what is silent for longer than half a minute.
 const LONG_POLL: Duration = Duration::from_secs(20);
@@ -37,6 +40,11 @@ pub(super) struct HookWay {
     /// File with the bearer token [env: BELLWETHER_TOKEN_FILE, or BELLWETHER_TOKEN: the token itself]
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
+
+    /// Command that prints the bearer token; it is run again before the token ends, and when it is refused
+    /// [env: BELLWETHER_TOKEN_COMMAND]
+    #[arg(long, value_name = "COMMAND", global = true, conflicts_with = "token_file")]
+    token_command: Option<String>,
 
     /// Certificates in PEM that are trusted, instead of the system's [env: BELLWETHER_CA_FILE]
     #[arg(long, value_name = "FILE", global = true)]
@@ -54,12 +62,18 @@ impl HookWay {
         let namespace = namespace
             .ok_or_else(|| Failure::input("the hook API needs to know the namespace: --namespace"))?;
         let file = |flag: &Option<PathBuf>, name| flag.clone().or_else(|| env(&[name]).map(PathBuf::from));
-        let token = match file(&self.token_file, TOKEN_FILE) {
-            Some(path) => Some(Token::File(path)),
-            None => env(&[TOKEN]).map(Token::Text),
+        let token = match (&self.token_file, &self.token_command) {
+            (Some(path), _) => Some(Token::file(path.clone())),
+            (None, Some(command)) => Some(Token::command(command.clone())),
+            (None, None) => env(&[TOKEN_FILE])
+                .map(|path| Token::file(path.into()))
+                .or_else(|| env(&[TOKEN_COMMAND]).map(Token::command))
+                .or_else(|| env(&[TOKEN]).map(Token::text)),
         };
-        let token = token
-            .ok_or_else(|| Failure::input(format!("the hook API needs a token: --token-file, or {TOKEN}")))?;
+        let token = token.ok_or_else(|| {
+            let text = format!("the hook API needs a token: --token-file, --token-command, or {TOKEN}");
+            Failure::input(text)
+        })?;
         let ca = file(&self.ca_file, CA_FILE);
         Ok(HookApi {
             client: Arc::new(Client::new(url, token, ca.as_ref())?),
@@ -119,7 +133,8 @@ impl HookApi {
         let path = self.path(&["promotions", id, "log"]);
         let part = |answer: &Answer| {
             let end = answer.number(&SIZE)?;
-            let text = answer.body.clone();
+            let lines: Vec<_> = answer.body.split('\n').map(printable).collect();
+            let text = lines.join("\n");
             Some(Part { text, end })
         };
         self.client

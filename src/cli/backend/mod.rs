@@ -8,6 +8,7 @@ mod client; // requests to the hook API, with patience
 mod cluster; // the Kubernetes API
 mod follow; // a promotion to its end
 mod hook; // the hook API
+mod token; // the bearer token of the hook API
 mod watch; // an object over a watch
 
 use std::time::Duration;
