@@ -73,6 +73,6 @@ e2e-quick: ## the stories for what the real cluster alone can show
 
 crds: ## generate crds/ from the types
 	$(BUILD)
-	for name in canaries promotions commands approvals freezes clusterfreezes; do \
+	for name in canaries promotions promotionledgers commands approvals freezes clusterfreezes; do \
 		$(OUTPUT)/bellwether crd $$name > crds/$$name.yaml || exit 1; \
 	done

@@ -4,7 +4,8 @@
 
 // How Bellwether decides is a crate of its own, without input and output.
 pub use bellwether_core::{
-    api, defect, duration, explain, freeze, judge, pointer, promotion, rollout, traffic, workload,
+    api, defect, duration, explain, freeze, judge, pointer, printable, promotion, rollout, traffic,
+    user_aliases, workload,
 };
 
 pub mod admin; // /healthz, /readyz, /metrics

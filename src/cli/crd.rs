@@ -5,12 +5,13 @@ use std::io::Write;
 use clap::{Parser, ValueEnum};
 use kube::CustomResourceExt;
 
-use crate::api::{Approval, Canary, ClusterFreeze, Command, Freeze, Promotion};
+use crate::api::{Approval, Canary, ClusterFreeze, Command, Freeze, Promotion, PromotionLedger};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Resource {
     Canaries,
     Promotions,
+    Promotionledgers,
     Commands,
     Approvals,
     Freezes,
@@ -29,6 +30,7 @@ impl Crd {
         let all = [
             Resource::Canaries,
             Resource::Promotions,
+            Resource::Promotionledgers,
             Resource::Commands,
             Resource::Approvals,
             Resource::Freezes,
@@ -40,6 +42,7 @@ impl Crd {
             let crd = match resource {
                 Resource::Canaries => Canary::crd(),
                 Resource::Promotions => Promotion::crd(),
+                Resource::Promotionledgers => PromotionLedger::crd(),
                 Resource::Commands => Command::crd(),
                 Resource::Approvals => Approval::crd(),
                 Resource::Freezes => Freeze::crd(),

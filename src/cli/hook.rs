@@ -1,11 +1,16 @@
 //! Flags of the hook API.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use clap::Args;
 
 use crate::{
+    config_file::Reloaded,
     hook_api::{
         Hook, Limits, Listen, Tokens,
         auth::{Cluster, Gatekeeper},
@@ -55,7 +60,8 @@ pub(super) struct HookFlags {
     #[arg(long, value_name = "FILE", env = "BELLWETHER_HOOK_TOKENS_FILE")]
     hook_tokens_file: Option<PathBuf>,
 
-    /// File of OIDC issuers whose tokens are accepted, such as Jenkins: a list of name, issuer and audience
+    /// File of OIDC issuers whose tokens are accepted, such as Jenkins: a list of name, issuer and audience; read again when it
+    /// changes
     #[arg(long, value_name = "FILE", env = "BELLWETHER_HOOK_OIDC_FILE")]
     hook_oidc_file: Option<PathBuf>,
 
@@ -84,13 +90,15 @@ impl HookFlags {
         );
         let tokens = match &self.hook_tokens_file {
             Some(path) => Tokens::of_file(path, ctx.clock.clone()).context("--hook-tokens-file")?,
-            None => Tokens::none(ctx.clock.clone()),
+            None => Tokens::none(),
         };
         let mut gatekeeper =
             Gatekeeper::new(Arc::new(Cluster(ctx.client.clone())), tokens, ctx.clock.clone());
         if let Some(path) = &self.hook_oidc_file {
-            let oidc = Oidc::of_file(path, ctx.clock.clone()).context("--hook-oidc-file")?;
-            gatekeeper = gatekeeper.with_oidc(oidc);
+            let clock = ctx.clock.clone();
+            let read = move |path: &Path| Oidc::of_file(path, clock.clone());
+            let oidc = Reloaded::of_file(path, ctx.clock.clone(), read).context("--hook-oidc-file")?;
+            gatekeeper = gatekeeper.with_oidc(oidc.revoked_without_file());
         }
         let limits = Limits {
             connections: usize::try_from(self.hook_max_connections)?,

@@ -18,6 +18,7 @@ use super::{env, events::EventFlags, hook::HookFlags, metrics::MetricFlags};
 use crate::{
     admin,
     clock::{Clock, SystemClock},
+    config_file::{self, Reloaded},
     gates::{Gates, Instances},
     hook_api,
     jitter::Jitter,
@@ -27,6 +28,7 @@ use crate::{
     outbox::{self, Outbox},
     reconcile::{self, Context, Settings},
     telemetry::{self, LogFormat},
+    user_aliases::UserAliases,
 };
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -151,7 +153,18 @@ pub(super) struct Run {
     #[command(flatten)]
     events: EventFlags,
 
-    /// File of the Jenkins whose jobs gates may name: a list of name, url, user, token or password, namespaces and caFile
+    /// File of the users of the cluster whom CI servers know by other names: a list of user and aliases; read again when it
+    /// changes. Who asked for a release by one name does not approve it by the other
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BELLWETHER_USER_ALIASES_FILE",
+        help_heading = "Gates"
+    )]
+    user_aliases_file: Option<PathBuf>,
+
+    /// File of the Jenkins whose jobs gates may name: a list of name, url, user, token or password, namespaces and caFile;
+    /// read again when it changes
     #[arg(
         long,
         value_name = "FILE",
@@ -199,8 +212,15 @@ impl Run {
         let (woken, sampled) = unbounded_channel();
         let told = woken.clone();
         let instances = match &self.jenkins_file {
-            Some(path) => Instances::of_file(path).context("--jenkins-file")?,
-            None => Instances::none(),
+            Some(path) => {
+                Reloaded::of_file(path, clock.clone(), Instances::of_file).context("--jenkins-file")?
+            }
+            None => Reloaded::fixed(Instances::none()),
+        };
+        let aliases = match &self.user_aliases_file {
+            Some(path) => Reloaded::of_file(path, clock.clone(), config_file::user_aliases)
+                .context("--user-aliases-file")?,
+            None => Reloaded::fixed(UserAliases::default()),
         };
         let gates = Gates::new(instances, jitter.clone(), leadership.clone(), woken.clone());
         let sampler = Arc::new(Sampler::new(
@@ -227,6 +247,7 @@ impl Run {
             sampler: sampler.clone(),
             outbox,
             gates,
+            aliases,
             metrics: Metrics::new(),
         });
         let address = SocketAddr::from(([0, 0, 0, 0], self.port));

@@ -16,13 +16,13 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{
-    oidc::{Issuer, Oidc},
+    oidc::Oidc,
     problem::{Code, Problem},
     rate_limited_log::RateLimitedLog,
     tokens::Tokens,
     ttl_cache::TtlCache,
 };
-use crate::{api::GROUP, clock::Clock};
+use crate::{api::GROUP, clock::Clock, config_file::Reloaded};
 
 /// Audience that a Kubernetes token must have been made for.
 pub const AUDIENCE: &str = "bellwether";
@@ -43,6 +43,8 @@ pub struct User {
     pub name: String,
     /// Groups.
     pub groups: Vec<String>,
+    /// The people behind a build, by every name that its token has for them. They have none of its rights.
+    pub actors: Vec<String>,
     /// What else the API server says of them, for RBAC.
     pub extra: BTreeMap<String, Vec<String>>,
 }
@@ -105,6 +107,7 @@ impl Reviewer for Cluster {
                 name: user.username.filter(|name| !name.is_empty())?,
                 groups: user.groups.unwrap_or_default(),
                 extra: user.extra.unwrap_or_default(),
+                actors: Vec::new(),
             })
         }))
     }
@@ -160,7 +163,7 @@ type Right = (User, Permission, String, String);
 pub struct Gatekeeper {
     reviewer: Arc<dyn Reviewer>,
     tokens: Tokens,
-    oidc: Option<Oidc>,
+    oidc: Option<Reloaded<Oidc>>,
     clock: Arc<dyn Clock>,
     known: TtlCache<[u8; 32], User>,
     allowed: TtlCache<Right, ()>,
@@ -188,9 +191,17 @@ impl Gatekeeper {
 
     /// The same, which also knows builds by the tokens of their issuers.
     #[must_use]
-    pub fn with_oidc(mut self, oidc: Oidc) -> Gatekeeper {
+    pub fn with_oidc(mut self, oidc: Reloaded<Oidc>) -> Gatekeeper {
         self.oidc = Some(oidc);
         self
+    }
+
+    /// The user of a request with this `Authorization` that names `namespace`.
+    ///
+    /// # Errors
+    /// If nobody is known by it, or if that cannot be found out.
+    pub async fn authenticate(&self, authorization: Option<&str>, namespace: &str) -> Result<User, Problem> {
+        self.user(bearer(authorization)?, namespace).await
     }
 
     /// The user of a request with this `Authorization`, if they may do `permission` with the object `name`.
@@ -204,8 +215,7 @@ impl Gatekeeper {
         namespace: &str,
         name: &str,
     ) -> Result<User, Problem> {
-        let token = bearer(authorization)?;
-        let user = self.user(token, namespace).await?;
+        let user = self.authenticate(authorization, namespace).await?;
         let right = (user.clone(), permission, namespace.to_owned(), name.to_owned());
         if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
             return Ok(user);
@@ -222,10 +232,15 @@ impl Gatekeeper {
             let path = permission
                 .subresource
                 .map_or(String::new(), |sub| format!("/{sub}"));
+            let of = if name.is_empty() {
+                String::new()
+            } else {
+                format!(" {name}")
+            };
             return Err(Problem::new(
                 Code::Forbidden,
                 format!(
-                    "{} may not {} {}{path}.{GROUP} in namespace {namespace}",
+                    "{} may not {} {}{path}.{GROUP}{of} in namespace {namespace}",
                     user.name, permission.verb, permission.resource
                 ),
             ));
@@ -237,8 +252,13 @@ impl Gatekeeper {
     async fn user(&self, token: &str, namespace: &str) -> Result<User, Problem> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         // Who says to be of an issuer that we know is asked for nothing else: no other way need see that token.
-        if let Some((oidc, issuer)) = self.issuer(token) {
-            return self.recall_or(digest, oidc.user(issuer, token)).await;
+        let oidc = self.oidc.as_ref().map(Reloaded::get);
+        if let Some(oidc) = &oidc
+            && let Some(issuer) = oidc.issuer(token)
+        {
+            return self
+                .recall_or(digest, oidc.user(issuer, token, self.clock.now()))
+                .await;
         }
         if let Some(user) = self.tokens.user(&digest, namespace)? {
             return Ok(user);
@@ -257,11 +277,6 @@ impl Gatekeeper {
             Ok((user, REMEMBERED))
         };
         self.recall_or(digest, asked).await
-    }
-
-    fn issuer(&self, token: &str) -> Option<(&Oidc, &Issuer)> {
-        let oidc = self.oidc.as_ref()?;
-        Some((oidc, oidc.issuer(token)?))
     }
 
     /// The user who is remembered, or whom `asked` tells and for how long at most.

@@ -8,7 +8,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::problem::{Code, Problem};
-use crate::api::{AbortAction, Awaited, CanaryRef, Policy, PromotionSpec, Requester};
+use crate::{
+    api::{AbortAction, Awaited, CanaryRef, Policy, PromotionSpec, Requester},
+    printable::{is_printable, printable},
+};
+
+/// People whom a client may name beside the one who asks.
+const MOST_PEOPLE: usize = 10;
 
 /// A promotion to start. Exactly one of `image`, `images` and `await`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -54,12 +60,12 @@ impl NewPromotion {
     /// # Errors
     /// The first field that cannot be used.
     pub fn check(&self) -> Result<(), Problem> {
-        let ways = [
+        let given = [
             self.image.is_some(),
             self.images.is_some(),
             self.awaited.is_some(),
         ];
-        if ways.iter().filter(|way| **way).count() != 1 {
+        if given.iter().filter(|given| **given).count() != 1 {
             return Err(bad("set exactly one of image, images and await"));
         }
         if self.requester.authenticated_as.is_some() {
@@ -115,6 +121,7 @@ impl NewPromotion {
                 )));
             }
         }
+        check_people("requester.onBehalfOf", &requester.on_behalf_of)?;
         if requester.build_number.is_some_and(i64::is_negative) {
             return Err(bad("requester.buildNumber: must not be negative"));
         }
@@ -133,6 +140,10 @@ pub struct Abort {
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub reason: Option<String>,
+    /// Others who are behind it, such as the submitter of an `input` step: each of them counts as who decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 253)))]
+    pub on_behalf_of: Vec<String>,
 }
 
 /// An order about a promotion.
@@ -143,6 +154,10 @@ pub struct Order {
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub reason: Option<String>,
+    /// Others who are behind it, such as the submitter of an `input` step: each of them counts as who decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 253)))]
+    pub on_behalf_of: Vec<String>,
 }
 
 /// An order about a revision of a Canary.
@@ -156,6 +171,10 @@ pub struct RevisionOrder {
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub reason: Option<String>,
+    /// Others who are behind it, such as the submitter of an `input` step: each of them counts as who decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 253)))]
+    pub on_behalf_of: Vec<String>,
 }
 
 /// A yes or no at a gate, for the release of a promotion.
@@ -169,6 +188,10 @@ pub struct Settlement {
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub comment: Option<String>,
+    /// Others who are behind it, such as the submitter of an `input` step: each of them counts as who decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 253)))]
+    pub on_behalf_of: Vec<String>,
 }
 
 /// A yes or no at a gate, for a revision of a Canary.
@@ -185,6 +208,10 @@ pub struct RevisionSettlement {
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub comment: Option<String>,
+    /// Others who are behind it, such as the submitter of an `input` step: each of them counts as who decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 253)))]
+    pub on_behalf_of: Vec<String>,
 }
 
 /// A text of so many characters; `field` is its name.
@@ -215,9 +242,12 @@ pub fn check_words(field: &str, text: Option<&str>) -> Result<(), Problem> {
 /// If it is not what it must be.
 pub fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
     let text = if bytes.is_empty() { &b"{}"[..] } else { bytes };
-    // A list would be taken for the fields of an object in their order.
-    if serde_json::from_slice(text).is_ok_and(|json: Value| has_list(&json)) {
-        return Err(bad("body: no field is a list"));
+    if let Ok(json) = serde_json::from_slice::<Value>(text) {
+        let mut problems = Vec::new();
+        look(&json, "", &mut problems);
+        if !problems.is_empty() {
+            return Err(bad(format!("body: {}", problems.join("; "))));
+        }
     }
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = serde_path_to_error::deserialize(&mut json)
@@ -226,12 +256,60 @@ pub fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
     Ok(read)
 }
 
-fn has_list(json: &Value) -> bool {
+/// The only field that is a list; any other list would be taken for the fields of an object in their order.
+const LIST: &str = "onBehalfOf";
+/// Fields in a person's words, which may have lines; they are made one ([`words`]).
+const WORDS: [&str; 2] = ["reason", "comment"];
+
+/// What no field may be, whatever it means.
+fn look(json: &Value, path: &str, problems: &mut Vec<String>) {
+    let name = path.rsplit('.').next().unwrap_or_default();
     match json {
-        Value::Array(_) => true,
-        Value::Object(fields) => fields.values().any(has_list),
-        _ => false,
+        Value::Array(items) if name == LIST && items.iter().all(Value::is_string) => {
+            for (n, item) in items.iter().enumerate() {
+                look(item, &format!("{path}[{n}]"), problems);
+            }
+        }
+        Value::Array(_) if name == LIST => problems.push(format!("{path}: must be a list of names")),
+        Value::Array(_) if path.is_empty() => problems.push("must be an object".to_owned()),
+        Value::Array(_) => problems.push(format!("{path}: must be no list")),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let below = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                look(value, &printable(&below), problems);
+            }
+        }
+        Value::String(text) if !WORDS.contains(&name) && !text.chars().all(is_printable) => {
+            problems.push(format!(
+                "{path}: must have no control or bidirectional characters"
+            ));
+        }
+        _ => {}
     }
+}
+
+/// A text in somebody's words as it is kept: in one line, and without what changes a terminal.
+#[must_use]
+pub fn words(text: Option<String>) -> Option<String> {
+    text.map(|text| printable(&text).into_owned())
+}
+
+/// Names of people, and who else is behind a call.
+///
+/// # Errors
+/// If there are too many, or one is too long.
+pub fn check_people(field: &str, names: &[String]) -> Result<(), Problem> {
+    if names.len() > MOST_PEOPLE {
+        return Err(bad(format!("{field}: must be at most {MOST_PEOPLE} names")));
+    }
+    for name in names {
+        within(field, name, 1..=253)?;
+    }
+    Ok(())
 }
 
 fn bad(detail: impl Into<String>) -> Problem {

@@ -39,12 +39,12 @@ impl<S: Sync> FromRequest<S> for RequestBody {
 }
 
 impl RequestBody {
-    /// Reads it within its bounds, and what it says. To be called once the caller is admitted.
+    /// Reads it within its bounds, and what it says; its place is one of `namespace`. To be called once the caller is admitted.
     ///
     /// # Errors
     /// If it does not come in time, is too long, or is not what it must be.
-    pub async fn read<T: DeserializeOwned>(self, hook: &Hook) -> Result<T, Problem> {
-        let _place = hook.bodies.try_acquire().map_err(|_| {
+    pub async fn read<T: DeserializeOwned>(self, hook: &Hook, namespace: &str) -> Result<T, Problem> {
+        let _place = hook.bodies.take(namespace).ok_or_else(|| {
             Problem::new(
                 Code::TooManyRequests,
                 "too many clients send at once; come again in a moment",

@@ -11,6 +11,7 @@ mod connection; // how many there may be
 mod extract; // what is taken out of a request
 pub mod oidc; // tokens of Jenkins, GitLab, GitHub
 pub mod openapi; // the description of the API, from the types
+mod places; // places of which nobody takes more than a share
 pub mod problem; // errors, as problem+json
 mod rate_limited_log; // log lines that clients can cause
 mod route; // every call, as one table
@@ -21,11 +22,11 @@ pub mod view; // what an answer says
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::reconcile::Context;
 use auth::Gatekeeper;
+use places::Places;
 use ttl_cache::TtlCache;
 
 pub use problem::Problem;
@@ -47,9 +48,9 @@ pub struct Hook {
     /// Who may.
     pub gatekeeper: Gatekeeper,
     /// Room for those who wait.
-    pub waiters: Semaphore,
+    pub waiters: Places,
     /// Room for bodies that are read.
-    pub bodies: Semaphore,
+    pub bodies: Places,
     /// How much clients may have.
     pub limits: Limits,
     /// Promotions whose client was noted a moment ago, by UID.
@@ -71,8 +72,8 @@ impl Hook {
         Arc::new(Hook {
             ctx,
             gatekeeper,
-            waiters: Semaphore::new(WAITERS),
-            bodies: Semaphore::new(limits.bodies),
+            waiters: Places::new(limits.waiters),
+            bodies: Places::new(limits.bodies),
             limits,
             noted: TtlCache::new(),
             stopping: CancellationToken::new(),

@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{problem::Problem, route};
+use crate::api::LINE;
 
 /// Where the schemas of types stand.
 const SCHEMAS: &str = "/components/schemas";
@@ -173,7 +174,7 @@ impl Operation {
             );
         }
         // Of a path or header that cannot be used, of whoever asks, of what is not there, and of what cannot be served now.
-        let always = [400, 401, 403, 404, 429, 503];
+        let always = [400, 401, 403, 404, 410, 429, 501, 503];
         let of_bodies = if self.body.is_some() { &[408, 413][..] } else { &[] };
         for status in self.refusals.iter().chain(&always).chain(of_bodies) {
             let schema = generator.subschema_for::<Problem>();
@@ -242,5 +243,23 @@ pub fn document() -> Value {
         },
     });
     spell_null(&mut document);
+    spell_pattern(&mut document);
     document
+}
+
+/// [`LINE`] in the syntax of ECMA 262, which OpenAPI demands.
+const ECMA_LINE: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]*$";
+
+fn spell_pattern(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("pattern").is_some_and(|pattern| pattern == LINE) {
+                fields.insert("pattern".to_owned(), ECMA_LINE.into());
+            }
+            fields.values_mut().for_each(spell_pattern);
+        }
+        Value::Array(items) => items.iter_mut().for_each(spell_pattern),
+        _ => {}
+    }
 }

@@ -4,8 +4,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::api::PromotionPhase;
 
 /// Content type; clients that know nothing of JSON need the character set.
 const CONTENT_TYPE: &str = "application/problem+json; charset=utf-8";
@@ -36,6 +39,10 @@ pub enum Code {
     KeyReused,
     /// A freeze is in force.
     Frozen,
+    /// The key, or the promotion, is of one that is over and forgotten.
+    Expired,
+    /// A newer version wrote it, and this one cannot read it.
+    Unreadable,
     /// Too many clients wait.
     TooManyRequests,
     /// The API server cannot be reached.
@@ -57,6 +64,8 @@ impl Code {
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Code::Frozen => StatusCode::LOCKED,
+            Code::Expired => StatusCode::GONE,
+            Code::Unreadable => StatusCode::NOT_IMPLEMENTED,
             Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -81,6 +90,24 @@ pub struct Problem {
     /// Path of the promotion that is not over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other: Option<String>,
+    /// What became of a promotion that is forgotten.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+    /// Seconds after which the client may come again, if it may.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
+}
+
+/// What became of a promotion that is forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// Its result.
+    pub result: PromotionPhase,
+    /// Exit code of a client that ends with it.
+    pub exit_code: Option<i32>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
 }
 
 impl Problem {
@@ -95,7 +122,23 @@ impl Problem {
             code,
             detail: detail.into(),
             other: None,
+            ended: None,
+            retry_after: matches!(code, Code::TooManyRequests | Code::Unavailable).then_some(RETRY_AFTER),
         }
+    }
+
+    /// The same; the client may come again after so many seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Problem {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The same, with what became of a promotion.
+    #[must_use]
+    pub fn with_end(mut self, ended: Ended) -> Problem {
+        self.ended = Some(ended);
+        self
     }
 
     /// The same, naming another promotion.
@@ -113,14 +156,11 @@ impl IntoResponse for Problem {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-        match self.code {
-            Code::Unauthenticated => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            Code::TooManyRequests | Code::Unavailable => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
-            }
-            _ => {}
+        if self.code == Code::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

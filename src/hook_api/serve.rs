@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Hook,
+    Hook, WAITERS,
     connection::{Bounded, Refusals},
     route,
 };
@@ -32,6 +32,8 @@ pub struct Limits {
     pub connections: usize,
     /// Bodies that are read at once.
     pub bodies: usize,
+    /// Clients that wait at once.
+    pub waiters: usize,
     /// Time for the TLS handshake, and from there or from the answer before to the end of a request's head.
     pub head: Duration,
     /// Time for a body.
@@ -45,6 +47,7 @@ impl Default for Limits {
         Limits {
             connections: 10_000,
             bodies: 1_000,
+            waiters: WAITERS,
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             stall: Duration::from_secs(10),

@@ -1,11 +1,7 @@
 //! Static bearer tokens, for clients that can have no other: a file, usually a mounted Secret, that names their digests'
 //! owners and namespaces. It is read again when it changes.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime},
-};
+use std::{path::Path, sync::Arc};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -16,11 +12,9 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config_file::{self, Error},
+    config_file::{self, Error, Reloaded},
 };
 
-/// How often the file is looked at, at most.
-const LOOK: Duration = Duration::from_secs(10);
 /// Shortest token.
 const MIN_LENGTH: usize = 20;
 
@@ -39,46 +33,24 @@ struct Client {
 /// A user, the digests of their tokens, and the namespaces that they may name.
 type Holder = (User, Vec<[u8; 32]>, Vec<String>);
 
-#[derive(Debug, Default)]
-struct Known {
-    clients: Vec<Holder>,
-    changed: Option<SystemTime>,
-    looked: Duration,
-}
-
 /// The static tokens.
-pub struct Tokens {
-    path: Option<PathBuf>,
-    clock: std::sync::Arc<dyn Clock>,
-    known: Mutex<Known>,
-}
+pub struct Tokens(Reloaded<Vec<Holder>>);
 
 impl Tokens {
     /// No static tokens.
     #[must_use]
-    pub fn none(clock: std::sync::Arc<dyn Clock>) -> Tokens {
-        Tokens {
-            path: None,
-            clock,
-            known: Mutex::default(),
-        }
+    pub fn none() -> Tokens {
+        Tokens(Reloaded::fixed(Vec::new()))
     }
 
-    /// Those of a file: YAML or JSON, a list of `name`, `tokens` (one or two) and `namespaces`.
+    /// Those of a file: YAML or JSON, a list of `name`, `tokens` (one or two) and `namespaces`. Without the file there are none.
     ///
     /// # Errors
     /// If it cannot be used.
-    pub fn of_file(path: &Path, clock: std::sync::Arc<dyn Clock>) -> Result<Tokens, Error> {
-        let known = Known {
-            clients: read(path)?,
-            changed: changed(path),
-            looked: clock.monotonic(),
-        };
-        Ok(Tokens {
-            path: Some(path.to_owned()),
-            clock,
-            known: Mutex::new(known),
-        })
+    pub fn of_file(path: &Path, clock: Arc<dyn Clock>) -> Result<Tokens, Error> {
+        Ok(Tokens(
+            Reloaded::of_file(path, clock, read)?.revoked_without_file(),
+        ))
     }
 
     /// Whose token has this digest.
@@ -86,13 +58,9 @@ impl Tokens {
     /// # Errors
     /// If they may not name `namespace`.
     pub fn user(&self, digest: &[u8; 32], namespace: &str) -> Result<Option<User>, Problem> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        self.refresh(&mut known);
+        let clients = self.0.get();
         // Digests are compared: how long that takes says nothing of a token.
-        let client = known
-            .clients
-            .iter()
-            .find(|(_, digests, _)| digests.contains(digest));
+        let client = clients.iter().find(|(_, digests, _)| digests.contains(digest));
         let Some((user, _, namespaces)) = client else {
             return Ok(None);
         };
@@ -102,35 +70,6 @@ impl Tokens {
         let text = format!("{} may not name namespace {namespace}", user.name);
         Err(Problem::new(Code::Forbidden, text))
     }
-
-    fn refresh(&self, known: &mut Known) {
-        let now = self.clock.monotonic();
-        let Some(path) = self.path.as_ref().filter(|_| now >= known.looked + LOOK) else {
-            return;
-        };
-        known.looked = now;
-        let change = changed(path);
-        if change == known.changed {
-            return;
-        }
-        match read(path) {
-            Ok(clients) => {
-                tracing::info!(path = %path.display(), clients = clients.len(), "static tokens are read again");
-                known.clients = clients;
-                known.changed = change;
-            }
-            Err(error) => {
-                let path = path.display();
-                tracing::error!(%path, %error, "static tokens stay as they were");
-            }
-        }
-    }
-}
-
-fn changed(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path)
-        .and_then(|metadata| metadata.modified())
-        .ok()
 }
 
 fn read(path: &Path) -> Result<Vec<Holder>, Error> {

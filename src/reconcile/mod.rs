@@ -32,14 +32,16 @@ use serde::Deserialize;
 use crate::{
     api::{Canary, CanaryStatus},
     clock::Clock,
+    config_file::Reloaded,
     gates::Gates,
     jitter::Jitter,
     leader::Leadership,
     metrics::Metrics,
     metrics_source::sampler::{Request, Sampler, period},
     outbox::Outbox,
-    promotion::Unattended,
+    promotion::{self, Unattended},
     rollout::{self, CanaryId, Decision, RolloutSpec, Sampling},
+    user_aliases::UserAliases,
 };
 use cache::Cache;
 use error::Error;
@@ -86,6 +88,8 @@ pub struct Context {
     pub outbox: Outbox,
     /// Jobs at gates.
     pub gates: Gates,
+    /// Which names mean the same person.
+    pub aliases: Reloaded<UserAliases>,
     /// The controller's own metrics.
     pub metrics: Metrics,
 }
@@ -119,6 +123,8 @@ impl Context {
 pub struct Next {
     /// Whether something was written, so that there may be more to do at once.
     pub again: bool,
+    /// Whether an order was answered: that is progress, however often it happens.
+    pub answered: bool,
     /// When to look again even if nothing changes.
     pub wake_at: Option<DateTime<Utc>>,
     /// Whether traffic is at risk.
@@ -172,7 +178,7 @@ async fn follow(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Result<Ne
     let mut promoting = promotions::decide(spec, snap, &seen, now);
     seen.orders = mem::take(&mut promoting.orders);
     seen.untold = mem::take(&mut promoting.untold);
-    seen.ships = promoting.ships;
+    seen.requests = mem::take(&mut promoting.requests);
     ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
     ctx.gates.follow(spec, &seen.status);
     let decision = rollout::decide(spec, &seen, now);
@@ -180,6 +186,7 @@ async fn follow(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Result<Ne
     let fades_at = fades_at(ctx, id, now);
     arm_sampler(ctx, spec, &decision);
     let again = !decision.acts.is_empty() || !promoting.acts.is_empty();
+    let answered = promoting.acts.iter().any(promotion::Act::answers);
     if spec.deleting {
         // Its last act may be the one that lets it go.
         promotions::perform(ctx, spec, snap, &promoting.acts).await?;
@@ -194,6 +201,7 @@ async fn follow(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Result<Ne
     }
     Ok(Next {
         again,
+        answered,
         wake_at: [decision.wake_at, promoting.wake_at, fades_at]
             .into_iter()
             .flatten()

@@ -11,7 +11,7 @@ use crate::{
     api::CanaryStatus,
     defect::{Defect, planted},
     freeze,
-    rollout::{Apex, Child, Observed, RolloutSpec, Routes, Serves, Weight, validate::unrouted_tls},
+    rollout::{Apex, Child, Observed, Requests, RolloutSpec, Routes, Serves, Weight, validate::unrouted_tls},
     traffic::istio::{
         RouteError, claims, destination_rule,
         virtual_service::{self, RouteState},
@@ -76,7 +76,8 @@ pub fn observe(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, now: DateTime
         existing,
         unrestorable: ctx.local.unrestorable(&spec.id),
         unfenced: unfenced(snap, &epoch),
-        ships: false,
+        requests: Requests::default(),
+        aliases: ctx.aliases.get(),
         policies: Policies::default(),
         unsettled_at: ctx.local.unsettled_at(&spec.id, now),
         epoch,

@@ -3,12 +3,14 @@
 //! Invariant: the workload gets other images only for a Promotion whose intent is recorded, and only on the state of it
 //! that was decided on.
 
+pub mod ledger; // what became of those that are forgotten
+mod read; // objects as a decision sees them
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::pointer::At;
 use chrono::{DateTime, Utc};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -20,14 +22,13 @@ use super::{
     snapshot::{Snapshot, prime},
 };
 use crate::{
-    api::{Approval, Command, CommandSpec, Log, Promotion, UnderWay},
+    api::UnderWay,
     promotion::{self, Act, Decision, Form, Seen, SeenCommand, SeenPromotion, Target, Unattended},
     rollout::{self, CanaryId, Child, Observed, RolloutSpec},
     workload::{marks::MANAGER, text},
 };
 
-/// Annotation of a Promotion: when a client last asked for it, if that matters.
-pub const CLIENT_SEEN: &str = "bellwether.dev/client-seen-at";
+pub use read::CLIENT_SEEN;
 
 /// The objects that name one Canary.
 pub struct Asked {
@@ -56,13 +57,13 @@ impl Asked {
     fn promotions(&self) -> Vec<SeenPromotion> {
         self.promotions
             .iter()
-            .filter_map(|object| promotion(object))
+            .filter_map(|object| read::promotion(object))
             .collect()
     }
 
     fn commands(&self) -> Vec<SeenCommand> {
-        let commands = self.commands.iter().filter_map(|object| command(object));
-        let approvals = self.approvals.iter().filter_map(|object| approval(object));
+        let commands = self.commands.iter().filter_map(|object| read::command(object));
+        let approvals = self.approvals.iter().filter_map(|object| read::approval(object));
         commands.chain(approvals).collect()
     }
 
@@ -117,74 +118,11 @@ pub fn decide(spec: &RolloutSpec, snap: &Snapshot, observed: &Observed, now: Dat
     decision
 }
 
-/// A Promotion as a decision sees it. One that is being deleted, or cannot be read, is none. Of one that is over only the
-/// end counts: there may be many, and their logs are long.
-fn promotion(object: &Value) -> Option<SeenPromotion> {
-    let created_at = created_at(object)?;
-    let promotion = Promotion::deserialize(object).ok()?;
-    let metadata = promotion.metadata;
-    let mut status = promotion.status.unwrap_or_default();
-    if status.finished_at.is_some() {
-        status.log = Log::default();
-    }
-    metadata.deletion_timestamp.is_none().then_some(SeenPromotion {
-        name: metadata.name?,
-        uid: metadata.uid?,
-        created_at,
-        client_seen_at: metadata
-            .annotations
-            .and_then(|all| all.get(CLIENT_SEEN)?.parse().ok()),
-        spec: promotion.spec,
-        status,
-    })
-}
-
-fn command(object: &Value) -> Option<SeenCommand> {
-    let command = Command::deserialize(object).ok()?;
-    let metadata = command.metadata;
-    metadata.deletion_timestamp.is_none().then_some(SeenCommand {
-        form: Form::Command,
-        name: metadata.name?,
-        uid: metadata.uid?,
-        created_at: created_at(object)?,
-        spec: command.spec,
-        gate: None,
-        status: command.status.unwrap_or_default(),
-    })
-}
-
-/// An Approval is an order about a gate.
-fn approval(object: &Value) -> Option<SeenCommand> {
-    let approval = Approval::deserialize(object).ok()?;
-    let (metadata, spec) = (approval.metadata, approval.spec);
-    metadata.deletion_timestamp.is_none().then_some(SeenCommand {
-        form: Form::Approval,
-        name: metadata.name?,
-        uid: metadata.uid?,
-        created_at: created_at(object)?,
-        spec: CommandSpec {
-            canary_ref: spec.canary_ref,
-            verb: spec.decision.into(),
-            revision: spec.revision,
-            promotion: spec.promotion,
-            action: None,
-            reason: spec.comment,
-            requested_by: spec.approved_by,
-        },
-        gate: Some(spec.gate),
-        status: approval.status.unwrap_or_default(),
-    })
-}
-
 fn kind(form: Form) -> Kind {
     match form {
         Form::Command => Kind::Command,
         Form::Approval => Kind::Approval,
     }
-}
-
-fn created_at(object: &Value) -> Option<DateTime<Utc>> {
-    text(object, "/metadata/creationTimestamp").parse().ok()
 }
 
 fn target(revision: &str, object: &Value) -> Target {
@@ -236,6 +174,7 @@ pub async fn unattended(ctx: &Context, id: &CanaryId, why: Unattended<'_>) -> Re
     }
     Ok(Next {
         again: !decision.acts.is_empty(),
+        answered: decision.acts.iter().any(Act::answers),
         wake_at: decision.wake_at,
         urgent: false,
     })
@@ -263,7 +202,18 @@ async fn write(ctx: &Context, id: &CanaryId, asked: &Asked, act: &Act) -> Result
             let kind = kind(*form);
             record(ctx, id, kind, of(kind, name)?, status).await
         }
-        Act::Forget(name) => delete(ctx, id, Kind::Promotion, of(Kind::Promotion, name)?).await,
+        Act::Forget(name, entry) => {
+            let live = of(Kind::Promotion, name)?;
+            if let Some(entry) = entry {
+                let noted = ledger::note(&ctx.client, &id.namespace, name, entry).await;
+                noted.map_err(|source| Error::Write {
+                    act: "noting what became of a promotion",
+                    object: format!("Promotion/{name}"),
+                    source: Box::new(source),
+                })?;
+            }
+            delete(ctx, id, Kind::Promotion, live).await
+        }
         Act::ForgetCommand(form, name) => {
             let kind = kind(*form);
             delete(ctx, id, kind, of(kind, name)?).await

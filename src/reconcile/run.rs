@@ -118,13 +118,13 @@ async fn round(ctx: &Context, id: &CanaryId) -> Result<Next, Error> {
 
 fn settle(ctx: &Context, queue: &Queue, id: &CanaryId, outcome: Result<Next, Error>) {
     match outcome {
-        Ok(next) if next.again && ctx.local.wrote(id) > MAX_WRITING_ROUNDS => {
+        Ok(next) if next.again && !next.answered && ctx.local.wrote(id) > MAX_WRITING_ROUNDS => {
             retry_later(ctx, queue, id, &Error::NoProgress(id.clone()));
         }
         Ok(next) => {
             ctx.local.succeeded(id);
             ctx.metrics.round(None);
-            if !next.again {
+            if !next.again || next.answered {
                 ctx.local.rested(id);
             }
             let lane = if next.urgent { Lane::Urgent } else { Lane::Routine };

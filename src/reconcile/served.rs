@@ -11,7 +11,7 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 use super::Context;
-use crate::api::{Approval, Canary, Command, GROUP, Promotion};
+use crate::api::{Approval, Canary, Command, GROUP, Promotion, PromotionLedger};
 
 /// How often the CRDs are looked at while they are outdated.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ pub async fn await_current(ctx: &Context) {
     }
 }
 
-/// The first field of a status that this version writes and a served CRD does not have.
+/// The first kind, or field, that this version writes and the served CRDs do not have.
 ///
 /// # Errors
 /// If the API server's OpenAPI document cannot be read.
@@ -64,14 +64,26 @@ pub async fn lacking(client: &kube::Client) -> Result<Option<String>, kube::Erro
 }
 
 fn lacking_in(document: &Value) -> Option<String> {
-    let crds = [Canary::crd(), Promotion::crd(), Command::crd(), Approval::crd()];
-    crds.iter().find_map(|crd| {
+    // Users write what is specified of a Canary; of the others the hook API writes it.
+    let parts = [
+        (Canary::crd(), &["status"][..]),
+        (Promotion::crd(), &["status", "spec"]),
+        (Command::crd(), &["status", "spec"]),
+        (Approval::crd(), &["status", "spec"]),
+        (PromotionLedger::crd(), &["spec"]),
+    ];
+    schema_of(document, "Canary")?;
+    parts.iter().find_map(|(crd, parts)| {
         let kind = &crd.spec.names.kind;
-        let served = schema_of(document, kind)?.at("/properties/status")?;
+        let Some(served) = schema_of(document, kind) else {
+            return Some(kind.clone());
+        };
         let ours = crd.spec.versions.first()?.schema.as_ref()?;
         let ours = serde_json::to_value(ours.open_api_v3_schema.as_ref()?).ok()?;
-        let wanted = ours.at("/properties/status")?;
-        missing(served, wanted, &format!("{kind}.status"))
+        parts.iter().find_map(|part| {
+            let at = format!("/properties/{part}");
+            missing(served.at(&at)?, ours.at(&at)?, &format!("{kind}.{part}"))
+        })
     })
 }
 
@@ -137,14 +149,25 @@ mod tests {
 
     /// What an API server tells of the CRDs of this version.
     fn document() -> Value {
-        let crd = serde_json::to_value(Canary::crd()).unwrap();
-        let mut schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
-        schema["x-kubernetes-group-version-kind"] =
-            json!([{"group": "bellwether.dev", "version": "v1beta1", "kind": "Canary"}]);
-        json!({"components": {"schemas": {
-            "dev.bellwether.v1beta1.Canary": schema,
-            "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta": {"type": "object"},
-        }}})
+        let crds = [
+            Canary::crd(),
+            Promotion::crd(),
+            Command::crd(),
+            Approval::crd(),
+            PromotionLedger::crd(),
+        ];
+        let schemas = crds.iter().map(|crd| {
+            let kind = &crd.spec.names.kind;
+            let crd = serde_json::to_value(crd).unwrap();
+            let mut schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
+            schema["x-kubernetes-group-version-kind"] =
+                json!([{"group": "bellwether.dev", "version": "v1beta1", "kind": kind}]);
+            (format!("dev.bellwether.v1beta1.{kind}"), schema)
+        });
+        let mut schemas: serde_json::Map<String, Value> = schemas.collect();
+        let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+        schemas.insert(meta.to_owned(), json!({"type": "object"}));
+        json!({"components": {"schemas": schemas}})
     }
 
     fn status(document: &mut Value) -> &mut serde_json::Map<String, Value> {
@@ -178,6 +201,18 @@ mod tests {
             lacking_in(&old).as_deref(),
             Some("Canary.status.conditions[].reason")
         );
+    }
+
+    #[test]
+    fn kind_that_is_not_served_and_field_of_an_order_are_named() {
+        let mut old = document();
+        let schemas = old["components"]["schemas"].as_object_mut().unwrap();
+        schemas.remove("dev.bellwether.v1beta1.PromotionLedger");
+        assert_eq!(lacking_in(&old).as_deref(), Some("PromotionLedger"));
+        let schemas = old["components"]["schemas"].as_object_mut().unwrap();
+        let order = &mut schemas["dev.bellwether.v1beta1.Approval"]["properties"]["spec"];
+        order["properties"].as_object_mut().unwrap().remove("onBehalfOf");
+        assert_eq!(lacking_in(&old).as_deref(), Some("Approval.spec.onBehalfOf"));
     }
 
     #[test]

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    config_file::Reloaded,
     gates::{Gates, Instances},
     jitter::Jitter,
     leader::{self, Candidate, Leadership, election::Timing},
@@ -40,6 +41,7 @@ use crate::{
     metrics_source::{self, Sampler},
     outbox::{self, Outbox, Sink},
     reconcile::{self, Context, Settings},
+    user_aliases::UserAliases,
 };
 
 /// How long Kubernetes' own controllers take to react.
@@ -243,7 +245,7 @@ impl SimCluster {
         };
         let source = Arc::new(SimMetrics::new(self.world.clone(), self.clock));
         let gates = Gates::new(
-            self.jenkins.clone(),
+            Reloaded::fixed(self.jenkins.clone()),
             jitter.clone(),
             leadership.clone(),
             woken.clone(),
@@ -268,6 +270,7 @@ impl SimCluster {
             sampler: sampler.clone(),
             outbox,
             gates,
+            aliases: Reloaded::fixed(UserAliases::default()),
             metrics: Metrics::new(),
         });
         process.ctx = Some(ctx.clone());

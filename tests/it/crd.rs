@@ -26,6 +26,7 @@ fn crd_files_are_what_the_types_say() {
     for name in [
         "canaries",
         "promotions",
+        "promotionledgers",
         "commands",
         "approvals",
         "freezes",

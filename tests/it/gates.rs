@@ -201,6 +201,118 @@ fn whoever_may_not_create_approvals_may_not_approve_and_a_gate_that_is_none_is_n
     });
 }
 
+/// Who may decide on one gate alone.
+#[test]
+fn right_may_be_for_one_canary_or_one_gate() {
+    run(async {
+        let cluster = gated(26).await;
+        let api = api(&cluster);
+        let by = |call: Call, token| Call {
+            token: Some(token),
+            ..call
+        };
+        let (status, problem) = send(&api, by(promote("build-1", "shop:good-2"), "narrow")).await;
+        assert_eq!(status.as_u16(), 403, "{problem}");
+        let told = problem["detail"].as_str().unwrap();
+        assert!(
+            told.contains("narrow may not create canaries/promote.bellwether.dev shop"),
+            "{told}"
+        );
+        let (_, made) = send(&api, promote("build-1", "shop:good-2")).await;
+        let id = made["id"].as_str().unwrap().to_owned();
+        let (status, _) = send(
+            &api,
+            by(post(format!("promotions/{id}/abort"), &json!({})), "narrow"),
+        )
+        .await;
+        assert_eq!(status.as_u16(), 403);
+        held(&cluster, "AwaitingApproval", "smoke").await;
+        let (status, problem) = send(&api, settle(&id, "approve", "acceptance", "smoke")).await;
+        assert_eq!(status.as_u16(), 403, "{problem}");
+        let (status, answer) = send(&api, settle(&id, "approve", "smoke", "smoke")).await;
+        assert_eq!(status.as_u16(), 202, "{answer}");
+        assert_eq!(
+            outcome(&cluster, answer["command"].as_str().unwrap()).await,
+            "done"
+        );
+        let (status, _) = send(&api, settle("p-none", "approve", "smoke", "smoke")).await;
+        assert_eq!(status.as_u16(), 403, "nobody learns which promotions there are");
+    });
+}
+
+/// They start the release, let go of its record, release it once more, and approve it.
+#[test]
+fn requester_who_lets_go_of_every_record_still_cannot_approve() {
+    run(async {
+        let cluster = gated(27).await;
+        let api = api(&cluster);
+        let body = json!({"image": "shop:good-2", "policy": {"ttlSeconds": 0}});
+        let start = Call {
+            key: Some("build-1".to_owned()),
+            ..post("canaries/shop/promotions", &body)
+        };
+        let (_, made) = send(&api, start).await;
+        let id = made["id"].as_str().unwrap().to_owned();
+        held(&cluster, "AwaitingApproval", "smoke").await;
+        let (status, _) = send(&api, post(format!("promotions/{id}/abort"), &json!({}))).await;
+        assert_eq!(status.as_u16(), 202);
+        await_phase(&cluster, "Failed", 60).await;
+        cluster.pass(TimeDelta::seconds(10)).await;
+        let (status, problem) = send(&api, get(format!("promotions/{id}"))).await;
+        assert_eq!(
+            (status.as_u16(), &problem["code"]),
+            (410, &json!("expired")),
+            "{problem}"
+        );
+        let canary = cluster.get(&key(Kind::CANARY)).unwrap();
+        let revision = canary["status"]["revision"]["current"].clone();
+        let retry = post("canaries/shop/retry", &json!({"revision": revision}));
+        let (status, _) = send(
+            &api,
+            Call {
+                token: Some("lead"),
+                ..retry
+            },
+        )
+        .await;
+        assert_eq!(status.as_u16(), 202);
+        held(&cluster, "AwaitingApproval", "smoke").await;
+        let settle = |gate: &str, by| Call {
+            token: Some(by),
+            ..post(
+                "canaries/shop/approve",
+                &json!({"gate": gate, "revision": revision}),
+            )
+        };
+        let (_, answer) = send(&api, settle("smoke", "good")).await;
+        assert_eq!(
+            outcome(&cluster, answer["command"].as_str().unwrap()).await,
+            "done"
+        );
+        held(&cluster, "AwaitingApproval", "acceptance").await;
+        for by in ["good", "lead"] {
+            let (_, answer) = send(&api, settle("acceptance", by)).await;
+            let told = outcome(&cluster, answer["command"].as_str().unwrap()).await;
+            assert!(told.contains("asked for this release"), "{by}: {told}");
+        }
+        // An approval of somebody else for them is theirs as well.
+        let body = json!({"gate": "acceptance", "revision": revision, "onBehalfOf": ["Good"]});
+        let call = Call {
+            token: Some("everywhere"),
+            ..post("canaries/shop/approve", &body)
+        };
+        let (_, answer) = send(&api, call).await;
+        let told = outcome(&cluster, answer["command"].as_str().unwrap()).await;
+        assert!(told.contains("asked for this release"), "{told}");
+        let (_, answer) = send(&api, settle("acceptance", "everywhere")).await;
+        assert_eq!(
+            outcome(&cluster, answer["command"].as_str().unwrap()).await,
+            "done"
+        );
+        await_phase(&cluster, "Succeeded", 120).await;
+    });
+}
+
 #[test]
 fn gate_that_stays_closed_for_too_long_rolls_the_release_back() {
     run(async {

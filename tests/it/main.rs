@@ -18,6 +18,7 @@ mod hook_serve;
 mod inputs;
 mod late_writes;
 mod leader;
+mod many_promotions;
 mod objects;
 mod owners;
 mod refused_writes;

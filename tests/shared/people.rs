@@ -8,14 +8,24 @@ use bellwether::hook_api::{
 
 use super::shop::NS;
 
-/// Knows `good` and `lead`, who may do everything, `reader`, who may only read, `orderer`, who may only create, and
-/// `everywhere`, who may anything in any namespace.
+/// Knows `good` and `lead`, who may do everything, `reader`, who may only read, `orderer`, who may only create,
+/// `everywhere`, who may anything in any namespace, `narrow`, who may only about the Canary `other`, and `smoke`, who may only
+/// decide on the gate of that name.
 pub struct People;
 
 #[async_trait]
 impl Reviewer for People {
     async fn whose(&self, token: &str) -> Result<Option<User>, Problem> {
-        let known = ["good", "lead", "reader", "orderer", "everywhere"].contains(&token);
+        let all = [
+            "good",
+            "lead",
+            "reader",
+            "orderer",
+            "everywhere",
+            "narrow",
+            "smoke",
+        ];
+        let known = all.contains(&token);
         Ok(known.then(|| User {
             name: token.to_owned(),
             ..User::default()
@@ -27,12 +37,14 @@ impl Reviewer for People {
         user: &User,
         permission: Permission,
         namespace: &str,
-        _: &str,
+        name: &str,
     ) -> Result<bool, Problem> {
         Ok(match user.name.as_str() {
             "everywhere" => true,
             "reader" => namespace == NS && permission.verb == "get",
             "orderer" => namespace == NS && permission.verb == "create",
+            "narrow" => namespace == NS && permission.resource == "canaries" && name == "other",
+            "smoke" => namespace == NS && permission.subresource == Some("approve") && name == "shop:smoke",
             _ => namespace == NS,
         })
     }

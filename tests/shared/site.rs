@@ -53,7 +53,7 @@ impl Site {
         tokio::time::resume();
         let ctx = cluster.context_of(0).unwrap();
         let clock: Arc<dyn Clock> = ctx.clock.clone();
-        let gatekeeper = Gatekeeper::new(Arc::new(People), Tokens::none(clock.clone()), clock);
+        let gatekeeper = Gatekeeper::new(Arc::new(People), Tokens::none(), clock);
         let hook = Hook::with_limits(ctx, gatekeeper, limits);
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let listen = Listen {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What must have happened at least once.
-const EXPECTED: [&str; 109] = [
+const EXPECTED: [&str; 110] = [
     "refused 409",
     "refused 429",
     "refused 500",
@@ -37,6 +37,7 @@ const EXPECTED: [&str; 109] = [
     "Prometheus: NotANumber",
     "Prometheus: Slow",
     "Prometheus: Late",
+    "Prometheus: Stale",
     "ship good",
     "ship errors60",
     "ship slow",

@@ -183,7 +183,8 @@ impl Setup {
 
     fn gates(&self) -> Vec<Value> {
         let (points, seconds) = self.gates;
-        let gate = |point: &&str| json!({"name": point, "at": point, "approval": {}, "timeout": format!("{seconds}s")});
+        let approval = json!({"notByRequester": seconds % 2 == 0});
+        let gate = |point: &&str| json!({"name": point, "at": point, "approval": approval, "timeout": format!("{seconds}s")});
         points.iter().map(gate).collect()
     }
 

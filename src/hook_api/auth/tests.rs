@@ -55,7 +55,7 @@ impl Reviewer for Counter {
 fn gatekeeper() -> (Arc<Counter>, Gatekeeper) {
     let counter = Arc::new(Counter::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let gatekeeper = Gatekeeper::new(counter.clone(), Tokens::none(clock.clone()), clock);
+    let gatekeeper = Gatekeeper::new(counter.clone(), Tokens::none(), clock);
     (counter, gatekeeper)
 }
 

@@ -17,13 +17,14 @@ use serde_json::{Value, json};
 use super::{
     Hook,
     auth::{Permission, User},
-    problem::{Code, Problem},
-    view::{CanaryView, PromotionView, typed},
+    problem::{Code, Ended, Problem},
+    view::{CanaryView, PromotionView, exit_code},
 };
 use crate::{
     api::{Canary, GROUP, Promotion, PromotionPhase},
     explain::Explanation,
-    reconcile::{index::Part, kinds::Kind},
+    printable::{printable, printable_json},
+    reconcile::{index::Part, kinds::Kind, promotions::ledger},
     workload::text,
 };
 pub use orders::{About, Given, approval, command};
@@ -50,6 +51,10 @@ const fn permission(
     }
 }
 
+/// Orders of one user about one Canary: those of a day, and those that have no answer yet.
+const MOST_ORDERS: usize = 500;
+const MOST_OPEN_ORDERS: usize = 50;
+
 impl Hook {
     async fn admit(
         &self,
@@ -71,6 +76,12 @@ impl Hook {
         Ok(user)
     }
 
+    /// Who asks, whatever they may.
+    async fn authenticate(&self, caller: &Caller, namespace: &str) -> Result<User, Problem> {
+        let authorization = caller.authorization.as_deref();
+        self.gatekeeper.authenticate(authorization, namespace).await
+    }
+
     fn cached(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
         self.ctx.cache.get(&Part {
             kind,
@@ -80,22 +91,44 @@ impl Hook {
     }
 
     fn find_canary(&self, namespace: &str, name: &str) -> Result<Canary, Problem> {
-        self.cached(Kind::Canary, namespace, name)
-            .and_then(|object| typed(&object))
-            .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no Canary {namespace}/{name}")))
+        let object = self.cached(Kind::Canary, namespace, name);
+        let object = object
+            .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no Canary {namespace}/{name}")))?;
+        readable(Kind::Canary, &object)
     }
 
     async fn find_promotion(&self, namespace: &str, id: &str) -> Result<Promotion, Problem> {
-        self.find(Kind::Promotion, namespace, id).await
+        match self.find(Kind::Promotion, namespace, id).await {
+            Err(problem) if problem.code == Code::NotFound => {
+                Err(self.forgotten(namespace, id).await?.unwrap_or(problem))
+            }
+            found => found,
+        }
+    }
+
+    /// What became of a promotion that is over and forgotten.
+    async fn forgotten(&self, namespace: &str, id: &str) -> Result<Option<Problem>, Problem> {
+        if !is_name(id) || !is_name(namespace) {
+            return Ok(None);
+        }
+        let entry = ledger::find(&self.ctx.client, namespace, id).await?;
+        Ok(entry.map(|entry| {
+            let text = format!(
+                "promotion {id} of Canary {} ended as {} at {}, and is forgotten; a new promotion needs a new key",
+                entry.canary, entry.result, entry.finished_at
+            );
+            Problem::new(Code::Expired, text).with_end(Ended {
+                result: entry.result,
+                exit_code: exit_code(entry.result),
+                finished_at: entry.finished_at,
+            })
+        }))
     }
 
     /// An object as the watch knows it, or as the API server has it if the watch does not.
     async fn find<T: DeserializeOwned>(&self, kind: Kind, namespace: &str, name: &str) -> Result<T, Problem> {
-        if let Some(known) = self
-            .cached(kind, namespace, name)
-            .and_then(|object| typed(&object))
-        {
-            return Ok(known);
+        if let Some(known) = self.cached(kind, namespace, name) {
+            return readable(kind, &known);
         }
         self.read(kind, namespace, name).await?.ok_or_else(|| {
             let kind = kind.resource().kind.to_lowercase();
@@ -118,9 +151,8 @@ impl Hook {
             Err(kube::Error::Api(status)) if status.code == 404 => None,
             other => other?,
         };
-        Ok(found
-            .and_then(|object| serde_json::to_value(&object).ok())
-            .and_then(|object| typed(&object)))
+        let json = found.and_then(|object| serde_json::to_value(&object).ok());
+        json.map(|object| readable(kind, &object)).transpose()
     }
 
     fn view(&self, promotion: &Promotion) -> PromotionView {
@@ -141,6 +173,61 @@ impl Hook {
             .filter(|object| object.at("/status/finishedAt").is_none())
             .map(|object| text(object, "/metadata/name").to_owned())
             .collect()
+    }
+
+    /// Refuses an order for which there is no room: of one user about one Canary there are only so many, and those of others
+    /// are in nobody's way.
+    fn make_room(&self, kind: Kind, namespace: &str, canary: &str, user: &str) -> Result<(), Problem> {
+        let part = Part {
+            kind,
+            namespace: namespace.to_owned(),
+            name: canary.to_owned(),
+        };
+        let by = match kind {
+            Kind::Approval => "/spec/approvedBy",
+            _ => "/spec/requestedBy",
+        };
+        let all = self.ctx.cache.group(&part);
+        let own = all.iter().filter(|object| text(object, by) == user);
+        let open = own
+            .clone()
+            .filter(|object| object.at("/status/answeredAt").is_none());
+        if own.count() < MOST_ORDERS && open.count() < MOST_OPEN_ORDERS {
+            return Ok(());
+        }
+        let text = format!("{user} has given too many orders about Canary {canary}; they are kept for a day");
+        Err(Problem::new(Code::TooManyRequests, text))
+    }
+
+    /// Creates what carries an order, unless the same order came before.
+    async fn create_order(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        spec: &(impl serde::Serialize + Sync),
+    ) -> Result<(), Problem> {
+        if self.create(kind, namespace, name, spec).await? {
+            return Ok(());
+        }
+        let there: Option<DynamicObject> = self.read(kind, namespace, name).await?;
+        let there = there
+            .map(|object| object.data["spec"].clone())
+            .unwrap_or_default();
+        let wanted = serde_json::to_value(spec).unwrap_or_default();
+        // Words may differ: the order is the same.
+        let order = |mut spec: Value| {
+            for words in ["reason", "comment", "onBehalfOf"] {
+                spec.as_object_mut().map(|fields| fields.remove(words));
+            }
+            spec
+        };
+        if order(there) == order(wanted) {
+            return Ok(());
+        }
+        let text =
+            format!("there is another order of the name {name}; a new order needs a new Idempotency-Key");
+        Err(Problem::new(Code::KeyReused, text))
     }
 
     async fn create(
@@ -174,6 +261,23 @@ impl Hook {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The object as its type; one that a newer version wrote is named.
+fn readable<T: DeserializeOwned>(kind: Kind, object: &Value) -> Result<T, Problem> {
+    let shown = printable_json(object);
+    serde_path_to_error::deserialize(&*shown).map_err(|error| {
+        let (kind, name) = (
+            kind.resource().kind.to_lowercase(),
+            text(object, "/metadata/name"),
+        );
+        let text = format!(
+            "{kind} {name} cannot be read by this version: {}: {}",
+            error.path(),
+            error.inner()
+        );
+        Problem::new(Code::Unreadable, printable(&text))
+    })
 }
 
 /// Whether this can be the name of an object.

@@ -1,5 +1,7 @@
 //! What is wanted of a release, and said at gates: each becomes an object, which the leader heeds or refuses.
 
+use std::collections::BTreeSet;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -13,15 +15,17 @@ use crate::{
         auth::{Permission, User},
         body::{self, Abort, Order, RevisionOrder, RevisionSettlement, Settlement},
         extract::RequestBody,
-        problem::Problem,
+        problem::{Code, Problem},
         view::{Accepted, OrderLinks, order_path},
     },
     promotion::names,
     reconcile::kinds::Kind,
 };
 
-/// Whoever may create Approvals may approve.
-const APPROVE: Permission = permission("create", "approvals", None);
+/// The right to give an order about a Canary, by its name: RBAC can bind it to one.
+const fn right(order: &'static str) -> Permission {
+    permission("create", "canaries", Some(order))
+}
 
 /// What an order is about, by its path.
 pub enum About {
@@ -32,16 +36,17 @@ pub enum About {
 }
 
 impl About {
-    fn resource(&self) -> &'static str {
+    /// Name of the Canary that is meant, for whoever is authenticated. A promotion that does not exist is of none: only who has
+    /// the right for all may ask.
+    async fn canary(&self, hook: &Hook, namespace: &str) -> Result<String, Problem> {
         match self {
-            About::Promotion(_) => "promotions",
-            About::Canary(_) => "canaries",
+            About::Canary(name) => Ok(name.clone()),
+            About::Promotion(id) => match hook.find_promotion(namespace, id).await {
+                Ok(promotion) => Ok(promotion.spec.canary_ref.name),
+                Err(problem) if [Code::NotFound, Code::Expired].contains(&problem.code) => Ok(String::new()),
+                Err(problem) => Err(problem),
+            },
         }
-    }
-
-    fn name(&self) -> &str {
-        let (About::Promotion(name) | About::Canary(name)) = self;
-        name
     }
 }
 
@@ -55,6 +60,31 @@ pub struct Given {
     pub about: About,
     /// Its body.
     pub body: RequestBody,
+}
+
+/// What whoever orders says of it.
+struct Said {
+    /// Why, in their words.
+    words: Option<String>,
+    /// Who else is behind it.
+    on_behalf_of: Vec<String>,
+}
+
+impl Said {
+    fn check(&self, field: &str) -> Result<(), Problem> {
+        body::check_words(field, self.words.as_deref())?;
+        body::check_people("onBehalfOf", &self.on_behalf_of)
+    }
+}
+
+/// Those whom the client names and those whom its token names, each once.
+pub(super) fn people(named: Vec<String>, actors: Vec<String>) -> Vec<String> {
+    named
+        .into_iter()
+        .chain(actors)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 /// What an order is about, as it was found.
@@ -109,13 +139,7 @@ impl Subject {
         }
     }
 
-    fn command(
-        &self,
-        verb: Verb,
-        action: Option<AbortAction>,
-        reason: Option<String>,
-        user: User,
-    ) -> CommandSpec {
+    fn command(&self, verb: Verb, action: Option<AbortAction>, said: Said, user: User) -> CommandSpec {
         let (promotion, revision) = self.named();
         CommandSpec {
             canary_ref: self.canary(),
@@ -123,18 +147,13 @@ impl Subject {
             revision,
             promotion,
             action,
-            reason,
+            reason: body::words(said.words),
             requested_by: user.name,
+            on_behalf_of: people(said.on_behalf_of, user.actors),
         }
     }
 
-    fn approval(
-        &self,
-        gate: String,
-        decision: GateDecision,
-        comment: Option<String>,
-        user: User,
-    ) -> ApprovalSpec {
+    fn approval(&self, gate: String, decision: GateDecision, said: Said, user: User) -> ApprovalSpec {
         let (promotion, revision) = self.named();
         ApprovalSpec {
             canary_ref: self.canary(),
@@ -142,8 +161,9 @@ impl Subject {
             decision,
             revision,
             promotion,
-            comment,
+            comment: body::words(said.words),
             approved_by: user.name,
+            on_behalf_of: people(said.on_behalf_of, user.actors),
         }
     }
 
@@ -168,7 +188,7 @@ impl Subject {
             };
             return Ok(axum::Json(nothing).into_response());
         }
-        hook.create(kind, namespace, &name, spec).await?;
+        hook.create_order(kind, namespace, &name, spec).await?;
         let path = order_path(kind, namespace, &name);
         let location = HeaderValue::from_str(&path).unwrap_or(HeaderValue::from_static("/"));
         let accepted = Accepted {
@@ -189,24 +209,37 @@ pub async fn command(hook: &Hook, given: Given, verb: Verb) -> Result<Response, 
         about,
         body,
     } = given;
-    let permission = permission("create", about.resource(), Some(verb.path()));
-    let user = hook.admit(&caller, permission, &namespace, about.name()).await?;
+    hook.authenticate(&caller, &namespace).await?;
+    let canary = about.canary(hook, &namespace).await?;
+    let user = hook
+        .admit(&caller, right(verb.path()), &namespace, &canary)
+        .await?;
     let mut action = None;
-    let (revision, reason) = match (&about, verb) {
+    let (revision, words, on_behalf_of) = match (&about, verb) {
         (About::Promotion(_), Verb::Abort) => {
-            let abort: Abort = body.read(hook).await?;
+            let abort: Abort = body.read(hook, &namespace).await?;
             action = abort.action;
-            (None, abort.reason)
+            (None, abort.reason, abort.on_behalf_of)
         }
-        (About::Promotion(_), _) => (None, body.read::<Order>(hook).await?.reason),
+        (About::Promotion(_), _) => {
+            let order: Order = body.read(hook, &namespace).await?;
+            (None, order.reason, order.on_behalf_of)
+        }
         (About::Canary(_), _) => {
-            let RevisionOrder { revision, reason } = body.read(hook).await?;
-            (Some(revision), reason)
+            let order: RevisionOrder = body.read(hook, &namespace).await?;
+            (Some(order.revision), order.reason, order.on_behalf_of)
         }
     };
-    body::check_words("reason", reason.as_deref())?;
+    let said = Said { words, on_behalf_of };
+    said.check("reason")?;
     let subject = Subject::find(hook, &namespace, about, revision).await?;
-    let spec = subject.command(verb, action, reason, user);
+    let spec = subject.command(verb, action, said, user);
+    hook.make_room(
+        Kind::Command,
+        &namespace,
+        &spec.canary_ref.name,
+        &spec.requested_by,
+    )?;
     let name = names::command(&namespace, &spec, subject.life(), &key(hook, &caller));
     subject
         .order(hook, &namespace, (Kind::Command, name), &spec)
@@ -221,21 +254,41 @@ pub async fn approval(hook: &Hook, given: Given, decision: GateDecision) -> Resu
         about,
         body,
     } = given;
-    let user = hook.admit(&caller, APPROVE, &namespace, "").await?;
-    let (gate, revision, comment) = match &about {
+    let user = hook.authenticate(&caller, &namespace).await?;
+    let canary = about.canary(hook, &namespace).await?;
+    // Who may not decide on every gate may decide on the one that the body names.
+    let all = hook.admit(&caller, right("approve"), &namespace, &canary).await;
+    if let Err(problem) = &all
+        && problem.code != Code::Forbidden
+    {
+        return Err(problem.clone());
+    }
+    let (gate, revision, words, on_behalf_of) = match &about {
         About::Promotion(_) => {
-            let Settlement { gate, comment } = body.read(hook).await?;
-            (gate, None, comment)
+            let said: Settlement = body.read(hook, &namespace).await?;
+            (said.gate, None, said.comment, said.on_behalf_of)
         }
         About::Canary(_) => {
-            let said: RevisionSettlement = body.read(hook).await?;
-            (said.gate, Some(said.revision), said.comment)
+            let said: RevisionSettlement = body.read(hook, &namespace).await?;
+            (said.gate, Some(said.revision), said.comment, said.on_behalf_of)
         }
     };
     body::within("gate", &gate, 1..=63)?;
-    body::check_words("comment", comment.as_deref())?;
+    if let Err(problem) = all {
+        let one = format!("{canary}:{gate}");
+        let admitted = hook.admit(&caller, right("approve"), &namespace, &one).await;
+        admitted.map_err(|_| problem)?;
+    }
+    let said = Said { words, on_behalf_of };
+    said.check("comment")?;
     let subject = Subject::find(hook, &namespace, about, revision).await?;
-    let spec = subject.approval(gate, decision, comment, user);
+    let spec = subject.approval(gate, decision, said, user);
+    hook.make_room(
+        Kind::Approval,
+        &namespace,
+        &spec.canary_ref.name,
+        &spec.approved_by,
+    )?;
     let name = names::approval(&namespace, &spec, subject.life(), &key(hook, &caller));
     subject
         .order(hook, &namespace, (Kind::Approval, name), &spec)

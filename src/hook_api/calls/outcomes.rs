@@ -1,6 +1,6 @@
 //! What became of an order, for whoever gave it and has no access to the cluster.
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::Value;
 
 use super::{Caller, permission, wait};
@@ -31,12 +31,13 @@ pub async fn order(
     )
     .await?;
     let mut order = find(hook, kind, namespace, name).await?;
+    let mut had_place = true;
     if order.outcome.is_none() && seconds > 0 {
         let answered = |object: &Value| object["status"]["outcome"].is_string();
-        hook.wait((kind, namespace, name), seconds, answered).await?;
+        had_place = hook.wait((kind, namespace, name), seconds, answered).await;
         order = find(hook, kind, namespace, name).await?;
     }
-    Ok(axum::Json(order).into_response())
+    Ok(wait::answer(had_place, axum::Json(order)))
 }
 
 async fn find(hook: &Hook, kind: Kind, namespace: &str, name: &str) -> Result<OrderView, Problem> {

@@ -7,7 +7,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Caller, over, permission, wait};
+use super::{Caller, orders::people, over, permission, readable, wait};
 use crate::{
     api::{Conflict, Promotion, PromotionPhase, Requester},
     freeze,
@@ -17,7 +17,7 @@ use crate::{
         extract::RequestBody,
         problem::{Code, Problem},
         route::Wait,
-        view::{path, typed},
+        view::path,
     },
     promotion::names,
     reconcile::{kinds::Kind, snapshot},
@@ -25,6 +25,9 @@ use crate::{
 
 const TEXT_SIZE: HeaderName = HeaderName::from_static("x-text-size");
 const MORE_DATA: HeaderName = HeaderName::from_static("x-more-data");
+
+/// Promotions of one Canary that may wait for their turn.
+const MOST_UNFINISHED: usize = 50;
 
 /// Starts a promotion, or finds the one that this key started.
 pub async fn start(
@@ -35,7 +38,12 @@ pub async fn start(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let user = hook
-        .admit(caller, permission("create", "promotions", None), namespace, "")
+        .admit(
+            caller,
+            permission("create", "canaries", Some("promote")),
+            namespace,
+            canary,
+        )
         .await?;
     let key = caller.key.as_ref().ok_or_else(|| {
         Problem::new(
@@ -43,7 +51,7 @@ pub async fn start(
             "header Idempotency-Key is missing: without it a repeated request would release twice",
         )
     })?;
-    let wanted: NewPromotion = body.read(hook).await?;
+    let mut wanted: NewPromotion = body.read(hook, namespace).await?;
     wanted.check()?;
     hook.find_canary(namespace, canary)?;
     // Who asks does not count: another build may come again with the key of the first.
@@ -54,13 +62,27 @@ pub async fn start(
     let text = text.unwrap_or_default();
     let digest = names::request(&text);
     let name = names::promotion(namespace, canary, key);
-    if let Some(promotion) = hook
-        .cached(Kind::Promotion, namespace, &name)
-        .and_then(|object| typed(&object))
+    if let Some(object) = hook.cached(Kind::Promotion, namespace, &name) {
+        return again(hook, &readable(Kind::Promotion, &object)?, &digest);
+    }
+    if let Some(expired) = hook.forgotten(namespace, &name).await? {
+        return Err(expired);
+    }
+    if wanted
+        .policy
+        .not_after
+        .is_some_and(|at| hook.ctx.clock.now() > at)
     {
-        return again(hook, &promotion, &digest);
+        return Err(Problem::new(
+            Code::Expired,
+            "policy.notAfter: is over; whoever sends this asks again for what was to be released before",
+        ));
     }
     let others = hook.unfinished(namespace, canary);
+    if others.len() >= MOST_UNFINISHED {
+        let text = format!("{MOST_UNFINISHED} promotions of this Canary are not over");
+        return Err(Problem::new(Code::TooManyRequests, text));
+    }
     if let Some(other) = others
         .first()
         .filter(|_| wanted.policy.conflict == Conflict::Reject)
@@ -76,6 +98,8 @@ pub async fn start(
         let text = format!("no release may begin: {why}; with policy.conflict: queue it waits for the end");
         return Err(Problem::new(Code::Frozen, text));
     }
+    let named = std::mem::take(&mut wanted.requester.on_behalf_of);
+    wanted.requester.on_behalf_of = people(named, user.actors);
     let mut spec = wanted.into_spec(canary, digest.clone());
     spec.requester.authenticated_as = Some(user.name);
     let created = hook.create(Kind::Promotion, namespace, &name, &spec).await?;
@@ -115,25 +139,26 @@ pub async fn state(
     caller: &Caller,
     namespace: &str,
     id: &str,
-    wait: Wait,
+    query: Wait,
 ) -> Result<Response, Problem> {
-    wait::check(wait.wait_seconds)?;
+    wait::check(query.wait_seconds)?;
     hook.admit(caller, permission("get", "promotions", None), namespace, id)
         .await?;
     let promotion = hook.find_promotion(namespace, id).await?;
     hook.note_client(&promotion);
     let seq = promotion.status.as_ref().map_or(0, |status| status.seq);
-    let after = wait.after_seq.filter(|after| seq <= *after);
-    let Some(after) = after.filter(|_| wait.wait_seconds > 0 && !over(&promotion)) else {
+    let after = query.after_seq.filter(|after| seq <= *after);
+    let Some(after) = after.filter(|_| query.wait_seconds > 0 && !over(&promotion)) else {
         return Ok(axum::Json(hook.view(&promotion)).into_response());
     };
     // Thousands may wait: none of them keeps a copy.
     drop(promotion);
     let news = |object: &Value| is_news(object, after);
-    hook.wait((Kind::Promotion, namespace, id), wait.wait_seconds, news)
-        .await?;
+    let had_place = hook
+        .wait((Kind::Promotion, namespace, id), query.wait_seconds, news)
+        .await;
     let promotion = hook.find_promotion(namespace, id).await?;
-    Ok(axum::Json(hook.view(&promotion)).into_response())
+    Ok(wait::answer(had_place, axum::Json(hook.view(&promotion))))
 }
 
 /// Whether the number of the promotion's state is above `after`, or the promotion is over.

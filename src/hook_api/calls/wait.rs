@@ -1,10 +1,15 @@
 //! Waits for news of one object, because a client that asks again and again would learn of it late.
 //!
 //! Invariants: a wait costs no request to the API server, and ends before proxies close what is silent; there are no more
-//! at once than there is room for.
+//! at once than there is room for, and no tenant has all the room. Whoever has no place is told how things stand at once, and
+//! when to come again: a client that is refused would take its release for lost.
 
 use std::time::Duration;
 
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
 use serde_json::Value;
 
 use crate::{
@@ -14,6 +19,9 @@ use crate::{
     },
     reconcile::kinds::Kind,
 };
+
+/// Seconds after which a client may come again for whom there was no place.
+const AGAIN: u64 = 5;
 
 /// Whether so many seconds may be waited.
 ///
@@ -29,24 +37,28 @@ pub(super) fn check(seconds: u64) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The answer to whoever waited, or had no place and must not come again at once.
+pub(super) fn answer(had_place: bool, answer: impl IntoResponse) -> Response {
+    let mut response = answer.into_response();
+    if !had_place {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(AGAIN));
+    }
+    response
+}
+
 impl Hook {
     /// Waits until the object of this kind, namespace and name is `news` or goes, for `seconds` at most, or until the
-    /// process ends: another replica goes on.
-    ///
-    /// # Errors
-    /// If too many wait.
+    /// process ends: another replica goes on. Returns whether there was a place to wait.
     pub(super) async fn wait(
         &self,
         (kind, namespace, name): (Kind, &str, &str),
         seconds: u64,
         news: impl Fn(&Value) -> bool,
-    ) -> Result<(), Problem> {
-        let _place = self.waiters.try_acquire().map_err(|_| {
-            Problem::new(
-                Code::TooManyRequests,
-                "too many clients wait; ask again without waiting",
-            )
-        })?;
+    ) -> bool {
+        let Some(_place) = self.waiters.take(namespace) else {
+            return false;
+        };
         let until_news = async {
             let mut changes = self.ctx.cache.follow(kind, namespace, name);
             let mut known = false;
@@ -68,6 +80,6 @@ impl Hook {
         };
         let waited = tokio::time::timeout(Duration::from_secs(seconds), until_news);
         let _ = self.stopping.run_until_cancelled(waited).await;
-        Ok(())
+        true
     }
 }

@@ -19,6 +19,7 @@ pub fn operations() -> Vec<Operation> {
         Operation::new("post", &format!("{}/{path}", on.path()), id, summary)
             .takes(body)
             .answers(&answers, Body::of::<Accepted>(true))
+            .refuses(&[422])
     });
     let carriers = CARRIERS.iter().map(|(_, path, id, summary)| {
         let wait = Parameter::query("waitSeconds", "integer", "Seconds to wait at most, 0 to 25.");

@@ -102,6 +102,9 @@ impl Kind {
     /// `security.istio.io/v1` AuthorizationPolicy.
     pub const AUTHORIZATION_POLICY: Kind = Kind(16);
 
+    /// `bellwether.dev/v1beta1` PromotionLedger.
+    pub const PROMOTION_LEDGER: Kind = Kind(17);
+
     /// Kinds that nobody obeys here, and that are not served unless somebody wants them.
     pub const POLICIES: [Kind; 2] = [Kind::NETWORK_POLICY, Kind::AUTHORIZATION_POLICY];
 
@@ -164,7 +167,7 @@ const fn statusless(plural: &'static str, kind: &'static str) -> Resource {
     }
 }
 
-static RESOURCES: [Resource; 17] = [
+static RESOURCES: [Resource; 18] = [
     resource("apps", "v1", "deployments", "Deployment", Generation::Spec),
     resource("apps", "v1", "replicasets", "ReplicaSet", Generation::Spec),
     resource("", "v1", "services", "Service", Generation::None),
@@ -247,4 +250,5 @@ static RESOURCES: [Resource; 17] = [
         "AuthorizationPolicy",
         Generation::AllButStatus,
     ),
+    statusless("promotionledgers", "PromotionLedger"),
 ];

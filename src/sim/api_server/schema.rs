@@ -10,14 +10,14 @@ use kube::{
 use serde_json::Value;
 
 use super::resources::Kind;
-use crate::api::{Approval, Canary, ClusterFreeze, Command, Freeze, Promotion};
+use crate::api::{Approval, Canary, ClusterFreeze, Command, Freeze, Promotion, PromotionLedger};
 
 fn schema_of<T: CustomResourceExt>() -> Value {
     let crd = serde_json::to_value(T::crd()).unwrap_or_default();
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
-static SCHEMAS: LazyLock<[(Kind, Value); 6]> = LazyLock::new(|| {
+static SCHEMAS: LazyLock<[(Kind, Value); 7]> = LazyLock::new(|| {
     [
         (Kind::CANARY, schema_of::<Canary>()),
         (Kind::PROMOTION, schema_of::<Promotion>()),
@@ -25,6 +25,7 @@ static SCHEMAS: LazyLock<[(Kind, Value); 6]> = LazyLock::new(|| {
         (Kind::APPROVAL, schema_of::<Approval>()),
         (Kind::FREEZE, schema_of::<Freeze>()),
         (Kind::CLUSTER_FREEZE, schema_of::<ClusterFreeze>()),
+        (Kind::PROMOTION_LEDGER, schema_of::<PromotionLedger>()),
     ]
 });
 

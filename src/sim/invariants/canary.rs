@@ -53,6 +53,7 @@ pub(super) fn changed(seen: &Seen<'_>, ledger: &mut Ledger, record: &mut Record,
         ledger.passed.insert(promoted.to_owned());
     }
     promotions::passed(seen, old, new, found);
+    promotions::approved(seen, ledger, (old, new), found);
     if new["phase"] == "Promoting" && of(old, &["Waiting", "Progressing", "WaitingPromotion"]) {
         workloads::cleared(seen, ledger, new, found);
     }

@@ -76,6 +76,8 @@ pub struct Ledger {
     pub repairs: BTreeMap<(String, &'static str), Writes>,
     /// Services that had a ready pod once.
     pub served_once: BTreeSet<String>,
+    /// Who asked for an image by a Promotion, since it was last released.
+    pub asked: BTreeMap<String, BTreeSet<String>>,
     /// The revision that may be promoted: analysed at every step, or shipped unanalysed as the user asked.
     pub cleared: Option<String>,
     /// Every revision that could be promoted at some time.

@@ -134,7 +134,13 @@ impl Witness for Invariants {
             ours: by_controller(change.actor),
             names,
         };
-        let place = (change.key.namespace.clone(), seen.names.canary.clone());
+        let asked = change.object["spec"]["canaryRef"]["name"].as_str();
+        // Who asks for a release is remembered with what they ask it of.
+        let of = asked.filter(|_| change.key.kind == Kind::PROMOTION && !seen.ours);
+        let place = (
+            change.key.namespace.clone(),
+            of.unwrap_or(&seen.names.canary).to_owned(),
+        );
         let mut ledger = record.ledgers.remove(&place).unwrap_or_default();
         let found = judge(&seen, &mut ledger, record);
         record.ledgers.insert(place, ledger);
@@ -182,6 +188,7 @@ fn judge(seen: &Seen<'_>, ledger: &mut Ledger, record: &mut Record) -> Vec<Strin
         }
         Kind::DEPLOYMENT if !deleted => workloads::target(seen, ledger, stale, &mut found),
         Kind::PROMOTION if !deleted && seen.ours => promotions::changed(seen, &mut found),
+        Kind::PROMOTION if !deleted => promotions::asked(seen, ledger),
         Kind::CANARY if deleted => canary::gone(seen, ledger, &mut found),
         Kind::CANARY => canary::changed(seen, ledger, record, &mut found),
         _ => {}

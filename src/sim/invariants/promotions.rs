@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::Seen;
+use super::{Seen, ledger::Ledger};
 use crate::sim::api_server::Kind;
 
 /// A Promotion's status was written.
@@ -95,6 +95,69 @@ pub(super) fn passed(seen: &Seen<'_>, old: &Value, new: &Value, found: &mut Vec<
             "the promotion passes a closed gate: {} (gate)",
             new["gates"]
         ));
+    }
+}
+
+/// Somebody asks for an image.
+pub(super) fn asked(seen: &Seen<'_>, ledger: &mut Ledger) {
+    let spec = &seen.change.object["spec"];
+    if let (Some(image), Some(user)) = (spec["image"].as_str(), spec["requester"]["user"].as_str()) {
+        ledger
+            .asked
+            .entry(image.to_owned())
+            .or_default()
+            .insert(user.to_owned());
+    }
+}
+
+/// A status opens a gate: not by whoever asked for the release, where that is ruled out, whatever became of the Promotion.
+pub(super) fn approved(
+    seen: &Seen<'_>,
+    ledger: &mut Ledger,
+    (old, new): (&Value, &Value),
+    found: &mut Vec<String>,
+) {
+    let image = |status: &Value| {
+        let current = status["revision"]["current"].as_str()?;
+        status["revision"]["images"][current].as_str().map(str::to_owned)
+    };
+    let (before, now) = (image(old), image(new));
+    if before != now
+        && let Some(before) = before
+    {
+        // It may be released again, by somebody else.
+        ledger.asked.remove(&before);
+    }
+    let Some(now) = now else { return };
+    let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
+    let known = list(&old["interventions"]);
+    for order in list(&new["interventions"]) {
+        let heeded = order["refused"].is_null() && !known.iter().any(|known| known["id"] == order["id"]);
+        let retry = heeded && order["verb"] == "Retry" && order["revision"] == new["revision"]["current"];
+        if let Some(by) = order["by"].as_str().filter(|_| retry) {
+            ledger.asked.entry(now.clone()).or_default().insert(by.to_owned());
+        }
+    }
+    let Some(asked) = ledger.asked.get(&now) else {
+        return;
+    };
+    let gates = list(&seen.change.object["spec"]["analysis"]["gates"]);
+    let guarded = |name: &Value| {
+        let mut gates = gates.iter();
+        gates.any(|gate| gate["name"] == *name && gate["approval"]["notByRequester"] == true)
+    };
+    let was_open = |name: &Value| {
+        list(&old["gates"])
+            .iter()
+            .any(|gate| gate["name"] == *name && gate["state"] == "Open")
+    };
+    for gate in list(&new["gates"]) {
+        let opens = gate["state"] == "Open" && !was_open(&gate["name"]) && guarded(&gate["name"]);
+        if let Some(by) = gate["by"].as_str().filter(|by| opens && asked.contains(*by)) {
+            found.push(format!(
+                "{by} approves a release of {now} that they asked for (gate)"
+            ));
+        }
     }
 }
 

@@ -34,8 +34,10 @@ pub enum Trouble {
     NotANumber,
     /// It answers after 20 s.
     Slow,
-    /// It answers what was true a minute ago.
+    /// It answers what was true a minute ago, by its own time, and tells that time.
     Late,
+    /// The same, and it tells the present time, as a cache does that answers for it.
+    Stale,
     /// It gets samples late, as by remote write: the newest ones are not known yet.
     Lagging,
 }
@@ -68,6 +70,8 @@ struct Asked {
     at: DateTime<Utc>,
     /// Scrapes that were taken later are not known.
     known: DateTime<Utc>,
+    /// The source's own time, as it tells it.
+    told: DateTime<Utc>,
 }
 
 impl SimMetrics {
@@ -96,9 +100,10 @@ impl SimMetrics {
         let at = match world.trouble {
             Trouble::Down => return Err(SourceError::Unreachable("connection refused".to_owned())),
             Trouble::Empty => return Ok(T::default()),
-            Trouble::Late => now - LATE,
+            Trouble::Late | Trouble::Stale => now - LATE,
             Trouble::None | Trouble::NotANumber | Trouble::Slow | Trouble::Lagging => now,
         };
+        let told = if world.trouble == Trouble::Stale { now } else { at };
         let known = if world.trouble == Trouble::Lagging {
             at - LAG
         } else {
@@ -112,7 +117,7 @@ impl SimMetrics {
                 workload: pod.workload.clone(),
             };
             if scope.workloads.contains(&key) {
-                look(&mut found, key, pod, Asked { at, known });
+                look(&mut found, key, pod, Asked { at, known, told });
             }
         }
         Ok(found)
@@ -177,15 +182,15 @@ impl MetricSource for SimMetrics {
     async fn freshness(&self, scope: &Scope, window: Duration) -> Result<Freshness, SourceError> {
         let window = TimeDelta::from_std(window).unwrap_or_default();
         let look = |found: &mut Freshness, key: WorkloadKey, pod: &Pod, asked: Asked| {
-            let Asked { at, known } = asked;
-            found.now = Some(at);
+            let Asked { at, known, told } = asked;
+            found.now = Some(told);
             // Every pod is scraped, whether anybody ever called it or not.
             if let Some(newest) = pod
                 .meter
                 .newest(known)
                 .filter(|_| pod.meter.scraped_twice(at, known, window))
             {
-                let age = (at - newest).to_std().unwrap_or_default();
+                let age = (told - newest).to_std().unwrap_or_default();
                 let ages = found.ages.entry(key.clone()).or_default();
                 ages.insert(pod.ip.clone(), age);
             }

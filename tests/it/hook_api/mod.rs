@@ -4,10 +4,12 @@
 mod clients; // notes that a client is there
 mod description; // OpenAPI
 mod explanation; // of a Canary
+mod forgotten; // promotions that are over and gone
 mod orders; // about a release
 mod outcomes; // what became of an order
 mod promotions; // from the start to the verdict
 mod refusals; // who may, and what is nonsense
+mod tenants; // shares, and what people type
 
 use std::sync::{
     Arc,
@@ -45,7 +47,7 @@ use crate::shared::{
 pub fn api(cluster: &SimCluster) -> Router {
     let ctx = cluster.context_of(0).unwrap();
     let clock: Arc<dyn Clock> = ctx.clock.clone();
-    let gatekeeper = Gatekeeper::new(Arc::new(People), Tokens::none(clock.clone()), clock);
+    let gatekeeper = Gatekeeper::new(Arc::new(People), Tokens::none(), clock);
     bellwether::hook_api::router(Hook::new(ctx, gatekeeper))
 }
 

@@ -1,6 +1,9 @@
 //! How each thing is done to the objects and the world of a play.
 
-use bellwether::sim::{api_server::Kind, cluster::SimCluster};
+use bellwether::sim::{
+    api_server::{Key, Kind, store::Store},
+    cluster::SimCluster,
+};
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -113,13 +116,33 @@ impl Happening {
             H::Promote(preset, conflict) => {
                 play.images += 1;
                 let image = format!("shop:{preset}-{}", play.images);
-                let promotion = json!({"apiVersion": API, "kind": "Promotion",
+                let mut promotion = json!({"apiVersion": API, "kind": "Promotion",
                     "metadata": {"name": format!("p-{}", play.images)},
                     "spec": {"canaryRef": {"name": SHOP}, "image": image,
+                        "requester": {"user": somebody(play.images)},
                         "policy": {"conflict": conflict, "deadlineSeconds": 60 + play.images * 10}}});
+                if play.images.is_multiple_of(3) {
+                    promotion["spec"]["policy"]["ttlSeconds"] = json!(0);
+                }
                 cluster.apply(&ns, promotion).map(drop)
             }
             H::CalledOff => order(play, n, "Abort"),
+            H::Retried => order(play, n, "Retry"),
+            H::PromotionsAreDeleted => {
+                let of_namespace = |key: &&Key| key.kind == Kind::PROMOTION && key.namespace == ns;
+                let all = |store: &Store| {
+                    store
+                        .all()
+                        .map(|(key, _)| key)
+                        .filter(of_namespace)
+                        .cloned()
+                        .collect()
+                };
+                let promotions: Vec<Key> = cluster.server.read(all);
+                promotions
+                    .iter()
+                    .try_for_each(|key| cluster.delete(key).map(drop))
+            }
             H::Paused(on) => order(play, n, if *on { "Pause" } else { "Resume" }),
             H::GatesAreSettled(yes) => settle(play, n, *yes),
             H::Freeze(true) => {
@@ -222,8 +245,13 @@ pub fn order(play: &mut Play, n: usize, verb: &str) -> Result<(), bellwether::si
     play.images += 1;
     let command = json!({"apiVersion": API, "kind": "Command", "metadata": {"name": format!("c-{}", play.images)},
         "spec": {"canaryRef": {"name": SHOP}, "verb": verb, "revision": canary["status"]["revision"]["current"],
-            "requestedBy": "mia"}});
+            "requestedBy": somebody(play.images)}});
     play.cluster.apply(&namespace(n), command).map(drop)
+}
+
+/// One of those who ask for releases and decide on them.
+fn somebody(images: u32) -> &'static str {
+    ["mia", "bob"][images as usize % 2]
 }
 
 /// Somebody says yes or no at a gate of the present revision.
@@ -248,8 +276,8 @@ fn settle(play: &mut Play, n: usize, yes: bool) -> Result<(), bellwether::sim::a
         let decision = if yes { "Approve" } else { "Reject" };
         let approval = json!({"apiVersion": API, "kind": "Approval",
             "metadata": {"name": format!("a-{}", play.images)},
-            "spec": {"canaryRef": {"name": SHOP}, "gate": gate["name"], "decision": decision, "approvedBy": "mia",
-                "revision": canary["status"]["revision"]["current"]}});
+            "spec": {"canaryRef": {"name": SHOP}, "gate": gate["name"], "decision": decision,
+                "approvedBy": somebody(play.images / 2), "revision": canary["status"]["revision"]["current"]}});
         play.cluster.apply(&namespace(n), approval)?;
     }
     Ok(())

@@ -47,6 +47,9 @@ pub enum Happening {
     LogIsCompacted,
     Promote(&'static str, &'static str),
     CalledOff,
+    /// Whoever asked takes the objects away that they asked with.
+    PromotionsAreDeleted,
+    Retried,
     Paused(bool),
     GatesAreSettled(bool),
     Freeze(bool),
@@ -116,7 +119,10 @@ impl Happening {
             41 => H::PrimaryIsScaled(rng.u32(1..5)),
             42 => H::TargetIsDeleted,
             43 => H::PrimaryIsDeleted,
-            44 | 45 => H::Trouble(troubles[rng.usize(..troubles.len())]),
+            44 | 45 => H::Trouble(match troubles[rng.usize(..troubles.len())] {
+                Trouble::Late if rng.clone().u8(..4) != 0 => Trouble::Stale,
+                trouble => trouble,
+            }),
             46 | 47 => H::Trouble(Trouble::None),
             48 if rng.bool() => H::CountersReset,
             48 => H::PrometheusForgets,
@@ -137,7 +143,12 @@ impl Happening {
                 let conflict = ["reject", "queue", "supersede"][rng.usize(..3)];
                 H::Promote(RELEASES[rng.usize(..RELEASES.len())], conflict)
             }
-            68 => H::CalledOff,
+            // From a copy: what is drawn afterwards stays as it was.
+            68 => match rng.clone().u8(..4) {
+                0 => H::PromotionsAreDeleted,
+                1 => H::Retried,
+                _ => H::CalledOff,
+            },
             69 => H::Paused(rng.bool()),
             70..=73 => H::GatesAreSettled(rng.u8(..6) != 0),
             74 => H::Freeze(true),

@@ -116,7 +116,7 @@ impl Play {
         } else if self.replicas_of_target(n) == Some(0) {
             self.barred.remove(&n);
             let behind = match self.cluster.world().trouble {
-                Trouble::Late => LATE,
+                Trouble::Late | Trouble::Stale => LATE,
                 _ => TimeDelta::zero(),
             };
             let known = KNOWN + behind + TimeDelta::seconds(3 * (self.story.setups[n].scrapes - 2));

@@ -27,7 +27,10 @@ const ALSO_THERE: [(&str, &str); 6] = [
         "networking.istio.io/v1",
         "Gateway ProxyConfig ServiceEntry Sidecar WorkloadEntry WorkloadGroup EnvoyFilter",
     ),
-    ("bellwether.dev/v1beta1", "Approval Command Promotion"),
+    (
+        "bellwether.dev/v1beta1",
+        "Approval Command Promotion PromotionLedger",
+    ),
     ("apps/v1beta1", ""),
     ("extensions/v1beta1", "Ingress"),
 ];
