@@ -143,8 +143,14 @@ pub async fn approval_policy(stage: Arc<Stage>) -> Result<()> {
     stage.kubectl(&["apply", "-f", &policies]).await?;
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "mia"}});
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "approver"},
-        "rules": [{"apiGroups": ["bellwether.dev"], "resources": ["approvals", "commands", "promotions"],
-            "verbs": ["create", "get", "patch"]}]});
+    "rules": [
+        {"apiGroups": ["bellwether.dev"], "resources": ["approvals", "commands", "promotions"],
+            "verbs": ["create", "get", "patch"]},
+        {"apiGroups": ["bellwether.dev"], "resources": ["canaries/approve"], "resourceNames": ["shop:begin"],
+            "verbs": ["create"]},
+        {"apiGroups": ["bellwether.dev"], "resources": ["canaries/skip-analysis"], "resourceNames": ["shop"],
+            "verbs": ["create"]},
+    ]});
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": "approver"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "approver"},
@@ -179,7 +185,35 @@ pub async fn approval_policy(stage: Arc<Stage>) -> Result<()> {
     );
     foreign["spec"]["approvedBy"] = json!(own);
     foreign["metadata"]["name"] = json!("own");
-    apply(&foreign).await?;
+    wait::until("the right to decide on the gate is known", SOON, async || {
+        apply(&foreign).await.map(drop)
+    })
+    .await?;
+    foreign["spec"]["gate"] = json!("end");
+    foreign["metadata"]["name"] = json!("end");
+    let error = apply(&foreign)
+        .await
+        .err()
+        .context("a gate without the right for it is decided on")?;
+    ensure!(
+        format!("{error:#}").contains("may not create canaries/approve of shop"),
+        "{error:#}"
+    );
+    let order = |verb: &str, name: &str| {
+        json!({"apiVersion": "bellwether.dev/v1beta1", "kind": "Command",
+            "metadata": {"name": name, "namespace": stage.namespace},
+            "spec": {"canaryRef": {"name": "shop"}, "verb": verb, "revision": "0123456789abcdef", "requestedBy": own}})
+    };
+    let refused = wait::until("the policy of orders is in force", SOON, async || {
+        tries.set(tries.get() + 1);
+        match apply(&order("Undo", &format!("undo-{}", tries.get()))).await {
+            Ok(_) => anyhow::bail!("an order without the right for it is taken"),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    })
+    .await?;
+    ensure!(refused.contains("may not Undo shop"), "{refused}");
+    apply(&order("SkipAnalysis", "skip")).await?;
     let command = json!({"apiVersion": "bellwether.dev/v1beta1", "kind": "Command",
         "metadata": {"name": "foreign", "namespace": stage.namespace},
         "spec": {"canaryRef": {"name": "shop"}, "verb": "Undo", "revision": "0123456789abcdef", "requestedBy": "bob"}});

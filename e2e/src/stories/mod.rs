@@ -22,6 +22,7 @@ mod routes;
 mod shop;
 mod smoke;
 mod switches;
+mod tenants;
 
 use std::time::Duration;
 
@@ -132,6 +133,22 @@ pub fn all() -> Vec<Story> {
         Story::new("approval-policy", Shared, gates::approval_policy)
             .real_only("the simulated cluster has no admission")
             .in_every_run("the admission policies that are shipped"),
+        Story::new("own-release", Shared, tenants::own_release)
+            .within(LONG)
+            .real_only("it speaks HTTP, with tokens of an issuer")
+            .in_every_run("tokens of an issuer over HTTP, and rights of the real API server"),
+        Story::new("key-rotation", Shared, tenants::key_rotation)
+            .within(LONG)
+            .real_only("it speaks HTTP, with tokens of an issuer")
+            .only_in_full("every run has its parts: own-release, and the keys in tests of the hook API"),
+        Story::new("unknown-field", Alone, tenants::unknown_field)
+            .within(LONG)
+            .real_only("a CRD of a newer version is served")
+            .only_in_full("every run has its parts as tests of what is read"),
+        Story::new("flood", Alone, tenants::flood)
+            .within(LONGEST)
+            .real_only("it measures a real API server")
+            .only_in_full("it takes minutes, and every run tests the shares"),
         Story::new("freeze", Alone, gates::freeze).within(LONG),
         Story::new("deleted", Shared, people::deleted)
             .within(LONG)

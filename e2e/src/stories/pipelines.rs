@@ -251,7 +251,7 @@ async fn ensure_whole(stage: &Stage, id: &str, log: &str) -> Result<()> {
 }
 
 /// A token of a service account for this audience.
-async fn token(stage: &Stage, account: &str, audience: &str) -> Result<String> {
+pub(super) async fn token(stage: &Stage, account: &str, audience: &str) -> Result<String> {
     let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}});
     stage.apply(&object).await?;
     let text = stage
@@ -263,7 +263,11 @@ async fn token(stage: &Stage, account: &str, audience: &str) -> Result<String> {
 /// Lets the account start promotions and wait for them.
 async fn grant(stage: &Stage, account: &str) -> Result<()> {
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "promoter"},
-        "rules": [{"apiGroups": ["bellwether.dev"], "resources": ["promotions", "promotions/abort"], "verbs": ["create", "get"]}]});
+    "rules": [
+        {"apiGroups": ["bellwether.dev"], "resources": ["canaries/promote", "canaries/abort"],
+            "resourceNames": ["shop"], "verbs": ["create"]},
+        {"apiGroups": ["bellwether.dev"], "resources": ["promotions"], "verbs": ["get"]},
+    ]});
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "promoter"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "promoter"},
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": stage.namespace}]});

@@ -16,7 +16,7 @@ use anyhow::{Result, anyhow, ensure};
 use futures::{FutureExt, StreamExt, stream};
 
 pub use self::plan::{Choice, Isolation, Runs, Scrapes, Story, Where, choose, needed, print_names};
-pub use self::real::controller;
+pub use self::real::{controller, program};
 use self::report::Outcome;
 pub use self::simulate::simulate;
 pub use self::stage::Stage;

@@ -113,17 +113,19 @@ pub fn controller(cluster: &Cluster, namespace: &str, name: &str) -> Result<Proc
     Ok(untold(cluster, namespace, name)?.args(EVERY_SECOND))
 }
 
+/// The program that is tested.
+pub fn program() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("BELLWETHER_BIN") {
+        return Ok(PathBuf::from(program));
+    }
+    let own = std::env::current_exe()?;
+    let folder = own.parent().context("this program is nowhere")?;
+    Ok(folder.join("bellwether"))
+}
+
 /// The same without a word about how often Prometheus scrapes.
 fn untold(cluster: &Cluster, namespace: &str, name: &str) -> Result<Process> {
-    let program = match std::env::var_os("BELLWETHER_BIN") {
-        Some(program) => PathBuf::from(program),
-        None => {
-            let own = std::env::current_exe()?;
-            own.parent()
-                .context("this program is nowhere")?
-                .join("bellwether")
-        }
-    };
+    let program = program()?;
     ensure!(
         run_folder::build_output().is_ok(),
         "this program is not in a build folder"
