@@ -78,11 +78,13 @@ pub enum Defect {
     WaitsForTheFuture,
     /// Notes on a split that somebody undid are left behind on deletion.
     ForgetsItsNotes,
+    /// Who asked for a release is forgotten with the Promotion.
+    ForgetsWhoAsked,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Defect; 36] = [
+    pub const ALL: [Defect; 37] = [
         Defect::RaisesBeforeItRecords,
         Defect::RecordsBeforeItLowers,
         Defect::DoesNotListenForSilence,
@@ -119,6 +121,7 @@ impl Defect {
         Defect::DoesNotAwaitLateWrites,
         Defect::WaitsForTheFuture,
         Defect::ForgetsItsNotes,
+        Defect::ForgetsWhoAsked,
     ];
 }
 

@@ -10,8 +10,10 @@ pub mod explain; // what a Canary is doing and why, and what comes next
 pub mod freeze; // whether a release may begin now
 pub mod judge; // what measurements say
 pub mod pointer; // parts of JSON objects
+pub mod printable; // texts as others may see them
 pub mod promotion; // promotions, and commands about a revision
 pub mod rollout; // the rules of a rollout
 pub mod traffic; // Istio's objects as JSON
+pub mod user_aliases; // which names mean the same person
 pub mod weight; // a share of traffic in whole percent
 pub mod workload; // Deployments and Services as JSON

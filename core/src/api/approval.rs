@@ -8,7 +8,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{canary_ref::CanaryRef, command::CommandStatus, verb::GateDecision};
+use super::{canary_ref::CanaryRef, command::CommandStatus, schema, verb::GateDecision};
 
 /// A yes or no at a gate of a Canary, for one revision alone.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct ApprovalSpec {
     /// The Canary, in the same namespace.
     pub canary_ref: CanaryRef,
     /// Name of the gate.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::LINE))]
     pub gate: String,
     /// Yes or no.
     pub decision: GateDecision,
@@ -49,9 +49,13 @@ pub struct ApprovalSpec {
     pub promotion: Option<String>,
     /// Why, in a person's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = 1000), regex(pattern = schema::LINE))]
     pub comment: Option<String>,
     /// Who; the hook API sets whom it authenticated.
-    #[schemars(length(min = 1, max = 500))]
+    #[schemars(length(min = 1, max = 500), regex(pattern = schema::LINE))]
     pub approved_by: String,
+    /// Others who are behind it: the person for whom a CI server asks; whom its token names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 500)))]
+    pub on_behalf_of: Vec<String>,
 }

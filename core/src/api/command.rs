@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     canary_ref::CanaryRef,
+    schema,
     verb::{AbortAction, Verb},
 };
 
@@ -54,11 +55,15 @@ pub struct CommandSpec {
     pub action: Option<AbortAction>,
     /// Why, in a person's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = 1000), regex(pattern = schema::LINE))]
     pub reason: Option<String>,
     /// Who; the hook API sets whom it authenticated.
-    #[schemars(length(min = 1, max = 500))]
+    #[schemars(length(min = 1, max = 500), regex(pattern = schema::LINE))]
     pub requested_by: String,
+    /// Others who are behind it: the person for whom a CI server asks; whom its token names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 500)))]
+    pub on_behalf_of: Vec<String>,
 }
 
 /// What became of an order.

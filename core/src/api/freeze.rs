@@ -29,7 +29,7 @@ pub struct FreezeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_ref: Option<CanaryRef>,
     /// Why, in a person's words.
-    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(length(min = 1, max = 1000), regex(pattern = schema::LINE))]
     pub reason: String,
     /// When it is in force; until it is deleted if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ pub struct FreezeSpec {
 #[schemars(transform = schema::NeverNull)]
 pub struct ClusterFreezeSpec {
     /// Why, in a person's words.
-    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(length(min = 1, max = 1000), regex(pattern = schema::LINE))]
     pub reason: String,
     /// When it is in force; until it is deleted if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@ mod command;
 mod freeze;
 mod gate;
 mod promotion;
+mod promotion_ledger;
 mod schema;
 mod status;
 mod verb;
@@ -28,10 +29,12 @@ pub use promotion::{
     Awaited, Conflict, Log, OnClientLost, Policy, Promotion, PromotionPhase, PromotionSpec, PromotionStatus,
     Requester,
 };
+pub use promotion_ledger::{LedgerEntry, PromotionLedger, PromotionLedgerSpec};
+pub use schema::LINE;
 pub use status::{
     CanaryStatus, CheckStatus, Condition, FirstCallsStatus, Hold, HoldReason, Intervention, Notice,
-    NoticeKind, Outbox, Outcome, PastRollout, Pause, Phase, RejectedRevision, Retirement, RetirementKind,
-    Retreat, RevisionStatus, Situation, StepStatus, TransferStatus,
+    NoticeKind, Outbox, Outcome, PastRollout, Pause, Phase, RejectedRevision, Requesters, Retirement,
+    RetirementKind, Retreat, RevisionStatus, Shipping, Situation, StepStatus, TransferStatus,
 };
 pub use verb::{AbortAction, GateDecision, Verb};
 

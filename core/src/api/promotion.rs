@@ -98,15 +98,15 @@ pub struct Awaited {
 pub struct Requester {
     /// What kind of client, such as `jenkins`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 63), regex(pattern = schema::LINE))]
     pub kind: Option<String>,
     /// Which installation of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 253), regex(pattern = schema::LINE))]
     pub controller: Option<String>,
     /// Job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 500))]
+    #[schemars(length(max = 500), regex(pattern = schema::LINE))]
     pub job: Option<String>,
     /// Number of the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,15 +118,19 @@ pub struct Requester {
     pub build_url: Option<String>,
     /// Tag of the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 500))]
+    #[schemars(length(max = 500), regex(pattern = schema::LINE))]
     pub build_tag: Option<String>,
     /// Who started the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 253), regex(pattern = schema::LINE))]
     pub user: Option<String>,
+    /// Others who are behind it: whoever started the build before, or again; whom its token names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 500)))]
+    pub on_behalf_of: Vec<String>,
     /// Commit that was built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 100), regex(pattern = schema::LINE))]
     pub commit: Option<String>,
     /// Who the hook API or the API server says it was; set by them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +160,9 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 604_800))]
     pub deadline_seconds: Option<i64>,
+    /// After this time the promotion does not begin: a build that is run again much later does not release an old image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<DateTime<Utc>>,
     /// Seconds that the object stays after its end. Default 86400.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_592_000))]

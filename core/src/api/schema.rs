@@ -6,6 +6,11 @@ use schemars::{
 };
 use serde_json::{Map, Value};
 
+/// A text of one line without control and bidirectional characters ([`crate::printable`]), in the syntax of the API server's
+/// regular expressions (RE2).
+pub const LINE: &str =
+    r"^[^\p{Cc}\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}\x{2028}\x{2029}]*$";
+
 /// Makes no field nullable, so that the API server drops nulls and the defaults hold: templates leave empty fields. A
 /// null that is kept would also count as set in the rules.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ mod hold; // what holds it back
 mod intervention; // what somebody ordered
 mod outbox; // facts to be told
 mod outcome; // how rollouts end
+mod requesters; // who asked for a release
 mod revision; // the revisions in play, and the present step
 mod transfer; // traffic handed over to other pods
 
@@ -21,6 +22,7 @@ pub use hold::{Hold, HoldReason, Pause, Retreat};
 pub use intervention::Intervention;
 pub use outbox::{Notice, NoticeKind, Outbox, Situation};
 pub use outcome::{Outcome, PastRollout, Retirement, RetirementKind};
+pub use requesters::{Requesters, Shipping};
 pub use revision::{RejectedRevision, RevisionStatus, StepStatus};
 pub use transfer::{FirstCallsStatus, TransferStatus};
 

@@ -3,7 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Act, Decision, Seen, SeenCommand, SeenPromotion, Target, finish, say, under_way,
+    Act, Decision, Seen, SeenPromotion, Target,
+    aborts::Aborts,
+    finish, requests, say, under_way,
     wanted::{Wanted, wanted},
 };
 use crate::{
@@ -23,7 +25,7 @@ const DEAF: TimeDelta = TimeDelta::minutes(5);
 pub(super) struct Running<'a> {
     pub(super) seen: &'a Seen<'a>,
     pub(super) promotion: &'a SeenPromotion,
-    pub(super) commands: &'a [SeenCommand],
+    pub(super) aborts: &'a Aborts<'a>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -32,7 +34,7 @@ pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision:
     let Running {
         seen,
         promotion,
-        commands,
+        aborts,
         now,
     } = running;
     if let Some(revision) = promotion.status.revision.clone() {
@@ -58,7 +60,7 @@ pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision:
                 &format!("the workload has it as revision {short}"),
             );
         }
-        Ok(_) if aborted_by(seen.canary, promotion, commands).is_some() => {
+        Ok(_) if aborts.heeded(seen.canary, promotion).is_some() => {
             finish(
                 next,
                 PromotionPhase::Aborted,
@@ -80,7 +82,9 @@ pub(super) fn follow(running: Running<'_>, next: &mut PromotionStatus, decision:
         Ok(_) if seen.frozen.is_some() => decision.wake(promotion.deadline()),
         Ok(Wanted::Images(images)) if promotion.spec.r#await.is_none() => {
             decision.wake(promotion.deadline());
-            decision.acts.push(Act::Ship(promotion.name.clone(), images));
+            if requests::are_noted(seen.canary, promotion) {
+                decision.acts.push(Act::Ship(promotion.name.clone(), images));
+            }
         }
         Ok(_) => {
             // What was awaited was there, and was changed again.
@@ -142,53 +146,16 @@ fn taken_over(canary: &CanaryStatus, revision: &str) -> bool {
     canary.phase == Some(Phase::Finalising) && canary.revision.current.as_deref() == Some(revision)
 }
 
-/// Orders to call a Promotion off, oldest first. One that was answered before the Promotion came meant another one of the
-/// same name.
-fn aborts<'a>(
-    promotion: &SeenPromotion,
-    commands: &'a [SeenCommand],
-) -> impl Iterator<Item = &'a SeenCommand> {
-    commands.iter().filter(move |command| {
-        let means_it = command.spec.promotion.as_ref() == Some(&promotion.name);
-        let old = command.status.answered_at.is_some() && command.created_at < promotion.created_at;
-        command.spec.verb == Verb::Abort && means_it && !old
-    })
-}
-
-/// The order that calls a Promotion off: the newest that was not refused, of those that take most back. A release that is
-/// going back does not go on because somebody else wanted less.
-pub(super) fn aborted_by<'a>(
-    canary: &CanaryStatus,
-    promotion: &SeenPromotion,
-    commands: &'a [SeenCommand],
-) -> Option<&'a SeenCommand> {
-    let refused = |command: &SeenCommand| {
-        let known = canary.interventions.iter().find(|known| known.id == command.uid);
-        let outcome = command.status.outcome.as_deref();
-        known.is_some_and(|known| known.refused.is_some())
-            || outcome.is_some_and(|outcome| outcome.starts_with("refused"))
-    };
-    aborts(promotion, commands)
-        .filter(|command| !refused(command))
-        .max_by_key(
-            |command| match command.spec.action.unwrap_or(promotion.spec.policy.on_abort) {
-                AbortAction::None => 0,
-                AbortAction::Pause => 1,
-                AbortAction::Rollback => 2,
-            },
-        )
-}
-
 /// Why the promotion is over by an abort, if it is before its release ends.
 fn called_off(running: Running<'_>, at_rest: bool) -> Option<&'static str> {
     let Running {
         seen,
         promotion,
-        commands,
+        aborts,
         ..
     } = running;
-    let Some(command) = aborted_by(seen.canary, promotion, commands) else {
-        let refused = aborts(promotion, commands).next().is_some();
+    let Some(command) = aborts.heeded(seen.canary, promotion) else {
+        let refused = aborts.of(promotion).next().is_some();
         return (refused && at_rest).then_some("called off before its release began");
     };
     let heeded = || {
@@ -295,7 +262,7 @@ fn ask(running: Running<'_>, id: &str, reason: &str, verb: Verb, revision: &str,
         by: format!("Promotion {}", promotion.name),
         reason: reason.to_owned(),
         gate: None,
-        own: true,
+        people: promotion.requesters(),
     });
 }
 

@@ -5,24 +5,31 @@
 //! Invariants: a Promotion has exactly one result and keeps it; the intent to change the workload is recorded before
 //! the workload is changed; at most one Promotion of a Canary is running.
 
+mod aborts; // orders that call a promotion off
 mod ending; // how a running promotion ends
+pub mod ledger; // what became of those that are forgotten
 pub mod log; // lines with offsets that survive everything
 pub mod names; // names made of keys
 mod orders; // Commands and Approvals
+mod requests; // who asks for which revision
 mod seen; // what is seen, and what is said
 mod unattended; // of a Canary that is refused, or is not there
+mod unreadable; // what a newer version wrote
 mod wanted; // what the workload shall have
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::{CanaryStatus, Conflict, Phase, PromotionPhase, PromotionStatus};
+use aborts::Aborts;
 use orders::answer_commands;
-pub use seen::{Act, Decision, Form, Seen, SeenCommand, SeenPromotion, Target, client_lost_after};
+pub use seen::{
+    Act, Decision, Form, Seen, SeenCommand, SeenPromotion, Target, Unreadable, client_lost_after,
+};
 pub use unattended::{Unattended, unattended};
 use wanted::wanted;
 
@@ -43,41 +50,57 @@ pub fn decide(seen: &Seen<'_>, now: DateTime<Utc>) -> Decision {
     commands.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
     answer_commands(seen, &promotions, &commands, now, &mut decision);
     decision.untold = untold(seen);
+    decision.requests = requests::of(seen, &promotions);
+    let aborts = Aborts::among(&commands);
+    let superseded = superseded(seen, &promotions, &aborts, now);
     let mut ahead = false;
-    for (n, promotion) in promotions.iter().enumerate() {
+    for (promotion, newer_supersedes) in promotions.iter().zip(superseded) {
         if promotion.finished() {
             expire(seen, promotion, now, &mut decision);
             continue;
         }
-        let mut later = promotions[n + 1..].iter();
         let others = Others {
             ahead,
-            newer_supersedes: later.any(|later| takes_the_place(seen, promotion, later, &commands, now)),
+            newer_supersedes,
         };
-        let next = step(seen, promotion, &commands, others, now, &mut decision);
+        let next = step(seen, promotion, &aborts, others, now, &mut decision);
         let changed = next != promotion.status;
         let over = next.phase.is_some_and(PromotionPhase::finished);
         if changed {
             record(promotion, next, now, &mut decision);
         }
-        // Whoever comes next waits for the write.
-        ahead |= !over || changed;
+        // Whoever comes next waits for the write, but not for ever for what nobody can write.
+        let left = !promotion.running() && promotion.unreadable.is_some() && now >= promotion.deadline();
+        ahead |= (!over || changed) && !left;
     }
     decision
 }
 
-/// Whether `later` wants the place of `promotion` and can have it: what cannot begin ends nothing that has begun.
-fn takes_the_place(
+/// Of each Promotion, whether a later one wants its place and can have it: what cannot begin ends nothing that has begun.
+fn superseded(
     seen: &Seen<'_>,
-    promotion: &SeenPromotion,
-    later: &SeenPromotion,
-    commands: &[SeenCommand],
+    promotions: &[SeenPromotion],
+    aborts: &Aborts<'_>,
     now: DateTime<Utc>,
-) -> bool {
-    let wants = !later.finished() && later.spec.policy.conflict == Conflict::Supersede;
-    let stays = now < later.deadline() && ending::aborted_by(seen.canary, later, commands).is_none();
-    let waits = promotion.running() && seen.frozen.is_some();
-    wants && stays && !waits && seen.target.as_ref().is_some_and(|target| fits(later, target))
+) -> Vec<bool> {
+    let mut newer = false;
+    let mut all: Vec<bool> = Vec::with_capacity(promotions.len());
+    for promotion in promotions.iter().rev() {
+        let waits = promotion.running() && seen.frozen.is_some();
+        all.push(newer && !waits);
+        newer |= supersedes(seen, promotion, aborts, now);
+    }
+    all.reverse();
+    all
+}
+
+/// Whether a Promotion takes the place of those before it.
+fn supersedes(seen: &Seen<'_>, promotion: &SeenPromotion, aborts: &Aborts<'_>, now: DateTime<Utc>) -> bool {
+    let wants = !promotion.finished()
+        && promotion.unreadable.is_none()
+        && promotion.spec.policy.conflict == Conflict::Supersede;
+    let stays = || now < promotion.deadline() && aborts.heeded(seen.canary, promotion).is_none();
+    wants && stays() && seen.target.as_ref().is_some_and(|target| fits(promotion, target))
 }
 
 /// Whether the workload has what is awaited, or can be given what is asked for.
@@ -88,14 +111,22 @@ fn fits(promotion: &SeenPromotion, target: &Target) -> bool {
 
 /// Orders that are on record, of Commands and Approvals that have no answer yet and of Promotions that are not over.
 fn untold(seen: &Seen<'_>) -> BTreeSet<String> {
-    let waits = |id: &str| {
-        let mut commands = seen.commands.iter();
-        let mut promotions = seen.promotions.iter();
-        commands.any(|command| command.uid == id && command.status.answered_at.is_none())
-            || promotions.any(|promotion| !promotion.finished() && promotion.gave(id))
-    };
+    let commands = seen
+        .commands
+        .iter()
+        .filter(|command| command.status.answered_at.is_none());
+    let promotions = seen.promotions.iter().filter(|promotion| !promotion.finished());
+    let waits: HashSet<&str> = commands
+        .map(|command| command.uid.as_str())
+        .chain(promotions.map(|promotion| promotion.uid.as_str()))
+        .collect();
     let known = seen.canary.interventions.iter().map(|known| &known.id);
-    known.filter(|id| waits(id)).cloned().collect()
+    known.filter(|id| waits.contains(giver(id))).cloned().collect()
+}
+
+/// UID of the object that gave an order of this id ([`SeenPromotion::order`]).
+fn giver(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(_, uid)| uid)
 }
 
 /// What other Promotions of the Canary mean for one.
@@ -111,7 +142,7 @@ struct Others {
 fn step(
     seen: &Seen<'_>,
     promotion: &SeenPromotion,
-    commands: &[SeenCommand],
+    aborts: &Aborts<'_>,
     others: Others,
     now: DateTime<Utc>,
     decision: &mut Decision,
@@ -124,13 +155,15 @@ fn step(
         finish(&mut next, PromotionPhase::Failed, "CanaryDeleted", text, now);
         return next;
     }
+    if let Some(unreadable) = &promotion.unreadable {
+        unreadable::leave(promotion, unreadable, &mut next, now, decision);
+        return next;
+    }
     if promotion.running() {
-        if promotion.status.revision.is_none() {
-            decision.ships = true;
-            if !seen.fenced && seen.hands_off.is_none() && seen.deaf.is_none() {
-                // Its images may be on their way: nothing ends, or begins anew, before that is known.
-                return next;
-            }
+        let may_ship = promotion.status.revision.is_none();
+        if may_ship && !seen.fenced && seen.hands_off.is_none() && seen.deaf.is_none() {
+            // Its images may be on their way: nothing ends, or begins anew, before that is known.
+            return next;
         }
         if others.newer_supersedes {
             finish(
@@ -144,14 +177,14 @@ fn step(
             let running = ending::Running {
                 seen,
                 promotion,
-                commands,
+                aborts,
                 now,
             };
             ending::follow(running, &mut next, decision);
         }
         return next;
     }
-    if ending::aborted_by(seen.canary, promotion, commands).is_some() {
+    if aborts.heeded(seen.canary, promotion).is_some() {
         finish(
             &mut next,
             PromotionPhase::Aborted,
@@ -165,6 +198,14 @@ fn step(
         let text = "it could not begin before its deadline (policy.deadlineSeconds)";
         finish(&mut next, PromotionPhase::Failed, "DeadlineExceeded", text, now);
         return next;
+    }
+    if let Some(not_after) = promotion.spec.policy.not_after {
+        if now >= not_after {
+            let text = "it could not begin before policy.notAfter";
+            finish(&mut next, PromotionPhase::Failed, "Expired", text, now);
+            return next;
+        }
+        decision.wake(not_after);
     }
     decision.wake(promotion.deadline());
     if others.newer_supersedes {
@@ -265,18 +306,12 @@ fn not_noticed(seen: &Seen<'_>, revision: &str) -> bool {
     there && seen.canary.revision.current.as_deref() != Some(revision)
 }
 
-/// One whose release is still under way stays: who asked for it must not approve it.
+/// One stays until who asked for it is on record: they must not approve it.
 fn expire(seen: &Seen<'_>, promotion: &SeenPromotion, now: DateTime<Utc>, decision: &mut Decision) {
-    let current =
-        promotion.status.revision.is_some() && promotion.status.revision == seen.canary.revision.current;
-    let Some(finished) = promotion
-        .status
-        .finished_at
-        .filter(|_| !(current && under_way(seen.canary)))
-    else {
-        return;
-    };
-    forget_after_its_time(promotion, finished, now, decision);
+    let finished = promotion.status.finished_at;
+    if let Some(finished) = finished.filter(|_| requests::are_kept(seen, promotion)) {
+        forget_after_its_time(promotion, finished, now, decision);
+    }
 }
 
 fn forget_after_its_time(
@@ -287,7 +322,9 @@ fn forget_after_its_time(
 ) {
     let at = finished + TimeDelta::seconds(promotion.spec.policy.ttl_seconds.unwrap_or(TTL));
     if now >= at {
-        decision.acts.push(Act::Forget(promotion.name.clone()));
+        decision
+            .acts
+            .push(Act::Forget(promotion.name.clone(), ledger::entry(promotion)));
     } else {
         decision.wake(at);
     }

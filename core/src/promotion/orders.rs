@@ -1,5 +1,7 @@
 //! Commands and Approvals: what they order, and what is answered.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Act, Decision, Seen, SeenCommand, SeenPromotion, not_noticed};
@@ -19,6 +21,10 @@ pub(super) fn answer_commands(
     now: DateTime<Utc>,
     decision: &mut Decision,
 ) {
+    let by_name: HashMap<&str, &SeenPromotion> = promotions
+        .iter()
+        .map(|promotion| (promotion.name.as_str(), promotion))
+        .collect();
     for command in commands {
         if let Some(answered) = command.status.answered_at {
             forget_after_its_time(command, answered, now, decision);
@@ -28,8 +34,8 @@ pub(super) fn answer_commands(
             .spec
             .promotion
             .as_ref()
-            .map(|name| promotions.iter().find(|promotion| promotion.name == *name));
-        let outcome = match answer(seen, promotions, command, promotion) {
+            .map(|name| by_name.get(name.as_str()).copied());
+        let outcome = match answer(seen, command, promotion) {
             Answer::Now(outcome) => outcome,
             Answer::Later => continue,
             Answer::Ask(order) => {
@@ -70,12 +76,7 @@ enum Answer {
 }
 
 /// What becomes of a Command; `promotion` is the Promotion that it names, if it names one that exists.
-fn answer(
-    seen: &Seen<'_>,
-    promotions: &[SeenPromotion],
-    command: &SeenCommand,
-    promotion: Option<Option<&SeenPromotion>>,
-) -> Answer {
+fn answer(seen: &Seen<'_>, command: &SeenCommand, promotion: Option<Option<&SeenPromotion>>) -> Answer {
     if let Some(known) = seen
         .canary
         .interventions
@@ -84,6 +85,9 @@ fn answer(
     {
         let refused = known.refused.as_ref().map(|why| format!("refused: {why}"));
         return Answer::Now(refused.unwrap_or_else(|| "done".to_owned()));
+    }
+    if let Some(problem) = &command.unreadable {
+        return Answer::Now(format!("refused: {problem}"));
     }
     let spec = &command.spec;
     let mut action = spec.action;
@@ -113,9 +117,7 @@ fn answer(
         (Verb::Abort, AbortAction::Pause) => Verb::Pause,
         (verb, _) => verb,
     };
-    let own = promotions.iter().any(|promotion| {
-        promotion.status.revision.as_ref() == Some(&revision) && promotion.is_of(&spec.requested_by)
-    });
+    let people = std::iter::once(&spec.requested_by).chain(&spec.on_behalf_of);
     Answer::Ask(Order {
         id: command.uid.clone(),
         verb,
@@ -123,6 +125,6 @@ fn answer(
         by: spec.requested_by.clone(),
         reason: spec.reason.clone().unwrap_or_default(),
         gate: command.gate.clone(),
-        own,
+        people: people.cloned().collect(),
     })
 }

@@ -6,10 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     api::{
-        CanaryStatus, CommandSpec, CommandStatus, OnClientLost, Policy, PromotionPhase, PromotionSpec,
-        PromotionStatus,
+        CanaryStatus, CommandSpec, CommandStatus, LedgerEntry, OnClientLost, Policy, PromotionPhase,
+        PromotionSpec, PromotionStatus, Requester, Requesters,
     },
-    rollout::Order,
+    rollout::{Order, Requests},
 };
 
 /// Default of `policy.deadlineSeconds`.
@@ -32,6 +32,18 @@ pub struct SeenPromotion {
     pub spec: PromotionSpec,
     /// What became of it.
     pub status: PromotionStatus,
+    /// Why this version cannot follow it, if it cannot read all of it: a newer version may have written it. Of the rest of it
+    /// only who asks and what became of it are known then, as far as they can be told.
+    pub unreadable: Option<Unreadable>,
+}
+
+/// Why an object cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What cannot be read and why, in a sentence.
+    pub problem: String,
+    /// Whether what became of it cannot be read either, so that nothing may be written over it.
+    pub status_too: bool,
 }
 
 /// In which form a command came.
@@ -60,6 +72,8 @@ pub struct SeenCommand {
     pub gate: Option<String>,
     /// What became of it.
     pub status: CommandStatus,
+    /// What of it cannot be read, in a sentence; the rest of it does not count then.
+    pub unreadable: Option<String>,
 }
 
 /// The workload.
@@ -103,8 +117,8 @@ pub enum Act {
     Ship(String, BTreeMap<String, String>),
     /// Write the status of a Command or an Approval.
     Answer(Form, String, CommandStatus),
-    /// Delete a Promotion that has been over for long.
-    Forget(String),
+    /// Delete a Promotion that has been over for long, after what became of it is kept.
+    Forget(String, Option<LedgerEntry>),
     /// Delete a Command or an Approval that was answered long ago.
     ForgetCommand(Form, String),
 }
@@ -128,8 +142,8 @@ pub struct Decision {
     pub untold: BTreeSet<String>,
     /// When to look again even if nothing changes.
     pub wake_at: Option<DateTime<Utc>>,
-    /// Whether the workload gets, or may get by a write that is late, other images for a Promotion.
-    pub ships: bool,
+    /// Who asks for a release.
+    pub requests: Requests,
 }
 
 impl Decision {
@@ -143,22 +157,26 @@ impl SeenPromotion {
         self.status.phase.is_some_and(PromotionPhase::finished)
     }
 
-    /// Whether it was asked for by this user, or by a build that this user started.
-    pub(super) fn is_of(&self, user: &str) -> bool {
-        let requester = &self.spec.requester;
-        [&requester.authenticated_as, &requester.user]
-            .into_iter()
-            .any(|known| known.as_deref() == Some(user))
+    /// Who asked for it, by every name that is known: the client, whoever started its build, and those behind that.
+    pub(super) fn requesters(&self) -> Requesters {
+        let Requester {
+            authenticated_as,
+            user,
+            on_behalf_of,
+            ..
+        } = &self.spec.requester;
+        let names = [authenticated_as, user].into_iter().flatten();
+        let names: Requesters = names.chain(on_behalf_of).cloned().collect();
+        if names.is_empty() && self.unreadable.is_some() {
+            Requesters::unknown()
+        } else {
+            names
+        }
     }
 
     /// Id of an order of the Promotion itself, for this purpose.
     pub(super) fn order(&self, purpose: &str) -> String {
         format!("{purpose}/{}", self.uid)
-    }
-
-    /// Whether the order of this id is the Promotion's own.
-    pub(super) fn gave(&self, id: &str) -> bool {
-        id.split_once('/').is_some_and(|(_, uid)| uid == self.uid)
     }
 
     pub(super) fn deadline(&self) -> DateTime<Utc> {

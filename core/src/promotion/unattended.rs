@@ -60,6 +60,10 @@ pub fn unattended(
             // The release of a Canary that is refused may be under way, and who asked for it must not approve it.
             Some(finished) if gone => forget_after_its_time(promotion, finished, now, &mut decision),
             Some(_) => {}
+            None if promotion
+                .unreadable
+                .as_ref()
+                .is_some_and(|unreadable| unreadable.status_too) => {}
             None => leave_waiting(promotion, why, now, &mut decision),
         }
     }

@@ -16,6 +16,6 @@ pub use crate::{
 };
 pub use decide::{analysis_is_skipped, decide, policies_wanted, refuse, refuses_late_writes, repeated};
 pub use decision::{Act, Child, Decision, Field, Sampling};
-pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Repeat, Routes};
+pub use observed::{Apex, BrokenWatch, GateNews, Observed, Order, RefusedWrite, Repeat, Requests, Routes};
 pub use spec::{CanaryId, GateSpec, HandBack, Names, Opens, RolloutSpec, Steps};
 pub use validate::{Invalid, Problem, validate};

@@ -1,15 +1,19 @@
 //! What one decision knows of the world: a snapshot of plain data.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{Act, Child, RolloutSpec, Serves, Weight, Workload};
 use crate::{
-    api::{CanaryStatus, GateState, UnderWay, Verb},
+    api::{CanaryStatus, GateState, Requesters, Shipping, UnderWay, Verb},
     freeze::Freezing,
     judge::Sample,
+    user_aliases::UserAliases,
     workload::policies::Policies,
 };
 
@@ -39,8 +43,10 @@ pub struct Observed {
     pub unrestorable: Option<String>,
     /// Objects that traffic depends on and that do not carry the present epoch.
     pub unfenced: Vec<Child>,
-    /// Whether the workload gets other images for a promotion, which may be on their way already.
-    pub ships: bool,
+    /// Who asks for a release by a Promotion.
+    pub requests: Requests,
+    /// Which names mean the same person.
+    pub aliases: Arc<UserAliases>,
     /// Policies and companions that select the target's pods and not the primary's; looked at while a primary is set up.
     pub policies: Policies,
     /// When this process gave up the latest write of this Canary whose outcome is unknown.
@@ -156,8 +162,17 @@ pub struct Order {
     pub reason: String,
     /// The gate that is decided on.
     pub gate: Option<String>,
-    /// Whether whoever orders it asked for the release of this revision.
-    pub own: bool,
+    /// Everybody who is behind it, by every name that is known.
+    pub people: Requesters,
+}
+
+/// Who asks for a release by Promotions that are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// By the revision that the workload has got for them.
+    pub shipped: BTreeMap<String, Requesters>,
+    /// Those for whom the workload gets other images, which may be on their way already.
+    pub shipping: Option<Shipping>,
 }
 
 /// What was heard of the job at a gate.

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::requesters::{Requesters, Shipping};
+
 /// The revisions in play: digests of pod templates.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +37,13 @@ pub struct RevisionStatus {
     /// Images of these revisions, as far as they were seen: that of the pod template's first container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
+    /// Who asked for a release, by revision: of the present one, of one that waits and of the one that the workload has. Where a
+    /// gate says `notByRequester`, none of them approves it. `*` stands for everybody.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requesters: BTreeMap<String, Requesters>,
+    /// Who asked for what the workload is being given for a Promotion: whatever revision that makes, they asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipping: Option<Shipping>,
 }
 
 /// A revision that was withdrawn.

@@ -220,25 +220,6 @@ fn what_is_over_goes_after_its_time() {
 }
 
 #[test]
-fn promotion_that_is_over_stays_while_its_release_is_under_way() {
-    let mut stage = running();
-    stage.command(Verb::Abort, Some(AbortAction::None));
-    stage.settle();
-    assert_eq!(
-        stage.phase(0),
-        Some(PromotionPhase::Aborted),
-        "the release goes on"
-    );
-    stage.now += TimeDelta::seconds(2 * TTL);
-    stage.settle();
-    assert_eq!(stage.promotions.len(), 1, "it says who asked for the release");
-    stage.end(Outcome::Promoted);
-    stage.settle();
-    assert!(stage.promotions.is_empty());
-}
-
-/// The clock is set back by an hour while a release is under way.
-#[test]
 fn clock_that_is_set_back_hides_no_end() {
     let mut stage = running();
     stage.now = at(-3600);

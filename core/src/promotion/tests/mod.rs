@@ -3,6 +3,7 @@
 mod course; // from the promotion to the end of its rollout
 mod ends; // what ends it otherwise
 mod orders; // Commands and Approvals
+mod requesters; // who asked
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::{
         AbortAction, Awaited, CanaryRef, CommandSpec, CommandStatus, Hold, HoldReason, Intervention,
         OnClientLost, Outcome, PastRollout, Policy, PromotionSpec, Requester, RevisionStatus, Verb,
     },
-    rollout::Order,
+    rollout::{Order, Requests},
 };
 
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -42,6 +43,7 @@ fn promotion(name: &str, image: &str, conflict: Conflict) -> SeenPromotion {
             request_digest: None,
         },
         status: PromotionStatus::default(),
+        unreadable: None,
     }
 }
 
@@ -76,6 +78,8 @@ struct Stage {
     deaf: Option<String>,
     fenced: bool,
     deleting: bool,
+    /// Whether the rollout writes down who asks.
+    notes: bool,
     orders: Vec<Order>,
     now: DateTime<Utc>,
 }
@@ -92,6 +96,7 @@ impl Stage {
             deaf: None,
             fenced: true,
             deleting: false,
+            notes: true,
             orders: Vec::new(),
             now: at(1),
         }
@@ -117,7 +122,7 @@ impl Stage {
         for _ in 0..20 {
             let decision = decide(&self.seen(), self.now);
             self.orders = decision.orders;
-            if decision.acts.is_empty() {
+            if !self.note(&decision.requests) && decision.acts.is_empty() {
                 return all;
             }
             for act in &decision.acts {
@@ -126,6 +131,17 @@ impl Stage {
             all.extend(decision.acts);
         }
         panic!("no end: {all:#?}");
+    }
+
+    /// The rollout writes down who asks; returns whether that is news.
+    fn note(&mut self, requests: &Requests) -> bool {
+        let known = &mut self.canary.revision;
+        let before = known.clone();
+        if self.notes {
+            known.shipping.clone_from(&requests.shipping);
+            known.requesters.extend(requests.shipped.clone());
+        }
+        *known != before
     }
 
     /// The same for a Canary that nobody follows; returns when it is to be looked at again.
@@ -163,7 +179,7 @@ impl Stage {
                     .unwrap();
                 command.status = status.clone();
             }
-            Act::Forget(name) => self.promotions.retain(|promotion| promotion.name != *name),
+            Act::Forget(name, _) => self.promotions.retain(|promotion| promotion.name != *name),
             Act::ForgetCommand(_, name) => self.commands.retain(|command| command.name != *name),
         }
     }
@@ -256,8 +272,10 @@ impl Stage {
                 action,
                 reason: None,
                 requested_by: "mia".to_owned(),
+                on_behalf_of: Vec::new(),
             },
             status: CommandStatus::default(),
+            unreadable: None,
         });
     }
 }

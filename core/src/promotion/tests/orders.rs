@@ -116,31 +116,27 @@ fn order_waits_until_the_canary_has_noticed_the_revision() {
 }
 
 #[test]
-fn approval_of_whoever_asked_for_the_release_is_marked_as_their_own() {
+fn order_names_everybody_who_is_behind_it() {
     let mut stage = running();
-    stage.promotions[0].spec.requester.authenticated_as = Some("ci".to_owned());
-    for (n, by) in ["ci", "mia"].into_iter().enumerate() {
-        stage.command(Verb::Approve, None);
-        let command = stage.commands.last_mut().unwrap();
-        command.form = Form::Approval;
-        command.gate = Some("acceptance".to_owned());
-        command.spec.requested_by = by.to_owned();
-        stage.settle();
-        let order = stage.orders.last().unwrap();
-        assert_eq!(
-            (order.own, order.gate.as_deref()),
-            (n == 0, Some("acceptance")),
-            "{by}"
-        );
-        assert_eq!(
-            Some(&order.revision),
-            stage.promotions[0].status.revision.as_ref()
-        );
-    }
+    stage.command(Verb::Approve, None);
+    let command = &mut stage.commands[0];
+    command.form = Form::Approval;
+    command.gate = Some("acceptance".to_owned());
+    command.spec.requested_by = "ci:shop/approve".to_owned();
+    command.spec.on_behalf_of = vec!["mia".to_owned()];
+    stage.settle();
+    let order = stage.orders.last().unwrap();
+    let people = ["ci:shop/approve".to_owned(), "mia".to_owned()];
+    assert_eq!(order.people, people.into_iter().collect());
+    assert_eq!(order.gate.as_deref(), Some("acceptance"));
+    assert_eq!(
+        Some(&order.revision),
+        stage.promotions[0].status.revision.as_ref()
+    );
     stage.heed(None);
     let acts = stage.settle();
     let answered = |act: &&Act| matches!(act, Act::Answer(Form::Approval, _, _));
-    assert_eq!(acts.iter().filter(answered).count(), 2);
+    assert_eq!(acts.iter().filter(answered).count(), 1);
 }
 
 #[test]
@@ -175,7 +171,10 @@ fn promotion_whose_images_may_be_on_their_way_ends_only_when_they_are_refused() 
     stage.settle();
     assert_eq!(stage.phase(0), Some(PromotionPhase::Running));
     let decision = decide(&stage.seen(), stage.now);
-    assert!(decision.ships, "so that it is fenced: {decision:?}");
+    assert!(
+        decision.requests.shipping.is_some(),
+        "so that it is fenced: {decision:?}"
+    );
     stage.fenced = true;
     stage.settle();
     assert_eq!(stage.phase(0), Some(PromotionPhase::Aborted));

@@ -98,7 +98,14 @@ fn rerecord(plan: &mut Plan<'_>, digest: &str) {
     if revision.promoted == revision.current {
         revision.promoted = Some(digest.to_owned());
     }
-    revision.current = Some(digest.to_owned());
+    let old = revision.current.replace(digest.to_owned());
+    if let Some(asked) = old.and_then(|old| revision.requesters.remove(&old)) {
+        revision
+            .requesters
+            .entry(digest.to_owned())
+            .or_default()
+            .merge(&asked);
+    }
     plan.tell(
         NoticeKind::Normal,
         "RevisionRerecorded",

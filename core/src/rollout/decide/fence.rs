@@ -32,7 +32,7 @@ pub(super) fn fenced(plan: &mut Plan<'_>) -> bool {
         return true;
     }
     if plan.at_rest() {
-        return !plan.seen.ships || workload_is_fenced(plan);
+        return plan.seen.requests.shipping.is_none() || workload_is_fenced(plan);
     }
     if plan.spec.deleting && plan.seen.existing.is_empty() {
         // Everything is handed back, and only the finalizer is left to go. It may be on its way already, and a mark that is

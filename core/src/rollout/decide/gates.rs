@@ -3,7 +3,7 @@
 //! Invariants: a gate is open for one revision alone, and every new one asks it anew (W41); a job is ordered only after
 //! the status says so; nothing here keeps traffic from going back.
 
-use super::{plan::Plan, standing_orders};
+use super::{plan::Plan, requesters, standing_orders};
 use crate::{
     api::{GatePoint, GateState, GateStatus, HoldReason, Phase, UnderWay},
     rollout::{GateNews, GateSpec, Opens, Order},
@@ -268,17 +268,13 @@ pub(super) fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
             format!("there is no gate {name}; there are {}", names.join(", "))
         });
     };
-    if gate.opens
-        == (Opens::Approval {
-            not_by_requester: true,
-        })
-        && order.own
+    let others_decide = Opens::Approval {
+        not_by_requester: true,
+    };
+    if gate.opens == others_decide
+        && let Some(why) = requesters::refusal(plan, order)
     {
-        let text = format!(
-            "{} asked for this release, and somebody else has to decide",
-            order.by
-        );
-        return Some(text);
+        return Some(why);
     }
     let state = plan
         .next

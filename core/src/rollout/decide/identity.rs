@@ -34,6 +34,15 @@ pub(super) fn recognise(seen: &Observed) -> Option<Observed> {
         return None;
     }
     let mut seen = seen.clone();
+    if let (Some(workload), Some(name)) = (&seen.target, &target)
+        && let Some(asked) = seen.requests.shipped.remove(&workload.revision)
+    {
+        seen.requests
+            .shipped
+            .entry(name.clone())
+            .or_default()
+            .merge(&asked);
+    }
     for (workload, name) in [(&mut seen.target, target), (&mut seen.primary, primary)] {
         if let (Some(workload), Some(name)) = (workload, name) {
             workload.revision = name;

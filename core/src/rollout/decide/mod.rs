@@ -35,6 +35,7 @@ mod promoting; // the primary takes it over
 mod quarrel; // somebody else keeps changing what is written
 mod reach; // whether requests reach pods that they were handed over to
 mod release; // a release begins
+mod requesters; // who asked for a release, and so does not approve it
 mod rest; // nothing is under way
 mod retreat; // the traffic goes back for now
 mod rollback; // a revision is withdrawn before it was promoted
@@ -77,6 +78,7 @@ pub fn decide(spec: &RolloutSpec, seen: &Observed, now: DateTime<Utc>) -> Decisi
     let mut plan = Plan::new(spec, seen, now);
     clock::catch_up(&mut plan);
     quarrel::end_what_is_over(&mut plan);
+    requesters::note(&mut plan);
     name_refusals(&mut plan);
     let hands_off = seen.hands_off(spec).is_some() || !seen.finalizer;
     if !hands_off && !fence::fenced(&mut plan) {

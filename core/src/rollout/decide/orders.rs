@@ -6,7 +6,7 @@
 use super::{
     advance, capacity, gates,
     plan::Plan,
-    release, rollback,
+    release, requesters, rollback,
     standing_orders::{skips, skips_analysis},
     steps, transfer, withdrawal,
 };
@@ -298,7 +298,10 @@ fn carry_out(plan: &mut Plan<'_>, order: &Order) {
             }
         }
         Verb::Undo => undo(plan, &said),
-        Verb::Retry => release::start(plan, order.revision.clone()),
+        Verb::Retry => {
+            requesters::note_retry(plan, order);
+            release::start(plan, order.revision.clone());
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) fn begin(plan: &mut Plan<'_>, revision: String) {
         waiting: None,
         rejected: std::mem::take(&mut plan.next.revision.rejected),
         images: std::mem::take(&mut plan.next.revision.images),
+        requesters: std::mem::take(&mut plan.next.revision.requesters),
+        shipping: plan.next.revision.shipping.take(),
     };
     plan.next.canary_weight = 0;
     plan.next.pause = None;

@@ -17,6 +17,7 @@ mod promoting; // the primary takes over
 mod pushed; // a template that comes while something else is under way
 mod quarrel; // somebody else keeps changing what is written
 mod refused; // writes that the API server refuses
+mod requesters; // who asked for a release
 mod rest; // nothing is under way
 mod served; // whoever has the pods
 mod silence; // requests that do not arrive
@@ -44,8 +45,8 @@ use crate::{
     freeze::Freezing,
     judge::{Bucket, Counts, MetricKind, MetricSpec, Reading, Sample, Seen, Sides, Traffic},
     rollout::{
-        Act, Apex, CanaryId, Child, Names, Observed, Order, RolloutSpec, Routes, Sampling, Serves, Steps,
-        Weight, Workload, decide,
+        Act, Apex, CanaryId, Child, Names, Observed, Order, Requests, RolloutSpec, Routes, Sampling, Serves,
+        Steps, Weight, Workload, decide,
     },
     workload::policies::Policies,
 };
@@ -172,7 +173,8 @@ pub(super) fn undisturbed() -> Observed {
         adopted: vec![],
         epoch: "0/test".to_owned(),
         unfenced: vec![],
-        ships: false,
+        requests: Requests::default(),
+        aliases: Arc::default(),
         policies: Policies::default(),
         unsettled_at: None,
         unrestorable: None,
@@ -290,7 +292,7 @@ fn order(verb: Verb, revision: &str) -> Vec<Order> {
         by: "mia".to_owned(),
         reason: "it is late".to_owned(),
         gate: None,
-        own: false,
+        people: ["mia".to_owned()].into_iter().collect(),
     }]
 }
 

@@ -285,7 +285,10 @@ fn workload_is_fenced_at_rest_before_it_gets_other_images() {
     seen.unfenced = vec![crate::rollout::Child::Target];
     let fence = Act::Fence(crate::rollout::Child::Target);
     assert!(!decide(&spec(), &seen, at(10)).acts.contains(&fence));
-    seen.ships = true;
+    seen.requests.shipping = Some(crate::api::Shipping {
+        base: "old".to_owned(),
+        requesters: crate::api::Requesters::default(),
+    });
     let decision = decide(&spec(), &seen, at(10));
     assert_eq!(decision.acts.first(), Some(&fence));
     let others = decision.acts.iter().skip(1);

@@ -196,7 +196,7 @@ impl World {
             by: "mia".to_owned(),
             reason: String::new(),
             gate,
-            own: false,
+            people: ["mia".to_owned()].into_iter().collect(),
         });
     }
 

@@ -1,0 +1,84 @@
+//! Who asked for a release: nobody opens a gate for what they asked for, where that is ruled out (`notByRequester`).
+//!
+//! Invariant: whoever asked stands in the status before the workload gets what they asked for, and stays there as long as
+//! that revision can be released. So nothing depends on the objects with which somebody asked.
+
+use super::{fence, plan::Plan};
+use crate::{
+    api::RevisionStatus,
+    defect::{Defect, planted},
+    rollout::{Child, Order},
+};
+
+/// Writes down who asks now, and forgets who asked for what cannot be released any more.
+pub(super) fn note(plan: &mut Plan<'_>) {
+    let (seen, now) = (plan.seen, plan.now);
+    let target = plan.target().map(|target| &target.revision);
+    let known = &mut plan.next.revision;
+    if let (Some(shipping), Some(target)) = (&known.shipping, target)
+        && shipping.base != *target
+    {
+        let asked = shipping.requesters.clone();
+        known.requesters.entry(target.clone()).or_default().merge(&asked);
+    }
+    match &seen.requests.shipping {
+        Some(shipping) => {
+            let noted = known.shipping.get_or_insert_with(|| shipping.clone());
+            noted.base.clone_from(&shipping.base);
+            noted.requesters.merge(&shipping.requesters);
+        }
+        // Somebody may have deleted the Promotion whose images are still on their way.
+        None if fence::refuses_late_writes(plan.spec, seen, Child::Target, now) => known.shipping = None,
+        None => {}
+    }
+    for (revision, asked) in &seen.requests.shipped {
+        if is_in_play(known, target, revision) {
+            known.requesters.entry(revision.clone()).or_default().merge(asked);
+        }
+    }
+    let mut all = std::mem::take(&mut known.requesters);
+    let forgets = planted(Defect::ForgetsWhoAsked);
+    all.retain(|revision, _| {
+        let asked_now = seen.requests.shipped.contains_key(revision);
+        is_in_play(known, target, revision) && (asked_now || !forgets)
+    });
+    known.requesters = all;
+}
+
+/// Whether this revision is released, waits for that, or may be released again.
+fn is_in_play(known: &RevisionStatus, target: Option<&String>, revision: &String) -> bool {
+    [known.current.as_ref(), known.waiting.as_ref(), target].contains(&Some(revision))
+}
+
+/// Whoever orders that a revision is released again asks for it.
+pub(super) fn note_retry(plan: &mut Plan<'_>, order: &Order) {
+    if planted(Defect::ForgetsWhoAsked) {
+        return;
+    }
+    let asked = &mut plan.next.revision.requesters;
+    asked
+        .entry(order.revision.clone())
+        .or_default()
+        .merge(&order.people);
+}
+
+/// Why whoever gives this order does not decide on the present release, because they asked for it.
+pub(super) fn refusal(plan: &Plan<'_>, order: &Order) -> Option<String> {
+    let known = &plan.next.revision;
+    let asked = known
+        .current
+        .as_ref()
+        .and_then(|current| known.requesters.get(current))?;
+    if !asked.meets(&order.people, &plan.seen.aliases) {
+        return None;
+    }
+    Some(if asked.has_unknown() {
+        "it cannot be told who asked for this release, so nobody can be told from them; release it anew"
+            .to_owned()
+    } else {
+        format!(
+            "{} asked for this release, and somebody else has to decide",
+            order.by
+        )
+    })
+}
