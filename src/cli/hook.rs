@@ -96,7 +96,7 @@ impl HookFlags {
             Gatekeeper::new(Arc::new(Cluster(ctx.client.clone())), tokens, ctx.clock.clone());
         if let Some(path) = &self.hook_oidc_file {
             let clock = ctx.clock.clone();
-            let read = move |path: &Path| Oidc::of_file(path, clock.clone());
+            let read = move |path: &Path| Oidc::of_file(path, &clock);
             let oidc = Reloaded::of_file(path, ctx.clock.clone(), read).context("--hook-oidc-file")?;
             gatekeeper = gatekeeper.with_oidc(oidc.revoked_without_file());
         }

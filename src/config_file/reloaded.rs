@@ -128,7 +128,7 @@ impl<T> Source<T> {
                 known.changed = change;
             }
             Err(error) => {
-                tracing::error!(%path, error, "the file changed and cannot be used; what it said before counts")
+                tracing::error!(%path, error, "the file changed and cannot be used; what it said before counts");
             }
         }
     }

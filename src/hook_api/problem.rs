@@ -92,7 +92,7 @@ pub struct Problem {
     pub other: Option<String>,
     /// What became of a promotion that is forgotten.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Ended>,
+    pub ended: Option<Box<Ended>>,
     /// Seconds after which the client may come again, if it may.
     #[serde(skip)]
     pub retry_after: Option<u64>,
@@ -137,7 +137,7 @@ impl Problem {
     /// The same, with what became of a promotion.
     #[must_use]
     pub fn with_end(mut self, ended: Ended) -> Problem {
-        self.ended = Some(ended);
+        self.ended = Some(Box::new(ended));
         self
     }
 

@@ -61,6 +61,7 @@ fn abort(n: usize) -> SeenCommand {
 }
 
 /// Seconds that a decision about `n` of each takes.
+#[expect(clippy::disallowed_methods, reason = "what it costs is measured")]
 fn seconds(n: usize) -> f64 {
     let canary = CanaryStatus {
         phase: Some(Phase::Initialized),

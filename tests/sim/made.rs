@@ -1,9 +1,6 @@
 //! Plays that are made, not drawn: each shows a defect that needs one thing at its instant, which chance brings too rarely.
 
-use bellwether::{
-    defect::Defect,
-    sim::{chaos::Strikes, traffic::metrics::Trouble},
-};
+use bellwether::{defect::Defect, sim::chaos::Strikes};
 use chrono::TimeDelta;
 
 use super::{
@@ -67,19 +64,6 @@ pub fn made_for(defect: Defect) -> Vec<Story> {
             0.3,
             &[(None, 60_000, H::Ship("good")), (sent, 1, H::CanaryIsDeleted)],
         ),
-        // A bad release follows a good one at once, and a cache tells what the good one's pods counted a minute ago.
-        Defect::JudgesPodsOfBefore => (0..VARIANTS)
-            .map(|seed| {
-                let pause = 15_000 + 5_000 * i64::try_from(seed % 9).unwrap_or_default();
-                let events = [
-                    (None, 60_000, H::Ship("good")),
-                    (Some(Moment::Phase("Succeeded")), 1, H::Trouble(Trouble::Stale)),
-                    (None, pause, H::Ship("errors60")),
-                    (None, 200_000, H::Trouble(Trouble::None)),
-                ];
-                play(seed, 0.0, &events)
-            })
-            .collect(),
         // Whoever asked for the release says yes at its last gate, once the Promotion is gone.
         Defect::ForgetsWhoAsked => {
             let events = [

@@ -55,7 +55,7 @@ impl Oidc {
     ///
     /// # Errors
     /// If it cannot be used.
-    pub fn of_file(path: &Path, clock: Arc<dyn Clock>) -> Result<Oidc, Error> {
+    pub fn of_file(path: &Path, clock: &Arc<dyn Clock>) -> Result<Oidc, Error> {
         Oidc::new(config::read(path)?, clock)
     }
 
@@ -63,7 +63,7 @@ impl Oidc {
     ///
     /// # Errors
     /// If no client can be made for one of them.
-    pub fn new(issuers: Vec<IssuerConfig>, clock: Arc<dyn Clock>) -> Result<Oidc, Error> {
+    pub fn new(issuers: Vec<IssuerConfig>, clock: &Arc<dyn Clock>) -> Result<Oidc, Error> {
         let issuers = issuers.into_iter().map(|config| {
             let keys = Keys::new(&config, clock.clone())?;
             Ok(Issuer { config, keys })

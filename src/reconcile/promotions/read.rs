@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    fn object(spec: Value, status: Value) -> Value {
+    fn object(spec: &Value, status: &Value) -> Value {
         json!({
             "metadata": {"name": "p", "uid": "u", "creationTimestamp": "2030-01-01T00:00:00Z"},
             "spec": spec,
@@ -235,11 +235,8 @@ mod tests {
             "requester": {"user": "mia", "onBehalfOf": ["bob", 7]},
             "policy": {"deadlineSeconds": 90, "patience": 3},
         });
-        let seen = promotion(&object(
-            spec,
-            json!({"phase": "Running", "seq": 3, "revision": "abc"}),
-        ))
-        .unwrap();
+        let status = json!({"phase": "Running", "seq": 3, "revision": "abc"});
+        let seen = promotion(&object(&spec, &status)).unwrap();
         let unreadable = seen.unreadable.unwrap();
         assert!(unreadable.problem.starts_with("spec.policy"), "{unreadable:?}");
         assert!(
@@ -259,14 +256,14 @@ mod tests {
     fn phase_of_a_newer_version_is_not_taken_for_an_end() {
         let spec = json!({"canaryRef": {"name": "web"}, "image": "web:2"});
         let status = json!({"phase": "Verifying", "seq": 1, "revision": "abc"});
-        let seen = promotion(&object(spec.clone(), status)).unwrap();
+        let seen = promotion(&object(&spec, &status)).unwrap();
         assert!(seen.unreadable.unwrap().status_too);
         assert_eq!(
             (seen.status.phase, seen.status.revision.as_deref()),
             (None, Some("abc"))
         );
         let status = json!({"phase": "Verified", "finishedAt": "2030-01-01T00:00:00Z"});
-        let seen = promotion(&object(spec, status)).unwrap();
+        let seen = promotion(&object(&spec, &status)).unwrap();
         assert_eq!(seen.status.phase, Some(PromotionPhase::Failed), "it is over");
     }
 
@@ -274,11 +271,11 @@ mod tests {
     fn order_with_an_unknown_field_is_seen() {
         let spec = json!({"canaryRef": {"name": "web"}, "verb": "Abort", "promotion": "p",
             "requestedBy": "mia", "urgency": "high"});
-        let seen = command(&object(spec, Value::Null)).unwrap();
+        let seen = command(&object(&spec, &Value::Null)).unwrap();
         assert!(seen.unreadable.unwrap().contains("urgency"));
         let spec = json!({"canaryRef": {"name": "web"}, "gate": "qa", "decision": "Perhaps",
             "promotion": "p", "approvedBy": "mia"});
-        let seen = approval(&object(spec, Value::Null)).unwrap();
+        let seen = approval(&object(&spec, &Value::Null)).unwrap();
         assert!(seen.unreadable.unwrap().starts_with("spec.decision"));
     }
 }

@@ -230,7 +230,10 @@ impl Gate {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(HandClock(AtomicI64::new(0)));
         let book = Arc::new(Book::default());
-        let oidc = Oidc::new(vec![config], clock.clone()).unwrap();
+        let oidc = {
+            let clock: Arc<dyn Clock> = clock.clone();
+            Oidc::new(vec![config], &clock).unwrap()
+        };
         let keeper =
             Gatekeeper::new(book.clone(), Tokens::none(), clock.clone()).with_oidc(Reloaded::fixed(oidc));
         Gate {
