@@ -519,31 +519,29 @@ async fn send(tenant: Arc<Caller>, answers: Arc<Answers>) {
 
 /// Ships a bad image; from the instant of the sample that condemns it to the one at which its traffic is taken back.
 async fn taken_back(stage: &Stage, image: &str) -> Result<Duration> {
+    fn share(routes: &Value) -> i64 {
+        let shares = routes["spec"]["http"][0]["route"].as_array();
+        let canary = |share: &&Value| share["destination"]["host"] == "shop-canary";
+        let found = shares.and_then(|shares| shares.iter().find(canary));
+        found.and_then(|share| share["weight"].as_i64()).unwrap_or(0)
+    }
     shop::ship(stage, image).await?;
-    shop::wait_weight(stage, 10).await?;
-    stage
-        .wait_for(
-            Kind::VirtualService,
-            "shop",
-            "the traffic is taken back",
-            ROLLOUT,
-            |routes| {
-                let shares = routes["spec"]["http"][0]["route"].as_array();
-                shares.is_some_and(|shares| {
-                    shares.iter().all(|share| {
-                        share["destination"]["host"] != "shop-canary"
-                            || share["weight"].as_i64().unwrap_or(0) == 0
-                    })
-                })
-            },
-        )
-        .await?;
-    let at = Utc::now();
-    // What condemned it stands in the status that says so; later ones have later values.
-    let canary = shop::wait_status(stage, "the release is withdrawn", SOON, |status| {
+    let routes = async |what: &str, met: fn(i64) -> bool| {
+        let met = |routes: &Value| met(share(routes));
+        stage
+            .wait_for(Kind::VirtualService, "shop", what, ROLLOUT, met)
+            .await
+    };
+    routes("the canary gets traffic", |share| share > 0).await?;
+    let lowered = async {
+        routes("the traffic is taken back", |share| share == 0).await?;
+        Ok::<_, anyhow::Error>(Utc::now())
+    };
+    // What condemned it stands in the first status that says so; later ones have later values.
+    let withdrawn = shop::wait_status(stage, "the release is withdrawn", ROLLOUT, |status| {
         status["retirement"].is_object()
-    })
-    .await?;
+    });
+    let (at, canary) = tokio::try_join!(lowered, withdrawn)?;
     shop::wait_phase(stage, "Failed", ROLLOUT).await?;
     let checks = canary["status"]["checks"].as_array().context("no checks")?;
     let condemned = checks
