@@ -2,8 +2,8 @@
 
 use std::{
     path::PathBuf,
-    process::{Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    process::{Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
@@ -15,6 +15,8 @@ use crate::clock::Clock;
 
 /// How long a token counts that does not say when it ends.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(30);
+/// How long the command may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long before its end a token is exchanged, at most: a request takes a while.
 const BEFORE_END: i64 = 30;
 
@@ -96,12 +98,7 @@ impl Token {
         {
             return Ok(text.clone());
         }
-        let ran = Command::new("sh")
-            .arg("-c")
-            .arg(command)
-            .stderr(Stdio::inherit())
-            .output();
-        let ran = ran.map_err(|error| error.to_string())?;
+        let ran = run(command)?;
         if !ran.status.success() {
             return Err(format!("it ends with {}", ran.status));
         }
@@ -113,6 +110,23 @@ impl Token {
 
     fn lock(&self) -> MutexGuard<'_, Option<(String, Duration)>> {
         self.printed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a command, for so long as a request may wait for a token.
+fn run(command: &str) -> Result<Output, String> {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command);
+    shell
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    let child = shell.spawn().map_err(|error| error.to_string())?;
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    match end.recv_timeout(PATIENCE) {
+        Ok(output) => output.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("it takes longer than {} s", PATIENCE.as_secs())),
     }
 }
 
