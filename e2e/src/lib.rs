@@ -12,6 +12,7 @@
 pub mod audit;
 pub mod cluster;
 pub mod demo;
+pub mod hudson;
 pub mod issuer;
 pub mod jenkins;
 pub mod namespace;

@@ -14,6 +14,8 @@ use tokio::process::Command;
 pub enum Tool {
     /// Java, and the Groovy and the interpreter of Jenkins.
     JenkinsLibrary,
+    /// A real Hudson, from Maven Central.
+    Hudson,
 }
 
 /// Builds what is missing of the cluster's parts and fetches what is missing of `needed`, with its progress on stderr, and
@@ -42,6 +44,11 @@ async fn fetch(tool: Tool) -> Result<()> {
             let script = here().join("../jenkins/test/run.sh");
             let fetched = run(&script, &["--fetch"]).await.map(drop);
             fetched.context("what the Jenkins library is tested with could not be fetched")
+        }
+        Tool::Hudson => {
+            let script = here().join("tools/hudson.sh");
+            let fetched = run(&script, &["fetch"]).await.map(drop);
+            fetched.context("Hudson could not be fetched")
         }
     }
 }

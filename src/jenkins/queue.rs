@@ -50,8 +50,8 @@ pub struct Executable {
 /// An item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Its number.
-    pub id: ItemId,
+    /// Its number; cores before Jenkins 1.519 do not tell it.
+    pub id: Option<ItemId>,
     /// Where it is.
     pub state: ItemState,
     /// Why it is there, in the language of Jenkins; for people only.
@@ -82,7 +82,7 @@ struct RawQueue {
 
 #[derive(Deserialize)]
 struct RawItem {
-    id: u64,
+    id: Option<ItemId>,
     #[serde(default)]
     blocked: bool,
     #[serde(default)]
@@ -190,7 +190,7 @@ impl Item {
             parameters = Parameters::of_text(&raw.params.unwrap_or_default());
         }
         Item {
-            id: ItemId(raw.id),
+            id: raw.id,
             state,
             why: raw.why.unwrap_or_default(),
             job: url.and_then(|url| link::job_of(&url, base)),

@@ -283,12 +283,22 @@ fn wanted(missed: u32, said: Said, session: Option<String>) -> State {
 
 fn looking(look: Look, said: Said) -> State {
     match said {
-        Said::Item(item) => State::Queued {
-            known: Known {
-                item: item.id,
-                session: look.session,
+        Said::Item(item) => match item.id {
+            Some(item) => State::Queued {
+                known: Known {
+                    item,
+                    session: look.session,
+                },
+                floor: look.floor,
             },
-            floor: look.floor,
+            // An old core: the item cannot be asked for. While it is listed it will become a build, and if it is gone
+            // without one, nobody can say why.
+            None => State::Looking(Look {
+                first: false,
+                left: LOOKS,
+                then: After::Lose,
+                ..look
+            }),
         },
         Said::NoItem => State::Looking(Look {
             queue_done: true,

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::shop::{self, RATE, SOON};
+use crate::hudson::Hudson;
 use crate::jenkins::{FakeJenkins, Job, Queue, Settings};
 use crate::objects::Kind;
 use crate::story::{self, Stage};
@@ -315,5 +316,68 @@ pub async fn jenkins_gate(stage: Arc<Stage>) -> Result<()> {
     stage.note(message);
     ensure!(jenkins.world().job(JOB).builds.len() == 2, "not two builds");
     controller.kill().await?;
+    shop::end_without_failure(&stage, traffic).await
+}
+
+/// The same against a real server, as old as they come: the build waits in a queue whose items have no number while the
+/// controller dies, there is one build, and one that fails takes the release back.
+pub async fn hudson_gate(stage: Arc<Stage>) -> Result<()> {
+    const JOB: &str = "acceptance";
+    let folder = stage.cluster()?.layout.logs.clone();
+    let hudson = Hudson::start(&folder, 18_097).await?;
+    let verdict = "sleep 4; test ! -e \"$HUDSON_HOME/bad\"";
+    hudson
+        .add_job(JOB, &["BELLWETHER_GATE", "TARGET"], verdict)
+        .await?;
+    hudson.add_job("other", &["NUMBER"], "sleep 15").await?;
+    let file = folder.join("hudson.yaml");
+    std::fs::write(&file, json!([hudson.entry(&stage.namespace)]).to_string())?;
+    let controller = story::controller(stage.cluster()?, &stage.namespace, &stage.namespace)?
+        .args(["--jenkins-file", &file.display().to_string()]);
+    shop::open(&stage).await?;
+    controller.start().await?;
+    let gates = json!([{"name": "acceptance", "at": "pre-rollout",
+        "jenkins": {"instance": "ci", "job": JOB, "parameters": {"TARGET": "$(canaryService).$(namespace)"}}}]);
+    stage.apply(&gated(gates)).await?;
+    shop::set_up(&stage).await?;
+    let traffic = stage.traffic(RATE);
+
+    // Both executors are busy.
+    for number in ["1", "2"] {
+        hudson.build("other", &[("NUMBER", number)]).await?;
+    }
+    shop::ship(&stage, "shop:good-2").await?;
+    let waits = async || {
+        let queue = hudson.queue().await?;
+        ensure!(queue.len() == 1, "{} items in the queue", queue.len());
+        Ok(queue)
+    };
+    let queue = wait::until("the build waits in the queue", ROLLOUT, waits).await?;
+    ensure!(queue[0].get("id").is_none(), "its items have numbers: {queue:?}");
+    controller.kill().await?;
+    controller.start().await?;
+    shop::wait_phase(&stage, "Succeeded", ROLLOUT).await?;
+    shop::ensure_on_primary(&stage, "shop:good-2").await?;
+    let builds = hudson.builds(JOB).await?;
+    ensure!(builds.len() == 1, "{} builds of one gate", builds.len());
+    let target = json!({"name": "TARGET", "value": format!("shop-canary.{}", stage.namespace)});
+    let parameters = builds[0]["actions"][0]["parameters"].as_array();
+    ensure!(
+        parameters.is_some_and(|given| given.contains(&target)),
+        "its parameters are {parameters:?}"
+    );
+
+    std::fs::write(hudson.home().join("bad"), "")?;
+    shop::ship(&stage, "shop:good-3").await?;
+    let failed = shop::wait_phase(&stage, "Failed", ROLLOUT).await?;
+    let message = failed["status"]["message"].as_str().unwrap_or_default();
+    ensure!(
+        message.contains("gate acceptance was not passed: build 2: failure"),
+        "it says {message}"
+    );
+    stage.note(message);
+    ensure!(hudson.builds(JOB).await?.len() == 2, "not two builds");
+    controller.kill().await?;
+    hudson.kill().await?;
     shop::end_without_failure(&stage, traffic).await
 }

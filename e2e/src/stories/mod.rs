@@ -130,6 +130,11 @@ pub fn all() -> Vec<Story> {
             .within(LONG)
             .real_only("it speaks HTTP")
             .in_every_run("Jenkins over HTTP, with restarts on both sides"),
+        Story::new("hudson-gate", Shared, gates::hudson_gate)
+            .within(LONG)
+            .real_only("it speaks HTTP")
+            .needs(Tool::Hudson)
+            .only_in_full("every run has jenkins-gate, where a fake answers as newer cores do"),
         Story::new("approval-policy", Shared, gates::approval_policy)
             .real_only("the simulated cluster has no admission")
             .in_every_run("the admission policies that are shipped"),

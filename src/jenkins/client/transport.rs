@@ -85,6 +85,9 @@ impl Client {
     }
 }
 
+/// What JSON is called; Hudson called it a script.
+const JSON: [&str; 2] = ["application/json", "application/javascript"];
+
 impl Reply {
     pub(super) fn heard<T>(&self, read: impl FnOnce(&Heard<'_>) -> T) -> T {
         read(&Heard {
@@ -110,7 +113,7 @@ impl Reply {
         let text = || shortened(&String::from_utf8_lossy(&self.body));
         let kind = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
         match self.code {
-            200 if kind.starts_with("application/json") => Ok(Some(self.body.clone())),
+            200 if JSON.iter().any(|json| kind.starts_with(json)) => Ok(Some(self.body.clone())),
             200 if String::from_utf8_lossy(&self.body).contains("j_spring_security_check") => {
                 Err(Error::LoginPage(text()))
             }

@@ -45,7 +45,8 @@ fn the_item_of_an_order_has_its_mark_and_its_job() {
         );
         Item::find(body.as_bytes(), &[], &order())
             .unwrap()
-            .map(|item| item.id.0)
+            .and_then(|item| item.id)
+            .map(|id| id.0)
     };
     let mine = r#"{"name":"A","value":true},{"name":"ID","value":"7"}"#;
     assert_eq!(queue(mine, "job/team/job/deploy"), Some(2));
@@ -77,4 +78,14 @@ fn an_item_with_another_mark_or_job_is_foreign_and_one_that_tells_neither_is_not
         assert!(!foreign(&fields), "{job}");
     }
     assert!(!foreign(""));
+}
+
+/// As Hudson 1.395 answers.
+#[test]
+fn an_item_of_an_old_core_has_no_number() {
+    let body = br#"{"items":[{"actions":[{"parameters":[{"name":"ID","value":"7"}]},{}],"blocked":false,
+        "buildable":false,"params":"\n(StringParameterValue) ID='7'","stuck":false,
+        "task":{"url":"http://127.0.0.1:8080/job/team/job/deploy/"},"why":"???"}]}"#;
+    let found = Item::find(body, &[], &order()).unwrap().unwrap();
+    assert_eq!((found.id, found.state), (None, ItemState::Waiting));
 }

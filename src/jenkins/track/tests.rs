@@ -118,6 +118,34 @@ fn an_order_goes_its_way_to_a_result() {
     assert!(run.is_over());
 }
 
+/// Hudson and the first Jenkins list an item without its number.
+#[test]
+fn an_item_without_a_number_is_waited_for_and_triggered_once() {
+    let unnumbered = || Said::Item(Item::read(br#"{"blocked":false,"buildable":true}"#, &[]).unwrap());
+    let sent_back = after(clear(), [Said::Triggered(Triggered::SentBack)]);
+    let mut run = sent_back;
+    for _ in 0..3 * LOOKS {
+        assert_eq!((run.next(), run.is_waiting()), (Ask::FindItem, true));
+        run = run.saw(said(unnumbered()));
+    }
+    let found = Said::Search(Search::Found(build(r#""building":true,"result":null"#)));
+    let run = after(run, [Said::NoItem, found]);
+    assert_eq!(run.next(), Ask::Build(5));
+    // Gone without a build: it was taken, so it was not refused.
+    let mut gone = after(clear(), [Said::Triggered(Triggered::SentBack), unnumbered()]);
+    while !gone.is_over() {
+        gone = after(gone, [Said::NoItem, nothing()]);
+    }
+    assert_eq!(*gone.state(), State::Lost);
+    // A second process finds it before it triggers.
+    let second = after(Run::wanted(), [ready(), unnumbered()]);
+    assert_eq!((second.next(), second.is_waiting()), (Ask::FindItem, true));
+    // Called off meanwhile: it is stopped as soon as it is a build.
+    let found = Said::Search(Search::Found(build(r#""building":true,"result":null"#)));
+    let halted = after(second.withdrawn(), [unnumbered(), Said::NoItem, found]);
+    assert_eq!(halted.next(), Ask::Stop(5));
+}
+
 #[test]
 fn what_is_written_down_reads_well_and_stays_readable() {
     let text = |run: &Run| serde_json::to_value(run).unwrap();
