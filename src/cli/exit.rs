@@ -26,10 +26,16 @@ pub(super) enum Exit {
     Timeout = 7,
     /// Could not be carried out.
     Failed = 8,
+    /// SIGHUP ended it, as a terminal that is closed does.
+    HungUp = 129,
+    /// SIGINT ended it.
+    Interrupted = 130,
+    /// SIGTERM ended it, as a CI server does that aborts a build.
+    Terminated = 143,
 }
 
 /// Every code and what it says.
-const TABLE: [(Exit, &str); 9] = [
+const TABLE: [(Exit, &str); 12] = [
     (Exit::Done, "promoted, or done"),
     (Exit::Error, "error"),
     (Exit::BadInput, "bad input, or an order that was refused"),
@@ -45,6 +51,12 @@ const TABLE: [(Exit, &str); 9] = [
         Exit::Failed,
         "failed: it could not be carried out, or another promotion is not over",
     ),
+    (Exit::HungUp, "ended by SIGHUP; what was started goes on"),
+    (
+        Exit::Interrupted,
+        "ended by SIGINT (Ctrl-C); what was started goes on",
+    ),
+    (Exit::Terminated, "ended by SIGTERM; what was started goes on"),
 ];
 
 impl Exit {
@@ -69,6 +81,28 @@ impl Exit {
         }
     }
 
+    /// The end of a command by a signal.
+    pub(super) fn signalled() -> impl Future<Output = (Exit, &'static str)> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind, exit, name| async move {
+            match signal(kind) {
+                Ok(mut signal) => {
+                    signal.recv().await;
+                    (exit, name)
+                }
+                // Nobody can be told: the signal does what it always does.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        async move {
+            tokio::select! {
+                ended = listen(SignalKind::hangup(), Exit::HungUp, "SIGHUP") => ended,
+                ended = listen(SignalKind::interrupt(), Exit::Interrupted, "SIGINT") => ended,
+                ended = listen(SignalKind::terminate(), Exit::Terminated, "SIGTERM") => ended,
+            }
+        }
+    }
+
     /// What belongs to an error of a command.
     pub(super) fn of(error: &anyhow::Error) -> Exit {
         let known = error.downcast_ref::<Failure>();
@@ -86,7 +120,7 @@ impl From<Exit> for ExitCode {
 pub(super) fn table() -> String {
     let mut text = "Exit codes of every command:".to_owned();
     for (exit, meaning) in TABLE {
-        text.push_str(&format!("\n  {}  {meaning}", exit.code()));
+        text.push_str(&format!("\n  {:<3}  {meaning}", exit.code()));
     }
     text
 }

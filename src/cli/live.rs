@@ -5,7 +5,7 @@ use std::{io::IsTerminal, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    backend::{News, Seen, State},
+    backend::{Seen, State},
     env,
     output::{Output, write},
 };
@@ -44,8 +44,8 @@ impl Live {
         self.line
     }
 
-    /// Shows nothing yet of a promotion that was started.
-    pub(super) fn started(&mut self, state: &State) {
+    /// Remembers a state of which nothing is shown yet: whatever comes between, it counts.
+    pub(super) fn saw(&mut self, state: &State) {
         self.state = Some(state.clone());
     }
 
@@ -54,11 +54,11 @@ impl Live {
         self.state.as_ref()
     }
 
-    pub(super) fn news(&mut self, news: &News) -> anyhow::Result<()> {
-        self.state = Some(news.state.clone());
+    /// Shows lines of the log, and below them the state that was seen last.
+    pub(super) fn lines(&mut self, text: &str) -> anyhow::Result<()> {
         let line = self.last_line();
         let before = if self.line { CLEAR } else { "" };
-        let lines = if self.lines { news.text.as_str() } else { "" };
+        let lines = if self.lines { text } else { "" };
         write(&format!("{before}{lines}{line}"))
     }
 

@@ -2,18 +2,32 @@
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Parser, ValueEnum};
+use tokio::time::Interval;
 
 use super::{
     PATIENCE,
-    backend::{Backend, BackendFlags, Seen, StartRequest, State},
+    backend::{Asked, Backend, BackendFlags, Seen, StartRequest, State},
     block_on, env,
     exit::{Exit, Failure},
     live::{BEAT, Live},
     output::{Output, note, short, write},
     within,
 };
-use crate::api::{Awaited, CanaryRef, Conflict, Policy, PromotionSpec, Requester};
+use crate::{
+    api::{Awaited, CanaryRef, Conflict, Policy, PromotionSpec, Requester},
+    clock::{Clock, SystemClock},
+};
+
+/// The server's deadline of a promotion that names none, in seconds.
+const DEADLINE: u64 = 3600;
+/// How much longer a wait lasts than the deadline, in seconds: the server counts it from the creation, which comes later.
+const AFTERWARDS: u64 = 60;
+/// How long the end of the log is asked for when the verdict is known.
+const LAST_LINES: Duration = Duration::from_secs(60);
+/// A promotion that was created so long before it was asked for was found again.
+const FOUND_AGAIN: TimeDelta = TimeDelta::seconds(60);
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum OnConflict {
@@ -57,9 +71,9 @@ pub(super) struct Promote {
     #[arg(long)]
     wait: bool,
 
-    /// Seconds to wait at most
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
-    timeout: u64,
+    /// Seconds to wait at most; if absent, the deadline (or that of the server, an hour) and one minute
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
 
     /// How the state is printed
     #[arg(short, long, value_enum, default_value = "text")]
@@ -76,7 +90,7 @@ pub(super) struct Wait {
     promotion: String,
 
     /// Seconds to wait at most
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEADLINE + AFTERWARDS)]
     timeout: u64,
 
     /// How the state is printed
@@ -93,33 +107,51 @@ impl Promote {
         let request = StartRequest {
             spec: self.spec(image, images),
             key: self.key(),
+            asked: Asked::default(),
         };
-        block_on(async {
-            if self.wait {
-                let waiting = async |live: &mut Live| {
-                    let (backend, state) = self.start(&request).await?;
-                    live.started(&state);
-                    watch(&backend, &state.seen.id, live).await
-                };
-                return verdict(self.timeout, self.output, waiting).await;
+        let deadline = self.deadline.and_then(|seconds| u64::try_from(seconds).ok());
+        let limit = match self.timeout {
+            _ if !self.wait => PATIENCE,
+            Some(seconds) => Duration::from_secs(seconds),
+            None => Duration::from_secs(deadline.unwrap_or(DEADLINE) + AFTERWARDS),
+        };
+        let waiting = async |live: &mut Live| {
+            let (backend, state) = self.start(&request).await?;
+            live.saw(&state);
+            if !self.wait {
+                return Ok(Ended::Started);
             }
-            let (_, state) = within(PATIENCE, "answer", self.start(&request)).await?;
-            tell(&state, self.output)?;
-            Ok(Exit::Done)
-        })
+            watch(&backend, &state.seen.id, live).await?;
+            Ok(Ended::Over)
+        };
+        let subject = Subject::Start(&self.canary, &request);
+        block_on(attend(&subject, limit, self.output, waiting))
     }
 
     fn key(&self) -> String {
         let given = || env(&["BELLWETHER_KEY"]);
         // Two Jenkins controllers, or a/b and a-b, may have the same tag, but no two builds the same address.
-        let build = || env(&["BUILD_TAG"]).map(|tag| env(&["BUILD_URL"]).unwrap_or(tag));
+        // A job that is made anew counts its builds from one again: its commit tells it from the one of before.
+        let build = || {
+            let build = env(&["BUILD_TAG"]).map(|tag| env(&["BUILD_URL"]).unwrap_or(tag))?;
+            Some(env(&["GIT_COMMIT"]).map_or(build.clone(), |commit| format!("{build} {commit}")))
+        };
         let named = self.key.clone().or_else(given).or_else(build);
         named.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)))
     }
 
     async fn start(&self, request: &StartRequest) -> anyhow::Result<(Backend, State)> {
         let backend = self.backend.open().await?;
+        let asked_at = SystemClock::default().now();
         let state = backend.start(request).await?;
+        let created = state.document["createdAt"].as_str();
+        let created = created.and_then(|at| at.parse::<DateTime<Utc>>().ok());
+        if let Some(created) = created.filter(|created| asked_at - *created > FOUND_AGAIN) {
+            let (id, key) = (&state.seen.id, &request.key);
+            note(&format!(
+                "{id} was started at {created} with the same key ({key}) and is found again"
+            ));
+        }
         if !self.output.document() {
             let Seen {
                 id,
@@ -176,66 +208,146 @@ fn requester() -> Requester {
 
 impl Wait {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        block_on(verdict(self.timeout, self.output, async |live: &mut Live| {
+        let namespace = self.backend.namespace();
+        let subject = Subject::Wait(namespace.as_deref(), &self.promotion);
+        let limit = Duration::from_secs(self.timeout);
+        let waiting = async |live: &mut Live| {
             let backend = self.backend.open().await?;
-            watch(&backend, &self.promotion, live).await
-        }))
+            watch(&backend, &self.promotion, live).await?;
+            Ok(Ended::Over)
+        };
+        block_on(attend(&subject, limit, self.output, waiting))
     }
 }
 
-/// Waits for the end of a promotion, and tells what happens. If the wait is too long, what was seen last is told, so that
-/// whoever started the promotion knows its name and can go on waiting.
-async fn verdict(
-    seconds: u64,
+/// What a command is about, as far as it is known before anybody answered.
+enum Subject<'a> {
+    /// A promotion that is to be started, of this Canary.
+    Start(&'a str, &'a StartRequest),
+    /// A promotion, by namespace and name.
+    Wait(Option<&'a str>, &'a str),
+}
+
+/// How a command came to its end.
+enum Ended {
+    /// The promotion is started, and more was not wanted.
+    Started,
+    /// The promotion is over.
+    Over,
+}
+
+impl Subject<'_> {
+    /// What is left behind by whoever gives up, and how to find it again; nothing if nothing can be under way.
+    fn left_behind(&self, state: Option<&State>) -> Option<String> {
+        if let Some(state) = state {
+            let Seen { id, namespace, .. } = &state.seen;
+            let link = state.document["links"]["self"].as_str().unwrap_or_default();
+            return Some(format!(
+                "the release goes on: {namespace}/{id}, {link}; wait for it again: bellwether wait {id} --namespace \
+                 {namespace}"
+            ));
+        }
+        match self {
+            Subject::Wait(namespace, id) => {
+                let namespace = namespace.map_or_else(String::new, |name| format!(" --namespace {name}"));
+                Some(format!(
+                    "if it is not over, the release goes on; wait for it again: bellwether wait {id}{namespace}"
+                ))
+            }
+            Subject::Start(canary, request) if request.asked.maybe_done() => Some(format!(
+                "the promotion of {canary} may have been started; the same call with --key '{}' finds it",
+                request.key
+            )),
+            Subject::Start(..) => None,
+        }
+    }
+}
+
+/// Waits for the end of `waiting`, and tells what happens. However it ends, whoever started the promotion is told its name,
+/// or how to find it: by a time limit, by an error, or by a signal.
+async fn attend(
+    subject: &Subject<'_>,
+    limit: Duration,
     output: Output,
-    waiting: impl AsyncFnOnce(&mut Live) -> anyhow::Result<State>,
+    waiting: impl AsyncFnOnce(&mut Live) -> anyhow::Result<Ended>,
 ) -> anyhow::Result<Exit> {
     let mut live = Live::new(output);
-    let ended = within(Duration::from_secs(seconds), "verdict", waiting(&mut live)).await;
+    let ended = tokio::select! {
+        ended = within(limit, "verdict", waiting(&mut live)) => ended,
+        (exit, signal) = Exit::signalled() => Err(Failure::with(exit, format!("ended by {signal}"))),
+    };
     live.end()?;
-    if let (Err(error), Some(state)) = (&ended, live.state())
-        && Exit::of(error) == Exit::Timeout
-    {
-        tell(state, output)?;
+    match (ended, live.state()) {
+        (Ok(Ended::Started), Some(state)) => {
+            tell(state, output)?;
+            Ok(Exit::Done)
+        }
+        // The verdict is known, whatever became of the last lines.
+        (ended, Some(state)) if state.seen.finished => {
+            if let Err(error) = ended {
+                note(&format!("the end of the log could not be read: {error:#}"));
+            }
+            tell(state, output)?;
+            Ok(verdict(state))
+        }
+        (Ok(_), _) => Err(Failure::with(Exit::Error, "the promotion was not seen to end")),
+        (Err(error), state) => {
+            if let Some(state) = state {
+                tell(state, output)?;
+            }
+            let Some(left_behind) = subject.left_behind(state) else {
+                return Err(error);
+            };
+            note(&format!("{error:#}"));
+            note(&left_behind);
+            Ok(Exit::of(&error))
+        }
     }
-    if let (Err(_), Some(state)) = (&ended, live.state())
-        && !state.seen.finished
-    {
-        let Seen { id, namespace, .. } = &state.seen;
-        let link = state.document["links"]["self"].as_str().unwrap_or_default();
-        note(&format!(
-            "the release goes on: {namespace}/{id}, {link}; wait for it again: bellwether wait {id} --namespace {namespace}"
-        ));
-    }
-    let state = ended?;
-    tell(&state, output)?;
+}
+
+/// What a promotion that is over ends a command with.
+fn verdict(state: &State) -> Exit {
     let exit = state.seen.exit_code.and_then(Exit::named);
-    if exit.is_none() {
+    exit.unwrap_or_else(|| {
         note(&format!(
             "{}: its exit code is unknown to this version",
             state.seen.phase
         ));
-    }
-    Ok(exit.unwrap_or(Exit::Held))
+        Exit::Held
+    })
 }
 
-async fn watch(backend: &Backend, id: &str, live: &mut Live) -> anyhow::Result<State> {
+async fn watch(backend: &Backend, id: &str, live: &mut Live) -> anyhow::Result<()> {
     let mut following = backend.follow(id).await?;
     let mut beat = tokio::time::interval(BEAT);
     loop {
-        let news = {
-            // A question under way must not be dropped for a beat.
-            let mut next = std::pin::pin!(following.next());
-            loop {
-                tokio::select! {
-                    news = &mut next => break news?,
-                    _ = beat.tick(), if live.beats() => live.beat()?,
-                }
-            }
+        let state = beating(following.state(), live, &mut beat).await?;
+        let finished = state.seen.finished;
+        live.saw(&state);
+        let lines = following.lines(&state);
+        let lines = if finished {
+            within(LAST_LINES, "end of the log", lines).await
+        } else {
+            beating(lines, live, &mut beat).await
         };
-        live.news(&news)?;
-        if news.state.seen.finished {
-            return Ok(news.state);
+        live.lines(&lines?)?;
+        if finished {
+            return Ok(());
+        }
+    }
+}
+
+/// What `question` is answered, while the clock in the last line runs: a question under way must not be dropped for a beat.
+async fn beating<T>(
+    question: impl Future<Output = anyhow::Result<T>>,
+    live: &Live,
+    beat: &mut Interval,
+) -> anyhow::Result<T> {
+    let mut question = std::pin::pin!(question);
+    loop {
+        tokio::select! {
+            answer = &mut question => return answer,
+            _ = beat.tick(), if live.beats() => live.beat()?,
         }
     }
 }

@@ -23,7 +23,7 @@ use reqwest::{
 };
 use serde_json::Value;
 
-use super::{address, token::Token};
+use super::{Asked, address, token::Token};
 use crate::{
     cli::{
         exit::{Exit, Failure},
@@ -72,6 +72,8 @@ pub(super) struct Call<'a> {
     query: Vec<(&'static str, String)>,
     key: Option<&'a str>,
     body: Option<Value>,
+    /// Notes that what is asked for may have been done.
+    asked: Option<&'a Asked>,
     /// How long the server may wait by our own request.
     waits: Duration,
 }
@@ -84,6 +86,7 @@ impl<'a> Call<'a> {
             query: Vec::new(),
             key: None,
             body: None,
+            asked: None,
             waits: Duration::ZERO,
         }
     }
@@ -95,6 +98,11 @@ impl<'a> Call<'a> {
             key: Some(key),
             ..Call::get(segments)
         }
+    }
+
+    pub(super) fn noting(mut self, asked: &'a Asked) -> Call<'a> {
+        self.asked = Some(asked);
+        self
     }
 
     pub(super) fn with(mut self, name: &'static str, value: &impl ToString) -> Call<'a> {
@@ -204,9 +212,16 @@ impl Client {
     ) -> anyhow::Result<T> {
         let mut pause = PAUSE;
         loop {
-            let again = match self.attempt(call, &read).await? {
-                Ok(read) => return Ok(read),
-                Err(again) => again,
+            let earlier = call.asked.is_some_and(Asked::sending);
+            let again = match self.attempt(call, &read).await {
+                Ok(Ok(read)) => return Ok(read),
+                Ok(Err(again)) => again,
+                Err(refused) => {
+                    if let Some(asked) = call.asked {
+                        asked.refused(earlier);
+                    }
+                    return Err(refused);
+                }
             };
             let wait = self.jitter.spread(pause).max(again.after.unwrap_or_default());
             note(&format!(

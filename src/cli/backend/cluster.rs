@@ -182,7 +182,15 @@ impl Cluster {
         spec.requester.authenticated_as = who.authenticated.then(|| who.name.clone());
         spec.requester.user = Some(who.name);
         let name = names::promotion(&self.namespace, &spec.canary_ref.name, &request.key);
-        let known = self.create(Kind::Promotion, &name, &spec).await?;
+        let earlier = request.asked.sending();
+        let created = self.create(Kind::Promotion, &name, &spec).await;
+        if let Err(error) = &created
+            && let Some(kube::Error::Api(status)) = error.downcast_ref()
+            && status.code < 500
+        {
+            request.asked.refused(earlier);
+        }
+        let known = created?;
         let there = self.promotion(&name).await?;
         let there = there.context("the promotion went a moment ago")?;
         let same = (&there.spec.image, &there.spec.images, &there.spec.r#await)

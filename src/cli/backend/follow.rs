@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::{Cluster, PACE, State, client::rest, cluster::typed, hook::HookApi, watch::Watched};
 use crate::{
-    api::{Canary, Promotion},
+    api::{Canary, Log, Promotion},
     cli::output::note,
     hook_api::view::PromotionView,
     reconcile::kinds::Kind,
@@ -13,14 +13,6 @@ use crate::{
 /// How often the end of a log is asked for that a replica does not have yet.
 const PATIENCE: u32 = 15;
 
-/// What is new.
-pub(crate) struct News {
-    /// Lines of the log that were not there before.
-    pub(crate) text: String,
-    /// The state.
-    pub(crate) state: State,
-}
-
 /// A promotion that is followed.
 pub(crate) enum Following {
     /// Over a watch.
@@ -28,6 +20,8 @@ pub(crate) enum Following {
         promotion: Watched,
         /// Tells how many steps there are.
         canary: Option<Box<Canary>>,
+        /// The log of the state that came last.
+        lines: Option<Log>,
         offset: i64,
     },
     /// By long polls.
@@ -44,6 +38,7 @@ impl Following {
         Ok(Following::Watch {
             promotion: cluster.watch(Kind::Promotion, name),
             canary: canary.map(Box::new),
+            lines: None,
             offset: 0,
         })
     }
@@ -57,24 +52,35 @@ impl Following {
         })
     }
 
-    /// What is new, when something is.
-    pub(crate) async fn next(&mut self) -> anyhow::Result<News> {
-        let (watched, canary, offset) = match self {
-            Following::Poll(poll) => return poll.next().await,
+    /// The state, when it is another.
+    pub(crate) async fn state(&mut self) -> anyhow::Result<State> {
+        match self {
+            Following::Poll(poll) => poll.newer().await,
             Following::Watch {
                 promotion,
                 canary,
-                offset,
-            } => (promotion, canary, offset),
-        };
-        let promotion: Promotion = typed(&watched.next().await?)?;
-        let log = promotion.status.as_ref().map(|status| status.log.from(*offset));
-        let text = log.map_or_else(String::new, |part| {
-            *offset = part.end;
-            part.text
-        });
-        let state = State::of(&PromotionView::of(&promotion, canary.as_deref()))?;
-        Ok(News { text, state })
+                lines,
+                ..
+            } => {
+                let promotion: Promotion = typed(&promotion.next().await?)?;
+                *lines = promotion.status.as_ref().map(|status| status.log.clone());
+                State::of(&PromotionView::of(&promotion, canary.as_deref()))
+            }
+        }
+    }
+
+    /// The lines of the log that came with this state and were not told before.
+    pub(crate) async fn lines(&mut self, state: &State) -> anyhow::Result<String> {
+        match self {
+            Following::Poll(poll) => poll.log(state).await,
+            Following::Watch { lines, offset, .. } => {
+                let part = lines.take().map(|log| log.from(*offset));
+                Ok(part.map_or_else(String::new, |part| {
+                    *offset = part.end;
+                    part.text
+                }))
+            }
+        }
     }
 }
 
@@ -90,18 +96,12 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
-    async fn next(&mut self) -> anyhow::Result<News> {
-        let state = self.newer().await?;
-        let text = self.log(&state).await?;
-        self.seq = Some(state.seen.seq);
-        Ok(News { text, state })
-    }
-
-    async fn newer(&self) -> anyhow::Result<State> {
+    async fn newer(&mut self) -> anyhow::Result<State> {
         loop {
             let began = tokio::time::Instant::now();
             let state = self.hook.state(&self.id, self.seq).await?;
             if self.seq.is_none_or(|known| state.seen.seq > known) {
+                self.seq = Some(state.seen.seq);
                 return Ok(state);
             }
             rest(PACE.saturating_sub(began.elapsed())).await;

@@ -110,7 +110,10 @@ impl HookApi {
         }
         let path = self.path(&["canaries", &request.spec.canary_ref.name, "promotions"]);
         self.client
-            .ask(&Call::post(&path, body, &request.key), state)
+            .ask(
+                &Call::post(&path, body, &request.key).noting(&request.asked),
+                state,
+            )
             .await
     }
 

@@ -11,7 +11,10 @@ mod hook; // the hook API
 mod token; // the bearer token of the hook API
 mod watch; // an object over a watch
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -26,7 +29,6 @@ use crate::{
 pub(super) use cluster::Cluster;
 use cluster::ClusterFlags;
 use follow::Following;
-pub(super) use follow::News;
 use hook::{HookApi, HookWay};
 
 /// How long an answer may take before an order is left to itself.
@@ -58,6 +60,29 @@ pub(super) struct StartRequest {
     pub(super) spec: PromotionSpec,
     /// Makes it unique.
     pub(super) key: String,
+    /// Whether it was asked for, and nobody said no.
+    pub(super) asked: Asked,
+}
+
+/// Whether something was asked for that may have been done, because no answer says that it was refused.
+#[derive(Debug, Default)]
+pub(super) struct Asked(AtomicBool);
+
+impl Asked {
+    /// It is about to be sent; what is returned tells of an earlier try without an answer.
+    fn sending(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// It was refused for good: only an `earlier` try without an answer may have been heeded.
+    fn refused(&self, earlier: bool) {
+        self.0.store(earlier, Ordering::Relaxed);
+    }
+
+    /// Whether it may have been done.
+    pub(super) fn maybe_done(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// An order that is wanted.
@@ -171,6 +196,11 @@ impl State {
 }
 
 impl BackendFlags {
+    /// The namespace that was named.
+    pub(super) fn namespace(&self) -> Option<String> {
+        self.cluster.namespace.clone()
+    }
+
     pub(super) async fn open(&self) -> anyhow::Result<Backend> {
         // Whoever names a kubeconfig means its cluster, whatever the environment says.
         let named = self.cluster.context.is_some() || self.cluster.kubeconfig.is_some();

@@ -3,6 +3,7 @@
 
 mod between; // what lies between it and the hook API
 mod cluster; // by the API server
+mod given_up; // a release goes on, and nobody waits any more
 mod hook; // by the hook API
 mod terminal; // what a person sees
 mod watch; // waits in the cluster that break
@@ -150,7 +151,11 @@ async fn await_gate(cluster: &SimCluster, gate: &str) {
 fn plugin_of_kubectl_completions_and_codes_are_told() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let help = ran(bellwether(&["--help"])).await.expect(0);
-        assert!(help.out.contains("\n  7  the wait was too long"), "{}", help.out);
+        assert!(
+            help.out.contains("\n  7    the wait was too long"),
+            "{}",
+            help.out
+        );
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             let completions = ran(bellwether(&["completions", shell])).await.expect(0);
             assert!(completions.out.contains("skip-analysis"), "{shell}");
