@@ -8,7 +8,7 @@ use tokio::time::Interval;
 
 use super::{
     PATIENCE,
-    backend::{Asked, Backend, BackendFlags, Seen, StartRequest, State},
+    backend::{Asked, Backend, BackendFlags, Ordered, Seen, StartRequest, State},
     block_on, env,
     exit::{Exit, Failure},
     live::{BEAT, Live},
@@ -16,7 +16,7 @@ use super::{
     within,
 };
 use crate::{
-    api::{Awaited, CanaryRef, Conflict, Policy, PromotionSpec, Requester},
+    api::{Awaited, CanaryRef, Conflict, Policy, PromotionSpec, Requester, Verb},
     clock::{Clock, SystemClock},
 };
 
@@ -37,6 +37,15 @@ enum OnConflict {
     Queue,
     /// Take the other one's place
     Supersede,
+}
+
+/// What becomes of a promotion that is not over when nobody waits for it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnLost {
+    /// It goes on to its verdict
+    Leave,
+    /// It is called off, and its release is rolled back
+    Abort,
 }
 
 /// Start a promotion of a Canary, and wait for its verdict.
@@ -75,6 +84,10 @@ pub(super) struct Promote {
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
 
+    /// What becomes of the promotion if the wait ends before it: by its time, an error, or a signal
+    #[arg(long, value_enum, env = "BELLWETHER_ON_LOST", default_value = "leave")]
+    on_lost: OnLost,
+
     /// How the state is printed
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -92,6 +105,10 @@ pub(super) struct Wait {
     /// Seconds to wait at most
     #[arg(long, value_name = "SECONDS", default_value_t = DEADLINE + AFTERWARDS)]
     timeout: u64,
+
+    /// What becomes of the promotion if the wait ends before it: by its time, an error, or a signal
+    #[arg(long, value_enum, env = "BELLWETHER_ON_LOST", default_value = "leave")]
+    on_lost: OnLost,
 
     /// How the state is printed
     #[arg(short, long, value_enum, default_value = "text")]
@@ -125,7 +142,10 @@ impl Promote {
             Ok(Ended::Over)
         };
         let subject = Subject::Start(&self.canary, &request);
-        block_on(attend(&subject, limit, self.output, waiting))
+        let abort = self.wait && self.on_lost == OnLost::Abort;
+        block_on(attend(&subject, limit, self.output, waiting, async |state| {
+            call_off(&self.backend, abort, state).await
+        }))
     }
 
     fn key(&self) -> String {
@@ -216,7 +236,10 @@ impl Wait {
             watch(&backend, &self.promotion, live).await?;
             Ok(Ended::Over)
         };
-        block_on(attend(&subject, limit, self.output, waiting))
+        let abort = self.on_lost == OnLost::Abort;
+        block_on(attend(&subject, limit, self.output, waiting, async |state| {
+            call_off(&self.backend, abort, state).await
+        }))
     }
 }
 
@@ -270,6 +293,7 @@ async fn attend(
     limit: Duration,
     output: Output,
     waiting: impl AsyncFnOnce(&mut Live) -> anyhow::Result<Ended>,
+    lost: impl AsyncFnOnce(&State) -> bool,
 ) -> anyhow::Result<Exit> {
     let mut live = Live::new(output);
     let ended = tokio::select! {
@@ -294,6 +318,9 @@ async fn attend(
         (Err(error), state) => {
             if let Some(state) = state {
                 tell(state, output)?;
+                if lost(state).await {
+                    return Err(error);
+                }
             }
             let Some(left_behind) = subject.left_behind(state) else {
                 return Err(error);
@@ -301,6 +328,40 @@ async fn attend(
             note(&format!("{error:#}"));
             note(&left_behind);
             Ok(Exit::of(&error))
+        }
+    }
+}
+
+/// Calls a promotion off that nobody waits for any more, if that is `wanted`; whether it was ordered.
+async fn call_off(backend: &BackendFlags, wanted: bool, state: &State) -> bool {
+    if !wanted {
+        return false;
+    }
+    let Seen { id, canary, .. } = &state.seen;
+    let order = Ordered {
+        canary,
+        verb: Verb::Abort,
+        gate: None,
+        revision: None,
+        promotion: Some(id),
+        action: None,
+        reason: Some("nobody waits for it any more"),
+        // Whoever gives up twice has called off once.
+        key: &format!("lost-{id}"),
+    };
+    let ordering = async { backend.open().await?.order(&order).await };
+    match within(PATIENCE, "answer", ordering).await {
+        Ok(answer) => {
+            let outcome = answer["outcome"].as_str();
+            note(&format!(
+                "{id} is called off: {}",
+                outcome.unwrap_or("not answered yet")
+            ));
+            true
+        }
+        Err(error) => {
+            note(&format!("{id} could not be called off: {error:#}"));
+            false
         }
     }
 }

@@ -175,3 +175,38 @@ async fn promotion_of_long_ago_is_said_to_be_found_again() {
         "{found:#?}"
     );
 }
+
+/// An abort is ordered once for all who give up, and only where it is asked for.
+#[tokio::test]
+async fn promotion_that_nobody_waits_for_is_called_off_where_that_is_asked_for() {
+    let aborts = Arc::new(AtomicUsize::new(0));
+    let counted = aborts.clone();
+    let answers = async move |request: Request| {
+        let path = request.uri().path().to_owned();
+        if path.ends_with("/abort") {
+            assert_eq!(request.headers()["idempotency-key"], "lost-p-1");
+            counted.fetch_add(1, Ordering::Relaxed);
+            return Json(json!({"command": "c-1"})).into_response();
+        }
+        if path.ends_with("/commands/c-1") {
+            return Json(json!({"outcome": "done"})).into_response();
+        }
+        if request.uri().query().is_some() {
+            return std::future::pending().await;
+        }
+        Json(running()).into_response()
+    };
+    let url = serve(Router::new().fallback(answers)).await;
+    let wait = ["wait", "p-1", "--timeout", "1"];
+    let left = ran(hooked(&url, &wait)).await.expect(7);
+    assert!(left.err.contains("the release goes on"), "{left:#?}");
+    assert_eq!(aborts.load(Ordering::Relaxed), 0);
+    let mut command = hooked(&url, &wait);
+    command.args(["--on-lost", "abort"]);
+    let called_off = ran(command).await.expect(7);
+    assert!(
+        called_off.err.contains("p-1 is called off: done") && !called_off.err.contains("goes on"),
+        "{called_off:#?}"
+    );
+    assert_eq!(aborts.load(Ordering::Relaxed), 1);
+}

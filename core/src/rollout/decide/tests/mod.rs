@@ -338,17 +338,6 @@ fn records(acts: &[Act]) -> usize {
     acts.iter().filter(|act| matches!(act, Act::Record(_))).count()
 }
 
-/// The primary gets `b`, which passed at half of the traffic, and looks like this.
-fn promoting_at_half(reading: Reading, primary: Workload) -> Observed {
-    let mut seen = first_step(reading);
-    seen.status.phase = Some(Phase::Promoting);
-    seen.status.canary_weight = 50;
-    seen.status.last_transition_time = Some(at(5));
-    seen.routes = at_weight(50);
-    seen.primary = Some(primary);
-    seen
-}
-
 /// One order, with an id of its own.
 fn ordered(id: &str, verb: Verb, revision: &str) -> Vec<Order> {
     let mut orders = order(verb, revision);

@@ -23,6 +23,16 @@ fn descending(rate: f64, sampled: i64) -> (RolloutSpec, Observed) {
     }
     (spec, seen)
 }
+/// The primary gets `b`, which passed at half of the traffic, and looks like this.
+pub(super) fn promoting_at_half(reading: Reading, primary: Workload) -> Observed {
+    let mut seen = first_step(reading);
+    seen.status.phase = Some(Phase::Promoting);
+    seen.status.canary_weight = 50;
+    seen.status.last_transition_time = Some(at(5));
+    seen.routes = at_weight(50);
+    seen.primary = Some(primary);
+    seen
+}
 
 #[test]
 fn traffic_returns_further_only_after_a_check_of_its_step() {
