@@ -69,7 +69,8 @@ impl Kind {
         self.resource().plural
     }
 
-    fn resource(self) -> ApiResource {
+    /// The resource as the API server knows it.
+    pub fn resource(self) -> ApiResource {
         let (group, version, kind) = self.parts();
         ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
     }

@@ -31,7 +31,8 @@ rows() {
     etcd "$ldflags" "" "go.etcd.io/etcd/server/v3" \
     kwok "$ldflags" "" "sigs.k8s.io/kwok/cmd/kwok" \
     istio "$ldflags" "" "istio.io/istio/pilot/cmd/pilot-discovery" \
-    prometheus "$ldflags" "remove_all_sd" "github.com/prometheus/prometheus/cmd/prometheus"
+    prometheus "$ldflags" "remove_all_sd" "github.com/prometheus/prometheus/cmd/prometheus" \
+    helm "$ldflags" "" "helm.sh/helm/v4/cmd/helm"
 }
 
 # key FOLDER FLAGS...: what the build depends on, as twelve hex digits.

@@ -16,12 +16,13 @@ pub enum User {
     Admin,
     /// The parts of the cluster itself.
     Part,
-    /// The controller under test, with the rights of `manifests/rbac.yaml`.
+    /// The controller under test: the chart's ServiceAccount.
     Bellwether,
 }
 
 impl User {
-    const ALL: [Self; 3] = [Self::Admin, Self::Part, Self::Bellwether];
+    /// Those whose tokens are on a list; an account's is made by the API server.
+    const LISTED: [Self; 2] = [Self::Admin, Self::Part];
 
     /// The name the API server knows it by.
     pub fn name(self) -> &'static str {
@@ -32,43 +33,38 @@ impl User {
         }
     }
 
-    fn groups(self) -> &'static str {
-        match self {
-            Self::Admin | Self::Part => ",\"system:masters\"",
-            Self::Bellwether => "",
-        }
-    }
-
     fn token(self) -> String {
         format!("token-of-{}", self.name())
     }
 }
 
-/// Writes the list of tokens and a kubeconfig for every user.
+/// Writes the list of tokens and a kubeconfig for every user on it.
 pub fn write(folder: &Path) -> Result<()> {
     let mut tokens = String::new();
-    for user in User::ALL {
-        tokens += &format!(
-            "{},{name},{name}{}\n",
-            user.token(),
-            user.groups(),
-            name = user.name()
-        );
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "e2e", "cluster": {
-                "server": format!("https://{API_SERVER}"),
-                "certificate-authority": certificate(folder),
-            }}],
-            "users": [{"name": user.name(), "user": {"token": user.token()}}],
-            "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": user.name()}}],
-            "current-context": "e2e",
-        });
-        // JSON is YAML too.
-        fs::write(kubeconfig(folder, user), serde_json::to_vec_pretty(&config)?)?;
+    for user in User::LISTED {
+        let (token, name) = (user.token(), user.name());
+        tokens += &format!("{token},{name},{name},\"system:masters\"\n");
+        write_kubeconfig(folder, user, &token)?;
     }
     fs::write(token_file(folder), tokens)?;
+    Ok(())
+}
+
+/// Writes the kubeconfig of a user who is known by `token`.
+pub fn write_kubeconfig(folder: &Path, user: User, token: &str) -> Result<()> {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "e2e", "cluster": {
+            "server": format!("https://{API_SERVER}"),
+            "certificate-authority": certificate(folder),
+        }}],
+        "users": [{"name": user.name(), "user": {"token": token}}],
+        "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": user.name()}}],
+        "current-context": "e2e",
+    });
+    // JSON is YAML too.
+    fs::write(kubeconfig(folder, user), serde_json::to_vec_pretty(&config)?)?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The cluster: everything started in the right order, and handed out to the stories.
 
 mod access;
+pub mod chart;
 mod control_plane;
 mod mesh;
 mod prometheus;
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use kube::Client;
 use serde_json::json;
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 pub use self::access::User;
 use self::control_plane::ControlPlane;
@@ -82,6 +84,8 @@ pub struct Cluster {
     pub audit: AuditLog,
     /// The control plane of the mesh, and the gateway.
     pub mesh: Mesh,
+    /// Arguments of the controller, as the chart has them.
+    arguments: OnceCell<Vec<String>>,
     control_plane: ControlPlane,
     _pods: PodServer,
 }
@@ -108,6 +112,7 @@ impl Cluster {
             prometheus,
             audit,
             mesh,
+            arguments: OnceCell::new(),
             control_plane,
             _pods: pods,
         };
@@ -118,6 +123,12 @@ impl Cluster {
             cluster.layout.logs.display()
         );
         Ok(cluster)
+    }
+
+    /// Arguments of the controller, as the chart has them.
+    pub fn arguments(&self) -> Result<&[String]> {
+        let known = self.arguments.get().context("the chart is not installed")?;
+        Ok(known)
     }
 
     /// The kubeconfig of a user.
@@ -217,26 +228,25 @@ impl Cluster {
         .map(drop)
     }
 
-    /// The node, the rights of the controller, and the product's own kinds.
+    /// The node, and the product as its users install it.
     async fn apply_own(&self) -> Result<()> {
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {
             "name": NODE,
             "labels": {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"},
         }});
         objects::apply(&self.client, None, &node).await?;
-        let args = [
-            PathBuf::from("apply"),
-            "-f".into(),
-            self.layout.manifests.join("rbac.yaml"),
-        ];
-        self.kubectl(args).await?;
-        self.apply_kinds().await
+        chart::install(&self.layout).await?;
+        self.served("bellwether.dev/v1beta1/canaries").await?;
+        chart::let_act(self).await?;
+        self.arguments.set(chart::arguments(self).await?)?;
+        Ok(())
     }
 
-    /// The product's own kinds, served.
+    /// The product's own kinds, served; whoever has changed or deleted them gets those of the chart back.
     pub async fn apply_kinds(&self) -> Result<()> {
         let kinds = self.layout.repository.join("crds");
-        self.kubectl(["apply".into(), "-f".into(), kinds]).await?;
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f"].map(PathBuf::from);
+        self.kubectl(apply.into_iter().chain([kinds])).await?;
         self.served("bellwether.dev/v1beta1/canaries").await
     }
 }

@@ -131,7 +131,7 @@ pub async fn freeze(stage: Arc<Stage>) -> Result<()> {
     shop::end_without_failure(&stage, traffic).await
 }
 
-/// The shipped admission policies: nobody names somebody else, but whoever may attest.
+/// The chart's admission policies: nobody names somebody else, but whoever may attest.
 pub async fn approval_policy(stage: Arc<Stage>) -> Result<()> {
     shop::under_canary(
         &stage,
@@ -139,9 +139,6 @@ pub async fn approval_policy(stage: Arc<Stage>) -> Result<()> {
     )
     .await?;
     let cluster = stage.cluster()?;
-    let policies = cluster.layout.repository.join("deploy/admission.yaml");
-    let policies = policies.display().to_string();
-    stage.kubectl(&["apply", "-f", &policies]).await?;
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "mia"}});
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "approver"},
     "rules": [
@@ -237,7 +234,7 @@ pub async fn approval_policy(stage: Arc<Stage>) -> Result<()> {
         format!("{error:#}").contains("authenticatedAs: must be"),
         "{error:#}"
     );
-    stage.kubectl(&["delete", "-f", &policies]).await.map(drop)
+    Ok(())
 }
 
 /// A gate that a Jenkins job opens: the controller dies and Jenkins restarts while the build runs, and there is one build;

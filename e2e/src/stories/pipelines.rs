@@ -156,6 +156,7 @@ pub async fn waiting(stage: Arc<Stage>) -> Result<()> {
         replicas::replica(&stage, "one")?.args(["--hook-listen", "127.0.0.1:18444"]),
         replicas::replica(&stage, "two")?.args(["--hook-listen", "127.0.0.1:18445"]),
     );
+    replicas::nobody_leads(&stage).await?;
     shop::open(&stage).await?;
     one.start().await?;
     let leader = replicas::leader_other_than(&stage, "", SOON).await?;

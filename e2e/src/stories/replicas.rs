@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use kube::api::{Api, DynamicObject};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::shop::{self, RATE, SOON};
+use crate::cluster::chart::NAMESPACE;
 use crate::objects::Kind;
 use crate::process::Process;
 use crate::story::{self, Stage};
@@ -21,6 +23,7 @@ const HANDED_OVER_WITHIN: Duration = Duration::from_secs(4);
 /// The leader is killed mid-rollout and the other one goes on; then the leader is asked to stop and hands over at once.
 pub async fn two_replicas(stage: Arc<Stage>) -> Result<()> {
     let (one, two) = (replica(&stage, "one")?, replica(&stage, "two")?);
+    nobody_leads(&stage).await?;
     shop::open(&stage).await?;
     one.start().await?;
     let first = leader_other_than(&stage, "", SOON).await?;
@@ -65,8 +68,22 @@ pub fn replica(stage: &Stage, name: &str) -> Result<Process> {
     Ok(process.args([
         "--enable-leader-election",
         "--leader-election-namespace",
-        &stage.namespace,
+        NAMESPACE,
     ]))
+}
+
+/// Takes the Lease away that another story left behind. There is one for the whole cluster, because the chart gives no rights
+/// to others: no two stories have replicas at one time.
+pub async fn nobody_leads(stage: &Stage) -> Result<()> {
+    let delete = [
+        "--namespace",
+        NAMESPACE,
+        "delete",
+        "lease",
+        LEASE,
+        "--ignore-not-found",
+    ];
+    stage.cluster()?.kubectl(delete).await.map(drop)
 }
 
 /// Waits until a process has started for the `times`-th time and has every watch.
@@ -86,13 +103,11 @@ pub async fn leader_other_than(stage: &Stage, last: &str, within: Duration) -> R
         let holder = lease["spec"]["holderIdentity"].as_str()?;
         (!holder.is_empty() && holder != last).then(|| holder.to_owned())
     };
-    let lease = stage
-        .wait_for(Kind::Lease, LEASE, "somebody else leads", within, |lease| {
-            holder(lease).is_some()
-        })
-        .await?;
-    match holder(&lease) {
-        Some(holder) => Ok(holder),
-        None => bail!("nobody leads: {lease}"),
-    }
+    let leases: Api<DynamicObject> =
+        Api::namespaced_with(stage.client.clone(), NAMESPACE, &Kind::Lease.resource());
+    wait::until("somebody else leads", within, async || {
+        let lease = serde_json::to_value(leases.get(LEASE).await?)?;
+        holder(&lease).with_context(|| format!("nobody else leads: {}", lease["spec"]))
+    })
+    .await
 }

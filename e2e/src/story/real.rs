@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::{Scrapes, Stage};
-use crate::cluster::{Cluster, GATEWAY_PORT, PROMETHEUS, User};
+use crate::cluster::{Cluster, GATEWAY_PORT, User};
 use crate::objects::{self, Kind};
 use crate::pods::RARELY_SCRAPED;
 use crate::process::Process;
@@ -130,21 +130,9 @@ fn untold(cluster: &Cluster, namespace: &str, name: &str) -> Result<Process> {
         run_folder::build_output().is_ok(),
         "this program is not in a build folder"
     );
-    Ok(
-        Process::new(&format!("controller-{name}"), program, &cluster.layout.logs)
-            .args([
-                "run",
-                "--namespace",
-                namespace,
-                "--metrics-server",
-                PROMETHEUS,
-                "--drain-seconds",
-                "3",
-                "--port",
-                "0",
-                "--log-format",
-                "text",
-            ])
-            .env("KUBECONFIG", cluster.kubeconfig(User::Bellwether)),
-    )
+    let process = Process::new(&format!("controller-{name}"), program, &cluster.layout.logs)
+        .args(cluster.arguments()?)
+        .args(["--namespace", namespace, "--port", "0"])
+        .env("KUBECONFIG", cluster.kubeconfig(User::Bellwether));
+    Ok(process)
 }
