@@ -15,7 +15,7 @@ SIDES = {"primary": f'{ISTIO},destination_workload="$workload-primary"',
 COLORS = [(".*-primary.*|Primary.*", PRIMARY), ("(?!.*-primary|Primary|Bound|Intended).*", CANARY)]
 AT_REST = "nothing is under way: no pod of the canary gets requests"
 NOT_HELD = "nothing holds the Canary"
-NOT_NOW = "no release ended just now"
+NOT_NOW = "no release ended so in the time that is asked for"
 BAD_GRPC = "2|4|12|13|14|15"
 
 

@@ -140,7 +140,7 @@ def hook(made):
 
 
 def sinks(made):
-    told = query(rate("bellwether_sink_told_total", "sink"), "{{sink}}", empty=NO_SINKS)
+    told = query(rate("bellwether_sink_told_total", "sink"), "{{sink}}")
     waiting = query(f"max by (sink) (bellwether_sink_waiting{{{HERE}}})", "{{sink}}", empty=NO_SINKS)
     fails = query(rate("bellwether_sink_failures_total", "sink, reason"), "{{sink}} {{reason}}", empty=NO_ERRORS)
     lost = query(rate("bellwether_sink_given_up_total", "sink, reason"), "{{sink}} {{reason}}", empty=NO_ERRORS)
