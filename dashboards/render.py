@@ -1,0 +1,522 @@
+"""Draws the dashboards from what `execute.py` wrote, in the dashboards' own layout: no Grafana is needed.
+
+    dashboards/python dashboards/render.py results.json --out FOLDER [--format svg] [--only canary]
+
+It shows that every panel has data and how they stand side by side; it is not Grafana's own drawing.
+"""
+
+import argparse
+import datetime
+import json
+import math
+import pathlib
+import re
+import textwrap
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.dates as dates  # noqa: E402  (the backend comes first)
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from matplotlib.patches import FancyBboxPatch, Rectangle  # noqa: E402
+from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: E402
+
+HERE = pathlib.Path(__file__).parent
+NAMES = ["canary", "fleet", "controller"]
+UNIT_W, UNIT_H = 0.72, 0.40  # inches of one unit of the grid
+BACK, PANEL, EDGE, TEXT, DIM, GRID = "#111217", "#181b1f", "#2c3036", "#d5d9df", "#8e959f", "#2a2e34"
+COLORS = {
+    "blue": "#5794f2", "light-blue": "#8ab8ff", "dark-blue": "#1f60c4", "semi-dark-blue": "#3274d9", "orange": "#ff9830",
+    "red": "#f2495c", "dark-red": "#c4162a", "green": "#73bf69", "light-green": "#96d98d", "super-light-green": "#c8f2c2",
+    "yellow": "#fade2a", "purple": "#b877d9", "text": "#9fa7b3",
+}
+PALETTE = ["#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0", "#37872d", "#fade2a",
+           "#447ebc", "#c15c17", "#890f02", "#0a437c"]
+plt.rcParams.update({"font.family": "DejaVu Sans", "text.color": TEXT, "axes.edgecolor": EDGE, "axes.labelcolor": DIM,
+                     "xtick.color": DIM, "ytick.color": DIM, "font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "b"})
+
+
+def color(name):
+    return COLORS.get(name, name)
+
+
+def shown(value, unit, decimals=None):
+    """A value as Grafana writes it, roughly."""
+    if value is None or math.isnan(value):
+        return "–"
+    if unit in ("s", "ms"):
+        seconds = value / 1000 if unit == "ms" else value
+        for size, name in ((86400, "day"), (3600, "h"), (60, "min"), (1, "s")):
+            if abs(seconds) >= size:
+                return f"{seconds / size:.3g} {name}"
+        return f"{seconds * 1000:.3g} ms" if seconds else "0"
+    if unit == "bytes":
+        for size, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+            if abs(value) >= size:
+                return f"{value / size:.3g} {name}"
+        return f"{value:.0f} B"
+    # A third digit only where the values lie close together.
+    text = f"{value:.{decimals}f}" if decimals is not None else f"{value:.4g}"
+    return text + {"percent": " %", "reqps": " req/s", "ops": " ops/s"}.get(unit, "")
+
+
+class Data:
+    """Answers by where their expression stands."""
+
+    def __init__(self, file):
+        told = json.loads(pathlib.Path(file).read_text())
+        self.start, self.end, self.step = told["start"], told["end"], told["step"]
+        self.by_where = {answer["where"]: answer for answer in told["answers"]}
+
+    def of(self, name, panel, target):
+        where = f"dashboards/{name}.json panel {panel['id']} {target['refId']}: {panel['title']}"
+        return self.by_where.get(where, {"result": []})["result"]
+
+    def mark(self, name, annotation):
+        return self.by_where.get(f"dashboards/{name}.json annotation {annotation}", {"result": []})["result"]
+
+    def grid(self):
+        return np.arange(self.start, self.end + self.step / 2, self.step)
+
+    def values(self, series):
+        """Values on the grid of times, NaN where there is none."""
+        made = np.full(len(self.grid()), np.nan)
+        for time, value in series.get("values") or [series["value"]]:
+            place = round((float(time) - self.start) / self.step)
+            if 0 <= place < len(made):
+                made[place] = float(value)
+        return made
+
+
+def label(target, series):
+    form = target.get("legendFormat", "__auto")
+    if form == "__auto":
+        return ", ".join(v for k, v in series["metric"].items() if k != "__name__") or "value"
+    return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda m: series["metric"].get(m.group(1), ""), form).strip()
+
+
+def last(series):
+    values = [float(v) for _, v in (series.get("values") or [series["value"]])]
+    known = [v for v in values if not math.isnan(v)]
+    return known[-1] if known else math.nan
+
+
+def override(panel, name, prop):
+    """What the panel's overrides say of one property of the series `name`."""
+    for each in panel["fieldConfig"].get("overrides", []):
+        matcher = each["matcher"]
+        hit = matcher["options"] == name if matcher["id"] == "byName" else re.search(matcher["options"].strip("/"), name)
+        for found in each["properties"] if hit else []:
+            if found["id"] == prop:
+                return found["value"]
+    return None
+
+
+def threshold(steps, value):
+    chosen = steps[0]["color"]
+    for step in steps[1:]:
+        if value >= step["value"]:
+            chosen = step["color"]
+    return color(chosen)
+
+
+def mapping(mappings, value):
+    for each in mappings or []:
+        found = each["options"].get(f"{value:g}")
+        if found:
+            return found["text"], color(found["color"])
+    return None
+
+
+class Panel:
+    """One panel at its place of the picture."""
+
+    def __init__(self, figure, data, name, panel, box):
+        self.figure, self.data, self.name, self.panel, self.box = figure, data, name, panel, box
+        defaults = panel.get("fieldConfig", {}).get("defaults", {})
+        self.unit, self.defaults, self.options = defaults.get("unit"), defaults, panel.get("options", {})
+
+    def series(self):
+        """Name and series of every answer; a repeated panel shows those of its own value alone."""
+        found = []
+        for target in self.panel.get("targets") or []:
+            for series in self.data.of(self.name, self.panel, target):
+                only = self.panel.get("only")
+                if only and series["metric"].get(only[0]) != only[1]:
+                    continue
+                found.append((label(target, series), series))
+        return found
+
+    def axes(self, left=0.0, right=0.0, top=0.0, bottom=0.0):
+        """Axes inside the panel; the margins are in inches."""
+        x, y, w, h = self.box
+        fw, fh = self.figure.get_size_inches()
+        return self.figure.add_axes(((x + left) / fw, 1 - (y + h - bottom) / fh, (w - left - right) / fw,
+                                     (h - top - bottom) / fh))
+
+    def frame(self):
+        whole = self.axes()
+        whole.axis("off")
+        whole.set_xlim(0, self.box[2])
+        whole.set_ylim(self.box[3], 0)
+        if not self.panel.get("transparent"):
+            whole.add_patch(FancyBboxPatch((0.02, 0.02), self.box[2] - 0.04, self.box[3] - 0.04, facecolor=PANEL,
+                                           edgecolor=EDGE, linewidth=0.6, boxstyle="round,pad=0,rounding_size=0.04"))
+        whole.text(0.12, 0.2, self.panel["title"], fontsize=8.5, weight="medium", va="center")
+        return whole
+
+    def empty(self, whole, words="No data"):
+        whole.text(self.box[2] / 2, self.box[3] / 2 + 0.1, words, color=DIM, ha="center", va="center", fontsize=9)
+
+    def draw(self):
+        whole = self.frame()
+        kind = self.panel["type"]
+        if kind == "text":
+            words = re.sub(r"[*`]", "", self.options["content"])
+            whole.text(0.12, 0.5, "\n".join(textwrap.wrap(words, 190)), va="top", color=DIM)
+            return
+        found = self.series()
+        if not found and kind != "stat":
+            self.empty(whole, self.defaults.get("noValue", "No data"))
+            return
+        {"timeseries": self.lines, "stat": self.number, "state-timeline": self.states, "heatmap": self.heat,
+         "bargauge": self.bars, "table": self.table}[kind](whole, found)
+
+    # === kinds of panels ===
+
+    def time_axis(self, axes):
+        axes.set_xlim(clock(self.data.start), clock(self.data.end))
+        axes.xaxis.set_major_locator(MaxNLocator(max(2, int(self.box[2] / 1.1)), steps=[1, 2, 5, 10]))
+        locator = dates.AutoDateLocator(minticks=3, maxticks=max(3, int(self.box[2] / 0.8)))
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M" if self.data.end - self.data.start > 900 else "%H:%M:%S"))
+        axes.tick_params(length=0, labelsize=7)
+        for side in axes.spines.values():
+            side.set_visible(False)
+        axes.set_facecolor("none")
+
+    def lines(self, whole, found):
+        custom = self.defaults.get("custom", {})
+        bars, stacked = custom.get("drawStyle") == "bars", custom.get("stacking", {}).get("mode") == "normal"
+        table = self.options["legend"]["placement"] == "right"
+        rows = 1 if table else min(3, -(-sum(len(n) + 4 for n, _ in found) // int(self.box[2] * 13)))
+        axes = self.axes(0.62, 1.9 if table else 0.15, 0.42, 0.34 + 0.16 * (0 if table else rows))
+        times = [clock(t) for t in self.data.grid()]
+        base, drawn = np.zeros(len(times)), []
+        for place, (name, series) in enumerate(found):
+            values = self.data.values(series)
+            fixed = override(self.panel, name, "color")
+            tint = color(fixed["fixedColor"]) if fixed else PALETTE[place % len(PALETTE)]
+            dashed = name.startswith(("Bound", "Intended"))
+            if bars:
+                width = (self.data.step / 86400) * 0.9
+                axes.bar(times, np.nan_to_num(values), width, base if stacked else 0, color=tint, linewidth=0)
+                base = base + np.nan_to_num(values)
+            elif stacked:
+                top = base + np.nan_to_num(values)
+                axes.fill_between(times, base, top, color=tint, alpha=0.35, linewidth=0, step="post")
+                axes.step(times, np.where(np.isnan(values), np.nan, top), color=tint, linewidth=0.9, where="post")
+                base = top
+            else:
+                lonely = np.count_nonzero(~np.isnan(values)) < 3
+                axes.plot(times, values, color=tint, linewidth=1.1, linestyle="--" if dashed else "-",
+                          marker="o" if lonely else None, markersize=3)
+                if custom.get("fillOpacity", 0) > 4:
+                    axes.fill_between(times, 0, values, color=tint, alpha=0.08, linewidth=0)
+            drawn.append((name, tint, values))
+        self.limits(axes, custom, base if stacked else None, drawn)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, self.unit)))
+        axes.grid(color=GRID, linewidth=0.5)
+        self.time_axis(axes)
+        self.marks(axes)
+        self.legend(whole, drawn, table)
+
+    def limits(self, axes, custom, stack, drawn):
+        highest = np.nanmax(stack) if stack is not None else max(
+            (np.nanmax(v) for _, _, v in drawn if not np.isnan(v).all()), default=1)
+        lowest = min((np.nanmin(v) for _, _, v in drawn if not np.isnan(v).all()), default=0)
+        low = self.defaults.get("min", None)
+        high = self.defaults.get("max", None)
+        soft = custom.get("axisSoftMax")
+        room = (highest - (lowest if low is None else low)) * 0.08 or abs(highest) * 0.1 or 1
+        axes.set_ylim(lowest - room if low is None else low,
+                      (highest + room / 4 if high is None else max(high, highest) + room / 4) if soft is None
+                      else max(soft, highest + room))
+        axes.yaxis.set_major_locator(MaxNLocator(5 if self.box[3] > 2.5 else 3, integer=self.unit == "none"))
+
+    def marks(self, axes):
+        """Annotations: lines for moments, shades for times."""
+        for name, tint, spans in self.panel.get("marks", []):
+            for begin, end in spans:
+                if end - begin > 1.5 * self.data.step:
+                    axes.axvspan(clock(begin), clock(end), ymax=1, color=tint, alpha=0.10, linewidth=0)
+                axes.axvline(clock(begin), color=tint, linewidth=0.8, linestyle=(0, (3, 2)), alpha=0.9)
+
+    def legend(self, whole, drawn, table):
+        if table:
+            x = self.box[2] - 1.78
+            whole.text(self.box[2] - 0.12, 0.5, "mean", color=DIM, fontsize=6.5, ha="right", va="center")
+            for place, (name, tint, values) in enumerate(drawn[: int((self.box[3] - 0.7) / 0.19)]):
+                y = 0.7 + 0.19 * place
+                whole.add_patch(Rectangle((x, y - 0.02), 0.14, 0.04, color=tint))
+                whole.text(x + 0.2, y, name[:22], fontsize=7, va="center")
+                mean = np.nanmean(values) if not np.isnan(values).all() else math.nan
+                whole.text(self.box[2] - 0.12, y, shown(mean, self.unit).split(" ")[0], fontsize=7, ha="right", va="center")
+            return
+        rows = min(3, -(-sum(len(n) + 4 for n, _, _ in drawn) // int(self.box[2] * 13)))
+        x, y = 0.15, self.box[3] - 0.16 * rows
+        for name, tint, _ in drawn:
+            wide = 0.22 + 0.0725 * len(name)
+            if x + wide > self.box[2] - 0.1:
+                x, y = 0.15, y + 0.16
+                if y > self.box[3] - 0.05:
+                    break
+            whole.add_patch(Rectangle((x, y - 0.02), 0.14, 0.04, color=tint))
+            whole.text(x + 0.19, y, name, fontsize=7, va="center", color=TEXT)
+            x += wide + 0.1
+
+    def number(self, whole, found):
+        middle = self.box[3] / 2 + 0.12
+        if not found:
+            self.empty(whole, self.defaults.get("noValue", "No data"))
+            return
+        if self.options.get("textMode") == "name":
+            words = ", ".join(dict.fromkeys(name for name, _ in found))
+            tint = threshold(self.defaults["thresholds"]["steps"], 1)
+        else:
+            value = last(found[0][1])
+            told = mapping(self.defaults.get("mappings"), value)
+            words, tint = told or (shown(value, self.unit, self.defaults.get("decimals")),
+                                   threshold(self.defaults["thresholds"]["steps"], value))
+            if self.options.get("graphMode") == "area":
+                axes = self.axes(0.06, 0.06, self.box[3] * 0.6, 0.06)
+                values = self.data.values(found[0][1])
+                axes.fill_between(range(len(values)), 0, values, color=tint, alpha=0.18, linewidth=0)
+                axes.plot(values, color=tint, linewidth=0.8, alpha=0.7)
+                axes.axis("off")
+        if tint == COLORS["text"]:
+            tint = TEXT
+        size = min(19, self.box[2] * 72 / max(1, len(words)) * 1.25)
+        whole.text(self.box[2] / 2, middle, words, fontsize=size, color=tint, ha="center", va="center", weight="medium",
+                   zorder=5)
+
+    def states(self, whole, found):
+        names = list(dict.fromkeys(name for name, _ in found))
+        wide = 0.2 + 0.075 * max(len(name) for name in names)
+        axes = self.axes(wide, 0.15, 0.4, 0.32)
+        for row, name in enumerate(reversed(names)):
+            values = np.full(len(self.data.grid()), np.nan)
+            for other, series in found:
+                if other == name:
+                    new = self.data.values(series)
+                    values = np.where(np.isnan(new), values, new)
+            begin = 0
+            for place in range(1, len(values) + 1):
+                same = place < len(values) and (values[place] == values[begin]
+                                                or (np.isnan(values[place]) and np.isnan(values[begin])))
+                if same:
+                    continue
+                if not np.isnan(values[begin]):
+                    words, tint = mapping(self.defaults.get("mappings"), values[begin]) or (f"{values[begin]:g}", PALETTE[0])
+                    left, right = self.data.start + begin * self.data.step, self.data.start + place * self.data.step
+                    axes.barh(row, clock(right) - clock(left), 0.8, clock(left), color=tint, alpha=0.85, linewidth=0)
+                    share = (right - left) / (self.data.end - self.data.start) * (self.box[2] - wide)
+                    if share > 0.085 * len(words):
+                        dark = sum(int(tint[i:i + 2], 16) for i in (1, 3, 5)) > 380
+                        axes.text(clock((left + right) / 2), row, words, ha="center", va="center", fontsize=7,
+                                  color="#111217" if dark else "#ffffff")
+                begin = place
+        axes.set_yticks(range(len(names)), list(reversed(names)))
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        self.time_axis(axes)
+
+    def heat(self, whole, found):
+        bounds = sorted(((float("inf") if s["metric"]["le"] == "+Inf" else float(s["metric"]["le"])), s) for _, s in
+                        [(n, s) for n, s in found]) if len({s["metric"]["le"] for _, s in found}) == len(found) else []
+        rows = np.array([np.nan_to_num(self.data.values(series)) for _, series in bounds])
+        cells = np.diff(rows, axis=0, prepend=0)
+        cells[cells < 1e-9] = np.nan
+        axes = self.axes(0.62, 0.62, 0.42, 0.34)
+        grid = self.data.grid()
+        edges = [clock(t) for t in np.append(grid, grid[-1] + self.data.step)]
+        drawn = axes.pcolormesh(edges, np.arange(len(bounds) + 1), cells, cmap="YlOrRd_r", rasterized=True,
+                                norm=matplotlib.colors.PowerNorm(0.5))
+        unit = self.options["yAxis"].get("unit")
+        axes.set_yticks(np.arange(len(bounds)) + 1, ["inf" if b == float("inf") else shown(b, unit) for b, _ in bounds])
+        self.time_axis(axes)
+        axes.set_xlim(edges[0], edges[-1])
+        scale = self.axes(self.box[2] - 0.5, 0.38, 0.6, 0.5)
+        self.figure.colorbar(drawn, cax=scale).ax.tick_params(length=0, labelsize=6)
+        scale.yaxis.set_major_locator(MaxNLocator(4))
+        for side in scale.spines.values():
+            side.set_visible(False)
+
+    def bars(self, whole, found):
+        pairs = [(name, last(series)) for name, series in found]
+        wide = 0.25 + 0.075 * max(len(name) for name, _ in pairs)
+        axes = self.axes(wide, 0.75, 0.45, 0.15)
+        highest = max((value for _, value in pairs), default=1) or 1
+        for row, (name, value) in enumerate(reversed(pairs)):
+            fixed = override(self.panel, name, "color")
+            tint = color(fixed["fixedColor"]) if fixed else COLORS["blue"]
+            axes.barh(row, highest, 0.7, color="#22262b")
+            axes.barh(row, value, 0.7, color=tint, alpha=0.85)
+            axes.text(highest * 1.02, row, shown(value, self.unit), va="center", fontsize=8, color=tint)
+        axes.set_yticks(range(len(pairs)), [name for name, _ in reversed(pairs)])
+        axes.set_xlim(0, highest)
+        axes.set_ylim(-0.6, len(pairs) - 0.4)
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        axes.set_facecolor("none")
+        for side in axes.spines.values():
+            side.set_visible(False)
+
+    def table(self, whole, found):
+        lines = {}
+        targets = self.panel["targets"]
+        for target in targets:
+            field = f"Value #{target['refId']}" if len(targets) > 1 else "Value"
+            for series in self.data.of(self.name, self.panel, target):
+                labels = {k: v for k, v in series["metric"].items() if k != "__name__"}
+                lines.setdefault(tuple(sorted(labels.items())), dict(labels))[field] = last(series)
+        organize = next(t["options"] for t in self.panel["transformations"] if t["id"] == "organize")
+        fields = sorted(organize["indexByName"], key=organize["indexByName"].get)
+        fields = [f for f in fields if any(f in line for line in lines.values())]
+        rows = list(lines.values())
+        by = (self.options.get("sortBy") or [{}])[0].get("displayName")
+        field = next((f for f in fields if organize["renameByName"][f] == by), None)
+        if field:
+            rows.sort(key=lambda line: -line.get(field, 0))
+        width = (self.box[2] - 0.3) / len(fields)
+        for column, name in enumerate(fields):
+            title = organize["renameByName"][name]
+            x = 0.15 + column * width
+            whole.text(x, 0.55, title, color="#6e9fff", fontsize=7.5, va="center")
+            for place, line in enumerate(rows[: int((self.box[3] - 0.75) / 0.24)]):
+                value, tint = line.get(name, ""), TEXT
+                if isinstance(value, float):
+                    told = mapping(override(self.panel, title, "mappings"), value)
+                    steps = override(self.panel, title, "thresholds")
+                    words, tint = told or (shown(value, override(self.panel, title, "unit")),
+                                           threshold(steps["steps"], value) if steps else TEXT)
+                    tint = TEXT if tint == COLORS["text"] else tint
+                else:
+                    words = value
+                y = 0.8 + 0.24 * place
+                whole.text(x, y, words, fontsize=7.5, va="center", color=tint)
+                if column == 0:
+                    whole.plot([0.12, self.box[2] - 0.12], [y + 0.12] * 2, color=GRID, linewidth=0.4)
+
+
+def clock(seconds):
+    return dates.date2num(datetime.datetime.fromtimestamp(float(seconds), datetime.UTC))
+
+
+def marks_of(data, name, board):
+    """Where the annotations lie: moments, or spans of neighbouring samples."""
+    made = []
+    for mark in board["annotations"].get("list", []):
+        spans = []
+        for series in data.mark(name, mark["name"]):
+            if mark.get("useValueForTime"):
+                moments = sorted({float(value) / 1000 for _, value in series["values"]})
+                spans += [(moment, moment) for moment in moments if data.start <= moment <= data.end]
+                continue
+            begin = before = None
+            for time, value in [(t, float(v)) for t, v in series["values"] if float(v) > 0] + [(math.inf, 0)]:
+                if before is not None and time - before > 1.5 * data.step:
+                    spans.append((begin, before))
+                    begin = None
+                begin, before = (time if begin is None else begin), time
+        made.append((mark["name"], color(mark["iconColor"]), spans))
+    return made
+
+
+def laid_out(data, name, board):
+    """Panels with their places, after rows that repeat; a collapsed row shows its title only."""
+    down, placed = 0, []
+    for panel in board["panels"]:
+        place = dict(panel["gridPos"])
+        place["y"] += down
+        if not panel.get("repeat"):
+            placed.append((panel, place))
+            continue
+        probe = Panel(None, data, name, panel, None)
+        values = sorted({series["metric"]["metric"] for _, series in probe.series()}) or ["none"]
+        across = min(len(values), int(panel.get("maxPerRow", 4)))
+        for count, value in enumerate(values):
+            one = panel | {"title": value, "only": ("metric", value)}
+            spot = {"x": count % across * 24 // across, "w": 24 // across, "h": place["h"],
+                    "y": place["y"] + count // across * place["h"]}
+            placed.append((one, spot))
+        down += ((len(values) - 1) // across) * place["h"]
+    return placed
+
+
+class Repeated(Panel):
+    """A panel under another title than the one by which its data is found."""
+
+    def __init__(self, figure, data, name, panel, box, source):
+        super().__init__(figure, data, name, panel, box)
+        self.source = source
+
+    def series(self):
+        shown_as, self.panel = self.panel, self.panel | {"title": self.source}
+        try:
+            return super().series()
+        finally:
+            self.panel = shown_as
+
+
+def picture(data, name, out, form):
+    board = json.loads((HERE / f"{name}.json").read_text())
+    placed = laid_out(data, name, board)
+    height = max(place["y"] + place["h"] for _, place in placed)
+    marks = marks_of(data, name, board)
+    titled = 1.6
+    figure = plt.figure(figsize=(24 * UNIT_W, (height + titled) * UNIT_H), facecolor=BACK)
+    head = figure.add_axes((0, 1 - titled / (height + titled), 1, titled / (height + titled)))
+    head.axis("off")
+    when = "%Y-%m-%d %H:%M:%S"
+    span = " to ".join(datetime.datetime.fromtimestamp(t, datetime.UTC).strftime(when) for t in (data.start, data.end))
+    head.text(0.006, 0.5, board["title"], fontsize=13, weight="bold", va="center")
+    head.text(0.994, 0.5, f"{span} UTC", color=DIM, ha="right", va="center")
+    x = 0.22
+    for title, tint, spans in marks:
+        head.text(x, 0.5, "┃ " + title, color=tint, fontsize=8, va="center", alpha=1 if spans else 0.45)
+        x += 0.03 + 0.0062 * len(title)
+    for panel, place in placed:
+        box = (place["x"] * UNIT_W, (place["y"] + titled) * UNIT_H, place["w"] * UNIT_W, place["h"] * UNIT_H)
+        if panel["type"] == "row":
+            inner = panel.get("panels") or []
+            axes = Panel(figure, data, name, panel | {"fieldConfig": {}}, box).axes()
+            axes.axis("off")
+            sign, more = ("▸", f"   ({len(inner)} panels, collapsed)") if inner else ("▾", "")
+            axes.text(0.006, 0.45, f"{sign} {panel['title']}{more}", fontsize=10, weight="bold", va="center")
+            continue
+        panel = panel | {"marks": marks}
+        made = Panel(figure, data, name, panel, box)
+        if panel.get("only"):
+            made = Repeated(figure, data, name, panel, box, f"${panel['repeat']}")
+        made.draw()
+    file = pathlib.Path(out) / f"{name}.{form}"
+    figure.savefig(file, facecolor=BACK, dpi=100, metadata={"Date": None} if form == "svg" else None)
+    plt.close(figure)
+    return file
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", help="what execute.py wrote")
+    parser.add_argument("--out", default=".", help="folder for the pictures")
+    parser.add_argument("--format", choices=["png", "svg"], default="png")
+    parser.add_argument("--only", choices=NAMES)
+    args = parser.parse_args()
+    data = Data(args.results)
+    for name in [args.only] if args.only else NAMES:
+        print(picture(data, name, args.out, args.format))
+
+
+if __name__ == "__main__":
+    main()
