@@ -3,7 +3,7 @@
 from parts import (
     BOUND, CANARY, CHECKS, OUTCOMES, PHASES, PRIMARY, annotation, board, closed_row, cluster_variable, choice_variable,
     coded, datasource_variable, graph, grown, heat, label_variable, note, number, number_map, quantile, query, row,
-    timeline,
+    stepped, timeline,
 )
 
 UID = "bellwether-canary"
@@ -59,17 +59,19 @@ def annotations():
         series = f'bellwether_releases_total{{{HERE},outcome=~"{outcomes}"}}'
         return f"sum by (outcome) ({grown(series, '$__rate_interval')}) > 0"
 
-    failed = f'max by (metric) (bellwether_canary_check_outcome{{{HERE},outcome="Bad"}})'
+    # A verdict stays after the release: the marks end with it.
+    failed = (f'max by (metric) (bellwether_canary_check_outcome{{{HERE},outcome="Bad"}}) '
+              f"and on () (max(bellwether_canary_status{{{HERE}}}) == 0)")
     return [
         annotation("Revisions", f"max by (name) (bellwether_canary_revision_timestamp_seconds{{{HERE}}}) * 1000",
                    "New revision", "purple", at_value=True),
         annotation("Promoted", ended("Promoted|FastPromoted"), "{{outcome}}", "green", tags="outcome", empty=NOT_NOW),
-        annotation("Ended otherwise", ended("RolledBack|Aborted|Superseded|Failed"), "{{outcome}}", "dark-red",
+        annotation("Ended otherwise", ended("RolledBack|Aborted|Superseded|Failed"), "{{outcome}}", "red",
                    tags="outcome", empty=NOT_NOW),
         annotation("Holds", f"max by (reason) (bellwether_canary_held{{{HERE}}})", "Held: {{reason}}", "yellow",
                    tags="reason", empty=NOT_HELD),
-        annotation("Failed checks", failed, "Failed check: {{metric}}", "red", tags="metric",
-                   empty="the last checks passed"),
+        annotation("Failed checks", failed, "Failed check: {{metric}}", "orange", tags="metric",
+                   empty="no check failed, or no release is under way"),
     ]
 
 
@@ -124,7 +126,7 @@ def decisions(made):
                           [query(f"max by (name) (bellwether_canary_failed_checks{{{HERE}}})", "failed checks")],
                           "none", width=12, height=6, minimum=0, colors=[("failed", "orange")]))
         .with_panel(graph("Releases that ended", "Outcomes of the Canary's releases, when they ended.",
-                          [query(f"sum by (outcome) ({grown(f'bellwether_releases_total{{{HERE}}}', '$__interval')})",
+                          [query(f"sum by (outcome) ({stepped(f'bellwether_releases_total{{{HERE}}}')})",
                                  "{{outcome}}")],
                           "none", width=12, height=6, minimum=0, bars=True, stacked=True,
                           colors=[(f"^{name}$", color) for name, color in OUTCOMES]))

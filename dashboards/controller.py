@@ -48,10 +48,10 @@ def now(made):
                            [query(f"time() - max({started})")], "s"))
         .with_panel(number("Failed rounds", "Rounds a second that end with an error.",
                            [query(f"sum(rate(bellwether_reconcile_errors_total{{{HERE}}}[$__rate_interval])) or vector(0)")],
-                           "ops", thresholds=[("green", None), ("yellow", 0.01), ("red", 0.1)]))
+                           "ops", decimals=3, thresholds=[("green", None), ("yellow", 0.01), ("red", 0.1)]))
         .with_panel(number("Writes refused", "Writes a second that the API server refuses for good.",
                            [query(f"sum(rate(bellwether_writes_refused_total{{{HERE}}}[$__rate_interval])) or vector(0)")],
-                           "ops", width=3, thresholds=[("green", None), ("red", 0.001)]))
+                           "ops", width=3, decimals=3, thresholds=[("green", None), ("red", 0.001)]))
         .with_panel(timeline("Leader", "Which replica decides.",
                              [query(f"max by (instance) (bellwether_leader{{{HERE}}}) + 1", "{{instance}}")],
                              number_map([("waits", "text"), ("leads", "green")]), width=24, height=5))

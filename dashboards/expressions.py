@@ -41,11 +41,13 @@ def arguments():
     parser.add_argument("--namespace", required=True, help="the Canary's")
     parser.add_argument("--canary", required=True)
     parser.add_argument("--workload", help="name of the Deployment, if it is not the Canary's")
+    parser.add_argument("--fleet-namespace", default=".*", help="namespaces on the dashboard of the fleet")
     parser.add_argument("--cluster", default=".*")
     parser.add_argument("--job", default=".*")
     parser.add_argument("--check", default=".*", help="regex of the checks' names")
     parser.add_argument("--reporter", default="destination")
-    parser.add_argument("--interval", default="1m", help="for $__interval and $__rate_interval")
+    parser.add_argument("--interval", default="1m", help="for $__rate_interval: four scrapes or more")
+    parser.add_argument("--step", default="15s", help="for $__interval: the distance of the points that are asked for")
     parser.add_argument("--window", default="1d", help="for $window and $__range")
     return parser.parse_args()
 
@@ -53,7 +55,7 @@ def arguments():
 def put_in(expr, args):
     """What Grafana does with the variables."""
     values = {
-        "__rate_interval": args.interval, "__interval": args.interval, "__range": args.window, "window": args.window,
+        "__rate_interval": args.interval, "__interval": args.step, "__range": args.window, "window": args.window,
         "cluster": args.cluster, "namespace": args.namespace, "canary": args.canary, "job": args.job,
         "workload": args.workload or args.canary, "reporter": args.reporter, "check": args.check,
     }
@@ -71,7 +73,11 @@ def line(where, expr, kind, why=None, **more):
 
 
 def of_dashboards(args):
+    one = args
     for name, data in generate.made():
+        # The fleet shows all Canaries.
+        every = {"namespace": args.fleet_namespace, "canary": ".*"}
+        args = argparse.Namespace(**vars(one) | every) if name == "fleet" else one
         file = f"dashboards/{name}.json"
         for panel in flat(data["panels"]):
             for target in panel.get("targets") or []:

@@ -2,7 +2,7 @@
 
 from parts import (
     OUTCOMES, PHASES, bars, board, choice_variable, cluster_variable, coded, colored, datasource_variable, graph, grown,
-    label_variable, linked, mapped, number, query, row, rows, table_query,
+    label_variable, linked, mapped, number, query, row, rows, stepped, table_query,
 )
 
 UID = "bellwether-fleet"
@@ -72,7 +72,8 @@ def now(made):
         .with_panel(number("Lost in the window", "Releases that were rolled back or could not be promoted, of all that ended.",
                            [query(ratio("$window"), empty=NONE_ENDED, instant=True)], "percent", width=3, decimals=1,
                            thresholds=[("green", None), ("yellow", 15), ("red", 30)]))
-        .with_panel(number("Lead time p50", "From a revision being seen to its promotion, in the window: half are faster.",
+        .with_panel(number("Lead time p50", "From a revision being seen to its promotion, in the window: half are faster. It is counted by "
+                           "namespace: the choice of Canaries does not matter here.",
                            [query(lead("0.5"), empty="no release was promoted in the window", instant=True)], "s",
                            width=3))
         .with_panel(rows("What is held, and for how long", "Every hold of every Canary; the oldest come first. "
@@ -101,16 +102,17 @@ def releases(made):
     return (
         made.with_row(row("Releases"))
         .with_panel(graph("Outcomes", "Releases that ended, by outcome, in each interval of the graph.",
-                          [query(f"sum by (outcome) ({grown(f'bellwether_releases_total{{{HERE}}}', '$__interval')})",
+                          [query(f"sum by (outcome) ({stepped(f'bellwether_releases_total{{{HERE}}}')})",
                                  "{{outcome}}")], "none", width=14, stacked=True, bars=True, minimum=0, colors=colors))
         .with_panel(bars("Outcomes in the window", "Releases that ended in the window, by outcome.",
                          [query(f"sum by (outcome) ({ended('.+')})", "{{outcome}}", instant=True)], "none", width=10,
                          colors=colors))
-        .with_panel(graph("Lead time", "From a revision being seen to its promotion, over the window before each point.",
+        .with_panel(graph("Lead time", "From a revision being seen to its promotion, over the window before each point, by namespace: "
+                          "the choice of Canaries does not matter here.",
                           quantiles, "s", width=14, minimum=0, fill=0,
                           colors=[("p50", "green"), ("p90", "yellow"), ("p99", "red")]))
         .with_panel(graph("How long a lost release takes", "From a revision being seen to the end of its rollback, over the "
-                          "window before each point.", [query(lead("0.5", LOST), "p50", empty=NONE_LOST),
+                          "window before each point, by namespace.", [query(lead("0.5", LOST), "p50", empty=NONE_LOST),
                                                         query(lead("0.9", LOST), "p90", empty=NONE_LOST)],
                           "s", width=10, minimum=0, fill=0, colors=[("p50", "orange"), ("p90", "red")]))
         .with_panel(graph("Lost releases", "Percent of the releases that were rolled back or could not be promoted, over "

@@ -24,7 +24,7 @@ kinds: dict[str, str] = {}
 def emit(name, labels, second, value, kind="gauge", suffix=""):
     text = ",".join(f'{key}="{value}"' for key, value in labels.items())
     kinds[name] = kind
-    families.setdefault(name, []).append(f"{name}{suffix}{{{text}}} {value:g} {START + second}")
+    families.setdefault(name, []).append(f"{name}{suffix}{{{text}}} {round(value, 6)} {START + second}")
 
 
 def count(name, labels, second, value):

@@ -18,8 +18,8 @@ TAG = "bellwether"
 # The same colour means the same on every panel.
 PRIMARY, CANARY, BOUND = "blue", "orange", "red"
 PHASES = [
-    ("Initializing", "light-blue"), ("Initialized", "super-light-green"), ("Waiting", "purple"),
-    ("Progressing", "blue"), ("WaitingPromotion", "purple"), ("Promoting", "dark-blue"), ("Finalising", "semi-dark-blue"),
+    ("Initializing", "text"), ("Initialized", "super-light-green"), ("Waiting", "purple"),
+    ("Progressing", "blue"), ("WaitingPromotion", "purple"), ("Promoting", "light-blue"), ("Finalising", "super-light-blue"),
     ("Succeeded", "green"), ("Failed", "red"), ("Terminating", "text"),
 ]
 OUTCOMES = [
@@ -41,6 +41,14 @@ def grown(series, window):
     `increase` alone does not see the first event of a series that is born with the value 1.
     """
     return f"(({series} unless {series} offset {window}) or increase({series}[{window}]))"
+
+
+def stepped(series):
+    """By how much a counter grew since the point of the graph before: every event is in one point, and is a whole one.
+
+    `increase` guesses beyond its samples, and needs two of them in an interval that may be as short as a scrape.
+    """
+    return f"clamp_min({series} - ({series} offset $__interval or {series} * 0), 0)"
 
 
 def coded(series, label, names, by):

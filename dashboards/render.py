@@ -20,19 +20,25 @@ import matplotlib.dates as dates  # noqa: E402  (the backend comes first)
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from matplotlib.patches import FancyBboxPatch, Rectangle  # noqa: E402
-from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: E402
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
 NAMES = ["canary", "fleet", "controller"]
 UNIT_W, UNIT_H = 0.72, 0.40  # inches of one unit of the grid
 BACK, PANEL, EDGE, TEXT, DIM, GRID = "#111217", "#181b1f", "#2c3036", "#d5d9df", "#8e959f", "#2a2e34"
 COLORS = {
-    "blue": "#5794f2", "light-blue": "#8ab8ff", "dark-blue": "#1f60c4", "semi-dark-blue": "#3274d9", "orange": "#ff9830",
+    "blue": "#5794f2", "light-blue": "#8ab8ff", "super-light-blue": "#c0d8ff", "dark-blue": "#1f60c4", "semi-dark-blue": "#3274d9", "orange": "#ff9830",
     "red": "#f2495c", "dark-red": "#c4162a", "green": "#73bf69", "light-green": "#96d98d", "super-light-green": "#c8f2c2",
     "yellow": "#fade2a", "purple": "#b877d9", "text": "#9fa7b3",
 }
 PALETTE = ["#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0", "#37872d", "#fade2a",
            "#447ebc", "#c15c17", "#890f02", "#0a437c"]
+# Distances of ticks that read well.
+STEPS = {
+    "s": [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800],
+    "bytes": [step << 20 for step in (1, 2, 5, 10, 20, 50, 100, 200, 500)],
+}
+HEAT = matplotlib.colors.LinearSegmentedColormap.from_list("heat", ["#2b2016", "#8a4a12", "#ff9830", "#fff0d8"])
 plt.rcParams.update({"font.family": "DejaVu Sans", "text.color": TEXT, "axes.edgecolor": EDGE, "axes.labelcolor": DIM,
                      "xtick.color": DIM, "ytick.color": DIM, "font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "b"})
 
@@ -187,11 +193,11 @@ class Panel:
 
     def time_axis(self, axes):
         axes.set_xlim(clock(self.data.start), clock(self.data.end))
-        axes.xaxis.set_major_locator(MaxNLocator(max(2, int(self.box[2] / 1.1)), steps=[1, 2, 5, 10]))
         locator = dates.AutoDateLocator(minticks=3, maxticks=max(3, int(self.box[2] / 0.8)))
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M" if self.data.end - self.data.start > 900 else "%H:%M:%S"))
         axes.tick_params(length=0, labelsize=7)
+        axes.tick_params(axis="x", pad=5)
         for side in axes.spines.values():
             side.set_visible(False)
         axes.set_facecolor("none")
@@ -243,7 +249,13 @@ class Panel:
         axes.set_ylim(lowest - room if low is None else low,
                       (highest + room / 4 if high is None else max(high, highest) + room / 4) if soft is None
                       else max(soft, highest + room))
-        axes.yaxis.set_major_locator(MaxNLocator(5 if self.box[3] > 2.5 else 3, integer=self.unit == "none"))
+        most = 5 if self.box[3] > 2.5 else 3
+        axes.yaxis.set_major_locator(MaxNLocator(most, integer=self.unit == "none"))
+        low, high = axes.get_ylim()
+        if self.unit in STEPS:
+            step = next((s for s in STEPS[self.unit] if (high - low) / s <= most + 0.5), None)
+            if step and step > STEPS[self.unit][0]:
+                axes.yaxis.set_major_locator(MultipleLocator(step))
 
     def marks(self, axes):
         """Annotations: lines for moments, shades for times."""
@@ -277,7 +289,7 @@ class Panel:
             x += wide + 0.1
 
     def number(self, whole, found):
-        middle = self.box[3] / 2 + 0.12
+        middle = self.box[3] / 2 + (0 if self.options.get("graphMode") == "area" else 0.12)
         if not found:
             self.empty(whole, self.defaults.get("noValue", "No data"))
             return
@@ -340,7 +352,7 @@ class Panel:
         axes = self.axes(0.62, 0.62, 0.42, 0.34)
         grid = self.data.grid()
         edges = [clock(t) for t in np.append(grid, grid[-1] + self.data.step)]
-        drawn = axes.pcolormesh(edges, np.arange(len(bounds) + 1), cells, cmap="YlOrRd_r", rasterized=True,
+        drawn = axes.pcolormesh(edges, np.arange(len(bounds) + 1), cells, cmap=HEAT, rasterized=True,
                                 norm=matplotlib.colors.PowerNorm(0.5))
         unit = self.options["yAxis"].get("unit")
         axes.set_yticks(np.arange(len(bounds)) + 1, ["inf" if b == float("inf") else shown(b, unit) for b, _ in bounds])

@@ -25,9 +25,10 @@ end=$(($(date +%s) / 15 * 15))
 "$here/python" "$here/madeup.py" "$end" >"$work/metrics"
 "$promtool" tsdb create-blocks-from openmetrics --quiet "$work/metrics" "$work/data"
 echo '{}' >"$work/prometheus.yaml"
-"$prometheus" --config.file="$work/prometheus.yaml" --storage.tsdb.path="$work/data" --log.level=warn \
+"$prometheus" --config.file="$work/prometheus.yaml" --storage.tsdb.path="$work/data" --log.level=warn --query.lookback-delta=30s \
   --web.listen-address="127.0.0.1:$port" &
 server=$!
+# Made-up series have no marks of their end, as a scrape leaves them; so what is older than two samples is gone.
 for _ in $(seq 50); do
   curl -fsS -o /dev/null "http://127.0.0.1:$port/-/ready" 2>/dev/null && break
   kill -0 "$server" || exit 1
