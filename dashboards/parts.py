@@ -119,6 +119,8 @@ def choice_variable(name, label, description, values):
 class Event(dm.AnnotationQuery):
     """An annotation of the Prometheus data source, with the fields that the SDK's model does not know."""
 
+    FIELDS = ("titleFormat", "tagKeys", "textFormat", "useValueForTime")
+
     def __init__(self, title, tags, at_value, **known):
         super().__init__(**known)
         self.more = {"titleFormat": title, "tagKeys": tags, "textFormat": ""}

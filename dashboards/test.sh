@@ -18,7 +18,7 @@ promtool=$(newest "$cache/tools/promtool-*/promtool" rules/test.sh)
 
 work=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+trap '[ -z "$server" ] || { kill "$server"; wait "$server"; } 2>/dev/null; rm -rf "$work"' EXIT
 port=${PORT:-19090}
 end=$(($(date +%s) / 15 * 15))
 
