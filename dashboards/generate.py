@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard as Model
 
 import canary
@@ -12,6 +13,8 @@ import controller
 import fleet
 import parts
 
+# So that the options of each kind of panel, and queries, are read by their own schema.
+register_default_plugins()
 HERE = pathlib.Path(__file__).parent
 ALL = {"canary": canary.dashboard, "fleet": fleet.dashboard, "controller": controller.dashboard}
 

@@ -261,7 +261,7 @@ def rows(title, description, queries, columns, width=12, height=9, sort=None):
     """A table of instant queries, joined by their labels. `columns`: field, title, unit, further properties."""
     panel = (
         placed(table.Panel(), title, description, queries, width, height).no_value("none").unit("none")
-        .show_header(True).cell_height(cm.TableCellHeight.SM).thresholds(steps(*PLAIN))
+        .align(cm.FieldTextAlignment.AUTO).inspect(False).show_header(True).cell_height(cm.TableCellHeight.SM).thresholds(steps(*PLAIN))
         .with_transformation(dm.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(dm.DataTransformerConfig(id_val="organize", options={
             "excludeByName": {"Time": True},
