@@ -125,7 +125,7 @@ class Event(dm.AnnotationQuery):
         super().__init__(**known)
         self.more = {"titleFormat": title, "tagKeys": tags, "textFormat": ""}
         if at_value:
-            self.more["useValueForTime"] = "on"
+            self.more["useValueForTime"] = True
 
     def to_json(self):
         return super().to_json() | self.more
