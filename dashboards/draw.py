@@ -74,9 +74,12 @@ class Panel:
 
     def time_axis(self, axes):
         axes.set_xlim(clock(self.data.start), clock(self.data.end))
-        locator = dates.AutoDateLocator(minticks=3, maxticks=max(3, int(self.box[2] / 0.8)))
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M" if self.data.end - self.data.start > 900 else "%H:%M:%S"))
+        most = max(2, self.box[2] / 0.95)
+        span = self.data.end - self.data.start
+        step = next((s for s in [2, *STEPS["s"]] if span / s <= most), span)
+        ticks = np.arange(math.ceil(self.data.start / step) * step, self.data.end, step)
+        axes.set_xticks([clock(tick) for tick in ticks])
+        axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M" if step % 60 == 0 else "%H:%M:%S"))
         axes.tick_params(length=0, labelsize=7)
         axes.tick_params(axis="x", pad=5)
         for side in axes.spines.values():
