@@ -13,7 +13,7 @@ CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 # Seeds that nobody played before: those of this minute.
 UNSEEN := $(or $(UNSEEN),$(shell date -u +%Y%m%d%H%M)00000)
 
-.PHONY: test test-all check unit sim sim-unseen docs deny jenkins e2e e2e-quick demo crds bench-hook fuzz-hook
+.PHONY: dashboards rules test test-all check unit sim sim-unseen docs deny jenkins e2e e2e-quick demo crds bench-hook fuzz-hook
 
 test: ## everything that CI demands, with what the real cluster alone can show
 	@.ci/stages check unit docs deny jenkins e2e-quick
@@ -70,6 +70,13 @@ e2e: ## every story on the real cluster: STORIES="good-release bad" for those wi
 e2e-quick: ## the stories for what the real cluster alone can show
 	$(BUILD)
 	$(OUTPUT)/bellwether-e2e test --quick
+
+dashboards: ## are the dashboards what their source makes, and has every expression data on made-up metrics?
+	dashboards/check.sh
+	dashboards/test.sh
+
+rules: ## promtool on the alert rules and their tests
+	rules/test.sh
 
 crds: ## generate crds/ from the types
 	$(BUILD)
