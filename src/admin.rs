@@ -46,7 +46,7 @@ async fn ready(State(ctx): State<Arc<Context>>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(ctx): State<Arc<Context>>) -> Response {
-    ctx.metrics.text().map_or_else(
+    ctx.metrics.text(ctx.leadership.leads()).map_or_else(
         |_| StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         |text| ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
     )

@@ -173,6 +173,18 @@ pub(super) struct Run {
     )]
     jenkins_file: Option<PathBuf>,
 
+    /// Export what is told of Canaries under the names of Flagger's metrics as well
+    #[arg(
+        long,
+        env = "BELLWETHER_FLAGGER_METRICS",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        default_value_t = false,
+        value_parser = clap::value_parser!(bool),
+        help_heading = "Process"
+    )]
+    flagger_metrics: bool,
+
     /// Port of /healthz, /readyz and /metrics; 0 takes a free one
     #[arg(
         long,
@@ -204,7 +216,12 @@ impl Run {
         let MeshProvider::Istio = self.mesh_provider;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let jitter = Arc::new(Jitter::random());
-        let client = self.client().await?;
+        let metrics = if self.flagger_metrics {
+            Metrics::with_flagger_names()
+        } else {
+            Metrics::new()
+        };
+        let client = self.client(&metrics).await?;
         let stop = stop_on_signal()?;
         let listed = Arc::new(Notify::new());
         let (leadership, holding) = self.leadership(&client, &clock, &jitter, listed.clone(), &stop);
@@ -248,7 +265,7 @@ impl Run {
             outbox,
             gates,
             aliases,
-            metrics: Metrics::new(),
+            metrics,
         });
         let address = SocketAddr::from(([0, 0, 0, 0], self.port));
         let admin = tokio::spawn(admin::serve(ctx.clone(), address, stop.clone()));
@@ -335,7 +352,7 @@ impl Run {
         (leadership, tokio::spawn(holding))
     }
 
-    async fn client(&self) -> anyhow::Result<kube::Client> {
+    async fn client(&self, metrics: &Metrics) -> anyhow::Result<kube::Client> {
         let mut config = match &self.kubeconfig {
             Some(path) => {
                 let file = Kubeconfig::read_from(path).context("--kubeconfig")?;
@@ -351,7 +368,8 @@ impl Run {
         config.write_timeout = Some(Duration::from_secs(10));
         // Longer than a watch lasts, which the API server ends after 290 s: a list of which nothing arrives is an error.
         config.read_timeout = Some(Duration::from_secs(295));
-        Ok(kube::Client::try_from(config)?)
+        let builder = kube::client::ClientBuilder::try_from(config)?;
+        Ok(builder.with_layer(&metrics.api).build())
     }
 }
 

@@ -7,12 +7,14 @@ use std::sync::{Arc, LazyLock};
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Query, State},
+    extract::{DefaultBodyLimit, MatchedPath, Query, Request, State},
     http::{HeaderMap, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{
     BODY_LIMIT, Hook,
@@ -238,7 +240,19 @@ pub fn router(hook: Arc<Hook>) -> Router {
     router
         .fallback(|| async { Problem::new(Code::NotFound, "there is no such path; see /v1/openapi.json") })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(hook.clone(), count))
         .with_state(hook)
+}
+
+/// Counts a request under the pattern of its route: a path as it came would be free text.
+async fn count(State(hook): Shared, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let began = Instant::now();
+    let answer = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let took = began.elapsed().as_secs_f64();
+    hook.ctx.metrics.hook.note(route, answer.status().as_u16(), took);
+    answer
 }
 
 fn plain(methods: MethodRouter<Arc<Hook>>) -> MethodRouter<Arc<Hook>> {

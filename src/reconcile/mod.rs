@@ -182,7 +182,7 @@ async fn follow(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot) -> Result<Ne
     ctx.outbox.tell(id, &spec.uid, &seen.status.outbox.pending);
     ctx.gates.follow(spec, &seen.status);
     let decision = rollout::decide(spec, &seen, now);
-    ctx.metrics.observe(id, &seen.status);
+    ctx.metrics.observe(spec, &seen.status);
     let fades_at = fades_at(ctx, id, now);
     arm_sampler(ctx, spec, &decision);
     let again = !decision.acts.is_empty() || !promoting.acts.is_empty();

@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
-use crate::{clock::Clock, rollout::CanaryId};
+use crate::{clock::Clock, metrics::QueueMetrics, rollout::CanaryId};
 
 /// The lanes of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +21,23 @@ pub enum Lane {
     Routine,
 }
 
+impl Lane {
+    /// As metrics name it.
+    fn name(self) -> &'static str {
+        match self {
+            Lane::Urgent => "urgent",
+            Lane::Routine => "routine",
+        }
+    }
+}
+
 /// The state of the queue: pure, driven by the time it is given.
 #[derive(Default)]
 struct Lanes {
     urgent: VecDeque<CanaryId>,
     routine: VecDeque<CanaryId>,
-    queued: HashSet<CanaryId>,
+    /// Who waits, and since when.
+    queued: HashMap<CanaryId, Duration>,
     running: HashSet<CanaryId>,
     again: HashMap<CanaryId, Lane>,
     /// Timers run on the clock that nobody sets.
@@ -35,7 +46,7 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn push(&mut self, id: CanaryId, lane: Lane) {
+    fn push(&mut self, id: CanaryId, lane: Lane, now: Duration) {
         if self.running.contains(&id) {
             let entry = self.again.entry(id).or_insert(lane);
             if lane == Lane::Urgent {
@@ -43,7 +54,8 @@ impl Lanes {
             }
             return;
         }
-        if self.queued.insert(id.clone()) {
+        if !self.queued.contains_key(&id) {
+            self.queued.insert(id.clone(), now);
             match lane {
                 Lane::Urgent => self.urgent.push_back(id),
                 Lane::Routine => self.routine.push_back(id),
@@ -65,29 +77,32 @@ impl Lanes {
         }
     }
 
-    fn pop(&mut self, now: Duration) -> Option<CanaryId> {
+    /// The next one, its lane, and how long it has waited.
+    fn pop(&mut self, now: Duration) -> Option<(CanaryId, Lane, Duration)> {
         while let Some((at, id)) = self.timers.first().cloned() {
             if at > now {
                 break;
             }
             let lane = self.due.get(&id).map_or(Lane::Routine, |(_, lane)| *lane);
             self.set_timer(&id, None, lane);
-            self.push(id, lane);
+            // What is due waits since then.
+            self.push(id, lane, at);
         }
-        let id = self.urgent.pop_front().or_else(|| self.routine.pop_front())?;
-        self.queued.remove(&id);
+        let urgent = self.urgent.pop_front().map(|id| (id, Lane::Urgent));
+        let (id, lane) = urgent.or_else(|| Some((self.routine.pop_front()?, Lane::Routine)))?;
+        let since = self.queued.remove(&id).unwrap_or(now);
         self.running.insert(id.clone());
-        Some(id)
+        Some((id, lane, now.saturating_sub(since)))
     }
 
     fn next_timer(&self) -> Option<Duration> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    fn done(&mut self, id: &CanaryId) {
+    fn done(&mut self, id: &CanaryId, now: Duration) {
         self.running.remove(id);
         if let Some(lane) = self.again.remove(id) {
-            self.push(id.clone(), lane);
+            self.push(id.clone(), lane, now);
         }
     }
 }
@@ -97,17 +112,29 @@ pub struct Queue {
     lanes: Mutex<Lanes>,
     changed: Notify,
     clock: Arc<dyn Clock>,
+    metrics: QueueMetrics,
 }
 
 impl Queue {
     /// An empty queue.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Queue {
+    pub fn new(clock: Arc<dyn Clock>, metrics: QueueMetrics) -> Queue {
         Queue {
             lanes: Mutex::default(),
             changed: Notify::new(),
             clock,
+            metrics,
         }
+    }
+
+    /// Changes the lanes, and tells how full they are.
+    fn change<T>(&self, change: impl FnOnce(&mut Lanes, Duration) -> T) -> T {
+        let now = self.clock.monotonic();
+        let mut lanes = self.lock();
+        let changed = change(&mut lanes, now);
+        self.metrics.depth(Lane::Urgent.name(), lanes.urgent.len());
+        self.metrics.depth(Lane::Routine.name(), lanes.routine.len());
+        changed
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Lanes> {
@@ -116,7 +143,7 @@ impl Queue {
 
     /// Looks at `id` as soon as a worker is free.
     pub fn push(&self, id: CanaryId, lane: Lane) {
-        self.lock().push(id, lane);
+        self.change(|lanes, now| lanes.push(id, lane, now));
         self.changed.notify_one();
     }
 
@@ -131,21 +158,20 @@ impl Queue {
 
     /// The look at `id` is over.
     pub fn done(&self, id: &CanaryId) {
-        self.lock().done(id);
+        self.change(|lanes, now| lanes.done(id, now));
         self.changed.notify_one();
     }
 
     /// The next Canary to look at; waits until there is one.
     pub async fn next(&self) -> CanaryId {
         loop {
-            let now = self.clock.monotonic();
-            let (found, timer, more) = {
-                let mut lanes = self.lock();
+            let (now, found, timer, more) = self.change(|lanes, now| {
                 let found = lanes.pop(now);
                 let more = !lanes.queued.is_empty() || !lanes.timers.is_empty();
-                (found, lanes.next_timer(), more)
-            };
-            if let Some(id) = found {
+                (now, found, lanes.next_timer(), more)
+            });
+            if let Some((id, lane, waited)) = found {
+                self.metrics.waited(lane.name(), waited);
                 if more {
                     self.changed.notify_one();
                 }
@@ -179,26 +205,40 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn popped(lanes: &mut Lanes, now: u64) -> Option<CanaryId> {
+        lanes.pop(at(now)).map(|(id, _, _)| id)
+    }
+
+    #[test]
+    fn whoever_is_due_waits_since_then() {
+        let mut lanes = Lanes::default();
+        lanes.push(id("a"), Lane::Routine, at(1));
+        lanes.push(id("a"), Lane::Urgent, at(3));
+        lanes.set_timer(&id("b"), Some(at(4)), Lane::Routine);
+        assert_eq!(lanes.pop(at(6)), Some((id("a"), Lane::Urgent, Duration::from_secs(5))));
+        assert_eq!(lanes.pop(at(6)), Some((id("b"), Lane::Routine, Duration::from_secs(2))));
+    }
+
     #[test]
     fn urgent_passes_routine() {
         let mut lanes = Lanes::default();
-        lanes.push(id("a"), Lane::Routine);
-        lanes.push(id("b"), Lane::Routine);
-        lanes.push(id("b"), Lane::Urgent);
-        assert_eq!(lanes.pop(at(0)), Some(id("b")));
-        assert_eq!(lanes.pop(at(0)), Some(id("a")));
-        assert_eq!(lanes.pop(at(0)), None);
+        lanes.push(id("a"), Lane::Routine, at(0));
+        lanes.push(id("b"), Lane::Routine, at(0));
+        lanes.push(id("b"), Lane::Urgent, at(0));
+        assert_eq!(popped(&mut lanes, 0), Some(id("b")));
+        assert_eq!(popped(&mut lanes, 0), Some(id("a")));
+        assert_eq!(popped(&mut lanes, 0), None);
     }
 
     #[test]
     fn never_twice_at_once_and_never_lost() {
         let mut lanes = Lanes::default();
-        lanes.push(id("a"), Lane::Routine);
-        assert_eq!(lanes.pop(at(0)), Some(id("a")));
-        lanes.push(id("a"), Lane::Routine);
-        assert_eq!(lanes.pop(at(0)), None);
-        lanes.done(&id("a"));
-        assert_eq!(lanes.pop(at(0)), Some(id("a")));
+        lanes.push(id("a"), Lane::Routine, at(0));
+        assert_eq!(popped(&mut lanes, 0), Some(id("a")));
+        lanes.push(id("a"), Lane::Routine, at(0));
+        assert_eq!(popped(&mut lanes, 0), None);
+        lanes.done(&id("a"), at(0));
+        assert_eq!(popped(&mut lanes, 0), Some(id("a")));
     }
 
     #[test]
@@ -206,10 +246,10 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.set_timer(&id("a"), Some(at(5)), Lane::Routine);
         lanes.set_timer(&id("a"), Some(at(9)), Lane::Routine);
-        assert_eq!(lanes.pop(at(8)), None);
+        assert_eq!(popped(&mut lanes, 8), None);
         assert_eq!(lanes.next_timer(), Some(at(9)));
-        assert_eq!(lanes.pop(at(9)), Some(id("a")));
-        lanes.done(&id("a"));
-        assert_eq!(lanes.pop(at(99)), None);
+        assert_eq!(popped(&mut lanes, 9), Some(id("a")));
+        lanes.done(&id("a"), at(0));
+        assert_eq!(popped(&mut lanes, 99), None);
     }
 }

@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use futures::FutureExt;
 use tokio::sync::{Notify, mpsc::UnboundedReceiver, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -42,7 +43,7 @@ pub async fn run(
     listed: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    let queue = Arc::new(Queue::new(ctx.clock.clone()));
+    let queue = Arc::new(Queue::new(ctx.clock.clone(), ctx.metrics.queue.clone()));
     // Dropping this future ends every task at once.
     let mut tasks = JoinSet::new();
     let parts = Kind::parts(ctx.settings.namespace.as_deref());
@@ -100,7 +101,10 @@ async fn attend<T>(
 
 async fn work(ctx: Arc<Context>, queue: Arc<Queue>, stop: CancellationToken) {
     while let Some(id) = stop.run_until_cancelled(queue.next()).await {
+        let began = Instant::now();
         let outcome = round(&ctx, &id).await;
+        let error = outcome.as_ref().err().map(Error::reason);
+        ctx.metrics.round(began.elapsed(), error);
         settle(&ctx, &queue, &id, outcome);
         queue.done(&id);
     }
@@ -123,7 +127,6 @@ fn settle(ctx: &Context, queue: &Queue, id: &CanaryId, outcome: Result<Next, Err
         }
         Ok(next) => {
             ctx.local.succeeded(id);
-            ctx.metrics.round(None);
             if !next.again || next.answered {
                 ctx.local.rested(id);
             }
@@ -138,7 +141,6 @@ fn settle(ctx: &Context, queue: &Queue, id: &CanaryId, outcome: Result<Next, Err
 }
 
 fn retry_later(ctx: &Context, queue: &Queue, id: &CanaryId, error: &Error) {
-    ctx.metrics.round(Some(error.reason()));
     if let Error::RevisionGone { revision, .. } = error {
         ctx.local.cannot_restore(id, revision);
     }

@@ -92,9 +92,9 @@ fn refused_write_is_remembered_until_it_succeeds_and_tried_once_a_minute() {
         assert!(object.starts_with("Deployment/shop"), "{writes:?}");
         assert!(*seen > 2 && *seen <= tried, "{seen} of {tried}");
         assert!(tried <= 90, "{tried} tries in half an hour");
-        let text = cluster.context_of(0).unwrap().metrics.text().unwrap();
+        let text = cluster.context_of(0).unwrap().metrics.text(true).unwrap();
         let series = format!(
-            "bellwether_writes_refused_total{{reason=\"{}\"}}",
+            "bellwether_writes_refused_total{{act=\"{}\"}}",
             act.replace(' ', "_")
         );
         assert!(text.contains(&series), "{text}");

@@ -244,7 +244,7 @@ fn assert_complete(events: &[Event], cluster: &SimCluster) {
 }
 
 fn metric(cluster: &SimCluster, series: &str) -> u64 {
-    let text = cluster.context_of(0).unwrap().metrics.text().unwrap();
+    let text = cluster.context_of(0).unwrap().metrics.text(true).unwrap();
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(&format!("bellwether_{series} ")));

@@ -64,3 +64,21 @@ pub enum Outcome {
     /// Could not be run or promoted.
     Failed,
 }
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Outcome; 6] = [
+        Outcome::Promoted,
+        Outcome::FastPromoted,
+        Outcome::RolledBack,
+        Outcome::Aborted,
+        Outcome::Superseded,
+        Outcome::Failed,
+    ];
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
