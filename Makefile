@@ -83,3 +83,15 @@ crds: ## generate crds/ from the types
 	for name in canaries promotions promotionledgers commands approvals freezes clusterfreezes; do \
 		$(OUTPUT)/bellwether crd $$name > crds/$$name.yaml || exit 1; \
 	done
+	@$(MAKE) --no-print-directory chart
+
+chart: ## copy into the chart what it packs: Helm takes nothing from outside
+	cp crds/*.yaml charts/bellwether/files/crds/
+	cp deploy/*.yaml charts/bellwether/files/
+	cp dashboards/*.json charts/bellwether/files/dashboards/
+	cp rules/bellwether.yaml charts/bellwether/files/rules.yaml
+	{ echo '# Made from the chart with its defaults; not to be edited. `make chart` writes it anew.'; \
+		$(HELM) template bellwether charts/bellwether --namespace bellwether; } > deploy/kustomize/bellwether.yaml
+
+charts: ## the chart, rendered with every file of values
+	charts/test.sh

@@ -18,12 +18,13 @@ fail() {
 }
 
 # The chart has copies, because Helm packs nothing from outside; `make chart` writes them.
-for pair in "crds files/crds" "deploy files"; do
-    read -r from to <<< "$pair"
-    for file in "$here/../$from"/*.yaml; do
-        cmp -s "$file" "$chart/$to/${file##*/}" || fail "$chart/$to/${file##*/} differs from $from; mend with: make chart"
-    done
-done
+same() { # same FROM TO
+    cmp -s "$here/../$1" "$chart/files/$2" || fail "$chart/files/$2 differs from $1; mend with: make chart"
+}
+for file in "$here"/../crds/*.yaml; do same "crds/${file##*/}" "crds/${file##*/}"; done
+for file in "$here"/../deploy/*.yaml; do same "deploy/${file##*/}" "${file##*/}"; done
+for file in "$here"/../dashboards/*.json; do same "dashboards/${file##*/}" "dashboards/${file##*/}"; done
+same rules/bellwether.yaml rules.yaml
 
 "$helm" lint --strict "$chart" > "$work/lint" || fail "$(cat "$work/lint")"
 count=0

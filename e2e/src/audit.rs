@@ -32,18 +32,23 @@ impl AuditLog {
         Self { file }
     }
 
+    /// Every request since the cluster was started.
+    pub async fn entries(&self) -> Result<Vec<Value>> {
+        let text = tokio::fs::read_to_string(&self.file)
+            .await
+            .context("cannot read the audit log")?;
+        // The last line may be half written.
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        let entry = |line| serde_json::from_str(line).context("a line of the audit log is no JSON");
+        complete.lines().map(entry).collect()
+    }
+
     /// Counts the requests about objects in `namespace` that came in between two instants.
     ///
     /// Requests across all namespaces are counted for every namespace, since they serve each.
     pub async fn count(&self, namespace: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Requests> {
-        let text = tokio::fs::read_to_string(&self.file)
-            .await
-            .context("cannot read the audit log")?;
         let mut requests = Requests::default();
-        // The last line may be half written.
-        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-        for line in complete.lines() {
-            let entry: Value = serde_json::from_str(line).context("a line of the audit log is no JSON")?;
+        for entry in self.entries().await? {
             let received = field(&entry, "/requestReceivedTimestamp").parse::<DateTime<Utc>>()?;
             let of = field(&entry, "/objectRef/namespace");
             if received >= from && received < to && (of.is_empty() || of == namespace) {

@@ -20,6 +20,7 @@ pub mod objects;
 pub mod pods;
 pub mod probes;
 pub mod process;
+pub mod rights;
 pub mod run_folder;
 pub mod stories;
 pub mod story;

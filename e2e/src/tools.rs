@@ -16,6 +16,8 @@ pub enum Tool {
     JenkinsLibrary,
     /// A real Hudson, from Maven Central.
     Hudson,
+    /// Python with what the dashboards are made with.
+    Dashboards,
 }
 
 /// Builds what is missing of the cluster's parts and fetches what is missing of `needed`, with its progress on stderr, and
@@ -49,6 +51,11 @@ async fn fetch(tool: Tool) -> Result<()> {
             let script = here().join("tools/hudson.sh");
             let fetched = run(&script, &["fetch"]).await.map(drop);
             fetched.context("Hudson could not be fetched")
+        }
+        Tool::Dashboards => {
+            let script = here().join("../dashboards/python");
+            let fetched = run(&script, &["-c", "pass"]).await.map(drop);
+            fetched.context("what the dashboards are made with could not be fetched")
         }
     }
 }

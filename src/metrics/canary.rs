@@ -285,9 +285,7 @@ impl Canaries {
                 reason: hold.reason.to_string(),
             };
             self.held.get_or_create(&series).set(1);
-            self.held_since
-                .get_or_create(&series)
-                .set(hold.since.timestamp());
+            self.held_since.get_or_create(&series).set(hold.since.timestamp());
             known.holds.push(series);
         }
         if let Some(series) = &known.phase {
@@ -598,9 +596,11 @@ mod tests {
             exported.canaries.observe(&spec("web"), &status(failed()));
         }
         exported.has(r#"bellwether_releases_total{namespace="shop",name="web",outcome="RolledBack"} 1"#);
-        exported.has(r#"bellwether_release_duration_seconds_sum{namespace="shop",outcome="RolledBack"} 245.0"#);
+        exported
+            .has(r#"bellwether_release_duration_seconds_sum{namespace="shop",outcome="RolledBack"} 245.0"#);
         // The other one keeps the series of the namespace.
         exported.canaries.forget(&spec("web").id);
-        exported.has(r#"bellwether_release_duration_seconds_sum{namespace="shop",outcome="RolledBack"} 245.0"#);
+        exported
+            .has(r#"bellwether_release_duration_seconds_sum{namespace="shop",outcome="RolledBack"} 245.0"#);
     }
 }

@@ -147,7 +147,11 @@ impl Metrics {
         registry.register("build", "Version of the controller", version);
         let canaries = Canaries::new(registry);
         let queue = QueueMetrics {
-            depth: registered(registry, "queue_depth", "Canaries that wait to be looked at, by lane"),
+            depth: registered(
+                registry,
+                "queue_depth",
+                "Canaries that wait to be looked at, by lane",
+            ),
             waits: Family::new_with_constructor(rounds),
         };
         registry.register(
@@ -178,7 +182,11 @@ impl Metrics {
                 "watch_last_event_timestamp_seconds",
                 "When a watch last brought something, by kind",
             ),
-            untold: registered(registry, "event_failures", "Tries to publish an Event that failed"),
+            untold: registered(
+                registry,
+                "event_failures",
+                "Tries to publish an Event that failed",
+            ),
             told: registered(registry, "sink_told", "Facts told, by sink"),
             failed: registered(
                 registry,
@@ -197,10 +205,7 @@ impl Metrics {
             hook: HookRequests::new(registry),
             canaries: if flagger {
                 let names = root.sub_registry_with_prefix("flagger");
-                let info = Info::new([
-                    ("version", env!("CARGO_PKG_VERSION")),
-                    ("mesh_provider", "istio"),
-                ]);
+                let info = Info::new([("version", env!("CARGO_PKG_VERSION")), ("mesh_provider", "istio")]);
                 names.register("mesh", "The controller under the names of Flagger", info);
                 canaries.with_flagger_names(names)
             } else {
@@ -262,7 +267,9 @@ impl Metrics {
 
     /// Notes that a watch brought something.
     pub fn watch_heard(&self, kind: Kind, now: chrono::DateTime<chrono::Utc>) {
-        self.watch_heard.get_or_create(&of_kind(kind)).set(now.timestamp());
+        self.watch_heard
+            .get_or_create(&of_kind(kind))
+            .set(now.timestamp());
     }
 
     /// Counts a failed watch.

@@ -18,8 +18,12 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let began = ConstGauge::new(self.began);
         let text = "Start of the process since 1970-01-01";
-        let metric =
-            encoder.encode_descriptor("process_start_time", text, Some(&Unit::Seconds), began.metric_type())?;
+        let metric = encoder.encode_descriptor(
+            "process_start_time",
+            text,
+            Some(&Unit::Seconds),
+            began.metric_type(),
+        )?;
         began.encode(metric)?;
         if let Some(seconds) = cpu_seconds() {
             let counter = ConstCounter::new(seconds);

@@ -176,11 +176,12 @@ fn asked(method: &Method, path: &str, query: Option<&str>) -> (&'static str, &'s
         let known = RESOURCES.iter().chain(&["tokenreviews"]);
         known.copied().find(|known| known == plural)
     });
-    let watch = query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("watch=") || pair == "watch"));
-    (
-        verb(method, rest.len() > 1, watch),
-        kind.unwrap_or("other"),
-    )
+    let watch = query.is_some_and(|query| {
+        query
+            .split('&')
+            .any(|pair| pair.starts_with("watch=") || pair == "watch")
+    });
+    (verb(method, rest.len() > 1, watch), kind.unwrap_or("other"))
 }
 
 fn verb(method: &Method, named: bool, watch: bool) -> &'static str {

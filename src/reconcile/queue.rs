@@ -215,8 +215,14 @@ mod tests {
         lanes.push(id("a"), Lane::Routine, at(1));
         lanes.push(id("a"), Lane::Urgent, at(3));
         lanes.set_timer(&id("b"), Some(at(4)), Lane::Routine);
-        assert_eq!(lanes.pop(at(6)), Some((id("a"), Lane::Urgent, Duration::from_secs(5))));
-        assert_eq!(lanes.pop(at(6)), Some((id("b"), Lane::Routine, Duration::from_secs(2))));
+        assert_eq!(
+            lanes.pop(at(6)),
+            Some((id("a"), Lane::Urgent, Duration::from_secs(5)))
+        );
+        assert_eq!(
+            lanes.pop(at(6)),
+            Some((id("b"), Lane::Routine, Duration::from_secs(2)))
+        );
     }
 
     #[test]

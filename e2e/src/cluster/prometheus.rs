@@ -13,6 +13,8 @@ use crate::process::Process;
 /// Where Prometheus listens.
 pub const PROMETHEUS: &str = "http://10.250.0.1:9090";
 
+/// Where the controller of one story has its metrics.
+const CONTROLLER: &str = "127.0.0.1:18085";
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The Prometheus of the cluster; it can be killed and started again, and keeps what it had.
@@ -38,9 +40,18 @@ impl Prometheus {
                 "static_configs": [{"targets": [METRICS_ADDRESS]}],
             })
         };
+        // As the chart's PodMonitor has it.
+        let controller = json!({
+            "job_name": "bellwether",
+            "scrape_interval": "1s",
+            "scrape_timeout": "1s",
+            "honor_labels": true,
+            "static_configs": [{"targets": [CONTROLLER]}],
+        });
         let scrapes = [
             scrape("pods", METRICS_PATH, "1s"),
             scrape("rare-pods", RARE_METRICS_PATH, "30s"),
+            controller,
         ];
         fs::write(
             &config,

@@ -8,6 +8,7 @@ mod cost;
 mod faults;
 mod gates;
 mod gitops;
+mod install;
 mod measures;
 mod people;
 mod pipelines;
@@ -178,6 +179,14 @@ pub fn all() -> Vec<Story> {
         Story::new("batching", Alone, cost::batching)
             .real_only(COUNTED)
             .in_every_run("how often Prometheus is asked for several Canaries"),
+        Story::new("chart", Alone, install::chart)
+            .real_only("the simulated cluster has no chart")
+            .in_every_run("a real API server takes what the chart makes"),
+        Story::new("dashboards", Shared, install::dashboards)
+            .within(LONG)
+            .real_only("it asks a real Prometheus")
+            .needs(Tool::Dashboards)
+            .only_in_full("every run has the expressions on made-up metrics"),
         // Last, as it takes the routes of the whole mesh away.
         Story::new("istio-missing", Alone, platform::istio_missing),
     ]

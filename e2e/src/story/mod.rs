@@ -16,12 +16,13 @@ use anyhow::{Result, anyhow, ensure};
 use futures::{FutureExt, StreamExt, stream};
 
 pub use self::plan::{Choice, Isolation, Runs, Scrapes, Story, Where, choose, needed, print_names};
-pub use self::real::{controller, program};
+pub use self::real::{controller, controller_at, program};
 use self::report::Outcome;
 pub use self::simulate::simulate;
 pub use self::stage::Stage;
 use crate::cluster::Cluster;
 use crate::namespace::Inside;
+use crate::rights;
 
 /// Starts a cluster, plays the stories, and prints what came of them.
 pub async fn run_all(inside: &Inside, stories: Vec<Story>, jobs: usize) -> Result<ExitCode> {
@@ -33,6 +34,7 @@ pub async fn run_all(inside: &Inside, stories: Vec<Story>, jobs: usize) -> Resul
 
 async fn run_chosen(inside: &Inside, chosen: Vec<Story>, jobs: usize) -> Result<ExitCode> {
     let started = Instant::now();
+    let everything = chosen.len() == crate::stories::all().len();
     let cluster = Arc::new(Cluster::start(inside).await?);
     let (alone, shared): (Vec<_>, Vec<_>) = chosen
         .into_iter()
@@ -46,7 +48,10 @@ async fn run_chosen(inside: &Inside, chosen: Vec<Story>, jobs: usize) -> Result<
         outcomes.push(play(&cluster, story).await);
     }
     report::print_table(&outcomes, started.elapsed());
-    Ok(if outcomes.iter().all(Outcome::passed) {
+    let rights = rights::compare(&cluster).await?;
+    println!("{rights}");
+    let needed = !everything || rights.unneeded.is_empty();
+    Ok(if needed && outcomes.iter().all(Outcome::passed) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -113,6 +113,11 @@ pub fn controller(cluster: &Cluster, namespace: &str, name: &str) -> Result<Proc
     Ok(untold(cluster, namespace, name)?.args(EVERY_SECOND))
 }
 
+/// The same with its metrics at a port that Prometheus knows.
+pub fn controller_at(cluster: &Cluster, namespace: &str, port: &str) -> Result<Process> {
+    Ok(told(cluster, namespace, namespace, port)?.args(EVERY_SECOND))
+}
+
 /// The program that is tested.
 pub fn program() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("BELLWETHER_BIN") {
@@ -125,6 +130,10 @@ pub fn program() -> Result<PathBuf> {
 
 /// The same without a word about how often Prometheus scrapes.
 fn untold(cluster: &Cluster, namespace: &str, name: &str) -> Result<Process> {
+    told(cluster, namespace, name, "0")
+}
+
+fn told(cluster: &Cluster, namespace: &str, name: &str, port: &str) -> Result<Process> {
     let program = program()?;
     ensure!(
         run_folder::build_output().is_ok(),
@@ -132,7 +141,7 @@ fn untold(cluster: &Cluster, namespace: &str, name: &str) -> Result<Process> {
     );
     let process = Process::new(&format!("controller-{name}"), program, &cluster.layout.logs)
         .args(cluster.arguments()?)
-        .args(["--namespace", namespace, "--port", "0"])
+        .args(["--namespace", namespace, "--port", port])
         .env("KUBECONFIG", cluster.kubeconfig(User::Bellwether));
     Ok(process)
 }
