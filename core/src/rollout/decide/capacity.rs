@@ -119,6 +119,11 @@ pub(super) fn least_weight(plan: &Plan<'_>) -> Weight {
     Weight::saturating(100 - taken)
 }
 
+/// What the canary keeps of the weight that it has while as much as the primary carries is taken back; never more than it has.
+pub(super) fn kept_weight(plan: &Plan<'_>) -> Weight {
+    least_weight(plan).min(plan.weight())
+}
+
 /// Whether the target serves at least as well as the primary: with all the pods that it needs, or with no fewer.
 pub(super) fn target_carries_more(plan: &Plan<'_>) -> bool {
     let serving = |workload: Option<&Workload>| workload.map_or(0, Workload::serving);

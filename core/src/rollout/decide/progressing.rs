@@ -61,7 +61,7 @@ fn take_back(plan: &mut Plan<'_>) {
     if plan.weight().is_zero() {
         plan.route_home();
     } else {
-        plan.lower(capacity::least_weight(plan).min(plan.weight()));
+        plan.lower(capacity::kept_weight(plan));
     }
 }
 
@@ -249,7 +249,7 @@ fn pods_have_their_time(plan: &mut Plan<'_>, target: &Workload) {
 /// A newer revision has traffic already, because the primary cannot carry all of it: as much goes back as the primary
 /// can take. If some must stay, the analysis begins with the first step that is not below it.
 fn overtaken_under_traffic(plan: &mut Plan<'_>, target: &Workload) {
-    plan.lower(capacity::least_weight(plan).min(plan.weight()));
+    plan.lower(capacity::kept_weight(plan));
     let weight = plan.weight();
     if plan.acting() || weight.is_zero() {
         return;

@@ -16,7 +16,7 @@ const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
 /// Takes the traffic back, to try the same step again after a pause that grows each time; at the fourth time the
 /// release is rolled back.
 pub(super) fn for_now(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
-    if !capacity::least_weight(plan).min(plan.weight()).is_zero() {
+    if !capacity::kept_weight(plan).is_zero() {
         // The primary cannot take it: what cannot be done is not counted.
         return retreat(plan, reason, text, true);
     }
@@ -45,7 +45,7 @@ pub(super) fn from_lost_pods(plan: &mut Plan<'_>) {
 
 /// Takes the traffic back without counting it, for it is no try of the release: it begins again once requests, or answers, come.
 fn uncounted(plan: &mut Plan<'_>, reason: HoldReason, text: &str) {
-    let returns = capacity::least_weight(plan).min(plan.weight()).is_zero();
+    let returns = capacity::kept_weight(plan).is_zero();
     if let Some(step) = plan.next.step.as_mut().filter(|_| returns) {
         step.blind_retreats += 1;
     }
@@ -60,7 +60,7 @@ pub(super) fn went_dark(plan: &mut Plan<'_>, text: &str) {
 
 /// Takes the traffic back to the primary, at once; the rollout is held, not failed.
 fn retreat(plan: &mut Plan<'_>, reason: HoldReason, text: &str, resumes: bool) {
-    let least = capacity::least_weight(plan).min(plan.weight());
+    let least = capacity::kept_weight(plan);
     plan.lower(least);
     if !least.is_zero() {
         // The primary cannot take it: as much as it can goes back, the rest stays where it is served.

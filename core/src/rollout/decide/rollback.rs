@@ -112,6 +112,6 @@ fn return_traffic(plan: &mut Plan<'_>) {
         plan.route_home();
         return;
     }
-    let least = capacity::least_weight(plan).min(plan.weight());
+    let least = capacity::kept_weight(plan);
     plan.lower(least);
 }

@@ -118,7 +118,7 @@ fn released(plan: &mut Plan<'_>) -> bool {
         plan.stand_in(Weight::FULL);
         plan.point_apex(Serves::Target);
     } else {
-        plan.lower(capacity::least_weight(plan));
+        plan.lower(capacity::kept_weight(plan));
         plan.point_apex(Serves::Primary);
     }
     false

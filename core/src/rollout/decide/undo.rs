@@ -68,7 +68,7 @@ fn wanted_weight(plan: &Plan<'_>, kind: RetirementKind) -> Weight {
         _ if stands_in(plan) && capacity::canary_carries(plan, Weight::FULL) => Weight::FULL,
         // Whoever serves has the traffic while the primary has no pod at all.
         _ if !primary_serves => capacity::least_weight(plan),
-        _ => capacity::least_weight(plan).min(plan.weight()),
+        _ => capacity::kept_weight(plan),
     }
 }
 

@@ -51,6 +51,8 @@ use crate::{
     workload::policies::Policies,
 };
 
+use promoting::promoting_at_half;
+
 pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap()
 }

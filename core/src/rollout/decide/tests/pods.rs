@@ -1,6 +1,6 @@
 //! Pods that are gone, and deadlines of pods.
 
-use super::{promoting::promoting_at_half, transfer::setting_up, *};
+use super::{transfer::setting_up, *};
 use crate::rollout::BrokenWatch;
 
 /// Somebody deletes the primary while it takes the service over, and an admission webhook refuses the new one.

@@ -38,6 +38,26 @@ fn deleting(hand_back: Option<HandBack>) -> RolloutSpec {
     }
 }
 
+/// A node is drained while somebody is to decide: most of the primary's pods are away.
+#[test]
+fn rejected_template_gets_no_more_traffic_than_it_has_when_the_primary_loses_pods() {
+    let mut seen = deleted_after_rollback();
+    carry_out(&mut seen, 10, &deleting(None));
+    seen.target = Some(pods("b", "2", 6, 6));
+    seen.primary = Some(pods("a", "1", 6, 1));
+    for now in 11..15 {
+        let acts = carry_out(&mut seen, now, &deleting(None));
+        let raises = acts
+            .iter()
+            .any(|act| matches!(act, Act::Route(weight) if !weight.is_zero()));
+        assert!(!raises && seen.status.canary_weight == 0, "{acts:?}");
+    }
+    // With no pod at all the primary serves nobody.
+    seen.primary = Some(pods("a", "1", 6, 0));
+    carry_out(&mut seen, 15, &deleting(None));
+    assert_eq!(seen.status.canary_weight, 100);
+}
+
 #[test]
 fn rejected_template_is_not_shipped_by_a_deletion_before_somebody_says_so() {
     let mut seen = deleted_after_rollback();

@@ -1,6 +1,6 @@
 //! A release that waits costs no endless writes and events.
 
-use super::{promoting::promoting_at_half, *};
+use super::*;
 use crate::{api::GatePoint, rollout::Repeat};
 
 /// Its analysis is skipped, and it waits for the last gate; what is measured changes each two seconds.
