@@ -160,6 +160,30 @@ class Lost {
             suite.sound(build)
             assert build.failure.message.contains('it may have been started all the same; see ' + suite.server.url + '/v1/namespaces/shop/canaries/web')
         }
+        String unknown = 'it may have been started all the same; see ' + suite.server.url + '/v1/namespaces/shop/canaries/web'
+        Map late = [gone: { it.faults = [1: 'lost', 2: 'gone'] }, '401': { it.faults = [1: 'lost', 2: '401'] }, '403': { it.faults = [1: 'lost', 2: '403'] },
+            'gone before the token': { it.faults = [1: 'lost']; it.probeFaults = [2: 'gone'] }, 'conflict': { it.faults = [1: 'lost', 2: 'evil-refusal'] }]
+        late.each { fault, prepare ->
+            suite.check("a start whose answer is lost, and then a refusal: ${fault}") {
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE, prepare)
+                suite.sound(build)
+                assert build.result == 'FAILURE' && build.failure.message.endsWith(unknown) && suite.server.journal().created == 1
+                assert suite.server.journal().aborts.empty
+            }
+            suite.check("a start whose answer is lost, and then a refusal, is called off where that is asked for: ${fault}") {
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE + ", onLost: 'abort'", prepare)
+                suite.sound(build)
+                assert build.result == 'FAILURE' && build.failure.message.endsWith('called off: Aborted') && suite.server.journal().created == 1
+                assert suite.server.journal().aborts*.action == ['rollback']
+            }
+        }
+        suite.check('a build that is aborted while it starts, and then a refusal') {
+            int start = suite.play([scenario: 'promoted']).steps.indexOf('bind') + 2
+            Build build = suite.play([scenario: 'never'], Suite.PROMOTE) { it.plan = [(start): 'abort-after']; it.faults = [2: 'gone'] }
+            suite.sound(build)
+            assert build.result == 'ABORTED' && suite.server.journal().created == 1
+            assert build.printed.last().contains('could not call it off') && build.printed.last().endsWith(unknown)
+        }
         suite.check('a start that was refused') {
             assert !suite.play([scenario: 'conflict']).failure.message.contains('goes on')
             assert !suite.play([scenario: 'frozen']).failure.message.contains('started all the same')

@@ -43,7 +43,7 @@ class Hook implements Serializable {
      *
      * @param request `verb`, `path`, `until` (ms since 1970); optional: `body` (JSON), `key` (idempotency key),
      *     `waitSeconds` (of a long poll), `expects` ('promotion', 'accepted', 'order', 'object' or 'log');
-     *     and `sent` is set once a try was made and not refused
+     *     `sent` is set once a try was made, and taken back by a refusal unless `lost` is set: an earlier try may have been taken
      * @return what {@link Answer} made of it
      */
     Map ask(Map request) {
@@ -76,7 +76,7 @@ class Hook implements Serializable {
     void bear(Map answer, Map request, Map trouble) {
         String what = request.verb + ' ' + url + request.path + ': ' + answer.why
         if (answer.outcome == 'refused') {
-            request.sent = false
+            request.sent = request.lost == true
             steps.error('[canary] ' + (answer.fault ? FAULT : '') + what)
         }
         long now = System.currentTimeMillis()
@@ -131,6 +131,8 @@ class Hook implements Serializable {
         Map answer = Answer.judge(exchange(request), request, met)
         trusted = answer.api == true
         met = met || answer.outcome == 'taken'
+        // A token that is refused is refused before anything is done; of all else nobody knows what became of it.
+        request.lost = request.lost || (answer.outcome == 'again' && !answer.denied)
         return answer
     }
 

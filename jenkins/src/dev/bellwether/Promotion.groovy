@@ -35,7 +35,7 @@ class Promotion implements Serializable {
     /** Starts it, or finds it again: the same key with the same body is the same promotion. */
     void start(String canary, String key, String body, long until) {
         starting = [verb: 'POST', path: root() + '/canaries/' + canary + '/promotions', body: body, key: key,
-            expects: 'promotion', until: until]
+            expects: 'promotion', until: until, lost: starting.sent == true, sent: starting.sent == true]
         Map answer = hook.ask(starting)
         take(answer)
         id = state.id
