@@ -80,9 +80,10 @@ boolean isToDecide(Promotion promotion, String gate, long until, Map settings) {
     return true
 }
 
-/** The server is not heard of: nothing is decided, and the step fails with what becomes of the release. */
+/** Something other than an answer came: nothing is decided, and the step fails with what becomes of the release. */
 void lose(Promotion promotion, Map settings, Exception failure) {
-    if (!(failure instanceof AbortException) || !failure.message.contains(Hook.FAULT)) {
+    if (failure instanceof AbortException && !failure.message.contains(Hook.FAULT)) {
+        // What the server itself has said.
         throw failure
     }
     canaryPromote.lose(promotion, settings, null, failure)

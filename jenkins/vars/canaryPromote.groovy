@@ -65,8 +65,12 @@ Map see(Promotion promotion, String canary, Map settings, Map order) {
         }
         throw interruption
     } catch (Exception failure) {
-        if (!promotion.state.finished || !(failure instanceof AbortException)) {
+        if (!promotion.state.finished) {
             lose(promotion, settings, order, failure)
+        }
+        if (!(failure instanceof AbortException)) {
+            // A stage that is run again prints the rest of the log, and has the same verdict.
+            throw failure
         }
         // What is left is the end of a log, and no reason to lose a verdict.
         echo('[canary] the end of the log could not be read: ' + Text.line(failure.message))
@@ -116,19 +120,20 @@ void lookOnceMore(Promotion promotion, long late, Exception failure) {
         if (!promotion.state.finished) {
             throw failure ?: again
         }
-        echo('[canary] the end of the log could not be read: ' + Text.line(again.message))
+        echo('[canary] the end of the log could not be read: ' + Text.line(again.message ?: again.toString()))
     }
 }
 
-/** Fails because the server is not heard of, and says what becomes of the release. */
+/** Fails because the server is not heard of, and says what becomes of the release, whatever it is that went wrong. */
 void lose(Promotion promotion, Map settings, Map order, Exception failure) {
-    if (!(failure instanceof AbortException) || !promotion.mayHaveStarted()) {
+    if (!promotion.mayHaveStarted()) {
         throw failure
     }
+    String why = failure instanceof AbortException ? failure.message : '[canary] ' + Hook.FAULT + failure.toString()
     if (settings.onLost == 'abort') {
         callOff(promotion, settings, order, 'the build lost sight of it: ' + env.BUILD_TAG)
     }
-    error(failure.message + '; ' + (promotion.state.finished ? 'called off: ' + promotion.state.result : promotion.goesOn()))
+    error(Text.line(why) + '; ' + (promotion.state.finished ? 'called off: ' + promotion.state.result : promotion.goesOn()))
 }
 
 /** The server has not decided in time. */

@@ -52,6 +52,9 @@ class Build {
     int probes = 0
     /** Number of a probe → a fault, as `faults`. */
     Map probeFaults = [:]
+    /** Number of a lookup of the token → what it throws. */
+    Map lookups = [:]
+    int binds = 0
     /** Steps of plugins that are not installed. */
     List missing = []
     /** What the steps make of the build's graph: four nodes for a block, one for any other. */
@@ -223,6 +226,10 @@ class Build {
     }
 
     private Object doBind(List args) {
+        binds++
+        if (lookups[binds]) {
+            throw lookups[binds] as Throwable
+        }
         if (args[0].credentialsId != 'bellwether') {
             throw new AbortException('Could not find credentials entry with ID ' + args[0].credentialsId)
         }

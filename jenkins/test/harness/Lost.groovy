@@ -112,6 +112,46 @@ class Lost {
                 assert build.requests + build.probes <= 2 && suite.server.journal().created == 0 && !build.failure.message.contains('goes on')
             }
         }
+        ['a store that is away': new IllegalStateException('the vault is sealed'), 'a credential that is gone': new AbortException('Could not find credentials entry with ID bellwether')].each { name, failure ->
+            suite.check("after the first contact it is waited out: ${name}") {
+                Build build = suite.play([scenario: 'promoted'], Suite.PROMOTE) { it.lookups = (2..12).collectEntries { [it, failure] }; it.saveAlways = true }
+                suite.same(build, calm)
+                assert build.printed.any { it.contains("no token could be had from the credential bellwether (${failure.message}), asking again in 15 s") }
+            }
+            suite.check("it is given up after three minutes, and the build says that the release goes on: ${name}") {
+                long began = Clock.now()
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE) { it.lookups = (2..900).collectEntries { [it, failure] } }
+                suite.sound(build)
+                assert Clock.now() - began in 180000L..260000L && suite.server.journal().aborts.empty
+                assert build.failure.message.contains(FAULT + 'there is no token for 3 minutes now: ') && build.failure.message.contains('; the release goes on: shop/p-')
+            }
+            suite.check("at the gate it is no verdict: ${name}") {
+                // While the gate is waited for, and when it is to be approved.
+                [3, 4].each { int lookup ->
+                    Build build = suite.play([scenario: 'held'], GATE.replace('BODY', '')) { it.lookups = (lookup..900).collectEntries { [it, failure] } }
+                    suite.sound(build)
+                    assert build.result == 'FAILURE' && build.failure.message.contains(FAULT) && suite.server.journal().gates.empty
+                    assert build.failure.message.contains('; the release goes on: shop/p-')
+                }
+            }
+        }
+        suite.check('whatever else goes wrong while a promotion is followed, the build says that the release goes on') {
+            int step = suite.play([scenario: 'never'], Suite.PROMOTE + ', timeoutMinutes: 1').steps.findLastIndexOf { it == 'unbind' } + 1
+            Build build = suite.play([scenario: 'never'], Suite.PROMOTE + ', timeoutMinutes: 1') { it.plan = [(step): 'fail'] }
+            suite.sound(build)
+            assert build.failure.message.contains(FAULT + 'java.lang.IllegalStateException: put in by the test; the release goes on: shop/p-')
+        }
+        suite.check('whatever else goes wrong at a gate is no verdict') {
+            Build quiet = suite.play([scenario: 'held'], GATE.replace('BODY', ''))
+            int block = quiet.steps.indexOf('mark')
+            // The last lookup before the block, and the first one after it.
+            [quiet.steps.take(block).findLastIndexOf { it == 'unbind' } + 1, block + quiet.steps.drop(block).indexOf('unbind') + 1].each { int step ->
+                Build build = suite.play([scenario: 'held'], GATE.replace('BODY', '')) { it.plan = [(step): 'fail'] }
+                suite.sound(build)
+                assert build.failure.message.contains(FAULT + 'java.lang.IllegalStateException: put in by the test; the release goes on: shop/p-')
+                assert !(suite.server.journal().gates*.verb.contains('reject'))
+            }
+        }
         ['dns', 'tls'].each { fault ->
             suite.check("${fault} after the first contact is waited out") {
                 suite.same(suite.play([scenario: 'promoted'], Suite.PROMOTE) { it.faults = [3: fault, 4: fault] }, calm)

@@ -92,9 +92,7 @@ class Promotion implements Serializable {
             Map request = [verb: 'GET', path: path(), until: until, expects: 'promotion']
             Map answer = hook.unready(request)
             if (answer == null) {
-                steps.withCredentials([steps.string(credentialsId: hook.credentialsId, variable: 'BELLWETHER_TOKEN')]) {
-                    answer = session(gate, until)
-                }
+                answer = hook.withToken { session(gate, until) }
             }
             if (answer.outcome == 'taken') {
                 trouble = [:]
