@@ -1,6 +1,7 @@
 import dev.bellwether.Arguments
 import dev.bellwether.Memory
 import dev.bellwether.Promotion
+import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 
 /** Approves or rejects a gate of a promotion, and waits for the outcome. See canaryApprove.txt. */
 void call(Map args = [:]) {
@@ -14,6 +15,12 @@ void call(Map args = [:]) {
     }
     Promotion promotion = new Promotion(canaryPromote.hook(url, given), given.namespace as String, given.promotion as String)
     long until = System.currentTimeMillis() + ((given.minutes ?: 5) as long) * 60000L
-    promotion.settle(given.gate as String, !given.reject, Arguments.comment(given, env.BUILD_TAG as String),
-        given.submitter as String, until)
+    try {
+        promotion.settle(given.gate as String, !given.reject, Arguments.comment(given, env.BUILD_TAG as String),
+            given.submitter as String, until)
+    } catch (FlowInterruptedException interruption) {
+        throw interruption
+    } catch (Exception failure) {
+        canaryGate.lose(promotion, [:], failure)
+    }
 }

@@ -228,6 +228,30 @@ class Lost {
             assert !suite.play([scenario: 'conflict']).failure.message.contains('goes on')
             assert !suite.play([scenario: 'frozen']).failure.message.contains('started all the same')
         }
+        suite.check('a promotion that is not over when canaryAbort has waited for it') {
+            Build build = suite.play([scenario: 'never', deaf: true], START + "canaryAbort(minutes: 2)\nmark('green')")
+            suite.sound(build)
+            assert build.result == 'FAILURE' && build.failure.message.startsWith('canaryAbort: p-') && build.failure.message.contains(' is not over yet; ')
+            assert told(build.failure.message) && suite.server.journal().aborts*.action == ['rollback']
+        }
+        ['502', '401', 'hang', 'page'].each { fault ->
+            ['canaryAbort minutes: 4', "canaryApprove gate: 'confirm-promotion', minutes: 4", "canaryApprove gate: 'confirm-promotion', reject: true, minutes: 4"].each { call ->
+                suite.check("an order that does not arrive: ${call}, ${fault}") {
+                    Build build = suite.play([scenario: 'held'], START + call) { it.faults = (2..900).collectEntries { [it, fault] } }
+                    suite.sound(build)
+                    assert build.result == 'FAILURE' && build.failure.message.contains(FAULT) && told(build.failure.message)
+                    assert build.failure.message.count('goes on') == 1
+                }
+            }
+        }
+        suite.check('a log whose end cannot be read after canaryAbort') {
+            suite.play([scenario: 'never'], START + 'canaryAbort()')
+            int end = suite.server.journal().requests.findLastIndexOf { it.contains('/log?') } + 1
+            Build build = suite.play([scenario: 'never'], START + 'mark(canaryAbort(minutes: 2).result)') { it.faults = (end..900).collectEntries { [it, '502'] } }
+            suite.sound(build)
+            assert build.result == 'SUCCESS' && build.printed.last() == '[canary] mark Aborted'
+            assert build.printed.any { it.contains('the end of the log could not be read') }
+        }
         suite.check('a gate that is not reached in time') {
             Build build = suite.play([scenario: 'held-elsewhere'], GATE.replace('BODY', '').replace("-promotion')", "-promotion', minutes: 3)"))
             assert told(build.failure.message) && build.failure.message.contains('no verdict about the release')

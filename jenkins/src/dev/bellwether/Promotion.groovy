@@ -158,7 +158,7 @@ class Promotion implements Serializable {
         return answer
     }
 
-    /** Calls it off and waits until `until` for its result; says what came of it and never fails. */
+    /** Calls it off and waits until `until` for its result. */
     Map callOff(String action, String reason, long until) {
         String body = Arguments.json([action: action, reason: Arguments.words(reason)])
         steps.echo('[canary] calling ' + id + ' off: ' + action)
