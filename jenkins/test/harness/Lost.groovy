@@ -31,6 +31,8 @@ class Lost {
         Map faults = [
             'a lost channel': new IOException('Unexpected termination of the channel'), 'a closed channel': new java.nio.channels.ClosedChannelException(),
             'a checkout': new AbortException('Error fetching remote repo \'origin\''), 'a command that Jenkins lost': new AbortException('script returned exit code -1'),
+            'a hangup': new AbortException('script returned exit code 129'), 'an interrupt': new AbortException('script returned exit code 130'),
+            'want of memory': new AbortException('script returned exit code 137'), 'a drain': new AbortException('script returned exit code 143'),
             'a missing file': new java.nio.file.NoSuchFileException('report.json'), 'no reports': new AbortException('No test report files were found. Configuration error?'),
             'a missing plugin': new NoSuchMethodError("No such DSL method 'junit' found among steps"), 'the plugin\'s own failure': new IllegalStateException('java.net.SocketException: Connection reset'),
         ]
@@ -42,7 +44,8 @@ class Lost {
                 assert build.printed.last().contains(FAULT) && build.printed.last().contains('stays closed') && build.printed.last().contains('the release goes on: shop/p-')
             }
         }
-        ['error': new AbortException('smoke test failed'), 'exit code': new AbortException('script returned exit code 1'), 'exception': new Exception('slow'),
+        ['error': new AbortException('smoke test failed'), 'exit code': new AbortException('script returned exit code 1'), 'timeout': new AbortException('script returned exit code 124'),
+            'a crash': new AbortException('script returned exit code 139'), 'a code of its own': new AbortException('script returned exit code 1370'), 'exception': new Exception('slow'),
             'assertion': new AssertionError('slow' as Object)].each { name, failure ->
             suite.check("a block that fails by its check is a no: ${name}") {
                 Build build = suite.play([scenario: 'held'], GATE.replace('BODY', "fail('it')")) { it.breaks = [it: failure] }
