@@ -272,6 +272,7 @@ class HookApi(BaseHTTPRequestHandler):
                 it.at = len(it.stages) - 1
         self.answer(200, {"requests": WORLD.requests, "created": WORLD.created, "aborts": WORLD.aborts, "gates": WORLD.gates,
                           "bodies": WORLD.bodies, "stolen": WORLD.stolen, "minted": len(WORLD.tokens), "denied": WORLD.denied, "ids": sorted(WORLD.promotions),
+                          "bodyOf": {name: it.body for name, it in WORLD.promotions.items()},
                           "log": "".join(p.log().decode(errors="replace") for p in WORLD.promotions.values())})
 
     def canary(self, verb, parts, body):

@@ -8,9 +8,9 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 Map call(Map args = [:]) {
     Map named = Arguments.plain(args) as Map
     String url = Arguments.withoutSlash(named.url ?: env.BELLWETHER_URL)
-    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String)
+    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String, env.STAGE_NAME as String)
     String action = given.action ?: 'rollback'
-    String problem = Arguments.wrong(named, Arguments.COMMON + ['action', 'reason']) ?: Arguments.wrongCommon(given, url) ?:
+    String problem = Arguments.wrong(named, Arguments.OWN + ['action', 'reason']) ?: Arguments.wrongCommon(given, url) ?:
         Arguments.wrongPromotion(given.namespace as String, given.promotion as String) ?:
         Arguments.wrongChoice('action', action, ['rollback', 'pause', 'none'])
     if (problem) {

@@ -7,8 +7,8 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 void call(Map args = [:]) {
     Map named = Arguments.plain(args) as Map
     String url = Arguments.withoutSlash(named.url ?: env.BELLWETHER_URL)
-    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String)
-    String problem = Arguments.wrong(named, Arguments.COMMON + ['gate', 'comment', 'submitter', 'reject']) ?: Arguments.wrongCommon(given, url) ?:
+    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String, env.STAGE_NAME as String)
+    String problem = Arguments.wrong(named, Arguments.OWN + ['gate', 'comment', 'submitter', 'reject']) ?: Arguments.wrongCommon(given, url) ?:
         Arguments.wrongPromotion(given.namespace as String, given.promotion as String) ?: (given.gate ? null : 'gate is needed')
     if (problem) {
         error('canaryApprove: ' + problem)

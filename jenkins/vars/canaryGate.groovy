@@ -11,9 +11,9 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 Object call(Map args = [:], Closure body) {
     Map named = Arguments.plain(args) as Map
     String url = Arguments.withoutSlash(named.url ?: env.BELLWETHER_URL)
-    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String)
+    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String, env.STAGE_NAME as String)
     Map settings = canaryPromote.defaults() + given
-    String problem = Arguments.wrong(named, Arguments.COMMON + ['gate', 'comment', 'submitter', 'whenHeld', 'onLost']) ?: Arguments.wrongCommon(given, url) ?:
+    String problem = Arguments.wrong(named, Arguments.OWN + ['gate', 'comment', 'submitter', 'whenHeld', 'onLost']) ?: Arguments.wrongCommon(given, url) ?:
         Arguments.wrongPromotion(given.namespace as String, given.promotion as String) ?: canaryPromote.wrongSettings(settings) ?:
         (given.gate ? null : 'gate is needed')
     if (problem) {

@@ -21,7 +21,7 @@ Map call(Map args = [:]) {
     String build = env.BUILD_URL ?: env.BUILD_TAG ?: ''
     String key = given.idempotencyKey ?:
         Arguments.key(build, currentBuild.timeInMillis as long, env.STAGE_NAME as String, given.key as String, canary)
-    Map order = [name: canary.substring(canary.indexOf('/') + 1), key: key, body: Arguments.json(wish(given, settings))]
+    Map order = [name: canary.substring(canary.indexOf('/') + 1), key: key, part: given.key, body: Arguments.json(wish(given, settings))]
     return see(new Promotion(hook(url, given), Arguments.namespace(given), null), canary, settings, order)
 }
 
@@ -42,7 +42,7 @@ Map see(Promotion promotion, String canary, Map settings, Map order) {
     long until = System.currentTimeMillis() + (settings.timeoutMinutes as long) * 60000L + 60000L
     try {
         if (order) {
-            promotion.start(order.name as String, order.key as String, order.body as String, until)
+            promotion.start(order, until)
         } else {
             promotion.recall()
             promotion.look(until)
@@ -173,7 +173,7 @@ void callOff(Promotion promotion, Map settings, Map order, String reason) {
     try {
         if (promotion.id == null && promotion.mayHaveStarted()) {
             // The request that was under way may have been taken. Only asking again with its key tells.
-            promotion.start(order.name as String, order.key as String, order.body as String, until)
+            promotion.start(order, until)
         }
         if (promotion.id != null) {
             promotion.callOff(settings.onAbort as String, reason, until)

@@ -325,6 +325,64 @@ class Lost {
             suite.sound(build)
             assert build.result == 'SUCCESS' && suite.server.journal().created == 2
         }
+        String cells = "env.STAGE_NAME = 'A;/%; ü'\ncanaryPromote canary: 'shop/web', image: 'web:a', wait: false\n" +
+            "env.STAGE_NAME = 'B'\ncanaryPromote canary: 'shop/web', image: 'web:b', wait: false\n"
+        Closure of = { String image ->
+            Map journal = suite.server.journal()
+            journal.ids.find { String id -> journal.bodyOf[id].image == image }
+        }
+        [A: 'web:a', B: 'web:b'].each { stage, image ->
+            ['canaryAbort()', "canaryApprove gate: 'confirm-promotion'", 'canaryWait()', "canaryGate(gate: 'confirm-promotion') { mark('x') }"].each { call ->
+                suite.check("of two promotions of a Canary a step takes the one of its own stage: ${stage}, ${call}") {
+                    String pipeline = cells + "env.STAGE_NAME = '${stage == 'A' ? 'A;/%; ü' : 'B'}'\n${call}"
+                    Build build = suite.play([scenario: call.startsWith('canaryWait') ? 'promoted' : 'held'], pipeline)
+                    suite.sound(build)
+                    assert build.result == 'SUCCESS' && suite.server.journal().created == 2
+                    String other = of(image == 'web:a' ? 'web:b' : 'web:a')
+                    List after = suite.server.journal().requests.drop(2)
+                    assert !after.empty && !after.any { it.contains(other) } && after.any { it.contains(of(image)) }
+                }
+            }
+        }
+        ['canaryAbort()', "canaryApprove gate: 'g'", 'canaryWait()', "canaryGate(gate: 'g') { mark('x') }"].each { call ->
+            suite.check("a step of another stage does not guess between two promotions of a Canary: ${call}") {
+                Build build = suite.play([scenario: 'held'], cells + "env.STAGE_NAME = 'C'\n${call}")
+                suite.sound(build)
+                assert build.failure.message.contains('this build started several promotions of shop/web that are not known to be over; name the one that is meant by promotion: ' +
+                    of('web:a') + ' (stage A;/%; ü), ' + of('web:b') + ' (stage B), or by key')
+                assert suite.server.journal().requests.size() == 2
+            }
+        }
+        String matrix = ['linux', 'windows'].collect { "canaryPromote canary: 'shop/web', image: 'web:${it}', key: '${it}', wait: false\n" }.join()
+        suite.check('cells of a matrix have one stage, and are told apart by their key') {
+            Build build = suite.play([scenario: 'held'], matrix + 'canaryAbort()')
+            assert build.failure.message.contains(of('web:linux') + ' (stage Promote, key linux), ' + of('web:windows') + ' (stage Promote, key windows)')
+            build = suite.play([scenario: 'held'], matrix + "canaryAbort key: 'linux'\ncanaryApprove key: 'windows', gate: 'confirm-promotion'\ncanaryWait key: 'windows'")
+            suite.sound(build)
+            List orders = suite.server.journal().requests.findAll { it.startsWith('POST') }.drop(2)
+            assert build.result == 'SUCCESS' && orders[0].endsWith(of('web:linux') + '/abort') && orders[1].endsWith(of('web:windows') + '/approve')
+            assert suite.play([scenario: 'held'], matrix + "canaryAbort key: 'mac'").failure.message.contains('this build started no promotion with the key mac')
+        }
+        suite.check('a promotion that is over is not in the way of one that is not, nor of itself') {
+            String second = "canaryPromote canary: 'shop/web', image: 'web:b', key: 'again', wait: false\n"
+            Build build = suite.play([scenario: 'rolledback'], "${Suite.PROMOTE}, onRolledBack: 'UNSTABLE'\n${second}env.STAGE_NAME = 'C'\ncanaryAbort()")
+            suite.sound(build)
+            assert build.failure == null && suite.server.journal().requests.last().contains(of('web:b'))
+            build = suite.play([scenario: 'held'], cells + "canaryAbort()\nenv.STAGE_NAME = 'C'\nmark(canaryAbort().id)")
+            suite.sound(build)
+            assert build.result == 'SUCCESS' && build.printed.last() == '[canary] mark ' + of('web:a')
+            build = suite.play([scenario: 'promoted'], "${Suite.PROMOTE}\n${second}canaryWait()\nenv.STAGE_NAME = 'C'\nmark(canaryWait().id)")
+            assert build.printed.last() == '[canary] mark ' + of('web:b')
+        }
+        suite.check('which promotion is meant is known after restarts at every step') {
+            String pipeline = cells + "canaryAbort()\nenv.STAGE_NAME = 'C'\ncanaryAbort()"
+            Build quiet = suite.play([scenario: 'held'], pipeline)
+            (1..quiet.steps.size()).each { int step ->
+                Build build = suite.play([scenario: 'held'], pipeline) { it.plan = [(step): 'restart-after'] }
+                suite.same(build, quiet, 2)
+                assert suite.server.journal().aborts.size() >= 2
+            }
+        }
         suite.check('a build that is aborted while it waits calls off') {
             Build build = suite.play([scenario: 'never'], START + 'timeout(time: 5) {\ncanaryWait()\n}')
             suite.sound(build)
