@@ -32,6 +32,13 @@ Object call(Map args = [:], Closure body) {
         judge(promotion, gate, failure)
         throw failure
     }
+    if (given.submitter == true) {
+        if (!(result instanceof CharSequence) || !result.toString()) {
+            error('canaryGate: submitter: true needs a block that returns who answered, as input does with submitterParameter alone. The gate ' +
+                gate + ' stays closed; ' + promotion.goesOn())
+        }
+        given.submitter = result.toString()
+    }
     try {
         promotion.settle(gate, true, Arguments.comment(given, env.BUILD_TAG as String), given.submitter as String, settleUntil())
     } catch (FlowInterruptedException interruption) {
@@ -112,7 +119,7 @@ void undecided(Promotion promotion, String gate, String why) {
 /** Rejects without hiding why the block failed. */
 void reject(Promotion promotion, String gate, Throwable failure) {
     try {
-        promotion.settle(gate, false, (env.BUILD_TAG ?: '') + ': ' + failure.message, null, settleUntil())
+        promotion.settle(gate, false, (env.BUILD_TAG ?: '') + ': ' + (failure.message ?: 'interrupted'), null, settleUntil())
     } catch (FlowInterruptedException again) {
         throw again
     } catch (Exception problem) {

@@ -21,7 +21,7 @@ Map call(Map args = [:]) {
     String build = env.BUILD_URL ?: env.BUILD_TAG ?: ''
     String key = given.idempotencyKey ?:
         Arguments.key(build, currentBuild.timeInMillis as long, env.STAGE_NAME as String, given.key as String, canary)
-    Map order = [name: canary.substring(canary.indexOf('/') + 1), key: key, part: given.key, body: Arguments.json(wish(given, settings))]
+    Map order = [name: canary.substring(canary.indexOf('/') + 1), key: key, part: given.key, deadline: deadline(given, settings), body: Arguments.json(wish(given, settings))]
     return see(new Promotion(hook(url, given), Arguments.namespace(given), null), canary, settings, order)
 }
 
@@ -48,7 +48,9 @@ Map see(Promotion promotion, String canary, Map settings, Map order) {
             promotion.look(until)
         }
         if (!promotion.state.expired) {
-            echo('[canary] ' + canary + ' ' + promotion.id + ': ' + promotion.state.phase + ', ' + promotion.link())
+            // Whoever does not wait must know by when a person has to have answered.
+            String end = order && settings.wait == false ? '; its deadline is ' + order.deadline + ' s after it was first asked for' : ''
+            echo('[canary] ' + canary + ' ' + promotion.id + ': ' + promotion.state.phase + ', ' + promotion.link() + end)
         }
         describe(settings, canary, promotion)
         if (order && settings.wait == false && !promotion.state.expired) {
@@ -226,8 +228,13 @@ Map wish(Map given, Map settings) {
     }
     wish.requester = given.requester ?: requester()
     wish.policy = [conflict: settings.conflict, onAbort: settings.onAbort,
-        deadlineSeconds: (given.deadlineSeconds ?: Math.max(60, (settings.timeoutMinutes as int) * 60)) as int]
+        deadlineSeconds: deadline(given, settings)]
     return wish
+}
+
+/** Seconds from its creation after which the server ends a promotion. */
+int deadline(Map given, Map settings) {
+    return (given.deadlineSeconds ?: Math.max(60, (settings.timeoutMinutes as int) * 60)) as int
 }
 
 /** Who asks. It is no part of what makes two requests the same. */

@@ -63,6 +63,8 @@ class Build {
     int saves = 0
     /** What a step of the pipeline's own throws, by its name. */
     Map breaks = [:]
+    /** Who answers an `input`, after how many milliseconds, and whether by Abort. */
+    Map answer = [who: 'mia', after: 0L, abort: false]
     /** What happens elsewhere at the step `meanwhile`. */
     Closure meanwhile = { }
     /** What builds say of who started them: of this one, and of those that triggered it. */
@@ -218,6 +220,12 @@ class Build {
 
     private Object doFail(List args) {
         throw breaks[args[0]] as Throwable
+    }
+
+    private Object doInput(List args) {
+        Clock.pass(answer.after as long)
+        interruptIf(answer.abort as boolean, 'Rejected by ' + answer.who)
+        return args[0] instanceof Map && args[0].submitterParameter ? answer.who : null
     }
 
     private Object doMark(List args) {

@@ -313,6 +313,46 @@ class Lost {
                 assert (build.failure?.message ?: build.printed.last() + build.printed[-2]).contains('RolledBack') || call == 'canaryAbort()'
             }
         }
+        String readme = new File(Paths.library, 'README.md').getText('UTF-8')
+        String help = new File(Paths.library, 'vars/canaryGate.txt').getText('UTF-8')
+        Map examples = ['README.md': (readme =~ /(?s)```groovy\n(.*?)```/).collect { it[1] }.findAll { it.contains('input') },
+            'canaryGate.txt': (help =~ /(?s)<pre>(.*?)<\/pre>/).collect { it[1] }.findAll { it.contains('input') }]
+        examples.each { name, List found ->
+            String example = "env.IMAGE = 'web:1'\ndef image = env.IMAGE\n" + found[0]
+            suite.check("the example with an input is one, and asks at the gate: ${name}") {
+                assert found.size() == 1
+                Build build = suite.play([scenario: 'held', deadline: true], example)
+                suite.sound(build)
+                assert build.result == 'SUCCESS' && suite.server.journal().gates*.onBehalfOf == [['mia']]
+                assert build.printed[0].endsWith('; its deadline is 259200 s after it was first asked for')
+            }
+            suite.check("the example with an input lasts through a weekend, and restarts: ${name}") {
+                Build waited = suite.play([scenario: 'held', deadline: true], example) { it.answer.after = 66L * 3600000L; it.saveAlways = true }
+                suite.sound(waited)
+                assert waited.result == 'SUCCESS' && suite.server.journal().gates*.verb == ['approve'] && suite.server.journal().gates*.onBehalfOf == [['mia']]
+                (1..waited.steps.size()).each { int step ->
+                    suite.same(suite.play([scenario: 'held', deadline: true], example) { it.answer.after = 66L * 3600000L; it.plan = [(step): 'restart-after'] }, waited)
+                }
+            }
+            suite.check("Abort at the input of the example takes the release back: ${name}") {
+                Build build = suite.play([scenario: 'held', deadline: true], example) { it.answer.after = 66L * 3600000L; it.answer.abort = true }
+                suite.sound(build)
+                assert build.result == 'ABORTED' && suite.server.journal().gates*.verb == ['reject']
+            }
+        }
+        suite.check('a block that does not return who answered approves nothing where that is asked for') {
+            ['null', "''", "[who: 'mia']"].each { value ->
+                Build build = suite.play([scenario: 'held'], START + "canaryGate(gate: 'confirm-promotion', submitter: true) { ${value} }")
+                suite.sound(build)
+                assert build.failure.message.contains('submitter: true needs a block that returns who answered') && suite.server.journal().gates.empty
+                assert build.failure.message.contains('the release goes on: shop/p-')
+            }
+        }
+        suite.check('who does not wait is told the deadline') {
+            assert suite.play([scenario: 'held'], START).printed == ['[canary] shop/web ' + suite.server.journal().ids[0] + ': Pending, ' + suite.server.url +
+                '/v1/namespaces/shop/promotions/' + suite.server.journal().ids[0] + '; its deadline is 2700 s after it was first asked for']
+            assert !suite.play([scenario: 'promoted']).printed.any { it.contains('deadline') }
+        }
         suite.check('a build that started nothing') {
             Build build = suite.play([scenario: 'promoted'], 'canaryWait()')
             assert build.failure.message == 'canaryWait: this build started no promotion; name the one that is meant by promotion' && build.steps == ['error']
