@@ -113,6 +113,7 @@ esac
 id=
 met=        # the API has answered before: what fails from now on may pass
 asked=
+lost=       # a start may have been taken, although nobody has heard so
 request=
 printed=0
 masked=
@@ -304,6 +305,8 @@ ask() {
             status=$(cat "$work/status")
             judge "$expected" "$failed" "$status"
             judged=$?
+            # A token that is refused is refused before anything is done; of all else nobody knows what became of it.
+            case $judged:$status in 2:401 | 2:403) ;; 2:*) if [ -z "$id" ]; then lost=yes; fi ;; esac
         else
             status=none
             judged=2
@@ -319,7 +322,7 @@ ask() {
                 return 0
                 ;;
             1)
-                if [ -z "$id" ]; then asked=; fi
+                if [ -z "$id" ] && [ -z "$lost" ]; then asked=; fi
                 return 1
                 ;;
         esac
@@ -423,7 +426,10 @@ order_abort() {
     denied=
     until=$(($(now) + abort_wait))
     # The request that was under way may have been taken. Only asking again with its key tells.
-    if [ -z "$id" ]; then start || return; fi
+    if [ -z "$id" ]; then
+        lost=$asked
+        start || return
+    fi
     say "calling $id off: $on_abort"
     printf '{"action": "%s", "reason": "%s"}' "$on_abort" "$1" > "$work/abort"
     ask any 30 --request POST --header 'Content-Type: application/json' --data-binary "@$work/abort" "$promotion/abort" || return

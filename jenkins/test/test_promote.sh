@@ -375,6 +375,21 @@ goes_on() {
     kill "$server"
 }
 
+# started_or_not NAME FAULT: the answer to the start is lost, and a later try is refused.
+started_or_not() {
+    serve "lost-then-$1" "{\"scenario\": \"never\", \"faults\": {\"1\": \"lost\", \"2\": \"$1\"}}"
+    attempt "lost-then-$1" BELLWETHER_TOKEN=$token
+    tried "lost-then-$1" "$code" 1
+    if ! tail -n 1 "$work/lost-then-$1.err" | grep -qF "it may have been started all the same, with the key ci-1: see $url/v1/namespaces/shop/canaries/web"; then echo "the last line is another" > "$work/lost-then-$1.verdict"; fi
+    asked "lost-then-$1" 'j["created"] == 1 and j["aborts"] == []'
+    kill "$server"
+    serve "lost-then-$1-off" "{\"scenario\": \"never\", \"faults\": {\"1\": \"lost\", \"2\": \"$1\"}}"
+    attempt "lost-then-$1-off" BELLWETHER_TOKEN=$token BELLWETHER_ON_LOST=abort
+    tried "lost-then-$1-off" "$code" 5 'calling p-' ': Aborted' '!goes on' '!all the same'
+    asked "lost-then-$1-off" 'j["created"] == 1 and [a["action"] for a in j["aborts"]] == ["rollback"]'
+    kill "$server"
+}
+
 begin=$(date +%s)
 plays promoted '{"scenario": "promoted", "cut": 2}' 0 log &
 plays rolledback '{"scenario": "rolledback", "cut": 7}' 3 log &
@@ -406,6 +421,7 @@ called_off_when_lost &
 too_long &
 wait
 at_once &
+for status in gone 401 403; do started_or_not "$status" & done
 redirected &
 forgotten &
 reused &
@@ -424,6 +440,6 @@ for verdict in "$work"/*.verdict; do
         tail -n 5 "$work/$name.err" 2> /dev/null | sed 's/^/    /'
     fi
 done
-if [ "$total" -ne 48 ]; then echo "  FAILED promote.sh: $total of 48 cases were played"; failed=$((failed + 1)); fi
+if [ "$total" -ne 54 ]; then echo "  FAILED promote.sh: $total of 54 cases were played"; failed=$((failed + 1)); fi
 printf '%-58s %4d cases %6d s    %s\n' 'examples/ci/promote.sh' "$total" $(($(date +%s) - begin)) "$([ "$failed" -eq 0 ] && echo ok || echo "$failed FAILED")"
 [ "$failed" -eq 0 ]
