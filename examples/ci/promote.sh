@@ -25,6 +25,7 @@ set -u
 
 LONG_POLL=20    # seconds; proxies often cut at 30 or 60
 PATIENCE=180    # seconds for which a token may be refused that was good before: while keys rotate
+LOG_END=60      # seconds for which the end of the log is asked for when the verdict is known
 FAULT="infrastructure fault, no verdict about the release:"
 
 c2=$(printf '\302') d8=$(printf '\330') e280=$(printf '\342\200') e281=$(printf '\342\201')
@@ -112,6 +113,7 @@ esac
 
 id=
 met=        # the API has answered before: what fails from now on may pass
+finished=
 asked=
 lost=       # a start may have been taken, although nobody has heard so
 request=
@@ -289,6 +291,9 @@ judge() {
     refuse "$why"
 }
 
+# fault WHY: no verdict comes of it, unless there is one already.
+fault() { if [ "$finished" = true ]; then say "$*"; else say "$FAULT $*"; fi; }
+
 # ask EXPECTED SECONDS CURL-ARGUMENTS…: asks until it is answered. Not answered in time: 7; refused: 1.
 ask() {
     expected=$1
@@ -332,7 +337,7 @@ ask() {
                 refused=yes
                 denied=${denied:-$(now)}
                 if [ $(($(now) - denied)) -ge "$PATIENCE" ]; then
-                    say "$FAULT the token is refused for $((PATIENCE / 60)) minutes now: $why"
+                    fault "the token is refused for $((PATIENCE / 60)) minutes now: $why"
                     return 1
                 fi
                 # A token that grew old while it was used is no trouble.
@@ -345,7 +350,7 @@ ask() {
                 ;;
         esac
         if [ $(($(now) + wait_for)) -ge "$until" ]; then
-            say "$FAULT no answer in time: $why"
+            fault "no answer in time: $why"
             return 7
         fi
         say "$why, asking again in $wait_for s"
@@ -402,7 +407,13 @@ print_log() {
 # Waits for the result, and exits with its code.
 follow() {
     while :; do
-        print_log || return
+        if [ "$finished" = true ] && [ "$until" -gt $(($(now) + LOG_END)) ]; then until=$(($(now) + LOG_END)); fi
+        # The end of a log is no reason to lose a verdict.
+        print_log || {
+            gave_up=$?
+            if [ "$finished" != true ]; then return "$gave_up"; fi
+            say "the end of the log could not be read"
+        }
         if [ "$finished" = true ]; then
             say "$1 $id: $phase"
             if [ "$phase:$on_abort:${stopping:-}" = Aborted:none:yes ]; then goes_on; fi

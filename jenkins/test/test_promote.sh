@@ -390,6 +390,22 @@ started_or_not() {
     kill "$server"
 }
 
+# log_lost NAME FAULT CODE SCENARIO: the verdict is known, and the end of the log cannot be read.
+log_lost() {
+    local from
+    serve "$1" "{\"scenario\": \"$4\", \"cut\": 7}"
+    attempt "$1" BELLWETHER_TOKEN=$token
+    from=$(journal | python3 -c 'import json, sys; r = json.load(sys.stdin)["requests"]; print(max(i for i, it in enumerate(r) if "/log?" in it) + 1)')
+    kill "$server"
+    serve "$1" "{\"scenario\": \"$4\", \"cut\": 7, \"faults\": $(faults "$2" "$from" 900)}"
+    tools "$1"
+    attempt "$1" BELLWETHER_TOKEN=$token BELLWETHER_ON_LOST=abort
+    tried "$1" "$code" "$3" 'the end of the log could not be read' '!calling' '!goes on' '!no verdict'
+    asked "$1" 'j["aborts"] == []'
+    if [ "$(cat "$work/$1.tools/passed")" -gt 70 ]; then echo "it waited for longer than a minute" > "$work/$1.verdict"; fi
+    kill "$server"
+}
+
 begin=$(date +%s)
 plays promoted '{"scenario": "promoted", "cut": 2}' 0 log &
 plays rolledback '{"scenario": "rolledback", "cut": 7}' 3 log &
@@ -421,6 +437,9 @@ called_off_when_lost &
 too_long &
 wait
 at_once &
+log_lost log-lost-promoted 502 0 promoted &
+log_lost log-lost-rolledback gone 3 rolledback &
+log_lost log-lost-denied 401 0 promoted &
 for status in gone 401 403; do started_or_not "$status" & done
 redirected &
 forgotten &
@@ -440,6 +459,6 @@ for verdict in "$work"/*.verdict; do
         tail -n 5 "$work/$name.err" 2> /dev/null | sed 's/^/    /'
     fi
 done
-if [ "$total" -ne 54 ]; then echo "  FAILED promote.sh: $total of 54 cases were played"; failed=$((failed + 1)); fi
+if [ "$total" -ne 57 ]; then echo "  FAILED promote.sh: $total of 57 cases were played"; failed=$((failed + 1)); fi
 printf '%-58s %4d cases %6d s    %s\n' 'examples/ci/promote.sh' "$total" $(($(date +%s) - begin)) "$([ "$failed" -eq 0 ] && echo ok || echo "$failed FAILED")"
 [ "$failed" -eq 0 ]
