@@ -123,6 +123,7 @@ made=0      # when the token was made
 refused=    # the token was refused, and another is needed
 fresh=
 denied=     # since when tokens are refused
+patience=$deadline
 until=$(($(now) + deadline + 60))   # the server's deadline comes first and decides
 
 # quoted TEXT: TEXT as a JSON string.
@@ -404,6 +405,16 @@ print_log() {
     done
 }
 
+# over: exits with the promotion's code, and says what an abort has left of the release.
+over() {
+    say "$namespace/$canary $id: $phase"
+    case $phase:$on_abort:${stopping:-} in
+        Aborted:none:yes) goes_on ;;
+        Aborted:pause:yes) say "the release is paused where it is: $namespace/$id, $promotion" ;;
+    esac
+    exit "${code:-1}"
+}
+
 # Waits for the result, and exits with its code.
 follow() {
     while :; do
@@ -415,12 +426,10 @@ follow() {
             say "the end of the log could not be read"
         }
         if [ "$finished" = true ]; then
-            say "$1 $id: $phase"
-            if [ "$phase:$on_abort:${stopping:-}" = Aborted:none:yes ]; then goes_on; fi
-            exit "${code:-1}"
+            over
         fi
         if [ "$(now)" -ge "$until" ]; then
-            say "no result within $deadline seconds"
+            say "no result within $patience seconds"
             return 7
         fi
         before=$seq
@@ -435,7 +444,8 @@ follow() {
 order_abort() {
     stopping=yes
     denied=
-    until=$(($(now) + abort_wait))
+    patience=$abort_wait
+    until=$(($(now) + patience))
     # The request that was under way may have been taken. Only asking again with its key tells.
     if [ -z "$id" ]; then
         lost=$asked
@@ -444,14 +454,19 @@ order_abort() {
     say "calling $id off: $on_abort"
     printf '{"action": "%s", "reason": "%s"}' "$on_abort" "$1" > "$work/abort"
     ask any 30 --request POST --header 'Content-Type: application/json' --data-binary "@$work/abort" "$promotion/abort" || return
-    follow "$namespace/$canary"
+    follow
 }
 
 # shellcheck disable=SC2329 # called by trap
 call_off() {
     trap '' INT TERM HUP
     if [ -n "$request" ]; then kill "$request" 2> /dev/null; fi
-    if [ -z "$asked" ]; then exit 5; fi
+    if [ -z "$asked" ]; then
+        say "stopped; nothing was started"
+        exit 5
+    fi
+    # What is over cannot be called off: only the end of its log is missing.
+    if [ "$finished" = true ]; then over; fi
     order_abort "the pipeline was stopped"
     say "it is not known to be over"
     goes_on
@@ -476,5 +491,5 @@ printf '{"image": "%s", "requester": {%s}, "policy": {"conflict": "%s", "onAbort
 
 start || lose "$?"
 say "$namespace/$canary $id: $phase, $promotion"
-follow "$namespace/$canary"
+follow
 lose "$?"

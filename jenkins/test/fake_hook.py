@@ -390,8 +390,16 @@ class HookApi(BaseHTTPRequestHandler):
         self.answer(200, log[max(start, kept):], "text/plain; charset=utf-8", X_Text_Size=len(log), **more)
 
 
+class FakeServer(ThreadingHTTPServer):
+    """A client that is told to stop leaves without a word."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def main():
-    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), HookApi)
+    server = FakeServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), HookApi)
     server.daemon_threads = True
     print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
     server.serve_forever()

@@ -406,6 +406,63 @@ log_lost() {
     kill "$server"
 }
 
+# told NAME SIGNAL TEXT [VARIABLE=VALUE…]: the signal comes when it has said TEXT, or the token command has made a file; sets code.
+told() {
+    local name=$1 signal=$2 text=$3 script
+    shift 3
+    # The shell ignores SIGINT for what it starts in the background, and a script cannot take that back.
+    env --default-signal=INT NO_PROXY='*' BELLWETHER_URL="$url" BELLWETHER_KEY=ci-1 BELLWETHER_TOKEN=$token BELLWETHER_ABORT_WAIT=3 "$@" \
+        "$promote" shop/web registry.example/web:1.2 > "$work/$name.out" 2> "$work/$name.err" &
+    script=$!
+    for _ in $(seq 100); do
+        if [ -e "$work/$name.begun" ] || grep -qsF -- "$text" "$work/$name.out" "$work/$name.err"; then break; fi
+        sleep 0.1
+    done
+    kill "-$signal" "$script"
+    code=0
+    wait "$script" || code=$?
+}
+
+# last NAME TEXT: what the last line begins with.
+last() {
+    case $(tail -n 1 "$work/$1.err") in "[canary] $2"*) ;; *) echo "the last line is another" > "$work/$1.verdict" ;; esac
+}
+
+# not_heeded SIGNAL: the release goes on, whatever was asked for.
+not_heeded() {
+    local id
+    serve "signal-$1" '{"scenario": "never", "deaf": true}'
+    told "signal-$1" "$1" 'step 2 of 3'
+    id=$(journal | python3 -c 'import json, sys; print(json.load(sys.stdin)["ids"][0])')
+    tried "signal-$1" "$code" 5 "calling $id off: rollback" 'no result within 3 seconds' 'it is not known to be over'
+    last "signal-$1" "the release goes on: shop/$id, $url/v1/namespaces/shop/promotions/$id"
+    kill "$server"
+}
+
+# heeded ACTION LAST: what an abort leaves of the release is said.
+heeded() {
+    serve "signal-$1" '{"scenario": "never"}'
+    told "signal-$1" TERM 'step 2 of 3' BELLWETHER_ON_ABORT="$1"
+    tried "signal-$1" "$code" 5 ': Aborted'
+    last "signal-$1" "$2: shop/p-"
+    asked "signal-$1" "j['aborts'] == [{'action': '$1', 'reason': 'the pipeline was stopped'}]"
+    kill "$server"
+}
+
+# too_late: the verdict is known, or nothing has begun.
+too_late() {
+    serve signal-over "{\"scenario\": \"rolledback\", \"cut\": 7, \"faults\": $(faults 502 7 900)}"
+    told signal-over TERM 'asking again in 4 s'
+    tried signal-over "$code" 3 ': RolledBack' '!calling' '!goes on'
+    asked signal-over 'j["aborts"] == []'
+    kill "$server"
+    serve signal-early '{"scenario": "never"}'
+    told signal-early TERM 'nothing of the kind' BELLWETHER_TOKEN_COMMAND="touch $work/signal-early.begun; exec sleep 30"
+    tried signal-early "$code" 5 'nothing was started' '!goes on'
+    asked signal-early 'j["created"] == 0'
+    kill "$server"
+}
+
 begin=$(date +%s)
 plays promoted '{"scenario": "promoted", "cut": 2}' 0 log &
 plays rolledback '{"scenario": "rolledback", "cut": 7}' 3 log &
@@ -447,6 +504,11 @@ reused &
 wild &
 goes_on &
 wait
+for signal in INT TERM HUP; do not_heeded "$signal" & done
+heeded none 'the release goes on' &
+heeded pause 'the release is paused where it is' &
+too_late &
+wait
 
 failed=0
 total=0
@@ -459,6 +521,6 @@ for verdict in "$work"/*.verdict; do
         tail -n 5 "$work/$name.err" 2> /dev/null | sed 's/^/    /'
     fi
 done
-if [ "$total" -ne 57 ]; then echo "  FAILED promote.sh: $total of 57 cases were played"; failed=$((failed + 1)); fi
+if [ "$total" -ne 64 ]; then echo "  FAILED promote.sh: $total of 64 cases were played"; failed=$((failed + 1)); fi
 printf '%-58s %4d cases %6d s    %s\n' 'examples/ci/promote.sh' "$total" $(($(date +%s) - begin)) "$([ "$failed" -eq 0 ] && echo ok || echo "$failed FAILED")"
 [ "$failed" -eq 0 ]
