@@ -10,6 +10,7 @@ trap 'rm -rf "$work"' EXIT
 
 # serve NAME OPTIONS: a fresh server; sets url and server.
 serve() {
+    rm -f "$work/$1.url"
     python3 "$here/fake_hook.py" > "$work/$1.url" &
     server=$!
     for _ in $(seq 100); do
