@@ -25,6 +25,7 @@ set -u
 
 LONG_POLL=20    # seconds; proxies often cut at 30 or 60
 PATIENCE=180    # seconds for which a token may be refused that was good before: while keys rotate
+LOG_END=60      # seconds for which the end of the log is asked for when the verdict is known
 FAULT="infrastructure fault, no verdict about the release:"
 
 c2=$(printf '\302') d8=$(printf '\330') e280=$(printf '\342\200') e281=$(printf '\342\201')
@@ -112,7 +113,9 @@ esac
 
 id=
 met=        # the API has answered before: what fails from now on may pass
+finished=
 asked=
+lost=       # a start may have been taken, although nobody has heard so
 request=
 printed=0
 masked=
@@ -120,6 +123,7 @@ made=0      # when the token was made
 refused=    # the token was refused, and another is needed
 fresh=
 denied=     # since when tokens are refused
+patience=$deadline
 until=$(($(now) + deadline + 60))   # the server's deadline comes first and decides
 
 # quoted TEXT: TEXT as a JSON string.
@@ -288,6 +292,9 @@ judge() {
     refuse "$why"
 }
 
+# fault WHY: no verdict comes of it, unless there is one already.
+fault() { if [ "$finished" = true ]; then say "$*"; else say "$FAULT $*"; fi; }
+
 # ask EXPECTED SECONDS CURL-ARGUMENTS…: asks until it is answered. Not answered in time: 7; refused: 1.
 ask() {
     expected=$1
@@ -304,6 +311,8 @@ ask() {
             status=$(cat "$work/status")
             judge "$expected" "$failed" "$status"
             judged=$?
+            # A token that is refused is refused before anything is done; of all else nobody knows what became of it.
+            case $judged:$status in 2:401 | 2:403) ;; 2:*) if [ -z "$id" ]; then lost=yes; fi ;; esac
         else
             status=none
             judged=2
@@ -319,7 +328,7 @@ ask() {
                 return 0
                 ;;
             1)
-                if [ -z "$id" ]; then asked=; fi
+                if [ -z "$id" ] && [ -z "$lost" ]; then asked=; fi
                 return 1
                 ;;
         esac
@@ -329,7 +338,7 @@ ask() {
                 refused=yes
                 denied=${denied:-$(now)}
                 if [ $(($(now) - denied)) -ge "$PATIENCE" ]; then
-                    say "$FAULT the token is refused for $((PATIENCE / 60)) minutes now: $why"
+                    fault "the token is refused for $((PATIENCE / 60)) minutes now: $why"
                     return 1
                 fi
                 # A token that grew old while it was used is no trouble.
@@ -342,7 +351,7 @@ ask() {
                 ;;
         esac
         if [ $(($(now) + wait_for)) -ge "$until" ]; then
-            say "$FAULT no answer in time: $why"
+            fault "no answer in time: $why"
             return 7
         fi
         say "$why, asking again in $wait_for s"
@@ -396,17 +405,31 @@ print_log() {
     done
 }
 
+# over: exits with the promotion's code, and says what an abort has left of the release.
+over() {
+    say "$namespace/$canary $id: $phase"
+    case $phase:$on_abort:${stopping:-} in
+        Aborted:none:yes) goes_on ;;
+        Aborted:pause:yes) say "the release is paused where it is: $namespace/$id, $promotion" ;;
+    esac
+    exit "${code:-1}"
+}
+
 # Waits for the result, and exits with its code.
 follow() {
     while :; do
-        print_log || return
+        if [ "$finished" = true ] && [ "$until" -gt $(($(now) + LOG_END)) ]; then until=$(($(now) + LOG_END)); fi
+        # The end of a log is no reason to lose a verdict.
+        print_log || {
+            gave_up=$?
+            if [ "$finished" != true ]; then return "$gave_up"; fi
+            say "the end of the log could not be read"
+        }
         if [ "$finished" = true ]; then
-            say "$1 $id: $phase"
-            if [ "$phase:$on_abort:${stopping:-}" = Aborted:none:yes ]; then goes_on; fi
-            exit "${code:-1}"
+            over
         fi
         if [ "$(now)" -ge "$until" ]; then
-            say "no result within $deadline seconds"
+            say "no result within $patience seconds"
             return 7
         fi
         before=$seq
@@ -421,20 +444,29 @@ follow() {
 order_abort() {
     stopping=yes
     denied=
-    until=$(($(now) + abort_wait))
+    patience=$abort_wait
+    until=$(($(now) + patience))
     # The request that was under way may have been taken. Only asking again with its key tells.
-    if [ -z "$id" ]; then start || return; fi
+    if [ -z "$id" ]; then
+        lost=$asked
+        start || return
+    fi
     say "calling $id off: $on_abort"
     printf '{"action": "%s", "reason": "%s"}' "$on_abort" "$1" > "$work/abort"
     ask any 30 --request POST --header 'Content-Type: application/json' --data-binary "@$work/abort" "$promotion/abort" || return
-    follow "$namespace/$canary"
+    follow
 }
 
 # shellcheck disable=SC2329 # called by trap
 call_off() {
     trap '' INT TERM HUP
     if [ -n "$request" ]; then kill "$request" 2> /dev/null; fi
-    if [ -z "$asked" ]; then exit 5; fi
+    if [ -z "$asked" ]; then
+        say "stopped; nothing was started"
+        exit 5
+    fi
+    # What is over cannot be called off: only the end of its log is missing.
+    if [ "$finished" = true ]; then over; fi
     order_abort "the pipeline was stopped"
     say "it is not known to be over"
     goes_on
@@ -459,5 +491,5 @@ printf '{"image": "%s", "requester": {%s}, "policy": {"conflict": "%s", "onAbort
 
 start || lose "$?"
 say "$namespace/$canary $id: $phase, $promotion"
-follow "$namespace/$canary"
+follow
 lose "$?"

@@ -7,7 +7,8 @@ long in X-Fake-Waited, and the test's clock goes on by that.
 
 POST /fake/reset {"scenario", "cut", "keep", "stale", "deaf", "late", "refusal", "unanswered", "every", "tokenSeconds", "slow"} starts afresh; "late"
 promotes when an abort comes; with "every" each stage lasts so many seconds of the test's clock, which comes in X-Fake-Now; with "tokenSeconds"
-only tokens that /fake/token gave out count, for that time; with "slow" each look takes so many real seconds. POST /fake/end moves every promotion to its end, as time does while nobody asks, and
+only tokens that /fake/token gave out count, for that time; with "slow" each look takes so many real seconds; with "deadline" a
+promotion has failed when its deadlineSeconds of the test's clock are over. POST /fake/end moves every promotion to its end, as time does while nobody asks, and
 /fake/forget {"result", "exitCode"} makes the server forget them. /fake/journal tells what was asked. /stolen is what a redirect leads to.
 A request with the header X-Fake-Fault is disturbed in the way that it names; so is request n by "faults": {"n": …}.
 """
@@ -67,6 +68,7 @@ SCENARIOS["evil"] = BEGIN[:1] + [
 SCENARIOS["evil-gate"] = BEGIN[:1] + [stage("Running", "waits", "", held="Pau\u001b[2Jsed", gates={})]
 AFTER_ABORT = [stage("Running", "returning traffic", "returning traffic → primary\n"), stage("Aborted", "called off", "called off\n")]
 AFTER_APPROVE = [stage("Promoted", "the primary has it", "approved\n")]
+PAST_DEADLINE = [stage("Failed", "the deadline is over", "the deadline is over\n")]
 AFTER_REJECT = [stage("RolledBack", "the gate was rejected", "rejected\n")]
 
 
@@ -75,7 +77,7 @@ class Promotion:
 
     def __init__(self, name, canary, body, stages, options):
         self.name, self.canary, self.body, self.stages, self.options = name, canary, body, list(stages), options
-        self.at, self.asked, self.begun = 0, 0, None
+        self.at, self.asked, self.begun, self.until = 0, 0, None, None
 
     def elapse(self, now, patience):
         """What the time has brought by now, or brings within `patience` seconds; how long that took."""
@@ -272,6 +274,7 @@ class HookApi(BaseHTTPRequestHandler):
                 it.at = len(it.stages) - 1
         self.answer(200, {"requests": WORLD.requests, "created": WORLD.created, "aborts": WORLD.aborts, "gates": WORLD.gates,
                           "bodies": WORLD.bodies, "stolen": WORLD.stolen, "minted": len(WORLD.tokens), "denied": WORLD.denied, "ids": sorted(WORLD.promotions),
+                          "bodyOf": {name: it.body for name, it in WORLD.promotions.items()},
                           "log": "".join(p.log().decode(errors="replace") for p in WORLD.promotions.values())})
 
     def canary(self, verb, parts, body):
@@ -301,6 +304,8 @@ class HookApi(BaseHTTPRequestHandler):
         WORLD.created += 1
         if "every" in WORLD.options:
             made.elapse(int(self.headers.get("X-Fake-Now")), 0)
+        if "deadline" in WORLD.options:
+            made.until = int(self.headers.get("X-Fake-Now")) + body["policy"]["deadlineSeconds"] * 1000
         return self.answer(201, made.document(0), Location=f"/v1/namespaces/shop/promotions/{name}")
 
     def gone(self, name):
@@ -313,6 +318,9 @@ class HookApi(BaseHTTPRequestHandler):
         it = WORLD.promotions.get(parts[0])
         if it is None:
             return self.problem(404, "not_found", "no such promotion")
+        if it.until and int(self.headers.get("X-Fake-Now")) > it.until and not it.finished():
+            it.stages = it.stages[: it.at + 1] + PAST_DEADLINE
+            it.advance()
         what = parts[1] if len(parts) > 1 else ""
         words = body.get("comment") or body.get("reason") or ""
         if len(words) > 1000 or any("\ud800" <= sign <= "\udfff" for sign in words):
@@ -382,8 +390,16 @@ class HookApi(BaseHTTPRequestHandler):
         self.answer(200, log[max(start, kept):], "text/plain; charset=utf-8", X_Text_Size=len(log), **more)
 
 
+class FakeServer(ThreadingHTTPServer):
+    """A client that is told to stop leaves without a word."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def main():
-    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), HookApi)
+    server = FakeServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), HookApi)
     server.daemon_threads = True
     print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
     server.serve_forever()

@@ -9,6 +9,7 @@ import harness.Outcomes
 import harness.RealServer
 import harness.Restarts
 import harness.Server
+import harness.Several
 import harness.Suite
 
 Map options = [:]
@@ -34,5 +35,6 @@ if (real) {
     OtherSteps.run(suite)
     Channel.run(suite)
     Lost.run(suite)
+    Several.run(suite)
 }
 System.exit(suite.end())

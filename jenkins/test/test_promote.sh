@@ -10,6 +10,7 @@ trap 'rm -rf "$work"' EXIT
 
 # serve NAME OPTIONS: a fresh server; sets url and server.
 serve() {
+    rm -f "$work/$1.url"
     python3 "$here/fake_hook.py" > "$work/$1.url" &
     server=$!
     for _ in $(seq 100); do
@@ -375,6 +376,94 @@ goes_on() {
     kill "$server"
 }
 
+# started_or_not NAME FAULT: the answer to the start is lost, and a later try is refused.
+started_or_not() {
+    serve "lost-then-$1" "{\"scenario\": \"never\", \"faults\": {\"1\": \"lost\", \"2\": \"$1\"}}"
+    attempt "lost-then-$1" BELLWETHER_TOKEN=$token
+    tried "lost-then-$1" "$code" 1
+    if ! tail -n 1 "$work/lost-then-$1.err" | grep -qF "it may have been started all the same, with the key ci-1: see $url/v1/namespaces/shop/canaries/web"; then echo "the last line is another" > "$work/lost-then-$1.verdict"; fi
+    asked "lost-then-$1" 'j["created"] == 1 and j["aborts"] == []'
+    kill "$server"
+    serve "lost-then-$1-off" "{\"scenario\": \"never\", \"faults\": {\"1\": \"lost\", \"2\": \"$1\"}}"
+    attempt "lost-then-$1-off" BELLWETHER_TOKEN=$token BELLWETHER_ON_LOST=abort
+    tried "lost-then-$1-off" "$code" 5 'calling p-' ': Aborted' '!goes on' '!all the same'
+    asked "lost-then-$1-off" 'j["created"] == 1 and [a["action"] for a in j["aborts"]] == ["rollback"]'
+    kill "$server"
+}
+
+# log_lost NAME FAULT CODE SCENARIO: the verdict is known, and the end of the log cannot be read.
+log_lost() {
+    local from
+    serve "$1" "{\"scenario\": \"$4\", \"cut\": 7}"
+    attempt "$1" BELLWETHER_TOKEN=$token
+    from=$(journal | python3 -c 'import json, sys; r = json.load(sys.stdin)["requests"]; print(max(i for i, it in enumerate(r) if "/log?" in it) + 1)')
+    kill "$server"
+    serve "$1" "{\"scenario\": \"$4\", \"cut\": 7, \"faults\": $(faults "$2" "$from" 900)}"
+    tools "$1"
+    attempt "$1" BELLWETHER_TOKEN=$token BELLWETHER_ON_LOST=abort
+    tried "$1" "$code" "$3" 'the end of the log could not be read' '!calling' '!goes on' '!no verdict'
+    asked "$1" 'j["aborts"] == []'
+    if [ "$(cat "$work/$1.tools/passed")" -gt 70 ]; then echo "it waited for longer than a minute" > "$work/$1.verdict"; fi
+    kill "$server"
+}
+
+# told NAME SIGNAL TEXT [VARIABLE=VALUE…]: the signal comes when it has said TEXT, or the token command has made a file; sets code.
+told() {
+    local name=$1 signal=$2 text=$3 script
+    shift 3
+    # The shell ignores SIGINT for what it starts in the background, and a script cannot take that back.
+    env --default-signal=INT NO_PROXY='*' BELLWETHER_URL="$url" BELLWETHER_KEY=ci-1 BELLWETHER_TOKEN=$token BELLWETHER_ABORT_WAIT=3 "$@" \
+        "$promote" shop/web registry.example/web:1.2 > "$work/$name.out" 2> "$work/$name.err" &
+    script=$!
+    for _ in $(seq 100); do
+        if [ -e "$work/$name.begun" ] || grep -qsF -- "$text" "$work/$name.out" "$work/$name.err"; then break; fi
+        sleep 0.1
+    done
+    kill "-$signal" "$script"
+    code=0
+    wait "$script" || code=$?
+}
+
+# last NAME TEXT: what the last line begins with.
+last() {
+    case $(tail -n 1 "$work/$1.err") in "[canary] $2"*) ;; *) echo "the last line is another" > "$work/$1.verdict" ;; esac
+}
+
+# not_heeded SIGNAL: the release goes on, whatever was asked for.
+not_heeded() {
+    local id
+    serve "signal-$1" '{"scenario": "never", "deaf": true}'
+    told "signal-$1" "$1" 'step 2 of 3'
+    id=$(journal | python3 -c 'import json, sys; print(json.load(sys.stdin)["ids"][0])')
+    tried "signal-$1" "$code" 5 "calling $id off: rollback" 'no result within 3 seconds' 'it is not known to be over'
+    last "signal-$1" "the release goes on: shop/$id, $url/v1/namespaces/shop/promotions/$id"
+    kill "$server"
+}
+
+# heeded ACTION LAST: what an abort leaves of the release is said.
+heeded() {
+    serve "signal-$1" '{"scenario": "never"}'
+    told "signal-$1" TERM 'step 2 of 3' BELLWETHER_ON_ABORT="$1"
+    tried "signal-$1" "$code" 5 ': Aborted'
+    last "signal-$1" "$2: shop/p-"
+    asked "signal-$1" "j['aborts'] == [{'action': '$1', 'reason': 'the pipeline was stopped'}]"
+    kill "$server"
+}
+
+# too_late: the verdict is known, or nothing has begun.
+too_late() {
+    serve signal-over "{\"scenario\": \"rolledback\", \"cut\": 7, \"faults\": $(faults 502 7 900)}"
+    told signal-over TERM 'asking again in 4 s'
+    tried signal-over "$code" 3 ': RolledBack' '!calling' '!goes on'
+    asked signal-over 'j["aborts"] == []'
+    kill "$server"
+    serve signal-early '{"scenario": "never"}'
+    told signal-early TERM 'nothing of the kind' BELLWETHER_TOKEN_COMMAND="touch $work/signal-early.begun; exec sleep 30"
+    tried signal-early "$code" 5 'nothing was started' '!goes on'
+    asked signal-early 'j["created"] == 0'
+    kill "$server"
+}
+
 begin=$(date +%s)
 plays promoted '{"scenario": "promoted", "cut": 2}' 0 log &
 plays rolledback '{"scenario": "rolledback", "cut": 7}' 3 log &
@@ -406,11 +495,20 @@ called_off_when_lost &
 too_long &
 wait
 at_once &
+log_lost log-lost-promoted 502 0 promoted &
+log_lost log-lost-rolledback gone 3 rolledback &
+log_lost log-lost-denied 401 0 promoted &
+for status in gone 401 403; do started_or_not "$status" & done
 redirected &
 forgotten &
 reused &
 wild &
 goes_on &
+wait
+for signal in INT TERM HUP; do not_heeded "$signal" & done
+heeded none 'the release goes on' &
+heeded pause 'the release is paused where it is' &
+too_late &
 wait
 
 failed=0
@@ -424,6 +522,6 @@ for verdict in "$work"/*.verdict; do
         tail -n 5 "$work/$name.err" 2> /dev/null | sed 's/^/    /'
     fi
 done
-if [ "$total" -ne 48 ]; then echo "  FAILED promote.sh: $total of 48 cases were played"; failed=$((failed + 1)); fi
+if [ "$total" -ne 64 ]; then echo "  FAILED promote.sh: $total of 64 cases were played"; failed=$((failed + 1)); fi
 printf '%-58s %4d cases %6d s    %s\n' 'examples/ci/promote.sh' "$total" $(($(date +%s) - begin)) "$([ "$failed" -eq 0 ] && echo ok || echo "$failed FAILED")"
 [ "$failed" -eq 0 ]

@@ -11,9 +11,9 @@ import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 Object call(Map args = [:], Closure body) {
     Map named = Arguments.plain(args) as Map
     String url = Arguments.withoutSlash(named.url ?: env.BELLWETHER_URL)
-    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String)
+    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String, env.STAGE_NAME as String)
     Map settings = canaryPromote.defaults() + given
-    String problem = Arguments.wrong(named, Arguments.COMMON + ['gate', 'comment', 'submitter', 'whenHeld', 'onLost']) ?: Arguments.wrongCommon(given, url) ?:
+    String problem = Arguments.wrong(named, Arguments.OWN + ['gate', 'comment', 'submitter', 'whenHeld', 'onLost']) ?: Arguments.wrongCommon(given, url) ?:
         Arguments.wrongPromotion(given.namespace as String, given.promotion as String) ?: canaryPromote.wrongSettings(settings) ?:
         (given.gate ? null : 'gate is needed')
     if (problem) {
@@ -31,6 +31,13 @@ Object call(Map args = [:], Closure body) {
     } catch (Throwable failure) {
         judge(promotion, gate, failure)
         throw failure
+    }
+    if (given.submitter == true) {
+        if (!(result instanceof CharSequence) || !result.toString()) {
+            error('canaryGate: submitter: true needs a block that returns who answered, as input does with submitterParameter alone. The gate ' +
+                gate + ' stays closed; ' + promotion.goesOn())
+        }
+        given.submitter = result.toString()
     }
     try {
         promotion.settle(gate, true, Arguments.comment(given, env.BUILD_TAG as String), given.submitter as String, settleUntil())
@@ -80,9 +87,10 @@ boolean isToDecide(Promotion promotion, String gate, long until, Map settings) {
     return true
 }
 
-/** The server is not heard of: nothing is decided, and the step fails with what becomes of the release. */
+/** Something other than an answer came: nothing is decided, and the step fails with what becomes of the release. */
 void lose(Promotion promotion, Map settings, Exception failure) {
-    if (!(failure instanceof AbortException) || !failure.message.contains(Hook.FAULT)) {
+    if (failure instanceof AbortException && !failure.message.contains(Hook.FAULT)) {
+        // What the server itself has said.
         throw failure
     }
     canaryPromote.lose(promotion, settings, null, failure)
@@ -111,7 +119,7 @@ void undecided(Promotion promotion, String gate, String why) {
 /** Rejects without hiding why the block failed. */
 void reject(Promotion promotion, String gate, Throwable failure) {
     try {
-        promotion.settle(gate, false, (env.BUILD_TAG ?: '') + ': ' + failure.message, null, settleUntil())
+        promotion.settle(gate, false, (env.BUILD_TAG ?: '') + ': ' + (failure.message ?: 'interrupted'), null, settleUntil())
     } catch (FlowInterruptedException again) {
         throw again
     } catch (Exception problem) {

@@ -21,7 +21,7 @@ Map call(Map args = [:]) {
     String build = env.BUILD_URL ?: env.BUILD_TAG ?: ''
     String key = given.idempotencyKey ?:
         Arguments.key(build, currentBuild.timeInMillis as long, env.STAGE_NAME as String, given.key as String, canary)
-    Map order = [name: canary.substring(canary.indexOf('/') + 1), key: key, body: Arguments.json(wish(given, settings))]
+    Map order = [name: canary.substring(canary.indexOf('/') + 1), key: key, part: given.key, deadline: deadline(given, settings), body: Arguments.json(wish(given, settings))]
     return see(new Promotion(hook(url, given), Arguments.namespace(given), null), canary, settings, order)
 }
 
@@ -42,13 +42,15 @@ Map see(Promotion promotion, String canary, Map settings, Map order) {
     long until = System.currentTimeMillis() + (settings.timeoutMinutes as long) * 60000L + 60000L
     try {
         if (order) {
-            promotion.start(order.name as String, order.key as String, order.body as String, until)
+            promotion.start(order, until)
         } else {
             promotion.recall()
             promotion.look(until)
         }
         if (!promotion.state.expired) {
-            echo('[canary] ' + canary + ' ' + promotion.id + ': ' + promotion.state.phase + ', ' + promotion.link())
+            // Whoever does not wait must know by when a person has to have answered.
+            String end = order && settings.wait == false ? '; its deadline is ' + order.deadline + ' s after it was first asked for' : ''
+            echo('[canary] ' + canary + ' ' + promotion.id + ': ' + promotion.state.phase + ', ' + promotion.link() + end)
         }
         describe(settings, canary, promotion)
         if (order && settings.wait == false && !promotion.state.expired) {
@@ -65,8 +67,12 @@ Map see(Promotion promotion, String canary, Map settings, Map order) {
         }
         throw interruption
     } catch (Exception failure) {
-        if (!promotion.state.finished || !(failure instanceof AbortException)) {
+        if (!promotion.state.finished) {
             lose(promotion, settings, order, failure)
+        }
+        if (!(failure instanceof AbortException)) {
+            // A stage that is run again prints the rest of the log, and has the same verdict.
+            throw failure
         }
         // What is left is the end of a log, and no reason to lose a verdict.
         echo('[canary] the end of the log could not be read: ' + Text.line(failure.message))
@@ -116,19 +122,20 @@ void lookOnceMore(Promotion promotion, long late, Exception failure) {
         if (!promotion.state.finished) {
             throw failure ?: again
         }
-        echo('[canary] the end of the log could not be read: ' + Text.line(again.message))
+        echo('[canary] the end of the log could not be read: ' + Text.line(again.message ?: again.toString()))
     }
 }
 
-/** Fails because the server is not heard of, and says what becomes of the release. */
+/** Fails because the server is not heard of, and says what becomes of the release, whatever it is that went wrong. */
 void lose(Promotion promotion, Map settings, Map order, Exception failure) {
-    if (!(failure instanceof AbortException) || !promotion.mayHaveStarted()) {
+    if (!promotion.mayHaveStarted()) {
         throw failure
     }
+    String why = failure instanceof AbortException ? failure.message : '[canary] ' + Hook.FAULT + failure.toString()
     if (settings.onLost == 'abort') {
         callOff(promotion, settings, order, 'the build lost sight of it: ' + env.BUILD_TAG)
     }
-    error(failure.message + '; ' + (promotion.state.finished ? 'called off: ' + promotion.state.result : promotion.goesOn()))
+    error(Text.line(why) + '; ' + (promotion.state.finished ? 'called off: ' + promotion.state.result : promotion.goesOn()))
 }
 
 /** The server has not decided in time. */
@@ -168,7 +175,7 @@ void callOff(Promotion promotion, Map settings, Map order, String reason) {
     try {
         if (promotion.id == null && promotion.mayHaveStarted()) {
             // The request that was under way may have been taken. Only asking again with its key tells.
-            promotion.start(order.name as String, order.key as String, order.body as String, until)
+            promotion.start(order, until)
         }
         if (promotion.id != null) {
             promotion.callOff(settings.onAbort as String, reason, until)
@@ -221,8 +228,13 @@ Map wish(Map given, Map settings) {
     }
     wish.requester = given.requester ?: requester()
     wish.policy = [conflict: settings.conflict, onAbort: settings.onAbort,
-        deadlineSeconds: (given.deadlineSeconds ?: Math.max(60, (settings.timeoutMinutes as int) * 60)) as int]
+        deadlineSeconds: deadline(given, settings)]
     return wish
+}
+
+/** Seconds from its creation after which the server ends a promotion. */
+int deadline(Map given, Map settings) {
+    return (given.deadlineSeconds ?: Math.max(60, (settings.timeoutMinutes as int) * 60)) as int
 }
 
 /** Who asks. It is no part of what makes two requests the same. */

@@ -6,12 +6,12 @@ import dev.bellwether.Promotion
 Map call(Map args = [:]) {
     Map named = Arguments.plain(args) as Map
     List known = ['canary', 'namespace', 'promotion', 'id', 'url', 'credentialsId', 'httpProxy', 'timeoutMinutes', 'onAbort', 'onLost', 'onRolledBack',
-        'abortWaitSeconds', 'describe']
+        'abortWaitSeconds', 'describe', 'key']
     String url = Arguments.withoutSlash(named.url ?: env.BELLWETHER_URL)
     if (named.id && !named.promotion) {
         named.promotion = named.id
     }
-    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String)
+    Map given = Arguments.withPromotion(named, url, env."${Memory.VARIABLE}" as String, env.STAGE_NAME as String)
     Map settings = canaryPromote.defaults() + given
     String problem = Arguments.wrong(named, known) ?: Arguments.wrongCommon(given, url) ?:
         Arguments.wrongPromotion(given.namespace as String, given.promotion as String) ?: canaryPromote.wrongSettings(settings)

@@ -52,6 +52,9 @@ class Build {
     int probes = 0
     /** Number of a probe → a fault, as `faults`. */
     Map probeFaults = [:]
+    /** Number of a lookup of the token → what it throws. */
+    Map lookups = [:]
+    int binds = 0
     /** Steps of plugins that are not installed. */
     List missing = []
     /** What the steps make of the build's graph: four nodes for a block, one for any other. */
@@ -60,6 +63,8 @@ class Build {
     int saves = 0
     /** What a step of the pipeline's own throws, by its name. */
     Map breaks = [:]
+    /** Who answers an `input`, after how many milliseconds, and whether by Abort. */
+    Map answer = [who: 'mia', after: 0L, abort: false]
     /** What happens elsewhere at the step `meanwhile`. */
     Closure meanwhile = { }
     /** What builds say of who started them: of this one, and of those that triggered it. */
@@ -217,12 +222,22 @@ class Build {
         throw breaks[args[0]] as Throwable
     }
 
+    private Object doInput(List args) {
+        Clock.pass(answer.after as long)
+        interruptIf(answer.abort as boolean, 'Rejected by ' + answer.who)
+        return args[0] instanceof Map && args[0].submitterParameter ? answer.who : null
+    }
+
     private Object doMark(List args) {
         printed << ('[canary] mark ' + args[0])
         return null
     }
 
     private Object doBind(List args) {
+        binds++
+        if (lookups[binds]) {
+            throw lookups[binds] as Throwable
+        }
         if (args[0].credentialsId != 'bellwether') {
             throw new AbortException('Could not find credentials entry with ID ' + args[0].credentialsId)
         }

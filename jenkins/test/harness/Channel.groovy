@@ -156,6 +156,21 @@ class Channel {
                 assert suite.server.journal().gates*.onBehalfOf == [['eve']]
             }
         }
+        suite.check('the example with the command line has a key that no other build has, and no example has a secret of GitLab') {
+            String page = new File(Paths.library.parentFile, 'docs/command-line.md').getText('UTF-8')
+            String jenkins = (page =~ /(?s)```groovy\n(.*?)```/)[0][1]
+            String gitlab = (page =~ /(?s)GitLab;.*?```yaml\n(.*?)```/)[0][1]
+            String wanted = (jenkins =~ /"BELLWETHER_KEY=(.*?)"/)[0][1]
+            List keys = [[0, 42], [1, 42], [0, 43]].collect { List row ->
+                Build build = suite.again("mark(\"${wanted}\")", { it.timeInMillis += row[0] }, [BUILD_URL: "https://ci.example/job/shop/job/web/${row[1]}/"])
+                suite.sound(build)
+                build.printed.last().substring('[canary] mark '.length())
+            }
+            assert keys.toSet().size() == 3 && keys.every { it ==~ /[!-~]{1,200}/ }
+            [gitlab, new File(Paths.library.parentFile, 'examples/ci/gitlab-ci.yaml').getText('UTF-8')].each {
+                assert it =~ /(?m)^  id_tokens:\n    BELLWETHER_TOKEN:\n      aud: bellwether\n/
+            }
+        }
         suite.check('examples ask for few rights, and name who triggered a run again') {
             String github = new File(Paths.library.parentFile, 'examples/ci/github-actions.yaml').getText('UTF-8')
             assert github.contains('permissions:') && github.contains('id-token: write') && !github.contains('write-all')

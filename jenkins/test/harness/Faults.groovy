@@ -66,7 +66,8 @@ class Faults {
             }
             suite.check('a credential that is not there is an error at once') {
                 Build build = suite.play([scenario: 'promoted'], Suite.PROMOTE + ", credentialsId: 'nope'")
-                assert build.result == 'FAILURE' && build.requests == 0 && build.steps.size() == 2
+                assert build.result == 'FAILURE' && build.requests == 0 && build.steps == ['httpRequest', 'bind', 'error']
+                assert build.failure.message.contains('infrastructure fault, no verdict about the release: no token could be had from the credential nope (Could not find')
             }
         }
     }

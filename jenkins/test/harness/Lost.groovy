@@ -31,6 +31,8 @@ class Lost {
         Map faults = [
             'a lost channel': new IOException('Unexpected termination of the channel'), 'a closed channel': new java.nio.channels.ClosedChannelException(),
             'a checkout': new AbortException('Error fetching remote repo \'origin\''), 'a command that Jenkins lost': new AbortException('script returned exit code -1'),
+            'a hangup': new AbortException('script returned exit code 129'), 'an interrupt': new AbortException('script returned exit code 130'),
+            'want of memory': new AbortException('script returned exit code 137'), 'a drain': new AbortException('script returned exit code 143'),
             'a missing file': new java.nio.file.NoSuchFileException('report.json'), 'no reports': new AbortException('No test report files were found. Configuration error?'),
             'a missing plugin': new NoSuchMethodError("No such DSL method 'junit' found among steps"), 'the plugin\'s own failure': new IllegalStateException('java.net.SocketException: Connection reset'),
         ]
@@ -42,7 +44,8 @@ class Lost {
                 assert build.printed.last().contains(FAULT) && build.printed.last().contains('stays closed') && build.printed.last().contains('the release goes on: shop/p-')
             }
         }
-        ['error': new AbortException('smoke test failed'), 'exit code': new AbortException('script returned exit code 1'), 'exception': new Exception('slow'),
+        ['error': new AbortException('smoke test failed'), 'exit code': new AbortException('script returned exit code 1'), 'timeout': new AbortException('script returned exit code 124'),
+            'a crash': new AbortException('script returned exit code 139'), 'a code of its own': new AbortException('script returned exit code 1370'), 'exception': new Exception('slow'),
             'assertion': new AssertionError('slow' as Object)].each { name, failure ->
             suite.check("a block that fails by its check is a no: ${name}") {
                 Build build = suite.play([scenario: 'held'], GATE.replace('BODY', "fail('it')")) { it.breaks = [it: failure] }
@@ -112,6 +115,46 @@ class Lost {
                 assert build.requests + build.probes <= 2 && suite.server.journal().created == 0 && !build.failure.message.contains('goes on')
             }
         }
+        ['a store that is away': new IllegalStateException('the vault is sealed'), 'a credential that is gone': new AbortException('Could not find credentials entry with ID bellwether')].each { name, failure ->
+            suite.check("after the first contact it is waited out: ${name}") {
+                Build build = suite.play([scenario: 'promoted'], Suite.PROMOTE) { it.lookups = (2..12).collectEntries { [it, failure] }; it.saveAlways = true }
+                suite.same(build, calm)
+                assert build.printed.any { it.contains("no token could be had from the credential bellwether (${failure.message}), asking again in 15 s") }
+            }
+            suite.check("it is given up after three minutes, and the build says that the release goes on: ${name}") {
+                long began = Clock.now()
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE) { it.lookups = (2..900).collectEntries { [it, failure] } }
+                suite.sound(build)
+                assert Clock.now() - began in 180000L..260000L && suite.server.journal().aborts.empty
+                assert build.failure.message.contains(FAULT + 'there is no token for 3 minutes now: ') && build.failure.message.contains('; the release goes on: shop/p-')
+            }
+            suite.check("at the gate it is no verdict: ${name}") {
+                // While the gate is waited for, and when it is to be approved.
+                [3, 4].each { int lookup ->
+                    Build build = suite.play([scenario: 'held'], GATE.replace('BODY', '')) { it.lookups = (lookup..900).collectEntries { [it, failure] } }
+                    suite.sound(build)
+                    assert build.result == 'FAILURE' && build.failure.message.contains(FAULT) && suite.server.journal().gates.empty
+                    assert build.failure.message.contains('; the release goes on: shop/p-')
+                }
+            }
+        }
+        suite.check('whatever else goes wrong while a promotion is followed, the build says that the release goes on') {
+            int step = suite.play([scenario: 'never'], Suite.PROMOTE + ', timeoutMinutes: 1').steps.findLastIndexOf { it == 'unbind' } + 1
+            Build build = suite.play([scenario: 'never'], Suite.PROMOTE + ', timeoutMinutes: 1') { it.plan = [(step): 'fail'] }
+            suite.sound(build)
+            assert build.failure.message.contains(FAULT + 'java.lang.IllegalStateException: put in by the test; the release goes on: shop/p-')
+        }
+        suite.check('whatever else goes wrong at a gate is no verdict') {
+            Build quiet = suite.play([scenario: 'held'], GATE.replace('BODY', ''))
+            int block = quiet.steps.indexOf('mark')
+            // The last lookup before the block, and the first one after it.
+            [quiet.steps.take(block).findLastIndexOf { it == 'unbind' } + 1, block + quiet.steps.drop(block).indexOf('unbind') + 1].each { int step ->
+                Build build = suite.play([scenario: 'held'], GATE.replace('BODY', '')) { it.plan = [(step): 'fail'] }
+                suite.sound(build)
+                assert build.failure.message.contains(FAULT + 'java.lang.IllegalStateException: put in by the test; the release goes on: shop/p-')
+                assert !(suite.server.journal().gates*.verb.contains('reject'))
+            }
+        }
         ['dns', 'tls'].each { fault ->
             suite.check("${fault} after the first contact is waited out") {
                 suite.same(suite.play([scenario: 'promoted'], Suite.PROMOTE) { it.faults = [3: fault, 4: fault] }, calm)
@@ -160,9 +203,57 @@ class Lost {
             suite.sound(build)
             assert build.failure.message.contains('it may have been started all the same; see ' + suite.server.url + '/v1/namespaces/shop/canaries/web')
         }
+        String unknown = 'it may have been started all the same; see ' + suite.server.url + '/v1/namespaces/shop/canaries/web'
+        Map late = [gone: { it.faults = [1: 'lost', 2: 'gone'] }, '401': { it.faults = [1: 'lost', 2: '401'] }, '403': { it.faults = [1: 'lost', 2: '403'] },
+            'gone before the token': { it.faults = [1: 'lost']; it.probeFaults = [2: 'gone'] }, 'conflict': { it.faults = [1: 'lost', 2: 'evil-refusal'] }]
+        late.each { fault, prepare ->
+            suite.check("a start whose answer is lost, and then a refusal: ${fault}") {
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE, prepare)
+                suite.sound(build)
+                assert build.result == 'FAILURE' && build.failure.message.endsWith(unknown) && suite.server.journal().created == 1
+                assert suite.server.journal().aborts.empty
+            }
+            suite.check("a start whose answer is lost, and then a refusal, is called off where that is asked for: ${fault}") {
+                Build build = suite.play([scenario: 'never'], Suite.PROMOTE + ", onLost: 'abort'", prepare)
+                suite.sound(build)
+                assert build.result == 'FAILURE' && build.failure.message.endsWith('called off: Aborted') && suite.server.journal().created == 1
+                assert suite.server.journal().aborts*.action == ['rollback']
+            }
+        }
+        suite.check('a build that is aborted while it starts, and then a refusal') {
+            int start = suite.play([scenario: 'promoted']).steps.indexOf('bind') + 2
+            Build build = suite.play([scenario: 'never'], Suite.PROMOTE) { it.plan = [(start): 'abort-after']; it.faults = [2: 'gone'] }
+            suite.sound(build)
+            assert build.result == 'ABORTED' && suite.server.journal().created == 1
+            assert build.printed.last().contains('could not call it off') && build.printed.last().endsWith(unknown)
+        }
         suite.check('a start that was refused') {
             assert !suite.play([scenario: 'conflict']).failure.message.contains('goes on')
             assert !suite.play([scenario: 'frozen']).failure.message.contains('started all the same')
+        }
+        suite.check('a promotion that is not over when canaryAbort has waited for it') {
+            Build build = suite.play([scenario: 'never', deaf: true], START + "canaryAbort(minutes: 2)\nmark('green')")
+            suite.sound(build)
+            assert build.result == 'FAILURE' && build.failure.message.startsWith('canaryAbort: p-') && build.failure.message.contains(' is not over yet; ')
+            assert told(build.failure.message) && suite.server.journal().aborts*.action == ['rollback']
+        }
+        ['502', '401', 'hang', 'page'].each { fault ->
+            ['canaryAbort minutes: 4', "canaryApprove gate: 'confirm-promotion', minutes: 4", "canaryApprove gate: 'confirm-promotion', reject: true, minutes: 4"].each { call ->
+                suite.check("an order that does not arrive: ${call}, ${fault}") {
+                    Build build = suite.play([scenario: 'held'], START + call) { it.faults = (2..900).collectEntries { [it, fault] } }
+                    suite.sound(build)
+                    assert build.result == 'FAILURE' && build.failure.message.contains(FAULT) && told(build.failure.message)
+                    assert build.failure.message.count('goes on') == 1
+                }
+            }
+        }
+        suite.check('a log whose end cannot be read after canaryAbort') {
+            suite.play([scenario: 'never'], START + 'canaryAbort()')
+            int end = suite.server.journal().requests.findLastIndexOf { it.contains('/log?') } + 1
+            Build build = suite.play([scenario: 'never'], START + 'mark(canaryAbort(minutes: 2).result)') { it.faults = (end..900).collectEntries { [it, '502'] } }
+            suite.sound(build)
+            assert build.result == 'SUCCESS' && build.printed.last() == '[canary] mark Aborted'
+            assert build.printed.any { it.contains('the end of the log could not be read') }
         }
         suite.check('a gate that is not reached in time') {
             Build build = suite.play([scenario: 'held-elsewhere'], GATE.replace('BODY', '').replace("-promotion')", "-promotion', minutes: 3)"))

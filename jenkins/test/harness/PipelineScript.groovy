@@ -10,7 +10,7 @@ import org.codehaus.groovy.runtime.InvokerHelper
  * A script is never saved itself, only its name: after a restart it is found again, as Jenkins does it.
  */
 abstract class PipelineScript extends SerializableScript {
-    static final List STEPS = ['echo', 'error', 'sleep', 'httpRequest', 'unstable', 'bind', 'unbind', 'limit', 'unlimit', 'mark', 'fail', 'meanwhile']
+    static final List STEPS = ['echo', 'error', 'sleep', 'httpRequest', 'unstable', 'bind', 'unbind', 'limit', 'unlimit', 'mark', 'fail', 'meanwhile', 'input']
     static final List BLOCKS = ['withCredentials', 'timeout', 'retry']
 
     @Override

@@ -68,6 +68,8 @@ class Suite {
         assert !(build.failure instanceof NotSerializableException)
         Closure broken = { Throwable t -> t instanceof MissingMethodException || t instanceof MissingPropertyException || t instanceof NullPointerException || t instanceof ClassCastException }
         assert !broken(build.failure)
+        // What the library makes of every exception; its own faults must not hide there.
+        (build.printed + [build.failure?.message ?: '']).each { assert !(it =~ /(MissingMethod|MissingProperty|NullPointer|ClassCast|NotSerializable|Security)Exception/) }
     }
 
     /** The same end as the undisturbed build: result, lines and one promotion. */

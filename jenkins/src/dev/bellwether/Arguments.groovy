@@ -13,6 +13,8 @@ class Arguments implements Serializable {
 
     /** What every step may be called with. */
     static final List COMMON = ['canary', 'namespace', 'promotion', 'url', 'credentialsId', 'httpProxy', 'minutes']
+    /** What every step may be called with that acts on a promotion of this build. */
+    static final List OWN = COMMON + ['key']
 
     /** Null, or what is wrong. A name that is not known is an error: a typing error must not pass in a release. */
     @NonCPS
@@ -43,13 +45,14 @@ class Arguments implements Serializable {
      * `given` with the promotion that is meant: the one that is named, or else the one that this build started.
      *
      * @param kept what the build remembers, see {@link Memory}
+     * @param stage where the step is called
      */
     @NonCPS
-    static Map withPromotion(Map given, String url, String kept) {
+    static Map withPromotion(Map given, String url, String kept, String stage) {
         Map whole = [:] + given
         whole.put('namespace', namespace(given))
         if (!given.get('promotion')) {
-            Map found = Memory.find(kept, url, given.get('canary') as String)
+            Map found = Memory.find(kept, url, given.get('canary') as String, stage, given.get('key') as String)
             whole.put('problem', found.get('problem'))
             whole.put('promotion', found.get('id'))
             whole.put('namespace', found.get('namespace') ?: whole.get('namespace'))

@@ -19,10 +19,19 @@ class Failures implements Serializable {
         'Unable to create live FilePath', 'missing workspace', 'Unexpected termination of the channel', 'Cannot contact ', 'marked offline',
         'Remote call on ', 'Agent was removed', 'ClosedChannelException', 'ChannelClosedException', 'Resume after a restart not supported',
         'No such DSL method', 'Connection refused', 'Connection reset', 'UnknownHostException', 'SocketTimeoutException']
+    /**
+     * A command that was ended from outside by SIGHUP, SIGINT, SIGKILL or SIGTERM (128 and the signal): a terminal or agent that
+     * goes away, a node that is drained, the kernel that is out of memory. Such a command has not come to its verdict. The
+     * signals that a program brings upon itself (134 abort, 136 arithmetic, 139 memory) are what the check found: a no.
+     */
+    private static final String ENDED = '(?s).*script returned exit code (129|130|137|143)(?![0-9]).*'
 
     @NonCPS
     static boolean isFault(Throwable failure) {
         String text = failure.toString()
+        if (text.matches(ENDED)) {
+            return true
+        }
         for (String fault in FAULTS) {
             if (text.contains(fault)) {
                 return true

@@ -16,7 +16,7 @@ class Hook implements Serializable {
     /** Seconds that one long poll waits on the server; a proxy's usual limit is 30 or 60. */
     static final int LONG_POLL_SECONDS = 20
     private static final int REQUEST_SECONDS = 15
-    /** How long a token that was good may be refused, in ms: while keys rotate or the server may not fetch them yet. */
+    /** How long a token that was good may be refused or not be had, in ms: while keys rotate or a vault is away. */
     private static final long PATIENCE = 180000L
     /** By these words, and nothing else, a caller knows that nothing was said about the release. */
     static final String FAULT = 'infrastructure fault, no verdict about the release: '
@@ -43,7 +43,7 @@ class Hook implements Serializable {
      *
      * @param request `verb`, `path`, `until` (ms since 1970); optional: `body` (JSON), `key` (idempotency key),
      *     `waitSeconds` (of a long poll), `expects` ('promotion', 'accepted', 'order', 'object' or 'log');
-     *     and `sent` is set once a try was made and not refused
+     *     `sent` is set once a try was made, and taken back by a refusal unless `lost` is set: an earlier try may have been taken
      * @return what {@link Answer} made of it
      */
     Map ask(Map request) {
@@ -60,14 +60,34 @@ class Hook implements Serializable {
     Map once(Map request) {
         Map answer = unready(request)
         if (answer == null) {
-            // The credential's failure is not caught: asking again would not mend it.
-            try {
-                steps.withCredentials([steps.string(credentialsId: credentialsId, variable: 'BELLWETHER_TOKEN')]) {
-                    answer = attempt(request)
-                }
-            } catch (NoSuchMethodError missing) {
-                lacks(missing.message)
+            answer = withToken { attempt(request) }
+        }
+        return answer
+    }
+
+    /** What `body` returns, which is run with a token that is looked up for it; or why there is none. */
+    Map withToken(Closure body) {
+        Map answer = null
+        boolean found = false
+        try {
+            steps.withCredentials([steps.string(credentialsId: credentialsId, variable: 'BELLWETHER_TOKEN')]) {
+                found = true
+                answer = body()
             }
+        } catch (FlowInterruptedException interruption) {
+            throw interruption
+        } catch (NoSuchMethodError missing) {
+            lacks(missing.message)
+        } catch (Exception failure) {
+            if (found) {
+                throw failure
+            }
+            String why = 'no token could be had from the credential ' + Text.line(credentialsId) + ' (' + Text.line(failure.message ?: failure.toString()) + ')'
+            if (!met) {
+                // Nobody has mistyped what was there before; at the first contact asking again would not mend it.
+                steps.error('[canary] ' + FAULT + why)
+            }
+            answer = [outcome: 'again', denied: true, tokenless: true, why: why]
         }
         return answer
     }
@@ -76,14 +96,15 @@ class Hook implements Serializable {
     void bear(Map answer, Map request, Map trouble) {
         String what = request.verb + ' ' + url + request.path + ': ' + answer.why
         if (answer.outcome == 'refused') {
-            request.sent = false
+            request.sent = request.lost == true
             steps.error('[canary] ' + (answer.fault ? FAULT : '') + what)
         }
         long now = System.currentTimeMillis()
         trouble.tries = (trouble.tries ?: 0) + 1
         trouble.denied = answer.denied ? (trouble.denied ?: now) : null
         if (trouble.denied && now - (trouble.denied as long) >= PATIENCE) {
-            steps.error('[canary] ' + FAULT + 'the token is refused for ' + PATIENCE.intdiv(60000L) + ' minutes now: ' + what)
+            steps.error('[canary] ' + FAULT + (answer.tokenless ? 'there is no token for ' : 'the token is refused for ') + PATIENCE.intdiv(60000L) +
+                ' minutes now: ' + what)
         }
         // A token that grew old while it was used is no trouble: the next look gets another.
         int pause = answer.stale && trouble.tries == 1 ? 0 : Answer.pause(trouble.tries as int, answer.retryAfter as Integer)
@@ -131,6 +152,8 @@ class Hook implements Serializable {
         Map answer = Answer.judge(exchange(request), request, met)
         trusted = answer.api == true
         met = met || answer.outcome == 'taken'
+        // A token that is refused is refused before anything is done; of all else nobody knows what became of it.
+        request.lost = request.lost || (answer.outcome == 'again' && !answer.denied)
         return answer
     }
 

@@ -32,16 +32,18 @@ class Promotion implements Serializable {
         this.id = id
     }
 
-    /** Starts it, or finds it again: the same key with the same body is the same promotion. */
-    void start(String canary, String key, String body, long until) {
-        starting = [verb: 'POST', path: root() + '/canaries/' + canary + '/promotions', body: body, key: key,
-            expects: 'promotion', until: until]
+    /** Starts it, or finds it again: the same key with the same body is the same promotion. `order` has `name`, `key`, `body` and `part`. */
+    void start(Map order, long until) {
+        starting = [verb: 'POST', path: root() + '/canaries/' + order.name + '/promotions', body: order.body, key: order.key,
+            expects: 'promotion', until: until, lost: starting.sent == true, sent: starting.sent == true]
         Map answer = hook.ask(starting)
         take(answer)
         id = state.id
         if (id) {
             recall()
-            steps.env."${Memory.VARIABLE}" = Memory.with(steps.env."${Memory.VARIABLE}" as String, hook.url, namespace, canary, id)
+            steps.env."${Memory.VARIABLE}" = Memory.with(steps.env."${Memory.VARIABLE}" as String, hook.url, namespace, order.name as String, id,
+                steps.env.STAGE_NAME as String, order.part as String)
+            note()
         }
     }
 
@@ -52,6 +54,15 @@ class Promotion implements Serializable {
 
     private void take(Map answer) {
         state = answer.expired ? State.expired(answer.document as Map, id) : State.of(answer.document as Map)
+        note()
+    }
+
+    /** Lets the steps that follow in this build know that it is over. */
+    private void note() {
+        String kept = steps.env."${Memory.VARIABLE}"
+        if (id && kept && state.finished) {
+            steps.env."${Memory.VARIABLE}" = Memory.over(kept, hook.url, namespace, id)
+        }
     }
 
     /** Whether the server may have heard of it, although no answer came. */
@@ -92,9 +103,7 @@ class Promotion implements Serializable {
             Map request = [verb: 'GET', path: path(), until: until, expects: 'promotion']
             Map answer = hook.unready(request)
             if (answer == null) {
-                steps.withCredentials([steps.string(credentialsId: hook.credentialsId, variable: 'BELLWETHER_TOKEN')]) {
-                    answer = session(gate, until)
-                }
+                answer = hook.withToken { session(gate, until) }
             }
             if (answer.outcome == 'taken') {
                 trouble = [:]
@@ -160,7 +169,7 @@ class Promotion implements Serializable {
         return answer
     }
 
-    /** Calls it off and waits until `until` for its result; says what came of it and never fails. */
+    /** Calls it off and waits until `until` for its result. */
     Map callOff(String action, String reason, long until) {
         String body = Arguments.json([action: action, reason: Arguments.words(reason)])
         steps.echo('[canary] calling ' + id + ' off: ' + action)
