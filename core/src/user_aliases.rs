@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Users of the cluster by the names that CI servers have for them.
+/// Users of the cluster by the names that CI servers have for them. An alias may be one of a user who is an alias themself, as
+/// after a rename: all of them mean the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserAliases(BTreeMap<String, String>);
 
@@ -27,11 +28,38 @@ impl UserAliases {
     /// are kept apart by nobody who reads them.
     #[must_use]
     pub fn user(&self, name: &str) -> String {
-        let name = folded(name);
-        self.0.get(&name).cloned().unwrap_or(name)
+        let mut name = folded(name);
+        let mut passed = vec![name.clone()];
+        while let Some(user) = self.0.get(&name) {
+            if let Some(first) = passed.iter().position(|other| other == user) {
+                // A circle: each of these names means all of them.
+                return passed[first..].iter().min().cloned().unwrap_or(name);
+            }
+            passed.push(user.clone());
+            name.clone_from(user);
+        }
+        name
     }
 }
 
 fn folded(name: &str) -> String {
     name.trim().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alias_of_an_alias_is_the_same_person() {
+        let renamed = UserAliases::new([("oidc:mia", vec!["mia"]), ("oidc:mia.smith", vec!["oidc:mia"])]);
+        for name in ["mia", "oidc:mia", "OIDC:mia.smith"] {
+            assert_eq!(renamed.user(name), "oidc:mia.smith");
+        }
+        let circle = UserAliases::new([("a", vec!["b", "x"]), ("b", vec!["a"])]);
+        for name in ["a", "b", "x"] {
+            assert_eq!(circle.user(name), "a");
+        }
+        assert_eq!(circle.user("bob"), "bob");
+    }
 }

@@ -30,16 +30,18 @@ pub fn entry(promotion: &SeenPromotion) -> Option<LedgerEntry> {
     })
 }
 
-/// The entries that go because there are too many: those that ended first.
+/// The entries that go because there are too many: those that ended first, but never that of `noted`, which was written a moment
+/// ago and may have ended long before.
 #[must_use]
-pub fn too_old(entries: &BTreeMap<String, LedgerEntry>) -> Vec<&String> {
+pub fn too_old<'a>(entries: &'a BTreeMap<String, LedgerEntry>, noted: &str) -> Vec<&'a String> {
     if entries.len() <= FULL {
         return Vec::new();
     }
     let mut by_age: Vec<_> = entries.iter().collect();
     by_age.sort_by_key(|(name, entry)| (entry.finished_at, *name));
     let too_many = by_age.len() - KEPT;
-    by_age.into_iter().take(too_many).map(|(name, _)| name).collect()
+    let others = by_age.into_iter().map(|(name, _)| name);
+    others.filter(|name| *name != noted).take(too_many).collect()
 }
 
 #[cfg(test)]
@@ -68,10 +70,13 @@ mod tests {
         };
         let mut entries: BTreeMap<String, LedgerEntry> =
             (0..500).map(|n| (format!("p-{}", 999 - n), entry(n))).collect();
-        assert!(too_old(&entries).is_empty());
+        assert!(too_old(&entries, "p-500").is_empty());
         entries.insert("p-new".to_owned(), entry(500));
-        let gone = too_old(&entries);
+        let gone = too_old(&entries, "p-new");
         assert_eq!((gone.len(), gone[0].as_str()), (101, "p-999"));
         assert!(!gone.contains(&&"p-new".to_owned()));
+        // One that was kept for long is forgotten last, not first.
+        let gone = too_old(&entries, "p-999");
+        assert_eq!((gone.len(), gone[0].as_str()), (101, "p-998"));
     }
 }

@@ -17,6 +17,9 @@ pub(super) fn of(seen: &Seen<'_>, promotions: &[SeenPromotion]) -> Requests {
         if let Some(revision) = revision(seen, promotion) {
             let shipped = requests.shipped.entry(revision.to_owned()).or_default();
             shipped.merge(&promotion.requesters());
+            if asks_for_all(seen, promotion, revision) {
+                requests.whole.insert(revision.to_owned());
+            }
         }
         if promotion.running() && promotion.status.revision.is_none() {
             let shipping = shipping(promotion);
@@ -51,6 +54,14 @@ pub(super) fn are_kept(seen: &Seen<'_>, promotion: &SeenPromotion) -> bool {
     !in_play || requesters.is_empty() || noted.is_some_and(|noted| noted.contains_all(&requesters))
 }
 
+/// Whether `promotion` names the image of every container that the workload has at `revision`.
+fn asks_for_all(seen: &Seen<'_>, promotion: &SeenPromotion, revision: &str) -> bool {
+    let target = seen.target.as_ref().filter(|target| target.revision == revision);
+    target.is_some_and(|target| {
+        wanted(&promotion.spec, target).is_ok_and(|wanted| wanted.met_by(target) && wanted.names_all(target))
+    })
+}
+
 fn shipping(promotion: &SeenPromotion) -> Shipping {
     Shipping {
         base: promotion.status.base.clone().unwrap_or_default(),
@@ -68,7 +79,8 @@ fn revision<'a>(seen: &'a Seen<'_>, promotion: &'a SeenPromotion) -> Option<&'a 
         // It may have got anything.
         return Some(&target.revision);
     }
-    if !promotion.running() {
+    // One that has not begun asks all the same, if the workload has already what it asks for.
+    if promotion.finished() {
         return None;
     }
     let met = wanted(&promotion.spec, target).is_ok_and(|wanted| wanted.met_by(target));

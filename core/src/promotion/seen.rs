@@ -44,6 +44,8 @@ pub struct Unreadable {
     pub problem: String,
     /// Whether what became of it cannot be read either, so that nothing may be written over it.
     pub status_too: bool,
+    /// Whether who asks cannot be read in full either.
+    pub requester_too: bool,
 }
 
 /// In which form a command came.
@@ -166,12 +168,12 @@ impl SeenPromotion {
             ..
         } = &self.spec.requester;
         let names = [authenticated_as, user].into_iter().flatten();
-        let names: Requesters = names.chain(on_behalf_of).cloned().collect();
-        if names.is_empty() && self.unreadable.is_some() {
-            Requesters::unknown()
-        } else {
-            names
+        let mut names: Requesters = names.chain(on_behalf_of).cloned().collect();
+        let hidden = |unreadable: &Unreadable| unreadable.requester_too || names.is_empty();
+        if self.unreadable.as_ref().is_some_and(hidden) {
+            names.merge(&Requesters::unknown());
         }
+        names
     }
 
     /// Id of an order of the Promotion itself, for this purpose.

@@ -22,6 +22,17 @@ impl Wanted {
             Wanted::Revision(revision) => target.revision.starts_with(revision.as_str()),
         }
     }
+
+    /// Whether it says what every container of the workload is to run.
+    pub(super) fn names_all(&self, target: &Target) -> bool {
+        match self {
+            Wanted::Images(images) => target
+                .images
+                .keys()
+                .all(|container| images.contains_key(container)),
+            Wanted::Revision(_) => true,
+        }
+    }
 }
 
 /// What `spec` wants of `target`, or why it cannot have it.

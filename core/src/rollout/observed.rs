@@ -171,6 +171,8 @@ pub struct Order {
 pub struct Requests {
     /// By the revision that the workload has got for them.
     pub shipped: BTreeMap<String, Requesters>,
+    /// Of these revisions those of which every image was asked for by one Promotion: nothing of a revision before is in them.
+    pub whole: BTreeSet<String>,
     /// Those for whom the workload gets other images, which may be on their way already.
     pub shipping: Option<Shipping>,
 }

@@ -28,7 +28,7 @@ pub async fn note(
         }
         written => written?,
     };
-    let gone = ledger::too_old(&written.spec.entries);
+    let gone = ledger::too_old(&written.spec.entries, promotion);
     if !gone.is_empty() {
         let none: Map<String, Value> = gone.into_iter().map(|name| (name.clone(), Value::Null)).collect();
         patch(&api, &name, Value::Object(none)).await?;

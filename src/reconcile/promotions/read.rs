@@ -82,6 +82,9 @@ pub(super) fn promotion(object: &Value) -> Option<SeenPromotion> {
     let unreadable = unreadable.map(|(problem, status_too)| Unreadable {
         problem: problem.clone(),
         status_too,
+        requester_too: object
+            .at("/spec/requester")
+            .is_some_and(|requester| Requester::deserialize(requester).is_err()),
     });
     let mut status = status.unwrap_or_else(|_| status_in_part(object));
     if status.finished_at.is_some() {
@@ -123,7 +126,7 @@ fn spec_in_part(object: &Value) -> PromotionSpec {
             ttl_seconds: readable(object, "/spec/policy/ttlSeconds"),
             ..Policy::default()
         },
-        request_digest: None,
+        request_digest: readable(object, "/spec/requestDigest"),
     }
 }
 

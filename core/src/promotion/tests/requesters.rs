@@ -47,6 +47,7 @@ fn promotion_of_a_newer_version_counts_as_a_requester_and_as_unfinished() {
     stage.promotions[0].unreadable = Some(Unreadable {
         problem: "spec.policy: unknown field `wait`".to_owned(),
         status_too: true,
+        requester_too: false,
     });
     stage.settle();
     assert_eq!(
@@ -75,6 +76,7 @@ fn what_is_not_known_is_refused_by_name() {
     stage.promotions[0].unreadable = Some(Unreadable {
         problem: problem.clone(),
         status_too: false,
+        requester_too: false,
     });
     stage.command(Verb::Abort, None);
     stage.commands[0].unreadable = Some(problem.clone());
@@ -83,4 +85,41 @@ fn what_is_not_known_is_refused_by_name() {
     let refused = format!("refused: {problem}");
     assert_eq!(stage.promotions[0].status.message.as_ref(), Some(&refused));
     assert_eq!(stage.commands[0].status.outcome.as_ref(), Some(&refused));
+}
+
+/// It waits for a freeze, or for another promotion, while a release of just this image is under way.
+#[test]
+fn promotion_that_has_not_begun_asks_for_what_the_workload_has_already() {
+    let mut stage = asked("mia");
+    stage.promotions[0].status.phase = Some(PromotionPhase::Queued);
+    let requests = decide(&stage.seen(), stage.now).requests;
+    assert!(requests.shipped.is_empty(), "the workload has another image");
+    stage.target = target("of-web:2", "web:2");
+    let requests = decide(&stage.seen(), stage.now).requests;
+    assert!(requests.shipped["of-web:2"].contains_all(&["mia".to_owned()].into_iter().collect()));
+    assert!(requests.whole.contains("of-web:2"), "it is the only container");
+    stage
+        .target
+        .images
+        .insert("sidecar".to_owned(), "proxy:5".to_owned());
+    stage.promotions[0].spec.image = None;
+    stage.promotions[0].spec.images = Some([("app".to_owned(), "web:2".to_owned())].into());
+    let requests = decide(&stage.seen(), stage.now).requests;
+    assert!(
+        requests.whole.is_empty(),
+        "the other container may have what somebody else asked for"
+    );
+}
+
+/// A newer version may know more names than this one reads.
+#[test]
+fn requester_that_cannot_be_read_in_full_may_be_anybody() {
+    let mut stage = asked("mia");
+    stage.promotions[0].unreadable = Some(Unreadable {
+        problem: "spec.requester: unknown field `team`".to_owned(),
+        status_too: false,
+        requester_too: true,
+    });
+    let requests = decide(&stage.seen(), stage.now).requests;
+    assert!(requests.shipped.values().all(Requesters::has_unknown) && !requests.shipped.is_empty());
 }

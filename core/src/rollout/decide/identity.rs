@@ -9,10 +9,11 @@ use crate::rollout::{Observed, Workload};
 pub(super) fn recognise(seen: &Observed) -> Option<Observed> {
     let known = &seen.status.revision;
     let rejected = known.rejected.iter().map(|rejected| &rejected.revision);
-    let recorded: Vec<&String> = [&known.current, &known.promoted, &known.previous]
+    let recorded: Vec<&String> = [&known.current, &known.promoted, &known.previous, &known.waiting]
         .into_iter()
         .flatten()
         .chain(rejected)
+        .chain(known.requesters.keys())
         .collect();
     let target = seen
         .target
@@ -37,6 +38,9 @@ pub(super) fn recognise(seen: &Observed) -> Option<Observed> {
     if let (Some(workload), Some(name)) = (&seen.target, &target)
         && let Some(asked) = seen.requests.shipped.remove(&workload.revision)
     {
+        if seen.requests.whole.remove(&workload.revision) {
+            seen.requests.whole.insert(name.clone());
+        }
         seen.requests
             .shipped
             .entry(name.clone())

@@ -5,7 +5,7 @@
 
 use super::{fence, plan::Plan};
 use crate::{
-    api::RevisionStatus,
+    api::{Requesters, RevisionStatus},
     defect::{Defect, planted},
     rollout::{Child, Order},
 };
@@ -31,6 +31,12 @@ pub(super) fn note(plan: &mut Plan<'_>) {
         None if fence::refuses_late_writes(plan.spec, seen, Child::Target, now) => known.shipping = None,
         None => {}
     }
+    if let Some(target) = target
+        && let Some(asked) = carried_over(known, target)
+        && !seen.requests.whole.contains(target)
+    {
+        known.requesters.entry(target.clone()).or_default().merge(&asked);
+    }
     for (revision, asked) in &seen.requests.shipped {
         if is_in_play(known, target, revision) {
             known.requesters.entry(revision.clone()).or_default().merge(asked);
@@ -43,6 +49,18 @@ pub(super) fn note(plan: &mut Plan<'_>) {
         is_in_play(known, target, revision) && (asked_now || !forgets)
     });
     known.requesters = all;
+}
+
+/// Who asked for what the workload had before, if that was never promoted: a revision that is made of it, by another image or by
+/// an annotation, still contains what they asked for.
+fn carried_over(known: &RevisionStatus, target: &String) -> Option<Requesters> {
+    let (current, waiting) = (known.current.as_ref(), known.waiting.as_ref());
+    let promoted = known.promoted.as_ref();
+    if planted(Defect::ForgetsWhoAsked) || [current, waiting, promoted].contains(&Some(target)) {
+        return None;
+    }
+    let before = waiting.or(current).filter(|before| Some(*before) != promoted)?;
+    known.requesters.get(before).cloned()
 }
 
 /// Whether this revision is released, waits for that, or may be released again.

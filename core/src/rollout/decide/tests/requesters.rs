@@ -106,11 +106,37 @@ fn whoever_cannot_be_named_may_be_anybody() {
 fn another_revision_was_asked_for_by_others() {
     let mut seen = asked_and_gone();
     seen.target = Some(workload("c", "3"));
+    seen.requests.shipped = BTreeMap::from([("c".to_owned(), names(&["bob"]))]);
+    seen.requests.whole = ["c".to_owned()].into();
     for now in 6..20 {
         live(&mut seen, now, &gated());
     }
     assert_eq!(seen.status.revision.current.as_deref(), Some("c"));
-    assert_eq!(seen.status.revision.requesters, BTreeMap::new());
+    assert_eq!(seen.status.revision.requesters["c"], names(&["bob"]));
+}
+
+/// Somebody asks for another image beside the one that was never promoted, or restarts the pods.
+#[test]
+fn revision_made_of_one_that_was_not_promoted_was_asked_for_by_the_same() {
+    for others in [None, Some("bob")] {
+        let mut seen = asked_and_gone();
+        seen.target = Some(workload("c", "3"));
+        if let Some(other) = others {
+            seen.requests.shipped = BTreeMap::from([("c".to_owned(), names(&[other]))]);
+        }
+        for now in 6..20 {
+            live(&mut seen, now, &gated());
+        }
+        assert_eq!(seen.status.revision.current.as_deref(), Some("c"));
+        let asked = &seen.status.revision.requesters["c"];
+        assert!(asked.contains_all(&names(&["mia", "ci:shop/web"])), "{asked:?}");
+    }
+    // What was promoted is nobody's wish any more.
+    let mut seen = asked_and_gone();
+    seen.status.revision.promoted = Some("b".to_owned());
+    seen.target = Some(workload("c", "3"));
+    carry_out(&mut seen, 6, &gated());
+    assert_eq!(seen.status.revision.requesters.get("c"), None);
 }
 
 /// The Promotion is deleted between the write of its images and the first look at them.
