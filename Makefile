@@ -13,7 +13,7 @@ CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 # Seeds that nobody played before: those of this minute.
 UNSEEN := $(or $(UNSEEN),$(shell date -u +%Y%m%d%H%M)00000)
 
-.PHONY: dashboards rules test test-all check unit sim sim-unseen docs deny jenkins e2e e2e-quick demo crds bench-hook fuzz-hook
+.PHONY: chart charts kustomize dashboards rules test test-all check unit sim sim-unseen docs deny jenkins e2e e2e-quick demo crds bench-hook fuzz-hook
 
 test: ## everything that CI demands, with what the real cluster alone can show
 	@.ci/stages check unit docs deny jenkins e2e-quick
@@ -85,13 +85,12 @@ crds: ## generate crds/ from the types
 	done
 	@$(MAKE) --no-print-directory chart
 
-chart: ## copy into the chart what it packs: Helm takes nothing from outside
-	cp crds/*.yaml charts/bellwether/files/crds/
-	cp deploy/*.yaml charts/bellwether/files/
-	cp dashboards/*.json charts/bellwether/files/dashboards/
-	cp rules/bellwether.yaml charts/bellwether/files/rules.yaml
-	{ echo '# Made from the chart with its defaults; not to be edited. `make chart` writes it anew.'; \
-		$(HELM) template bellwether charts/bellwether --namespace bellwether; } > deploy/kustomize/bellwether.yaml
+chart: ## copy into the chart what it packs, and render the kustomize base from it
+	charts/copies.sh
+	@$(MAKE) --no-print-directory kustomize
 
-charts: ## the chart, rendered with every file of values
-	charts/test.sh
+kustomize: ## render the kustomize base from the chart; HELM=... for a Helm that is there already
+	charts/kustomize.sh $(HELM)
+
+charts: ## lint the chart, render it with every file of values, and compare its copies and the kustomize base
+	charts/test.sh $(HELM)
