@@ -35,6 +35,10 @@ render() { # render VALUES
 "$here/kustomize.sh" --check "$helm" || failed=1
 
 "$helm" lint --strict "$chart" > "$work/lint" || fail "$(cat "$work/lint")"
+# The table of rights, with all that can be granted.
+"$helm" template bellwether "$chart" --namespace bellwether --set hook.enabled=true,hook.plaintext=true \
+    --show-only templates/rbac.yaml | python3 "$here/rights.py" || failed=1
+
 count=0
 for values in "$chart"/ci/*.yaml; do
     count=$((count + 1))
