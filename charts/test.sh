@@ -5,7 +5,7 @@
 #   # lacks: TEXT
 #   # kube-version: 1.28.0
 #
-#   test.sh [HELM]    the one of the cache if none is named
+#   test.sh [HELM]    the one of the cache if none is named; a kubectl beside it, or in the PATH, builds the kustomizations
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 chart=$here/bellwether
@@ -63,5 +63,14 @@ for values in "$chart"/ci/refused/*.yaml; do
         fail "$values is refused for another reason than $reason: $(cat "$work/err")"
     fi
 done
+built=0
+kubectl=$(dirname "$helm")/kubectl
+[ -x "$kubectl" ] || kubectl=$(command -v kubectl || true)
+if [ -n "$kubectl" ]; then
+    for folder in deploy/kustomize/base examples; do
+        built=$((built + 1))
+        "$kubectl" kustomize "$here/../$folder" > "$work/out" 2> "$work/err" || fail "$folder: $(cat "$work/err")"
+    done
+fi
 [ "$failed" -eq 0 ] || exit 1
-echo "the chart renders with $count files of values and refuses $refused"
+echo "the chart renders with $count files of values and refuses $refused; $built kustomizations build"
