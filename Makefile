@@ -10,10 +10,12 @@ OUTPUT = $(shell $(CARGO) metadata --no-deps --locked --format-version 1 \
 CACHE ?= $(or $(BELLWETHER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bellwether)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_CYCLONEDX_VERSION := 0.5.1
+CARGO_CYCLONEDX := $(CACHE)/tools/cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION)/bin/cargo-cyclonedx
 # Seeds that nobody played before: those of this minute.
 UNSEEN := $(or $(UNSEEN),$(shell date -u +%Y%m%d%H%M)00000)
 
-.PHONY: dashboards rules test test-all check unit sim sim-unseen docs deny jenkins e2e e2e-quick demo crds bench-hook fuzz-hook
+.PHONY: chart charts kustomize image sbom dashboards rules test test-all check unit sim sim-unseen docs deny jenkins e2e e2e-quick demo crds bench-hook fuzz-hook
 
 test: ## everything that CI demands, with what the real cluster alone can show
 	@.ci/stages check unit docs deny jenkins e2e-quick
@@ -85,13 +87,26 @@ crds: ## generate crds/ from the types
 	done
 	@$(MAKE) --no-print-directory chart
 
-chart: ## copy into the chart what it packs: Helm takes nothing from outside
-	cp crds/*.yaml charts/bellwether/files/crds/
-	cp deploy/*.yaml charts/bellwether/files/
-	cp dashboards/*.json charts/bellwether/files/dashboards/
-	cp rules/bellwether.yaml charts/bellwether/files/rules.yaml
-	{ echo '# Made from the chart with its defaults; not to be edited. `make chart` writes it anew.'; \
-		$(HELM) template bellwether charts/bellwether --namespace bellwether; } > deploy/kustomize/bellwether.yaml
+chart: ## copy into the chart what it packs, and render the kustomize base from it
+	charts/copies.sh
+	@$(MAKE) --no-print-directory kustomize
 
-charts: ## the chart, rendered with every file of values
-	charts/test.sh
+kustomize: ## render the kustomize base from the chart; HELM=... for a Helm that is there already
+	charts/kustomize.sh $(HELM)
+
+charts: ## lint the chart, render it with every file of values, and compare its copies and the kustomize base
+	charts/test.sh $(HELM)
+
+image: ## the image of a binary that is built already, started once: BINARY=target/release/bellwether ARCHIVE=image.tar
+	deploy/image.sh $(or $(BINARY),$(dir $(OUTPUT))release/bellwether) $(ARCHIVE)
+
+# For the platform of this machine, and without what only tests need.
+sbom: $(CARGO_CYCLONEDX) ## what the program is made of, as CycloneDX: target/sbom/bellwether.json
+	$(CARGO_CYCLONEDX) cyclonedx --manifest-path Cargo.toml --format json --override-filename bellwether-sbom
+	mkdir -p target/sbom && mv bellwether-sbom.json target/sbom/bellwether.json
+	rm -f core/bellwether-sbom.json e2e/bellwether-sbom.json
+
+$(CARGO_CYCLONEDX):
+	@echo "building cargo-cyclonedx $(CARGO_CYCLONEDX_VERSION) into the cache, once, a few minutes"
+	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-cyclonedx --locked --debug --version $(CARGO_CYCLONEDX_VERSION) \
+		--root $(CACHE)/tools/cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION)

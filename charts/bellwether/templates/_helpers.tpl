@@ -14,10 +14,11 @@
 
 {{/* Names of objects without a namespace: two releases in one cluster must not share them. */}}
 {{- define "bellwether.clusterName" -}}
-{{- if or (eq .Release.Namespace (include "bellwether.fullname" .)) (hasPrefix (include "bellwether.fullname" .) .Release.Namespace) -}}
-{{- include "bellwether.fullname" . -}}
+{{- $name := include "bellwether.fullname" . -}}
+{{- if has .Release.Namespace (list $name (printf "%s-system" $name)) -}}
+{{- $name -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Namespace (include "bellwether.fullname" .) -}}
+{{- printf "%s-%s" .Release.Namespace $name -}}
 {{- end -}}
 {{- end -}}
 
@@ -31,6 +32,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "bellwether.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels with more of them; a key that both have is the chart's. Called with (list $ more). */}}
+{{- define "bellwether.labelsWith" -}}
+{{- $own := include "bellwether.labels" (index . 0) | fromYaml -}}
+{{- merge dict $own (index . 1) | toYaml -}}
+{{- end -}}
+
+{{/* Objects of a file as documents with the chart's labels. Called with (list $ text). */}}
+{{- define "bellwether.documents" -}}
+{{- $root := index . 0 -}}
+{{- range regexSplit "(?m)^---$" (index . 1) -1 }}
+{{- $object := . | fromYaml }}
+{{- $_ := set $object.metadata "labels" (include "bellwether.labels" $root | fromYaml) }}
+---
+{{ toYaml $object }}
+{{- end }}
 {{- end -}}
 
 {{- define "bellwether.serviceAccountName" -}}
@@ -42,7 +63,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- define "bellwether.image" -}}
-{{- if .Values.image.digest -}}
+{{- if and .Values.image.digest .Values.image.tag -}}
+{{- printf "%s:%s@%s" .Values.image.repository .Values.image.tag .Values.image.digest -}}
+{{- else if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
@@ -58,20 +81,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{/*
-The files that the controller reads again when they change: name of the flag's file, the list in the values, and the Secret
-that may hold it instead. As JSON, which is YAML too.
+The files that flags name: name of the file, the list in the values, and the Secret that may hold it instead. All are in one
+directory, and all but that of events are read again when they change. As JSON, which is YAML too.
 */}}
 {{- define "bellwether.files" -}}
-{{- $none := dict "name" "" -}}
+{{- $access := .Values.controller.metricsAccess -}}
 {{- $files := list
+  (dict "file" "metrics-token" "flag" "--metrics-bearer-token-file" "secret" $access.bearerToken)
+  (dict "file" "metrics-basic-auth" "flag" "--metrics-basic-auth-file" "secret" $access.basicAuth)
+  (dict "file" "metrics-ca.crt" "flag" "--metrics-ca-file" "secret" $access.ca)
   (dict "file" "jenkins.yaml" "flag" "--jenkins-file" "field" "jenkins.instances" "list" .Values.jenkins.instances "secret" .Values.jenkins.existingSecret)
   (dict "file" "events.yaml" "flag" "--events-file" "field" "events.sinks" "list" .Values.events.sinks "secret" .Values.events.existingSecret)
-  (dict "file" "user-aliases.yaml" "flag" "--user-aliases-file" "field" "userAliases" "list" .Values.userAliases "secret" $none)
+  (dict "file" "user-aliases.yaml" "flag" "--user-aliases-file" "field" "userAliases.users" "list" .Values.userAliases.users "secret" .Values.userAliases.existingSecret)
 -}}
 {{- if .Values.hook.enabled -}}
 {{- $files = concat $files (list
   (dict "file" "oidc.yaml" "flag" "--hook-oidc-file" "field" "hook.oidc.issuers" "list" .Values.hook.oidc.issuers "secret" .Values.hook.oidc.existingSecret)
-  (dict "file" "tokens.yaml" "flag" "--hook-tokens-file" "field" "hook.tokens" "list" list "secret" .Values.hook.tokens.existingSecret)
+  (dict "file" "tokens.yaml" "flag" "--hook-tokens-file" "field" "hook.tokens.clients" "list" .Values.hook.tokens.clients "secret" .Values.hook.tokens.existingSecret)
 ) -}}
 {{- end -}}
 {{- $used := list -}}
