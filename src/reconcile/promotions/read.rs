@@ -84,7 +84,7 @@ pub(super) fn promotion(object: &Value) -> Option<SeenPromotion> {
         status_too,
         requester_too: object
             .at("/spec/requester")
-            .is_some_and(|requester| Requester::deserialize(requester).is_err()),
+            .is_some_and(|requester| <Requester as serde::Deserialize>::deserialize(requester).is_err()),
     });
     let mut status = status.unwrap_or_else(|_| status_in_part(object));
     if status.finished_at.is_some() {
