@@ -18,10 +18,10 @@ UNSEEN := $(or $(UNSEEN),$(shell date -u +%Y%m%d%H%M)00000)
 .PHONY: chart charts kustomize image sbom dashboards rules test test-all check unit sim sim-unseen docs deny jenkins e2e e2e-quick demo crds bench-hook fuzz-hook
 
 test: ## everything that CI demands, with what the real cluster alone can show
-	@.ci/stages check unit docs deny jenkins e2e-quick
+	@.ci/stages check unit docs deny jenkins charts e2e-quick
 
 test-all: ## the same with every story on the real cluster, and 20,000 rollouts that nobody played before
-	@.ci/stages check unit docs deny jenkins e2e sim-unseen
+	@.ci/stages check unit docs deny jenkins charts e2e sim-unseen
 
 check: ## format and lints
 	$(CARGO) fmt --all --check || { echo "mend with: cargo fmt --all"; exit 1; }
