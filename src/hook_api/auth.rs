@@ -16,7 +16,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{
+    calls::is_name,
     oidc::Oidc,
+    places::Places,
     problem::{Code, Problem},
     rate_limited_log::RateLimitedLog,
     tokens::Tokens,
@@ -30,6 +32,8 @@ pub const AUDIENCE: &str = "bellwether";
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// Reviews of each kind that are made at once: whoever has no right token must not make us flood the API server.
 const REVIEWS: usize = 32;
+/// Calls that may wait for a turn to ask what somebody may: of one user a fifth.
+const ASKING: usize = 1_000;
 /// How long one review may take, with the wait for its turn.
 const REVIEW_LIMIT: Duration = Duration::from_secs(5);
 
@@ -171,6 +175,8 @@ pub struct Gatekeeper {
     whose: Semaphore,
     /// Turns to ask what somebody may.
     may: Semaphore,
+    /// Places to wait for such a turn, by user.
+    asking: Places,
 }
 
 impl Gatekeeper {
@@ -186,6 +192,7 @@ impl Gatekeeper {
             allowed: TtlCache::new(),
             whose: Semaphore::new(REVIEWS),
             may: Semaphore::new(REVIEWS),
+            asking: Places::new(ASKING),
         }
     }
 
@@ -216,10 +223,31 @@ impl Gatekeeper {
         name: &str,
     ) -> Result<User, Problem> {
         let user = self.authenticate(authorization, namespace).await?;
+        // What no object can be called is not asked about, nor remembered. Of a gate the Canary stands before it.
+        let (object, gate) = name.split_once(':').unwrap_or((name, ""));
+        let possible = object.is_empty() || is_name(object);
+        if !is_name(namespace) || !possible || gate.len() > 63 {
+            let kind = match permission.resource {
+                "canaries" => "canary",
+                plural => plural.trim_end_matches('s'),
+            };
+            return Err(Problem::new(
+                Code::NotFound,
+                format!("there is no {kind} of such a name"),
+            ));
+        }
         let right = (user.clone(), permission, namespace.to_owned(), name.to_owned());
         if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
             return Ok(user);
         }
+        // Whoever may nothing is asked about each time: they keep nobody else waiting.
+        let _place = self.asking.take(&user.name).ok_or_else(|| {
+            let text = format!(
+                "{} has too many calls under way whose right is not known yet",
+                user.name
+            );
+            Problem::new(Code::TooManyRequests, text)
+        })?;
         let asked = async {
             let _turn = self.may.acquire().await.map_err(|_| slow())?;
             if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
@@ -245,7 +273,10 @@ impl Gatekeeper {
                 ),
             ));
         }
-        self.allowed.keep(right, (), self.clock.monotonic(), REMEMBERED);
+        let own = right.0.clone();
+        let is_own = |(user, ..): &Right| *user == own;
+        self.allowed
+            .keep_share(right, (), self.clock.monotonic(), REMEMBERED, is_own);
         Ok(user)
     }
 

@@ -29,6 +29,23 @@ impl<K: Hash + Eq, V: Clone> TtlCache<K, V> {
         insert(&mut cache, key, what, now, good_for);
     }
 
+    /// The same, unless its owner has a fifth of the room already: nobody fills it with what only they ask for.
+    pub(super) fn keep_share(
+        &self,
+        key: K,
+        what: V,
+        now: Duration,
+        good_for: Duration,
+        is_own: impl Fn(&K) -> bool,
+    ) {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Counting costs a look at everything, so only who fills a fifth of the room is counted.
+        if cache.len() >= LIMIT / 5 && cache.keys().filter(|key| is_own(key)).count() >= LIMIT / 5 {
+            return;
+        }
+        insert(&mut cache, key, what, now, good_for);
+    }
+
     /// Whether nobody took `key` within the span `good_for` before; from now on somebody has.
     pub(super) fn take(&self, key: K, now: Duration, good_for: Duration) -> bool
     where

@@ -16,7 +16,7 @@ use crate::api::{Approval, Canary, Command, GROUP, Promotion, PromotionLedger};
 /// How often the CRDs are looked at while they are outdated.
 const AGAIN: Duration = Duration::from_secs(10);
 /// What is to be done about a CRD that is outdated.
-pub const REMEDY: &str = "apply the CRDs of this version: bellwether crd | kubectl apply --server-side -f -";
+pub const REMEDY: &str = "apply the CRDs of this version: helm upgrade, or bellwether crd | kubectl apply --server-side --force-conflicts -f -";
 
 /// Waits until the served CRDs have every field of a status that this version writes. If they cannot be looked at, the
 /// answers to writes tell.

@@ -21,7 +21,7 @@ use super::{
     view::{CanaryView, PromotionView, exit_code},
 };
 use crate::{
-    api::{Canary, GROUP, Promotion, PromotionPhase},
+    api::{Canary, GROUP, LedgerEntry, Promotion, PromotionPhase},
     explain::Explanation,
     printable::{printable, printable_json},
     reconcile::{index::Part, kinds::Kind, promotions::ledger},
@@ -108,21 +108,31 @@ impl Hook {
 
     /// What became of a promotion that is over and forgotten.
     async fn forgotten(&self, namespace: &str, id: &str) -> Result<Option<Problem>, Problem> {
+        Ok(self.ledger(namespace, id).await?.map(|entry| ended(id, &entry)))
+    }
+
+    /// The same for a key of this Canary: the end of another one's promotion is no answer.
+    async fn forgotten_of(
+        &self,
+        namespace: &str,
+        id: &str,
+        canary: &str,
+    ) -> Result<Option<Problem>, Problem> {
+        let entry = self.ledger(namespace, id).await?;
+        Ok(entry.map(|entry| {
+            if entry.canary == canary {
+                return ended(id, &entry);
+            }
+            let text = format!("{id} was a promotion of another Canary; a new promotion needs a new key");
+            Problem::new(Code::KeyReused, text)
+        }))
+    }
+
+    async fn ledger(&self, namespace: &str, id: &str) -> Result<Option<LedgerEntry>, Problem> {
         if !is_name(id) || !is_name(namespace) {
             return Ok(None);
         }
-        let entry = ledger::find(&self.ctx.client, namespace, id).await?;
-        Ok(entry.map(|entry| {
-            let text = format!(
-                "promotion {id} of Canary {} ended as {} at {}, and is forgotten; a new promotion needs a new key",
-                entry.canary, entry.result, entry.finished_at
-            );
-            Problem::new(Code::Expired, text).with_end(Ended {
-                result: entry.result,
-                exit_code: exit_code(entry.result),
-                finished_at: entry.finished_at,
-            })
-        }))
+        Ok(ledger::find(&self.ctx.client, namespace, id).await?)
     }
 
     /// An object as the watch knows it, or as the API server has it if the watch does not.
@@ -159,6 +169,16 @@ impl Hook {
         let namespace = promotion.metadata.namespace.clone().unwrap_or_default();
         let canary = self.find_canary(&namespace, &promotion.spec.canary_ref.name).ok();
         PromotionView::of(promotion, canary.as_ref())
+    }
+
+    /// How many promotions of a Canary there are.
+    fn promotions(&self, namespace: &str, canary: &str) -> usize {
+        let part = Part {
+            kind: Kind::Promotion,
+            namespace: namespace.to_owned(),
+            name: canary.to_owned(),
+        };
+        self.ctx.cache.group(&part).len()
     }
 
     /// Promotions of a Canary that are not over, by name.
@@ -280,8 +300,21 @@ fn readable<T: DeserializeOwned>(kind: Kind, object: &Value) -> Result<T, Proble
     })
 }
 
+/// What became of a promotion that is forgotten.
+fn ended(id: &str, entry: &LedgerEntry) -> Problem {
+    let text = format!(
+        "promotion {id} of Canary {} ended as {} at {}, and is forgotten; a new promotion needs a new key",
+        entry.canary, entry.result, entry.finished_at
+    );
+    Problem::new(Code::Expired, text).with_end(Ended {
+        result: entry.result,
+        exit_code: exit_code(entry.result),
+        finished_at: entry.finished_at,
+    })
+}
+
 /// Whether this can be the name of an object.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     (1..=253).contains(&text.len())
         && text.chars().all(allowed)

@@ -43,9 +43,22 @@ impl About {
             About::Canary(name) => Ok(name.clone()),
             About::Promotion(id) => match hook.find_promotion(namespace, id).await {
                 Ok(promotion) => Ok(promotion.spec.canary_ref.name),
-                Err(problem) if [Code::NotFound, Code::Expired].contains(&problem.code) => Ok(String::new()),
+                Err(problem) if [Code::NotFound, Code::Expired, Code::Unreadable].contains(&problem.code) => {
+                    Ok(String::new())
+                }
                 Err(problem) => Err(problem),
             },
+        }
+    }
+
+    /// A refusal that does not tell of which Canary a promotion is, nor whether it exists.
+    fn keep_quiet(&self, problem: Problem) -> Problem {
+        match self {
+            About::Promotion(id) if problem.code == Code::Forbidden => {
+                let text = format!("you may not order this of promotion {id}, or it does not exist");
+                Problem::new(Code::Forbidden, text)
+            }
+            _ => problem,
         }
     }
 }
@@ -100,11 +113,17 @@ impl Subject {
         hook: &Hook,
         namespace: &str,
         about: About,
+        admitted: &str,
         revision: Option<String>,
     ) -> Result<Subject, Problem> {
         match about {
             About::Promotion(id) => {
                 let promotion = hook.find_promotion(namespace, &id).await?;
+                // While the body was read another one may have taken the name.
+                if promotion.spec.canary_ref.name != admitted {
+                    let text = format!("promotion {id} is another one than a moment ago");
+                    return Err(Problem::new(Code::Conflict, text));
+                }
                 Ok(Subject::Promotion(Box::new(promotion)))
             }
             About::Canary(canary) => {
@@ -213,7 +232,8 @@ pub async fn command(hook: &Hook, given: Given, verb: Verb) -> Result<Response, 
     let canary = about.canary(hook, &namespace).await?;
     let user = hook
         .admit(&caller, right(verb.path()), &namespace, &canary)
-        .await?;
+        .await
+        .map_err(|problem| about.keep_quiet(problem))?;
     let mut action = None;
     let (revision, words, on_behalf_of) = match (&about, verb) {
         (About::Promotion(_), Verb::Abort) => {
@@ -232,7 +252,7 @@ pub async fn command(hook: &Hook, given: Given, verb: Verb) -> Result<Response, 
     };
     let said = Said { words, on_behalf_of };
     said.check("reason")?;
-    let subject = Subject::find(hook, &namespace, about, revision).await?;
+    let subject = Subject::find(hook, &namespace, about, &canary, revision).await?;
     let spec = subject.command(verb, action, said, user);
     hook.make_room(
         Kind::Command,
@@ -258,6 +278,7 @@ pub async fn approval(hook: &Hook, given: Given, decision: GateDecision) -> Resu
     let canary = about.canary(hook, &namespace).await?;
     // Who may not decide on every gate may decide on the one that the body names.
     let all = hook.admit(&caller, right("approve"), &namespace, &canary).await;
+    let all = all.map_err(|problem| about.keep_quiet(problem));
     if let Err(problem) = &all
         && problem.code != Code::Forbidden
     {
@@ -281,7 +302,7 @@ pub async fn approval(hook: &Hook, given: Given, decision: GateDecision) -> Resu
     }
     let said = Said { words, on_behalf_of };
     said.check("comment")?;
-    let subject = Subject::find(hook, &namespace, about, revision).await?;
+    let subject = Subject::find(hook, &namespace, about, &canary, revision).await?;
     let spec = subject.approval(gate, decision, said, user);
     hook.make_room(
         Kind::Approval,

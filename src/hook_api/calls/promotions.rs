@@ -26,6 +26,8 @@ use crate::{
 const TEXT_SIZE: HeaderName = HeaderName::from_static("x-text-size");
 const MORE_DATA: HeaderName = HeaderName::from_static("x-more-data");
 
+/// Promotions of one Canary that are there at most, with those that are over: every replica keeps them in memory.
+const MOST_KEPT: usize = 1_000;
 /// Promotions of one Canary that may wait for their turn.
 const MOST_UNFINISHED: usize = 50;
 
@@ -51,9 +53,9 @@ pub async fn start(
             "header Idempotency-Key is missing: without it a repeated request would release twice",
         )
     })?;
+    hook.find_canary(namespace, canary)?;
     let mut wanted: NewPromotion = body.read(hook, namespace).await?;
     wanted.check()?;
-    hook.find_canary(namespace, canary)?;
     // Who asks does not count: another build may come again with the key of the first.
     let text = serde_json::to_string(&NewPromotion {
         requester: Requester::default(),
@@ -63,11 +65,42 @@ pub async fn start(
     let digest = names::request(&text);
     let name = names::promotion(namespace, canary, key);
     if let Some(object) = hook.cached(Kind::Promotion, namespace, &name) {
-        return again(hook, &readable(Kind::Promotion, &object)?, &digest);
+        return again(hook, &readable(Kind::Promotion, &object)?, canary, &digest);
     }
-    if let Some(expired) = hook.forgotten(namespace, &name).await? {
+    if let Some(expired) = hook.forgotten_of(namespace, &name, canary).await? {
         return Err(expired);
     }
+    if let Err(refused) = may_begin(hook, namespace, canary, &wanted) {
+        // This replica's watch may be behind: what another one has started already is not refused.
+        let there = hook.read::<Promotion>(Kind::Promotion, namespace, &name).await?;
+        return there.map_or(Err(refused), |promotion| again(hook, &promotion, canary, &digest));
+    }
+    let named = std::mem::take(&mut wanted.requester.on_behalf_of);
+    wanted.requester.on_behalf_of = people(named, user.actors);
+    let mut spec = wanted.into_spec(canary, digest.clone());
+    spec.requester.authenticated_as = Some(user.name);
+    let created = hook.create(Kind::Promotion, namespace, &name, &spec).await?;
+    let promotion = if created {
+        hook.find_promotion(namespace, &name).await?
+    } else {
+        // The watch has not shown it yet: another request was faster.
+        let read = hook.read::<Promotion>(Kind::Promotion, namespace, &name).await?;
+        read.ok_or_else(|| Problem::new(Code::Unavailable, "the promotion went a moment ago"))?
+    };
+    if !created {
+        return again(hook, &promotion, canary, &digest);
+    }
+    let location = path(namespace, &name);
+    let location = HeaderValue::from_str(&location).unwrap_or(HeaderValue::from_static("/"));
+    let headers = [
+        (header::LOCATION, location),
+        (header::RETRY_AFTER, HeaderValue::from(2)),
+    ];
+    Ok((StatusCode::CREATED, headers, axum::Json(hook.view(&promotion))).into_response())
+}
+
+/// Whether a new promotion may begin, as far as this replica knows.
+fn may_begin(hook: &Hook, namespace: &str, canary: &str, wanted: &NewPromotion) -> Result<(), Problem> {
     if wanted
         .policy
         .not_after
@@ -77,6 +110,12 @@ pub async fn start(
             Code::Expired,
             "policy.notAfter: is over; whoever sends this asks again for what was to be released before",
         ));
+    }
+    if hook.promotions(namespace, canary) >= MOST_KEPT {
+        let text = format!(
+            "{MOST_KEPT} promotions of this Canary are kept; those that are over go after policy.ttlSeconds"
+        );
+        return Err(Problem::new(Code::TooManyRequests, text));
     }
     let others = hook.unfinished(namespace, canary);
     if others.len() >= MOST_UNFINISHED {
@@ -98,33 +137,14 @@ pub async fn start(
         let text = format!("no release may begin: {why}; with policy.conflict: queue it waits for the end");
         return Err(Problem::new(Code::Frozen, text));
     }
-    let named = std::mem::take(&mut wanted.requester.on_behalf_of);
-    wanted.requester.on_behalf_of = people(named, user.actors);
-    let mut spec = wanted.into_spec(canary, digest.clone());
-    spec.requester.authenticated_as = Some(user.name);
-    let created = hook.create(Kind::Promotion, namespace, &name, &spec).await?;
-    let promotion = if created {
-        hook.find_promotion(namespace, &name).await?
-    } else {
-        // The watch has not shown it yet: another request was faster.
-        let read = hook.read::<Promotion>(Kind::Promotion, namespace, &name).await?;
-        read.ok_or_else(|| Problem::new(Code::Unavailable, "the promotion went a moment ago"))?
-    };
-    if !created {
-        return again(hook, &promotion, &digest);
-    }
-    let location = path(namespace, &name);
-    let location = HeaderValue::from_str(&location).unwrap_or(HeaderValue::from_static("/"));
-    let headers = [
-        (header::LOCATION, location),
-        (header::RETRY_AFTER, HeaderValue::from(2)),
-    ];
-    Ok((StatusCode::CREATED, headers, axum::Json(hook.view(&promotion))).into_response())
+    Ok(())
 }
 
 /// The key came before: the same promotion if it came with the same body.
-fn again(hook: &Hook, promotion: &Promotion, digest: &str) -> Result<Response, Problem> {
-    if promotion.spec.request_digest.as_deref() != Some(digest) {
+fn again(hook: &Hook, promotion: &Promotion, canary: &str, digest: &str) -> Result<Response, Problem> {
+    // Names are made of key and Canary, but whoever writes a Promotion by hand may give it any name.
+    let of_canary = promotion.spec.canary_ref.name == canary;
+    if !of_canary || promotion.spec.request_digest.as_deref() != Some(digest) {
         return Err(Problem::new(
             Code::KeyReused,
             "this Idempotency-Key came before with another body; a new promotion needs a new key",

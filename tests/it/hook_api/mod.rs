@@ -5,6 +5,7 @@ mod clients; // notes that a client is there
 mod description; // OpenAPI
 mod explanation; // of a Canary
 mod forgotten; // promotions that are over and gone
+mod names; // of other Canaries
 mod orders; // about a release
 mod outcomes; // what became of an order
 mod promotions; // from the start to the verdict
