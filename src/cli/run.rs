@@ -230,7 +230,8 @@ impl Run {
         let told = woken.clone();
         let instances = match &self.jenkins_file {
             Some(path) => {
-                Reloaded::of_file(path, clock.clone(), Instances::of_file).context("--jenkins-file")?
+                let known = Reloaded::of_file(path, clock.clone(), Instances::of_file);
+                known.context("--jenkins-file")?.revoked_without_file()
             }
             None => Reloaded::fixed(Instances::none()),
         };

@@ -27,7 +27,7 @@ struct Source<T> {
 
 struct Known<T> {
     value: Arc<T>,
-    changed: Option<SystemTime>,
+    changed: Option<(SystemTime, u64)>,
     looked: Duration,
 }
 
@@ -122,6 +122,8 @@ impl<T> Source<T> {
             return;
         }
         match (self.read)(&self.path) {
+            // It is being written: what is read may lack its end, and with that a restriction.
+            Ok(_) if changed(&self.path) != change => {}
             Ok(value) => {
                 tracing::info!(%path, "the file is read again");
                 known.value = Arc::new(value);
@@ -134,11 +136,11 @@ impl<T> Source<T> {
     }
 }
 
-/// When the file changed; `None` if there is none.
-fn changed(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path)
-        .and_then(|metadata| metadata.modified())
-        .ok()
+/// When the file changed, and how long it is, for it may be written twice within one tick of the file system's clock; `None` if
+/// there is none.
+fn changed(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,11 @@
 //! through a SubjectAccessReview. Invariants: whatever cannot be asked is refused; only "yes" is remembered, for a minute;
 //! no token is kept, logged or compared as such, only its digest.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use k8s_openapi::api::{
@@ -18,7 +22,6 @@ use tokio::sync::Semaphore;
 use super::{
     calls::is_name,
     oidc::Oidc,
-    places::Places,
     problem::{Code, Problem},
     rate_limited_log::RateLimitedLog,
     tokens::Tokens,
@@ -32,8 +35,8 @@ pub const AUDIENCE: &str = "bellwether";
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// Reviews of each kind that are made at once: whoever has no right token must not make us flood the API server.
 const REVIEWS: usize = 32;
-/// Calls that may wait for a turn to ask what somebody may: of one user a fifth.
-const ASKING: usize = 1_000;
+/// Of these what one user may have.
+const OWN_REVIEWS: usize = 8;
 /// How long one review may take, with the wait for its turn.
 const REVIEW_LIMIT: Duration = Duration::from_secs(5);
 
@@ -175,8 +178,8 @@ pub struct Gatekeeper {
     whose: Semaphore,
     /// Turns to ask what somebody may.
     may: Semaphore,
-    /// Places to wait for such a turn, by user.
-    asking: Places,
+    /// Those of each user who waits for one now.
+    own: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
 impl Gatekeeper {
@@ -192,7 +195,7 @@ impl Gatekeeper {
             allowed: TtlCache::new(),
             whose: Semaphore::new(REVIEWS),
             may: Semaphore::new(REVIEWS),
-            asking: Places::new(ASKING),
+            own: Mutex::default(),
         }
     }
 
@@ -240,15 +243,10 @@ impl Gatekeeper {
         if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
             return Ok(user);
         }
-        // Whoever may nothing is asked about each time: they keep nobody else waiting.
-        let _place = self.asking.take(&user.name).ok_or_else(|| {
-            let text = format!(
-                "{} has too many calls under way whose right is not known yet",
-                user.name
-            );
-            Problem::new(Code::TooManyRequests, text)
-        })?;
         let asked = async {
+            // Whoever may nothing is asked about each time: they wait behind themselves, and keep nobody else waiting.
+            let own = self.own_turns(&user.name);
+            let _own = own.acquire().await.map_err(|_| slow())?;
             let _turn = self.may.acquire().await.map_err(|_| slow())?;
             if self.allowed.recall(&right, self.clock.monotonic()).is_some() {
                 return Ok(true);
@@ -278,6 +276,18 @@ impl Gatekeeper {
         self.allowed
             .keep_share(right, (), self.clock.monotonic(), REMEMBERED, is_own);
         Ok(user)
+    }
+
+    /// The turns of one user, which live as long as somebody holds or awaits one.
+    fn own_turns(&self, user: &str) -> Arc<Semaphore> {
+        let mut all = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = all.get(user).and_then(Weak::upgrade) {
+            return turns;
+        }
+        all.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::new(Semaphore::new(OWN_REVIEWS));
+        all.insert(user.to_owned(), Arc::downgrade(&turns));
+        turns
     }
 
     async fn user(&self, token: &str, namespace: &str) -> Result<User, Problem> {

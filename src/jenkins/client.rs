@@ -138,8 +138,21 @@ impl Client {
                 let found = found.filter(|build| !build.is_foreign(order));
                 found.map_or(Said::NoBuild, Said::Build)
             }
-            Ask::Cancel(id) => Said::Halted(self.cancel(*id).await?),
-            Ask::Stop(number) => Said::Halted(self.stop(&order.job, *number).await?),
+            // Numbers begin anew when Jenkins loses its queue, or a job is made again: what is somebody else's is left alone.
+            Ask::Cancel(id) => {
+                let found = self.read_item(*id, session).await?;
+                Said::Halted(match found.filter(|item| !item.is_foreign(order)) {
+                    Some(_) => self.cancel(*id).await?,
+                    None => Halted::Gone,
+                })
+            }
+            Ask::Stop(number) => {
+                let found = self.read_build(&order.job, *number, session).await?;
+                Said::Halted(match found.filter(|build| !build.is_foreign(order)) {
+                    Some(_) => self.stop(&order.job, *number).await?,
+                    None => Halted::Gone,
+                })
+            }
             Ask::Nothing => Said::NoBuild,
         })
     }

@@ -46,8 +46,11 @@ impl Reviewer for Counter {
         }))
     }
 
-    async fn may(&self, _: &User, _: Permission, _: &str, _: &str) -> Result<bool, Problem> {
+    async fn may(&self, user: &User, _: Permission, _: &str, _: &str) -> Result<bool, Problem> {
         self.review(&self.may).await;
+        if user.name == "good-for-nothing" {
+            std::future::pending::<()>().await;
+        }
         Ok(true)
     }
 }
@@ -109,6 +112,47 @@ async fn whoever_is_known_is_not_kept_waiting_by_those_who_are_nobody() {
     let (flood, (), other) = tokio::join!(flood, known, other);
     assert_eq!(other.as_deref(), Ok("good"));
     assert!(flood.iter().all(|answer| *answer == Err(Code::Unavailable)));
+}
+
+/// An API server that takes its time to say no is asked for many others as well.
+#[tokio::test(start_paused = true)]
+async fn whoever_may_nothing_waits_behind_themselves() {
+    let (counter, gatekeeper) = gatekeeper();
+    let flood = join_all((0..10 * REVIEWS).map(|_| admit(&gatekeeper, "good-for-nothing")));
+    let other = async {
+        while counter.may.load(Ordering::SeqCst) < OWN_REVIEWS {
+            tokio::task::yield_now().await;
+        }
+        admit(&gatekeeper, "good").await.map(|user| user.name)
+    };
+    let (flood, other) = tokio::join!(flood, other);
+    assert_eq!(other.as_deref(), Ok("good"));
+    assert!(flood.iter().all(|answer| *answer == Err(Code::Unavailable)));
+    assert!(counter.may.load(Ordering::SeqCst) <= OWN_REVIEWS + 1);
+}
+
+/// What nobody can be called is neither asked about nor remembered.
+#[tokio::test]
+async fn name_that_no_object_has_costs_no_review() {
+    let (counter, gatekeeper) = gatekeeper();
+    for (namespace, name) in [("shop", "A B"), ("shop", "../x"), ("Shop", "web")] {
+        let asked = gatekeeper.admit(Some("Bearer good"), PERMISSION, namespace, name);
+        assert_eq!(
+            asked.await.map_err(|problem| problem.code).unwrap_err(),
+            Code::NotFound
+        );
+    }
+    let long = "x".repeat(254);
+    for (name, known) in [
+        ("", true),
+        ("web", true),
+        ("web:qa", true),
+        (long.as_str(), false),
+    ] {
+        let asked = gatekeeper.admit(Some("Bearer good"), PERMISSION, "shop", name);
+        assert_eq!(asked.await.is_ok(), known, "{name}");
+    }
+    assert_eq!(counter.may.load(Ordering::SeqCst), 3);
 }
 
 /// An API server that answers everything with one status.

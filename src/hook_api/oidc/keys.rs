@@ -27,6 +27,9 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(3600);
 /// Age from which they are renewed first: nobody used them for long.
 const STALE: Duration = Duration::from_secs(2 * 3600);
+/// How long keys count that cannot be fetched again: an issuer may be away for a weekend, and a key that was withdrawn must not
+/// count for ever.
+const KEPT: Duration = Duration::from_hours(48);
 /// Time between fetches that tokens may cause.
 const PAUSE: Duration = Duration::from_secs(10);
 /// The same as long as there are no keys at all.
@@ -165,8 +168,11 @@ impl Keys {
             return Ok(found);
         }
         match self.find_newer(id, algorithm, found.fetch).await {
-            // The issuer is away, or was asked a moment ago: what was known counts.
-            Err(Missing::Unasked | Missing::AskedJustNow(_)) if !found.keys.is_empty() => Ok(found),
+            // The issuer is away, or was asked a moment ago: what was known counts, but not for ever, for a key may have been
+            // withdrawn meanwhile.
+            Err(Missing::Unasked | Missing::AskedJustNow(_)) if !found.keys.is_empty() && age < KEPT => {
+                Ok(found)
+            }
             newer => newer,
         }
     }
@@ -182,9 +188,10 @@ impl Keys {
         fetch: u64,
     ) -> Result<Found, Missing> {
         let (mut found, _) = self.look(id, algorithm);
+        let mut pause = None;
         if found.fetch <= fetch {
             // A task of its own: a client that goes must not end what others wait for.
-            let pause = self.renew().await.map_err(|_| Missing::Unasked)?;
+            pause = self.renew().await.map_err(|_| Missing::Unasked)?;
             found = self.look(id, algorithm).0;
             if found.fetch <= fetch {
                 let failed = self.lock().failed;
@@ -194,7 +201,8 @@ impl Keys {
             }
         }
         if found.keys.is_empty() {
-            return Err(Missing::Unknown);
+            // A fetch that others began may have been answered before this key was there.
+            return Err(pause.map_or(Missing::Unknown, Missing::AskedJustNow));
         }
         Ok(found)
     }

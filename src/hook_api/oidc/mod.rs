@@ -160,12 +160,10 @@ impl Oidc {
         let user = claim.and_then(|claim| subject::user(&config.name, root, claim));
         let mut user =
             user.ok_or_else(|| refuse(&format!("its claim {} names nobody", config.user_claim)))?;
-        let actors = config
-            .actor_claims
-            .iter()
-            .filter_map(|name| claims.get(name)?.as_str());
+        let actors = config.actor_claims.iter().filter_map(|name| claims.get(name));
         user.actors = actors
-            .flat_map(|actor| subject::actor(&config.name, actor))
+            .flat_map(names)
+            .flat_map(|actor| subject::actor(&config.name, &actor))
             .collect();
         Ok((user, left))
     }
@@ -222,5 +220,15 @@ fn reason(kind: &ErrorKind) -> &'static str {
         ErrorKind::InvalidAudience => "it was made for another audience",
         ErrorKind::MissingRequiredClaim(_) => "exp, iss or aud is missing",
         _ => "it cannot be read",
+    }
+}
+
+/// The names that a claim has: a text, a number, or a list of these.
+fn names(claim: &Value) -> Vec<String> {
+    match claim {
+        Value::String(text) => vec![text.clone()],
+        Value::Number(number) => vec![number.to_string()],
+        Value::Array(all) => all.iter().flat_map(names).collect(),
+        _ => Vec::new(),
     }
 }
