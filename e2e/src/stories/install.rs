@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::shop::{self, RATE};
 use crate::cluster::PROMETHEUS;
-use crate::cluster::chart::{NAMESPACE, RELEASE, helm};
+use crate::cluster::chart::helm;
 use crate::story::{self, Stage};
 
 /// Long enough for a rollout.
@@ -29,19 +29,20 @@ pub async fn chart(stage: Arc<Stage>) -> Result<()> {
         .collect();
     files.sort();
     let text = |path: &Path| path.display().to_string();
-    let shop = ["create", "namespace", "shop", "--dry-run=client", "--output=yaml"];
-    let shop = cluster.kubectl(shop).await?;
     let file = cluster.layout.folder.join("rendered.yaml");
-    std::fs::write(&file, shop)?;
-    cluster.kubectl(["apply", "-f", &text(&file)]).await?;
+    // Beside the chart that is installed: what is applied to its objects would be merged with them.
+    let namespaces = ["chart-trial", "shop"];
+    for namespace in namespaces {
+        cluster.kubectl(["create", "namespace", namespace]).await?;
+    }
     let (mut taken, mut left_out) = (0, 0);
     for values in &files {
         let args = [
             "template",
-            RELEASE,
+            "trial",
             &text(&chart),
             "--namespace",
-            NAMESPACE,
+            "chart-trial",
             "--values",
             &text(values),
         ];
@@ -73,9 +74,11 @@ pub async fn chart(stage: Arc<Stage>) -> Result<()> {
             .await
             .with_context(|| format!("{}", values.display()))?;
     }
-    cluster
-        .kubectl(["delete", "namespace", "shop", "--wait=false"])
-        .await?;
+    for namespace in namespaces {
+        cluster
+            .kubectl(["delete", "namespace", namespace, "--wait=false"])
+            .await?;
+    }
     stage.note(format!(
         "{} files of values, {taken} objects taken, {left_out} of operators not asked for",
         files.len()
