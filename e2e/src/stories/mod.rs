@@ -75,7 +75,7 @@ pub fn all() -> Vec<Story> {
         Story::new("no-surge", Shared, capacity::no_surge),
         Story::new("no-history", Alone, capacity::no_history).within(LONG),
         Story::new("half-crashes", Shared, capacity::half_crashes),
-        Story::new("two-replicas", Alone, replicas::two_replicas)
+        Story::new("two-replicas", Shared, replicas::two_replicas)
             .within(LONG)
             .real_only(PROCESSES)
             .in_every_run("a second controller takes over after SIGKILL and after SIGTERM"),
