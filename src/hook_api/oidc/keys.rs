@@ -188,7 +188,7 @@ impl Keys {
         fetch: u64,
     ) -> Result<Found, Missing> {
         let (mut found, _) = self.look(id, algorithm);
-        let mut pause = None;
+        let (mut pause, asked_at) = (None, self.clock.monotonic());
         if found.fetch <= fetch {
             // A task of its own: a client that goes must not end what others wait for.
             pause = self.renew().await.map_err(|_| Missing::Unasked)?;
@@ -201,7 +201,9 @@ impl Keys {
             }
         }
         if found.keys.is_empty() {
-            // A fetch that others began may have been answered before this key was there.
+            // A fetch that others began before may have been answered before this key was there.
+            let before = self.lock().tried.is_none_or(|tried| tried < asked_at);
+            let pause = pause.filter(|_| before);
             return Err(pause.map_or(Missing::Unknown, Missing::AskedJustNow));
         }
         Ok(found)
