@@ -147,18 +147,20 @@ fn target(revision: &str, object: &Value) -> Target {
 /// Carries out `acts` in order.
 ///
 /// # Errors
-/// The first act that fails; the ones after it are not tried.
+/// The first act that fails; the ones after it are not tried, except that what cannot be forgotten is in no way of the others.
 pub async fn perform(ctx: &Context, spec: &RolloutSpec, snap: &Snapshot, acts: &[Act]) -> Result<(), Error> {
+    let mut kept = Ok(());
     for act in acts {
         match act {
             Act::Ship(name, images) => {
                 fence(ctx, &spec.id, act)?;
                 ship(ctx, spec, snap, name, images).await?;
             }
+            Act::Forget(..) => kept = kept.and(write(ctx, &spec.id, &snap.asked, act).await),
             _ => write(ctx, &spec.id, &snap.asked, act).await?,
         }
     }
-    Ok(())
+    kept
 }
 
 /// Carries out what is decided about the Promotions, Commands and Approvals of a Canary that is not followed; returns

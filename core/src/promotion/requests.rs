@@ -48,7 +48,8 @@ pub(super) fn are_kept(seen: &Seen<'_>, promotion: &SeenPromotion) -> bool {
     };
     let known = &seen.canary.revision;
     let there = seen.target.as_ref().map(|target| &target.revision);
-    let in_play = [known.current.as_ref(), known.waiting.as_ref(), there].contains(&Some(revision));
+    let (current, waiting) = (known.current.as_ref(), known.waiting.as_ref());
+    let in_play = [current, waiting, known.promoted.as_ref(), there].contains(&Some(revision));
     let requesters = promotion.requesters();
     let noted = known.requesters.get(revision);
     !in_play || requesters.is_empty() || noted.is_some_and(|noted| noted.contains_all(&requesters))
@@ -56,7 +57,12 @@ pub(super) fn are_kept(seen: &Seen<'_>, promotion: &SeenPromotion) -> bool {
 
 /// Whether `promotion` names the image of every container that the workload has at `revision`.
 fn asks_for_all(seen: &Seen<'_>, promotion: &SeenPromotion, revision: &str) -> bool {
-    let target = seen.target.as_ref().filter(|target| target.revision == revision);
+    // Whoever awaits something ships nothing.
+    let ships = promotion.spec.r#await.is_none();
+    let target = seen
+        .target
+        .as_ref()
+        .filter(|target| ships && target.revision == revision);
     target.is_some_and(|target| {
         wanted(&promotion.spec, target).is_ok_and(|wanted| wanted.met_by(target) && wanted.names_all(target))
     })
@@ -75,9 +81,12 @@ fn revision<'a>(seen: &'a Seen<'_>, promotion: &'a SeenPromotion) -> Option<&'a 
         return Some(revision);
     }
     let target = seen.target.as_ref()?;
-    if promotion.unreadable.is_some() && !promotion.finished() {
-        // It may have got anything.
-        return Some(&target.revision);
+    if let Some(unreadable) = &promotion.unreadable
+        && !promotion.finished()
+    {
+        // It may have got anything, unless it has not begun: then it is refused.
+        let begun = unreadable.status_too || promotion.running();
+        return begun.then_some(&target.revision);
     }
     // One that has not begun asks all the same, if the workload has already what it asks for.
     if promotion.finished() {

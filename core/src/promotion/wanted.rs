@@ -30,7 +30,7 @@ impl Wanted {
                 .images
                 .keys()
                 .all(|container| images.contains_key(container)),
-            Wanted::Revision(_) => true,
+            Wanted::Revision(_) => false,
         }
     }
 }

@@ -115,6 +115,7 @@ fn promotion_that_has_not_begun_asks_for_what_the_workload_has_already() {
 #[test]
 fn requester_that_cannot_be_read_in_full_may_be_anybody() {
     let mut stage = asked("mia");
+    stage.promotions[0].status.phase = Some(PromotionPhase::Running);
     stage.promotions[0].unreadable = Some(Unreadable {
         problem: "spec.requester: unknown field `team`".to_owned(),
         status_too: false,
@@ -122,4 +123,29 @@ fn requester_that_cannot_be_read_in_full_may_be_anybody() {
     });
     let requests = decide(&stage.seen(), stage.now).requests;
     assert!(requests.shipped.values().all(Requesters::has_unknown) && !requests.shipped.is_empty());
+    // One that has not begun is refused, and closes no gate.
+    stage.promotions[0].status.phase = Some(PromotionPhase::Queued);
+    assert!(decide(&stage.seen(), stage.now).requests.shipped.is_empty());
+}
+
+/// It ships nothing: what is there was asked for by somebody else.
+#[test]
+fn whoever_awaits_a_revision_does_not_ask_for_all_of_it() {
+    let mut stage = asked("mia");
+    stage.target = target("of-web:2", "web:2");
+    for awaited in [
+        crate::api::Awaited {
+            image: Some("web:2".to_owned()),
+            ..Default::default()
+        },
+        crate::api::Awaited {
+            revision: Some("of-web:2".to_owned()),
+            ..Default::default()
+        },
+    ] {
+        stage.promotions[0].spec.image = None;
+        stage.promotions[0].spec.r#await = Some(awaited);
+        let requests = decide(&stage.seen(), stage.now).requests;
+        assert!(requests.shipped.contains_key("of-web:2") && requests.whole.is_empty());
+    }
 }

@@ -52,20 +52,27 @@ pub(super) fn note(plan: &mut Plan<'_>) {
 }
 
 /// Who asked for what the workload had before, if that was never promoted: a revision that is made of it, by another image or by
-/// an annotation, still contains what they asked for.
+/// an annotation, still contains what they asked for. Which of those on record it is made of is not known: the workload may have
+/// had one that was never released.
 fn carried_over(known: &RevisionStatus, target: &String) -> Option<Requesters> {
     let (current, waiting) = (known.current.as_ref(), known.waiting.as_ref());
     let promoted = known.promoted.as_ref();
     if planted(Defect::ForgetsWhoAsked) || [current, waiting, promoted].contains(&Some(target)) {
         return None;
     }
-    let before = waiting.or(current).filter(|before| Some(*before) != promoted)?;
-    known.requesters.get(before).cloned()
+    let mut all = Requesters::default();
+    for (revision, asked) in &known.requesters {
+        if revision != target && Some(revision) != promoted {
+            all.merge(asked);
+        }
+    }
+    (!all.is_empty()).then_some(all)
 }
 
-/// Whether this revision is released, waits for that, or may be released again.
+/// Whether this revision is released, waits for that, or may be released again: an undo makes the promoted one the present one.
 fn is_in_play(known: &RevisionStatus, target: Option<&String>, revision: &String) -> bool {
-    [known.current.as_ref(), known.waiting.as_ref(), target].contains(&Some(revision))
+    let (current, waiting) = (known.current.as_ref(), known.waiting.as_ref());
+    [current, waiting, known.promoted.as_ref(), target].contains(&Some(revision))
 }
 
 /// Whoever orders that a revision is released again asks for it.

@@ -131,12 +131,20 @@ fn revision_made_of_one_that_was_not_promoted_was_asked_for_by_the_same() {
         let asked = &seen.status.revision.requesters["c"];
         assert!(asked.contains_all(&names(&["mia", "ci:shop/web"])), "{asked:?}");
     }
+    // Neither present nor waiting: the workload was paused when it had it.
+    let mut seen = asked_and_gone();
+    seen.status.revision.requesters = BTreeMap::from([("x".to_owned(), names(&["zoe"]))]);
+    seen.target = Some(workload("c", "3"));
+    carry_out(&mut seen, 6, &gated());
+    assert!(seen.status.revision.requesters["c"].contains_all(&names(&["zoe"])));
     // What was promoted is nobody's wish any more.
     let mut seen = asked_and_gone();
     seen.status.revision.promoted = Some("b".to_owned());
     seen.target = Some(workload("c", "3"));
     carry_out(&mut seen, 6, &gated());
     assert_eq!(seen.status.revision.requesters.get("c"), None);
+    // An undo may make it the present one again.
+    assert!(seen.status.revision.requesters["b"].contains_all(&names(&["mia"])));
 }
 
 /// The Promotion is deleted between the write of its images and the first look at them.
